@@ -1,0 +1,68 @@
+"""What every network has in common: logits, and the steps of its actors as auxiliary outputs."""
+
+import keras
+
+from dreal_tf.layers import AttentionActor
+
+
+class Wiring:
+    """Collects the steps of actors while a functional network is wired.
+
+    Args:
+        attention: `AttentionActor` used as a pattern: each place gets a new layer with its
+            arguments. None wires a network without attention.
+        stages: collection of str, the stages that get attention, such as {"conv4"}; None for all.
+    Example:
+        >>> images = keras.Input((8, 8, 16))
+        >>> wiring = Wiring(SqueezeExcite(4))
+        >>> refined = wiring.attend(images, place="conv2_1")
+        >>> logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(refined))
+        >>> sorted(wiring.network(images, logits).output["actions"])
+        ['conv2_1/se']
+    """
+
+    def __init__(self, attention=None, stages=None):
+        self.attention = attention
+        self.stages = stages
+        self.states = {}
+        self.actions = {}
+
+    def attend(self, state, place):
+        """The state refined by a new actor at `place`, or as it came where none belongs.
+
+        Args:
+            state: symbolic float tensor (batch, height, width, channels).
+            place: str, the block, such as "conv4_3". The layer is called `<place>_<kind>`.
+        """
+        if self.attention is None or (self.stages is not None and _stage(place) not in self.stages):
+            return state
+        name = f"{place}_{self.attention.attention}"
+        actor = type(self.attention).from_config(self.attention.get_config() | {"name": name})
+        refined, steps = actor(state, return_steps=True)
+        for module, step in zip(actor.modules(), steps, strict=True):
+            self.states[module], self.actions[module] = step
+        return refined
+
+    def network(self, images, logits, name=None):
+        """The functional network: a dict of `logits`, and `states` and `actions` by module."""
+        outputs = {"logits": logits, "states": self.states, "actions": self.actions}
+        return keras.Model(images, outputs, name=name)
+
+
+def _stage(place):
+    return place.rsplit("_", 1)[0]
+
+
+def actors_of(network):
+    """The actors of a functional network in depth order.
+
+    Args:
+        network: functional `keras.Model`.
+    Returns:
+        List of `AttentionActor`.
+    Example:
+        >>> [actor.name for actor in actors_of(residual_network((8, 8, 1), 10, depth=8,
+        ...                                                     attention=SqueezeExcite(4)))]
+        ['conv2_1_se', 'conv3_1_se', 'conv4_1_se']
+    """
+    return [operation for operation in network.operations if isinstance(operation, AttentionActor)]

@@ -1,0 +1,176 @@
+"""A recipe becomes a compiled model, its data and its callbacks: where names become objects."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from dreal_tf.backbones import residual_network
+from dreal_tf.callbacks import SetEpoch
+from dreal_tf.critics import CRITICS
+from dreal_tf.data import DATA_SETS
+from dreal_tf.errors import InputError
+from dreal_tf.layers import ACTORS
+from dreal_tf.model import DREAL
+
+BACKBONES = {"resnet": residual_network}
+
+
+def build(recipe, data=None):
+    """All that `fit` needs.
+
+    Call it inside `strategy.scope()` to train under a distribution strategy.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+        data: `dreal_tf.data.Splits` to use in place of the recipe's data set, or None.
+    Returns:
+        Compiled `DREAL`, `Splits`, and a list of callbacks that `fit` must be given.
+    Raises:
+        InputError: if the recipe asks for what cannot be built.
+    Example:
+        >>> recipe = load_recipe("digits_resnet8_se", smoke=True)
+        >>> model, data, callbacks = build(recipe)
+        >>> history = model.fit(data.train, epochs=1, callbacks=callbacks, verbose=0)
+        >>> len(history.history["loss"])
+        1
+    """
+    if recipe.run.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(recipe.run.seed)
+    data = data or build_data(recipe)
+    with _precision(recipe.run.precision):
+        network = build_network(recipe, data.image_shape, len(data.class_names))
+        model = DREAL(network, **_method(recipe))
+        model.compile(
+            optimizer=_optimizer(recipe, data.steps_per_epoch),
+            critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_rate),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+    return model, data, [SetEpoch(data.clock)]
+
+
+def build_data(recipe):
+    """The splits of a recipe's data set.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+    Returns:
+        `dreal_tf.data.Splits`.
+    Example:
+        >>> build_data(load_recipe("digits_resnet8_se")).image_shape
+        (8, 8, 1)
+    """
+    return DATA_SETS[recipe.data.name](
+        batch_size=recipe.data.batch_size,
+        validation_fraction=recipe.data.validation_fraction,
+        train_limit=recipe.data.train_limit,
+        seed=recipe.run.seed,
+        crop_padding=recipe.augment.crop_padding,
+        flip=recipe.augment.flip,
+    )
+
+
+def build_network(recipe, image_shape, classes):
+    """The network of a recipe, with its actors, freshly initialised.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+        image_shape: tuple (height, width, channels).
+        classes: int.
+    Returns:
+        Functional `keras.Model` with auxiliary outputs.
+    Example:
+        >>> build_network(load_recipe("digits_resnet8_se"), (8, 8, 1), 10).name
+        'resnet8'
+    """
+    backbone = recipe.backbone
+    return BACKBONES[backbone.name](
+        image_shape,
+        classes,
+        depth=backbone.depth,
+        width=backbone.width,
+        shortcut=backbone.shortcut,
+        attention=_attention(recipe),
+        attention_stages=recipe.attention.stages,
+        weight_decay=recipe.optim.weight_decay,
+    )
+
+
+def _attention(recipe):
+    kind = recipe.attention.kind
+    if kind == "none":
+        return None
+    arguments = {}
+    if recipe.attention.reduction is not None:
+        arguments["reduction"] = recipe.attention.reduction
+    if recipe.optim.weight_decay:
+        arguments["kernel_regularizer"] = keras.regularizers.L2(recipe.optim.weight_decay / 2)
+    return ACTORS[kind](**arguments)
+
+
+def _method(recipe):
+    dreal = recipe.dreal
+    if not dreal.enabled:
+        return {"critic": None}
+    if recipe.attention.kind == "none":
+        raise InputError(
+            "Expected attention for the method to teach. Received: attention.kind='none' with "
+            "dreal.enabled=true. Choose an attention kind, or train with --baseline."
+        )
+    passed = dreal.model_dump(exclude={"enabled", "critic", "critic_units", "critic_grid"})
+    critic = CRITICS[dreal.critic](units=dreal.critic_units, grid=dreal.critic_grid)
+    return passed | {"critic": critic, "seed": recipe.run.seed}
+
+
+def _optimizer(recipe, steps_per_epoch):
+    optim = recipe.optim
+    rate = _rate(recipe, steps_per_epoch)
+    if optim.name == "sgd":
+        return keras.optimizers.SGD(
+            rate, optim.momentum, optim.nesterov, global_clipnorm=optim.clip_norm
+        )
+    kind = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[optim.name]
+    return kind(rate, global_clipnorm=optim.clip_norm)
+
+
+def _rate(recipe, steps_per_epoch):
+    rate, schedule = recipe.optim.rate, recipe.schedule
+    total = schedule.epochs * steps_per_epoch
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
+    if warmup >= total:
+        raise InputError(
+            "Expected a warm-up shorter than the training. Received: schedule.warmup_epochs="
+            f"{schedule.warmup_epochs} of schedule.epochs={schedule.epochs}. Shorten it."
+        )
+    if schedule.decay == "cosine":
+        falling = dict(initial_learning_rate=rate, decay_steps=total)
+        if warmup:
+            falling = dict(
+                initial_learning_rate=0.0,
+                decay_steps=total - warmup,
+                warmup_target=rate,
+                warmup_steps=warmup,
+            )
+        return keras.optimizers.schedules.CosineDecay(**falling)
+    if warmup:
+        raise InputError(
+            f"Expected schedule.decay='cosine' with a warm-up. Received: decay={schedule.decay!r}. "
+            "Set schedule.warmup_epochs=0, or choose cosine."
+        )
+    if schedule.decay == "constant":
+        return rate
+    boundaries = [round(share * total) for share in schedule.milestones]
+    values = [rate * schedule.factor**power for power in range(len(boundaries) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,22 @@
+"""`dreal-tf evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dreal_tf.cli.output import metric_lines, next_command, result
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.run_directory import RunDirectory
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics as one JSON object.")] = False,
+):
+    """Print the metrics of a run's best weights on the test split."""
+    recipe = RunDirectory(run).read_recipe()  # Bad input is met before TensorFlow is loaded.
+    metrics = import_quietly("dreal_tf.training").evaluate(run)
+    result(metrics, as_json, metric_lines(metrics))
+    other = "--baseline" if recipe.dreal.enabled else "--set dreal.enabled=true"
+    next_command(f"dreal-tf train {recipe.name} {other}")

@@ -1,0 +1,74 @@
+"""The command line's verbs, and how a verb ends."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from dreal_tf.cli.evaluate import evaluate
+from dreal_tf.cli.output import say
+from dreal_tf.cli.recipes import recipes
+from dreal_tf.cli.train import train
+from dreal_tf.errors import InputError, unknown_name
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Deep reinforced attention learning: attention modules taught by critics.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (train, evaluate, recipes):
+    app.command()(verb)
+
+
+def main(arguments=None):
+    """Runs one verb and ends the process: 0 done, 2 wrong input, 130 interrupted, 1 anything else.
+
+    Args:
+        arguments: sequence of str, or None for those of the process.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        _check_verb(arguments)
+        _check_backend()
+        app(arguments, standalone_mode=True)
+    except InputError as error:
+        say(f"Error: {error}")
+        sys.exit(WRONG_INPUT)
+    except KeyboardInterrupt:
+        say("Interrupted. What was done is kept; the same command goes on from there.")
+        sys.exit(INTERRUPTED)
+
+
+def _check_verb(arguments):
+    verbs = [command.callback.__name__ for command in app.registered_commands]
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in verbs:
+        raise unknown_name("verb", arguments[0], verbs)
+
+
+def _check_backend():
+    """Keras reads its backend from the environment, else from a file, when it is imported."""
+    backend = os.environ.get("KERAS_BACKEND")
+    source = "KERAS_BACKEND"
+    if backend is None:
+        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        source = str(home / "keras.json")
+        try:
+            backend = json.loads(Path(source).read_text()).get("backend", "tensorflow")
+        except (OSError, json.JSONDecodeError):
+            return  # Keras takes its default then, which is TensorFlow.
+    if backend != "tensorflow":
+        raise InputError(
+            f"Expected Keras's backend to be 'tensorflow'. Received: {source} says {backend!r}. "
+            "Run again with KERAS_BACKEND=tensorflow."
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What the command line says and where: results to standard output, the rest to standard error."""
+
+import json
+import sys
+
+from rich.console import Console
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(text):
+    """A line for the person at the terminal, on standard error."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def result(values, as_json, lines):
+    """The result of a verb, on standard output.
+
+    Args:
+        values: dict, printed as one JSON object where `as_json`.
+        as_json: bool.
+        lines: iterable of str, printed otherwise.
+    """
+    if as_json:
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
+
+
+def next_command(command):
+    """The last line: what to do next."""
+    say(f"Next: {command}")
+
+
+def metric_lines(metrics):
+    """Metrics as aligned lines: name, value."""
+    width = max(len(name) for name in metrics)
+    for name, value in metrics.items():
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        yield f"{name:<{width}}  {text}"

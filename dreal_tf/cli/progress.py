@@ -1,0 +1,33 @@
+"""Progress of a training run on standard error."""
+
+import keras
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dreal_tf.cli.output import console, say
+
+# Logs worth a glance while training; all of them are in history.csv.
+SHOWN = ("task_loss", "accuracy", "critic_loss", "actor_loss", "val_task_loss", "val_accuracy")
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """A bar over the steps of each epoch, and one line when it ends."""
+
+    def on_train_begin(self, logs=None):
+        columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bar = Progress(TextColumn(columns[0]), *columns[1:], console=console, transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("", total=self.params["steps"])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        description = f"epoch {epoch + 1}/{self.params['epochs']}"
+        self._bar.reset(self._task, total=self.params["steps"], description=description)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update(self._task, completed=batch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        shown = "  ".join(f"{name} {logs[name]:.4f}" for name in SHOWN if name in logs)
+        say(f"epoch {epoch + 1:>3}/{self.params['epochs']}  {shown}")
+
+    def on_train_end(self, logs=None):
+        self._bar.stop()

@@ -1,0 +1,110 @@
+"""`dreal-tf train`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dreal_tf.cli.output import metric_lines, next_command, result, say
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.errors import InputError
+from dreal_tf.recipe_files import load_recipe
+from dreal_tf.run_directory import RunDirectory
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")],
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="The same recipe without the method.")
+    ] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to seconds.")] = False,
+    changes: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="Run directory. [default: runs/<recipe>[_baseline]_seed<N>]"),
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="auto, none or mirrored.")] = "auto",
+    seed: Annotated[Optional[int], typer.Option(help="Seed of the run. [default: recipe's]")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Move a run found in --out aside; begin anew.")
+    ] = False,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Print the resolved recipe as JSON and stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics as one JSON object.")] = False,
+):
+    """Train a recipe; an interrupted run found in --out goes on."""
+    resolved = resolve(recipe, smoke, changes or [], baseline, seed)
+    if print_recipe:
+        sys.stdout.write(resolved.to_json())
+        return
+    out = out or default_folder(resolved, smoke)
+
+    run = RunDirectory(out)
+    if run.finished and not fresh:
+        say(f"{out} holds a finished run; it is left alone. --fresh begins anew.")
+    elif run.started and not fresh:
+        say(f"Going on with the run in {out}.")
+    else:
+        say(f"Training {resolved.name} into {out}.")
+    training = import_quietly("dreal_tf.training")
+    progress = import_quietly("dreal_tf.cli.progress").EpochProgress()
+    metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress])
+    result(metrics, as_json, metric_lines(metrics))
+    say(f"Run directory: {out}")
+    next_command(f"dreal-tf evaluate {out}")
+
+
+def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None):
+    """The recipe that the options of the command line describe.
+
+    Args:
+        recipe: str, name or path.
+        smoke: bool. Shrink it.
+        changes: sequence of str "path=value".
+        baseline: bool. Without the method.
+        seed: int or None for the recipe's own.
+    Returns:
+        `dreal_tf.Recipe`.
+    Raises:
+        InputError: if something is unknown or does not fit.
+    Example:
+        >>> resolve("digits_resnet8_se", changes=["schedule.epochs=2"]).schedule.epochs
+        2
+    """
+    replaced = {}
+    for change in changes:
+        path, equals, value = change.partition("=")
+        if not equals:
+            raise InputError(
+                f"Expected --set path=value. Received: {change!r}. Write for example "
+                "--set schedule.epochs=5."
+            )
+        replaced[path.strip()] = value
+    if baseline:
+        replaced["dreal.enabled"] = False
+    if seed is not None:
+        replaced["run.seed"] = seed
+    return load_recipe(recipe, smoke).replace(replaced)
+
+
+def default_folder(recipe, smoke=False):
+    """Where a run goes when nothing is said.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+        smoke: bool. A shrunk run never takes the place of a whole one.
+    Returns:
+        Path.
+    Example:
+        >>> print(default_folder(resolve("digits_resnet8_se", baseline=True)).as_posix())
+        runs/digits_resnet8_se_baseline_seed0
+    """
+    parts = [recipe.name]
+    parts += [] if recipe.dreal.enabled else ["baseline"]
+    parts += ["smoke"] if smoke else []
+    return Path("runs") / "_".join([*parts, f"seed{recipe.run.seed}"])

@@ -1,0 +1,111 @@
+"""Replicas: how many there are, and what is known not to work across them."""
+
+import keras
+import tensorflow as tf
+
+from dreal_tf.errors import InputError, unknown_name
+
+STRATEGIES = ("auto", "none", "mirrored")
+
+
+def strategy_named(name):
+    """The distribution strategy of a name.
+
+    Args:
+        name: str: "none", one device; "mirrored", all GPUs of this machine (all logical CPUs where
+            there is no GPU); "auto", mirrored where there are several GPUs.
+    Returns:
+        `tf.distribute.Strategy`.
+    Raises:
+        InputError: if the name is unknown, or "mirrored" would find one device.
+    Example:
+        >>> strategy_named("none").num_replicas_in_sync
+        1
+    """
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, STRATEGIES)
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "none" or (name == "auto" and len(gpus) < 2):
+        return tf.distribute.get_strategy()
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        raise InputError(
+            "Expected several devices for the strategy 'mirrored'. Received: "
+            f"{len(devices)}. Use the strategy 'auto' or 'none'."
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def per_replica(loss):
+    """A loss that is a mean over this replica, scaled so that the sum over replicas is the mean.
+
+    Gradients are summed over replicas; Keras scales its own losses so, hand-written ones must be.
+
+    Example:
+        >>> float(per_replica(tf.constant(3.0)))  # One replica.
+        3.0
+    """
+    return loss / tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def replica_seed(seed, step):
+    """A seed that differs between runs, steps and replicas, and is the same when repeated.
+
+    Args:
+        seed: int, of the run.
+        step: int tensor, of the training.
+    Returns:
+        int32 tensor (2,).
+    Example:
+        >>> replica_seed(3, 7).numpy().tolist() == replica_seed(3, 7).numpy().tolist()
+        True
+    """
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    pair = tf.stack([tf.cast(seed, tf.int32), tf.cast(step, tf.int32)])
+    return tf.random.experimental.stateless_fold_in(pair, replica)
+
+
+def check_replicas(optimizers, jit_compile, steps_per_execution):
+    """Refuses what is known to fail under several replicas, before anything runs.
+
+    Args:
+        optimizers: sequence of `keras.optimizers.Optimizer`.
+        jit_compile: bool or "auto".
+        steps_per_execution: int.
+    Raises:
+        ValueError: naming the setting and its cure.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas == 1:
+        return
+    known_bad = {
+        "jit_compile=True": jit_compile is True,
+        f"steps_per_execution={steps_per_execution}": steps_per_execution > 1,
+    }
+    for optimizer in optimizers:
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        for argument in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+            value = getattr(inner, argument, None)
+            known_bad[f"{argument}={value} of {inner.name!r}"] = bool(value)
+    for setting, present in known_bad.items():
+        if present:
+            raise ValueError(
+                f"Expected settings that work under {replicas} replicas. Received: {setting}. "
+                "Leave it out, or train with one replica."
+            )
+
+
+def check_clipping(optimizer):
+    """Refuses clipping under loss scaling: the task loss's gradient must be clipped unscaled.
+
+    Raises:
+        ValueError: naming the cure.
+    """
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return
+    inner = optimizer.inner_optimizer
+    if inner.clipnorm or inner.clipvalue or inner.global_clipnorm:
+        raise ValueError(
+            "Expected no gradient clipping under mixed_float16, where gradients are scaled. "
+            f"Received: an optimizer {inner.name!r} that clips. Use mixed_bfloat16, or do not clip."
+        )

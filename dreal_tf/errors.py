@@ -1,0 +1,39 @@
+"""What goes wrong on the user's side, and how it is said.
+
+Every message has three parts: what was expected, what came, what to do.
+"""
+
+import difflib
+
+
+class InputError(ValueError):
+    """The user's input is wrong; the command line ends with exit code 2.
+
+    Example:
+        >>> raise InputError("`width` must be above 0. Received: width=0. Raise it.")
+        Traceback (most recent call last):
+        ...
+        dreal_tf.errors.InputError: `width` must be above 0. Received: width=0. Raise it.
+    """
+
+
+def unknown_name(what, name, known):
+    """An `InputError` for a name that is not known, with the nearest known one.
+
+    Args:
+        what: str. What the name should have named, such as "recipe".
+        name: str. What came.
+        known: iterable of str. The names there are.
+    Returns:
+        InputError, to be raised by the caller.
+    Example:
+        >>> print(unknown_name("attention kind", "sse", ["se", "none"]))
+        Expected an attention kind, one of: none, se. Received: 'sse'. Did you mean 'se'?
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    cure = f"Did you mean {near[0]!r}?" if near else "Choose one of the names above."
+    article = "an" if what[0] in "aeiou" else "a"
+    return InputError(
+        f"Expected {article} {what}, one of: {', '.join(known)}. Received: {name!r}. {cure}"
+    )

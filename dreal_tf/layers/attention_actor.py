@@ -1,0 +1,160 @@
+"""The contract of every attention layer: state in, action out, action replaceable."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from dreal_tf.errors import unknown_name
+from dreal_tf.layers.anchored_mean import anchored_mean
+from dreal_tf.layers.intervention import decided
+from dreal_tf.steps import ACTION_KINDS, Step, StepSpec, module_name, stage_name
+
+# The axes along which an action of each kind selects.
+SELECTIVE_AXES = {"channel": (3,), "spatial": (1, 2), "pairwise": (-1,)}
+
+
+class AttentionActor(keras.layers.Layer):
+    """Base of attention layers whose attention map is an action.
+
+    A layer takes one or more steps. In each it reads a state, proposes an action and refines the
+    state with it. A subclass sets `attention`, `suffixes` and `kinds`, and says how an action is
+    made (`propose`) and applied (`refine`). By default steps follow one another, each reading what
+    the one before refined; a layer wired otherwise overrides `walk`.
+
+    Class attributes:
+        attention: str. The attention kind, also the ending of the layer's name in a network.
+        suffixes: tuple of str. One per step, the ending of the step's module name.
+        kinds: tuple of str. One per step, each one of `ACTION_KINDS`.
+    Call arguments:
+        state: float tensor (batch, height, width, channels).
+        action: tensor to apply instead of the layer's own, or a tuple of them (None keeps the
+            layer's own), one per step.
+        training: bool.
+        return_action: bool. Also return the action; a tuple where there are several steps.
+        return_steps: bool. Also return the tuple of all `Step`s, in order.
+        propose_only: int. Return only the action that the step of this position proposes, `state`
+            being that step's own state. Interventions are not asked.
+    Returns:
+        The refined map; with `return_action` or `return_steps` a pair.
+    Raises:
+        ValueError: if `action` does not have the shape of the layer's own.
+    """
+
+    attention = ""
+    suffixes = ()
+    kinds = ()
+
+    def propose(self, state, index=0, training=None):
+        """The action of step `index` for its state."""
+        raise NotImplementedError(f"{type(self).__name__} must say how an action is made.")
+
+    def refine(self, state, action, index=0, training=None):
+        """What step `index` makes of its state with an action. A gate by default."""
+        return state * ops.cast(action, state.dtype)
+
+    def walk(self, state, decide, training=None):
+        """Takes the steps in order; `decide(index, state)` gives the action to apply."""
+        for index in range(len(self.suffixes)):
+            state = self.refine(state, decide(index, state), index, training)
+        return state
+
+    def baseline_action(self, action, baseline="mean", index=0):
+        """The action that step `index` emits when it is ablated.
+
+        Args:
+            action: tensor, the step's own action.
+            baseline: "mean": the action's mean over the axes along which it selects, for each image
+                (uniform attention where rows sum to 1); "identity": the action that changes
+                nothing, which only gates have. ("static" is a mean over images, which a layer
+                cannot know: see `dreal_tf.ablation`.)
+            index: int. Position of the step in the layer.
+        Returns:
+            Tensor of the shape and dtype of `action`.
+        Raises:
+            ValueError: if the baseline is unknown, or the actor has no identity action.
+        """
+        if baseline == "mean":
+            return anchored_mean(action, SELECTIVE_AXES[self.kinds[index]])
+        if baseline == "identity":
+            return self.identity_action(action, index)
+        raise unknown_name("baseline action of a layer", baseline, ("mean", "identity"))
+
+    def identity_action(self, action, index=0):
+        """The action with which the layer passes its state through."""
+        if self.kinds[index] == "pairwise":
+            raise ValueError(
+                "Expected an actor that can pass its state through, for the baseline 'identity'. "
+                f"Received: {self.name!r}, whose action mixes places. Use the baseline 'mean'."
+            )
+        return ops.ones_like(action)
+
+    def call(
+        self,
+        state,
+        action=None,
+        training=None,
+        return_action=False,
+        return_steps=False,
+        propose_only=None,
+    ):
+        if propose_only is not None:
+            return self.propose(state, propose_only, training)
+        given = action if isinstance(action, (tuple, list)) else (action,)
+        if len(given) not in (1, len(self.suffixes)):
+            raise ValueError(
+                f"Expected one action for each of the {len(self.suffixes)} steps of {self.name!r}. "
+                f"Received: {len(given)}. Give None for a step that keeps its own action."
+            )
+        given = tuple(given) + (None,) * (len(self.suffixes) - len(given))
+        steps = []
+
+        def decide(index, state):
+            applied = self.propose(state, index, training)
+            if given[index] is not None:
+                applied = self._checked(given[index], applied)
+            applied = decided(self, index, state, applied)
+            steps.append(Step(state, applied))
+            return applied
+
+        refined = self.walk(state, decide, training)
+        if return_steps:
+            return refined, tuple(steps)
+        if return_action:
+            actions = tuple(step.action for step in steps)
+            return refined, actions[0] if len(actions) == 1 else actions
+        return refined
+
+    def _checked(self, given, own):
+        given = ops.cast(ops.convert_to_tensor(given), own.dtype)
+        if not tf.TensorShape(given.shape).is_compatible_with(own.shape):
+            raise ValueError(
+                f"Expected an action of shape {tuple(own.shape)} for {self.name!r}. Received: "
+                f"shape {tuple(given.shape)}. Give a tensor of the shape of the layer's own action."
+            )
+        return given
+
+    def modules(self):
+        """The module names of the layer's steps, in order."""
+        return tuple(module_name(self.name, suffix, self.attention) for suffix in self.suffixes)
+
+    def step_specs(self, steps):
+        """Describes the steps that the layer emitted on symbolic input.
+
+        Args:
+            steps: sequence of `Step`, one per step of the layer.
+        Returns:
+            Tuple of `StepSpec`.
+        """
+        specs = []
+        for module, kind, step in zip(self.modules(), self.kinds, steps, strict=True):
+            state_shape, action_shape = tuple(step.state.shape[1:]), tuple(step.action.shape[1:])
+            specs.append(StepSpec(module, stage_name(module), kind, state_shape, action_shape))
+        return tuple(specs)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if len(cls.suffixes) != len(cls.kinds) or not set(cls.kinds) <= set(ACTION_KINDS):
+            raise TypeError(
+                f"Expected one kind of {ACTION_KINDS} for each suffix of {cls.__name__}. Received: "
+                f"suffixes={cls.suffixes}, kinds={cls.kinds}. Set one kind per step."
+            )

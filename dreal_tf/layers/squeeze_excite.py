@@ -1,0 +1,77 @@
+"""Squeeze-and-excitation."""
+
+import keras
+from keras import ops
+
+from dreal_tf.layers.attention_actor import AttentionActor
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class SqueezeExcite(AttentionActor):
+    """Gates each channel by what the whole map holds: A = sigmoid(W2 relu(W1 GAP(F))), y = F·A.
+
+    Args:
+        reduction: int >= 1. Ratio of channels to hidden width (no unit). Paper: 16. Defaults to 16.
+        use_bias: bool. Whether W1 and W2 have biases. Defaults to True, as in the authors' network.
+        kernel_regularizer: Keras regularizer of W1 and W2, or None.
+    Call arguments:
+        state: float tensor (batch, height, width, channels).
+        action: float tensor (batch, 1, 1, channels) to apply instead of the layer's own, or None.
+    Returns:
+        Tensor shaped like `state`; with `return_action=True`, also the action, values in [0, 1].
+    Raises:
+        ValueError: if `reduction` is below 1 or exceeds the number of channels.
+    Example:
+        >>> refined, action = SqueezeExcite(4)(np.ones((2, 8, 8, 16)), return_action=True)
+        >>> tuple(refined.shape), tuple(action.shape)
+        ((2, 8, 8, 16), (2, 1, 1, 16))
+    Source: Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507, equations
+    2-4. Departs from it in: nothing; the hidden width is channels // reduction, not rounded up.
+    """
+
+    attention = "se"
+    suffixes = ("se",)
+    kinds = ("channel",)
+
+    def __init__(self, reduction=16, use_bias=True, kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        if reduction < 1:
+            raise ValueError(
+                f"`reduction` must be at least 1. Received: reduction={reduction}. Raise it."
+            )
+        self.reduction = reduction
+        self.use_bias = use_bias
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, state_shape):
+        channels = state_shape[-1]
+        if self.reduction > channels:
+            raise ValueError(
+                f"`reduction` must be from 1 to the {channels} channels of the state. Received: "
+                f"reduction={self.reduction}. Lower it, or place the actor on a wider stage."
+            )
+        dense = dict(
+            use_bias=self.use_bias,
+            kernel_regularizer=self.kernel_regularizer,
+            dtype=self.dtype_policy,
+        )
+        self.squeeze = keras.layers.Dense(
+            channels // self.reduction,
+            activation="relu",
+            kernel_initializer="he_normal",
+            name="squeeze",
+            **dense,
+        )
+        self.excite = keras.layers.Dense(channels, activation="sigmoid", name="excite", **dense)
+        self.squeeze.build((None, 1, 1, channels))
+        self.excite.build((None, 1, 1, channels // self.reduction))
+
+    def propose(self, state, index=0, training=None):
+        return self.excite(self.squeeze(ops.mean(state, axis=(1, 2), keepdims=True)))
+
+    def get_config(self):
+        return super().get_config() | {
+            "reduction": self.reduction,
+            "use_bias": self.use_bias,
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

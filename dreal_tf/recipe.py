@@ -1,0 +1,212 @@
+"""What a recipe says: frozen, typed sections; every field with its meaning, unit and default."""
+
+import json
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from dreal_tf.errors import InputError, unknown_name
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+def _split_commas(value):
+    """Lets `--set attention.stages=conv3,conv4` stand for a list; "all" stands for none named."""
+    if isinstance(value, str):
+        return None if value == "all" else tuple(part.strip() for part in value.split(","))
+    return value
+
+
+Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
+
+
+class Section(pydantic.BaseModel):
+    """A part of a recipe: immutable, and a field that nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Section):
+    """What is learnt from."""
+
+    name: Literal["digits"] = "digits"  # The data set.
+    batch_size: PositiveInt = 64  # Images per training step, over all replicas.
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # Share of the training data.
+    train_limit: PositiveInt | None = None  # Images to train on at most; None for all.
+
+
+class Augment(Section):
+    """How training images are varied. Random in (seed, epoch, image)."""
+
+    crop_padding: NonNegativeInt = 0  # Pixels of zeros on each side before a random crop.
+    flip: bool = False  # Mirror left and right, half of the time.
+
+
+class Backbone(Section):
+    """The network that carries the attention."""
+
+    name: Literal["resnet"] = "resnet"  # Residual network for small images (He 2016, section 4.2).
+    depth: PositiveInt = 20  # Layers: 8, 14, 20, 26, 32, ..., 56.
+    width: PositiveFloat = 1.0  # Multiplies the paper's channels (no unit).
+    shortcut: Literal["identity", "projection"] = "identity"  # Paper: option A.
+
+
+class Attention(Section):
+    """The actors."""
+
+    kind: Literal["none", "se"] = "se"  # Which attention module.
+    stages: Stages = None  # Stages that get it, such as ["conv4"]; None for all.
+    reduction: PositiveInt | None = None  # Channels over hidden width; None for the kind's own.
+
+
+class Dreal(Section):
+    """The method. See `dreal_tf.DREAL`."""
+
+    enabled: bool = True  # False: the identical baseline, without critic, reward and actor loss.
+    critic: Literal["paper"] = "paper"  # Which critic.
+    critic_units: PositiveInt = 64  # Width of its encoders and memory.
+    critic_grid: PositiveInt = 4  # Side of the grid to which maps are averaged (cells).
+    actor_weight: NonNegativeFloat = 0.1  # Weight of the actor loss (lambda, no unit).
+    actor_warmup: NonNegativeInt = 0  # Steps over which it rises from 0.
+    estimator: Literal["sampled", "exact"] = "sampled"  # How rewards are measured in training.
+    reward_fraction: Fraction = 0.5  # Share of each training batch that is measured.
+    validation_fraction: Fraction = 0.25  # Share of each validation batch, measured exactly.
+    baseline: Literal["mean", "static", "identity"] = "mean"  # Action of an ablated step.
+    penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong answer (gamma, no unit).
+    update: Literal["simultaneous", "alternating"] = "simultaneous"  # Who moves first.
+    stages: Stages = None  # Stages the method is restricted to; None for all.
+
+
+class Optim(Section):
+    """The optimizers."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"  # Moves the network.
+    rate: PositiveFloat = 0.1  # Its peak learning rate.
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Of sgd.
+    nesterov: bool = False  # Of sgd.
+    weight_decay: NonNegativeFloat = 1e-4  # Half of it times the squared kernels joins the loss.
+    clip_norm: PositiveFloat | None = None  # Global norm of the task loss's gradient; None: free.
+    critic_rate: PositiveFloat = 1e-3  # Constant learning rate of the critic's Adam.
+
+
+class Schedule(Section):
+    """How long, and how the learning rate falls."""
+
+    epochs: PositiveInt = 10  # Passes over the training data.
+    decay: Literal["cosine", "steps", "constant"] = "cosine"  # Form of the learning rate.
+    warmup_epochs: NonNegativeFloat = 0.0  # Epochs over which the rate rises from 0.
+    milestones: tuple[Fraction, ...] = (0.5, 0.75)  # Of "steps": shares of training at which ...
+    factor: Fraction = 0.1  # ... the rate is multiplied by this.
+
+
+class Run(Section):
+    """How a run is carried out."""
+
+    seed: NonNegativeInt = 0  # Of weights, splits, order, augmentation and draws.
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # Of the network.
+    deterministic: bool = True  # The same bits each time; may cost speed on GPUs.
+
+
+class Recipe(Section):
+    """A training run, fully described.
+
+    Example:
+        >>> recipe = Recipe(schedule=Schedule(epochs=3))
+        >>> recipe.replace({"dreal.actor_weight": "0.5"}).dreal.actor_weight
+        0.5
+    """
+
+    name: str = "unnamed"
+    data: Data = Data()
+    augment: Augment = Augment()
+    backbone: Backbone = Backbone()
+    attention: Attention = Attention()
+    dreal: Dreal = Dreal()
+    optim: Optim = Optim()
+    schedule: Schedule = Schedule()
+    run: Run = Run()
+
+    def replace(self, changes):
+        """A recipe with some fields changed.
+
+        Args:
+            changes: dict from dotted path, such as "optim.rate", to the new value; a str is read as
+                the field's type.
+        Returns:
+            `Recipe`.
+        Raises:
+            InputError: if a path is unknown or a value does not fit its field.
+        """
+        tree = self.model_dump()
+        for path, value in changes.items():
+            section, _, field = path.partition(".")
+            if path not in self.paths():
+                raise unknown_name("recipe path", path, self.paths())
+            if field:
+                tree[section][field] = _parsed(value)
+            else:
+                tree[section] = value
+        return _validated(tree)
+
+    @classmethod
+    def paths(cls):
+        """All dotted paths of a recipe.
+
+        Example:
+            >>> "schedule.epochs" in Recipe.paths()
+            True
+        """
+        paths = ["name"]
+        for name, field in cls.model_fields.items():
+            if name != "name":
+                paths += [f"{name}.{inner}" for inner in field.annotation.model_fields]
+        return paths
+
+    def to_json(self):
+        """The recipe as indented JSON text."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text, source="the text"):
+        """The recipe that `to_json` wrote.
+
+        Args:
+            text: str.
+            source: str, named in errors.
+        Raises:
+            InputError: if it is not one.
+        """
+        try:
+            tree = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"Expected a recipe as JSON. Received: {source}, which is not JSON ({error}). "
+                "Give a recipe.json that a run has written."
+            ) from error
+        return _validated(tree)
+
+
+def _parsed(value):
+    """A `--set` value: JSON where it is JSON, else the text itself."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _validated(tree):
+    try:
+        return Recipe.model_validate(tree)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        path = ".".join(str(part) for part in problem["loc"])
+        more = f" ({error.error_count() - 1} more such)" if error.error_count() > 1 else ""
+        expected = problem["msg"].removeprefix("Input should be ")
+        raise InputError(
+            f"Expected {path} to be {expected}{more}. Received: {path}={problem['input']!r}. "
+            "Change it; `dreal-tf train RECIPE --print-recipe` shows all fields."
+        ) from error

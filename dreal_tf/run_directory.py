@@ -1,0 +1,167 @@
+"""The files that a run leaves, and what state they are in."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from dreal_tf.errors import InputError
+from dreal_tf.recipe import Recipe
+
+
+class RunDirectory:
+    """A run's folder.
+
+    Args:
+        path: str or path.
+    Attributes:
+        recipe, environment, history, metrics, network, best, checkpoints, tensorboard: paths of the
+            files and folders in it.
+    Example:
+        >>> RunDirectory("runs/none_such").finished
+        False
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.json"
+        self.environment = self.path / "environment.json"
+        self.history = self.path / "history.csv"
+        self.metrics = self.path / "metrics.json"
+        self.network = self.path / "model.keras"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best.weights.h5"
+        self.tensorboard = self.path / "tensorboard"
+
+    @property
+    def started(self):
+        """Whether a run was begun here."""
+        return self.recipe.is_file()
+
+    @property
+    def finished(self):
+        """Whether a run was ended here: its metrics are written last."""
+        return self.metrics.is_file()
+
+    def begin(self, recipe, fresh=False):
+        """Makes the folder ready for a run of `recipe`, or for going on with it.
+
+        Args:
+            recipe: `dreal_tf.Recipe`.
+            fresh: bool. Move a run found here aside and begin anew.
+        Raises:
+            InputError: if the folder holds something else, or a run of another recipe.
+        """
+        if fresh and self.path.exists():
+            self.path.rename(self._aside())
+        if not self.started:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise InputError(
+                    f"Expected a new folder, or one that holds a run. Received: {str(self.path)!r}, "
+                    "which holds something else. Choose another --out."
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(self.recipe, recipe.to_json())
+        elif self.read_recipe() != recipe:
+            raise InputError(
+                f"Expected the recipe of the run in {str(self.path)!r}. Received: another; they "
+                f"differ in {', '.join(_differences(self.read_recipe(), recipe))}. Choose another "
+                "--out, or begin anew with --fresh, which moves the old run aside."
+            )
+        self.checkpoints.mkdir(exist_ok=True)
+
+    def _aside(self):
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        aside = self.path.with_name(f"{self.path.name}.{stamp}")
+        return aside if not aside.exists() else aside.with_name(f"{aside.name}-{os.getpid()}")
+
+    def read_recipe(self):
+        """The recipe of the run.
+
+        Raises:
+            InputError: if there is no run here.
+        """
+        if not self.started:
+            raise InputError(
+                f"Expected the folder of a run. Received: {str(self.path)!r}, which has no "
+                "recipe.json. Train one with `dreal-tf train RECIPE --out DIR`."
+            )
+        return Recipe.from_json(self.recipe.read_text(), source=str(self.recipe))
+
+    def read_metrics(self):
+        """The final metrics of the run.
+
+        Raises:
+            InputError: if the run has not ended.
+        """
+        if not self.finished:
+            raise InputError(
+                f"Expected a finished run. Received: {str(self.path)!r}, which has no metrics.json. "
+                "End it with `dreal-tf train` and the same --out."
+            )
+        return json.loads(self.metrics.read_text())
+
+    def write_environment(self, seed, devices):
+        """Notes what the run is carried out with.
+
+        Args:
+            seed: int.
+            devices: sequence of str.
+        """
+        packages = ("dreal-tf", "tensorflow", "keras", "numpy")
+        environment = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+            "devices": list(devices),
+            "versions": {package: _version(package) for package in packages},
+            "seed": seed,
+            "git_revision": _git_revision(),
+            "command": sys.argv,
+        }
+        write_whole(self.environment, json.dumps(environment, indent=2) + "\n")
+
+
+def write_whole(path, text):
+    """Writes a file so that it is there whole or not at all.
+
+    Args:
+        path: path.
+        text: str.
+    """
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _differences(old, new):
+    old, new = old.model_dump(), new.model_dump()
+    for section in old:
+        if not isinstance(old[section], dict):
+            if old[section] != new[section]:
+                yield section
+            continue
+        yield from (f"{section}.{f}" for f in old[section] if old[section][f] != new[section][f])
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None  # Run from a checkout that is not installed.
+
+
+def _git_revision():
+    """Of the checkout the code lies in, where it lies in one."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    if not (folder.parent / ".git").exists():
+        return None
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,103 @@
+"""Carries out a recipe into a run directory, or goes on where an interruption left it."""
+
+import json
+import os
+
+import keras
+import tensorflow as tf
+
+from dreal_tf.ablation import plain_network
+from dreal_tf.build import build, build_data, build_network
+from dreal_tf.callbacks import (
+    BestNetwork,
+    Checkpoint,
+    HistoryFile,
+    TensorBoardLog,
+    read_history,
+)
+from dreal_tf.distribute import strategy_named
+from dreal_tf.errors import InputError
+from dreal_tf.evaluation import evaluate_network
+from dreal_tf.run_directory import RunDirectory, write_whole
+
+HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
+
+
+def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
+    """Trains a recipe; an interrupted run found in `out` goes on, a finished one is left alone.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+        out: str or path, the run directory.
+        strategy: str, see `dreal_tf.distribute.strategy_named`.
+        fresh: bool. Move a run found in `out` aside and begin anew.
+        callbacks: sequence of further Keras callbacks.
+    Returns:
+        Dict: the final metrics, as in `metrics.json`.
+    Raises:
+        InputError: if the recipe cannot be built, or `out` holds something else.
+    """
+    run = RunDirectory(out)
+    run.begin(recipe, fresh)
+    if run.finished:
+        return run.read_metrics()
+    with strategy_named(strategy).scope():
+        model, data, needed = build(recipe)
+    devices = [device.name for device in tf.config.list_logical_devices()]
+    run.write_environment(recipe.run.seed, devices)
+    best = BestNetwork(run.best)
+    kept = [
+        HistoryFile(run.history),
+        TensorBoardLog(run.tensorboard, recipe, next(iter(data.validation))[0][:HISTOGRAM_IMAGES]),
+        best,
+        Checkpoint(run.checkpoints, best),
+    ]
+    model.fit(
+        data.train,
+        validation_data=data.validation,
+        epochs=recipe.schedule.epochs,
+        callbacks=[*needed, *callbacks, *kept],
+        shuffle=False,  # The data does, by its own clock.
+        verbose=0,
+    )
+    model.network.load_weights(run.best)
+    _save_network(model.network, run)
+    metrics = evaluate_network(model.trajectory_network, data.test, recipe.dreal.penalty)
+    history = read_history(run.history)
+    metrics |= {
+        "best_epoch": best.state["epoch"],
+        "validation_accuracy": best.state["value"],
+        "training_seconds": round(sum(row["seconds"] for row in history), 1),
+    }
+    write_whole(run.metrics, json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def evaluate(run_path):
+    """Metrics of a run's best weights on the test split.
+
+    Args:
+        run_path: str or path of a run directory that holds `model.keras`.
+    Returns:
+        Dict of float, see `dreal_tf.evaluation.evaluate_network`.
+    Raises:
+        InputError: if there is no run, or it has no weights yet.
+    """
+    run = RunDirectory(run_path)
+    recipe = run.read_recipe()
+    if not run.network.is_file():
+        raise InputError(
+            f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "
+            "model.keras. End it with `dreal-tf train` and the same --out."
+        )
+    data = build_data(recipe)
+    network = build_network(recipe, data.image_shape, len(data.class_names))
+    stored = keras.saving.load_model(run.network)
+    plain_network(network).set_weights(stored.get_weights())
+    return evaluate_network(network, data.test, recipe.dreal.penalty)
+
+
+def _save_network(network, run):
+    partial = run.path / "partial.keras"
+    network.save(partial)
+    os.replace(partial, run.network)

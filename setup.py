@@ -1,0 +1,47 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "dreal_tf" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="dreal-tf",
+    version=VERSION,
+    description="Deep reinforced attention learning for Keras: attention modules taught by critics.",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # The recipes lie at the top of the repository and travel with the wheel, inside the package.
+    packages=[*find_packages(include=["dreal_tf", "dreal_tf.*"]), "dreal_tf.recipes"],
+    package_dir={"dreal_tf.recipes": "recipes"},
+    # Lower bounds are the versions that were tried.
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "numpy>=2.0",
+        "tensorboard>=2.20",
+        "scikit-learn>=1.9",
+        "pydantic>=2.14,<3",
+        "typer>=0.29",
+        "rich>=14",
+        "wrapt>=2",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "test": ["pytest>=9"],
+    },
+    entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
