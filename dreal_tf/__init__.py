@@ -15,6 +15,7 @@ _HOME = {
     "Recipe": "recipe",
     "SqueezeExcite": "layers",
     "build": "build",
+    "imagenet_residual_network": "backbones",
     "load_recipe": "recipe_files",
     "residual_network": "backbones",
 }
@@ -24,6 +25,7 @@ __all__ = [
     "Recipe",
     "SqueezeExcite",
     "build",
+    "imagenet_residual_network",
     "load_recipe",
     "residual_network",
 ]

@@ -1,11 +1,12 @@
 """A recipe becomes a compiled model, its data and its callbacks: where names become objects."""
 
 import contextlib
+import inspect
 
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import residual_network
+from dreal_tf.backbones import imagenet_residual_network, residual_network
 from dreal_tf.callbacks import SetEpoch
 from dreal_tf.critics import CRITICS
 from dreal_tf.data import DATA_SETS
@@ -13,7 +14,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
 from dreal_tf.model import DREAL
 
-BACKBONES = {"resnet": residual_network}
+BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}
 
 
 def build(recipe, data=None):
@@ -81,21 +82,37 @@ def build_network(recipe, image_shape, classes):
         classes: int.
     Returns:
         Functional `keras.Model` with auxiliary outputs.
+    Raises:
+        InputError: if the backbone section asks for what its network does not have.
     Example:
         >>> build_network(load_recipe("digits_resnet8_se"), (8, 8, 1), 10).name
         'resnet8'
     """
-    backbone = recipe.backbone
-    return BACKBONES[backbone.name](
+    return BACKBONES[recipe.backbone.name](
         image_shape,
         classes,
-        depth=backbone.depth,
-        width=backbone.width,
-        shortcut=backbone.shortcut,
+        **_backbone_arguments(recipe.backbone),
         attention=_attention(recipe),
         attention_stages=recipe.attention.stages,
         weight_decay=recipe.optim.weight_decay,
     )
+
+
+def _backbone_arguments(backbone):
+    """The fields that are arguments of this backbone; one of another's must be left as it is."""
+    arguments = {}
+    for field, value in backbone.model_dump(exclude={"name"}).items():
+        default = type(backbone).model_fields[field].default
+        takers = [n for n, make in BACKBONES.items() if field in inspect.signature(make).parameters]
+        if backbone.name in takers:
+            arguments[field] = value
+        elif value != default:
+            raise InputError(
+                f"Expected backbone.{field}={default!r}, which the backbone {backbone.name!r} gives "
+                f"no choice of. Received: backbone.{field}={value!r}. Leave it out, or choose "
+                f"backbone.name={' or '.join(map(repr, takers))}."
+            )
+    return arguments
 
 
 def _attention(recipe):

@@ -48,6 +48,29 @@ def per_replica(loss):
     return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def never_empty(parts):
+    """A replica's share of a batch, with one entry of zeros where it has none at all.
+
+    Some of TensorFlow's kernels get the shape of no images wrong.
+
+    Args:
+        parts: tensor (n, ...), or a structure of them.
+    Returns:
+        The same structure; (1, ...) where n is 0. As it came where there is one replica.
+    Example:
+        >>> tuple(never_empty(tf.ones((3, 2))).shape)
+        (3, 2)
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return parts
+
+    def padded(part):
+        missing = tf.cast(tf.shape(part)[0] == 0, tf.int32)
+        return tf.pad(part, [[0, missing]] + [[0, 0]] * (part.shape.rank - 1))
+
+    return tf.nest.map_structure(padded, parts)
+
+
 def replica_seed(seed, step):
     """A seed that differs between runs, steps and replicas, and is the same when repeated.
 

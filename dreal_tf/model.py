@@ -8,7 +8,13 @@ from dreal_tf.ablation import plain_network
 from dreal_tf.batch_statistics import HeldUpdates
 from dreal_tf.clipping import clipped, clipping_off
 from dreal_tf.critics import CRITICS
-from dreal_tf.distribute import check_clipping, check_replicas, per_replica, replica_seed
+from dreal_tf.distribute import (
+    check_clipping,
+    check_replicas,
+    never_empty,
+    per_replica,
+    replica_seed,
+)
 from dreal_tf.measurement import RewardMeter, Targets
 from dreal_tf.metrics import ModuleMeans
 from dreal_tf.settings import check_settings
@@ -106,7 +112,10 @@ class DREAL(keras.Model):
         """Nothing is left to make: network and critic are built."""
 
     def call(self, images, training=None):
-        return self.network(images, training=training)
+        if training:
+            return self.network(images, training=True)
+        count = tf.shape(tf.nest.flatten(images)[0])[0]
+        return self.network(never_empty(images), training=False)[:count]
 
     def compile(self, optimizer="sgd", critic_optimizer="adam", loss=None, **kwargs):
         """Configures training; takes all that `keras.Model.compile` takes.
@@ -142,52 +151,53 @@ class DREAL(keras.Model):
         with tf.GradientTape() as tape:
             with HeldUpdates(self.network) as held:
                 outputs = self.trajectory_network(images, training=True)
-            task_loss = self._task_loss(images, labels, outputs, sample_weight, held.losses)
+            logits = outputs["logits"]
+            task_loss = self._task_loss(images, labels, logits, sample_weight, held.losses)
             scaled = self.optimizer.scale_loss(task_loss)
         gradients = clipped(tape.gradient(scaled, weights), self.optimizer)
 
         # Rewards, the critic's L_r and the actors' L_q.
-        targets = self._targets(labels, outputs, sample_weight)
+        targets = self._targets(labels, logits, sample_weight)
         measurement = self._measure(images, targets, outputs, held.batch_statistics())
         learn = {"simultaneous": self._learn_together, "alternating": self._learn_in_turn}
         judged, climb = learn[self.settings["update"]](outputs, targets, measurement)
 
         actor_weight = self._actor_weight()
-        positions = {id(variable): position for position, variable in enumerate(weights)}
-        for variable, gradient in zip(self.trajectory.variables, climb, strict=True):
-            if gradient is not None:
-                gradients[positions[id(variable)]] += tf.cast(actor_weight, gradient.dtype) * gradient
+        if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
+            self._add_climb(gradients, climb, actor_weight)
         with clipping_off(self.optimizer):
             self.optimizer.apply(gradients, weights)
         held.write_back()
 
-        self._update_means(task_loss, judged, actor_weight, measurement, targets)
-        return self.compute_metrics(images, labels, outputs["logits"], sample_weight)
+        self._update_means(labels, targets, task_loss, judged, actor_weight, measurement)
+        return self.compute_metrics(images, labels, logits, sample_weight)
 
     def test_step(self, data):
         if self.critic is None:
             return super().test_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        outputs = self.trajectory_network(images, training=False)
-        task_loss = self._task_loss(images, labels, outputs, sample_weight, training=False)
+        present = never_empty(images)
+        outputs = self.trajectory_network(present, training=False)
+        logits = outputs["logits"][: tf.shape(labels)[0]]
+        task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
 
-        targets = self._targets(labels, outputs, sample_weight)
+        targets = never_empty(self._targets(labels, logits, sample_weight))
         stride = round(1 / self.settings["validation_fraction"])
         chosen = tf.range(0, tf.shape(targets.labels)[0], stride)
-        measurement = self.meter.exact(images, targets, outputs["actions"], chosen)
+        measurement = self.meter.exact(present, targets, outputs["actions"], chosen)
         critiques = self.critic(self.trajectory.emitted(outputs), labels=targets.labels)
         judged = self._judged(critiques, measurement, targets)
 
-        self._update_means(task_loss, judged, self._actor_weight(), measurement, targets)
-        return self.compute_metrics(images, labels, outputs["logits"], sample_weight)
+        self._update_means(labels, targets, task_loss, judged, self._actor_weight(), measurement)
+        return self.compute_metrics(images, labels, logits, sample_weight)
 
-    def _task_loss(self, images, labels, outputs, sample_weight, held=(), training=True):
-        loss = self._compute_loss(images, labels, outputs["logits"], sample_weight, training=training)
+    def _task_loss(self, images, labels, logits, sample_weight, held=(), training=True):
+        loss = self._compute_loss(images, labels, logits, sample_weight, training=training)
         # What layers added in the held pass; Keras itself adds weight regularisers.
         return tf.add_n([loss, *(self._aggregate_additional_loss(added) for added in held)])
 
-    def _targets(self, labels, outputs, sample_weight):
-        labels, dominant = rewards.true_labels(labels, outputs["logits"].shape[-1])
+    def _targets(self, labels, logits, sample_weight):
+        labels, dominant = rewards.true_labels(labels, logits.shape[-1])
         if sample_weight is None:
             weights = tf.ones_like(labels, tf.float32)
         else:
@@ -242,20 +252,27 @@ class DREAL(keras.Model):
         variables = self.critic.trainable_variables
         self.critic_optimizer.apply(tape.gradient(critic_loss, variables), variables)
 
+    def _add_climb(self, gradients, climb, actor_weight):
+        position = {id(v): index for index, v in enumerate(self.network.trainable_variables)}
+        for variable, gradient in zip(self.trajectory.variables, climb, strict=True):
+            if gradient is not None:
+                gradients[position[id(variable)]] += tf.cast(actor_weight, gradient.dtype) * gradient
+
     def _actor_weight(self):
         weight, warmup = self.settings["actor_weight"], self.settings["actor_warmup"]
         progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
         return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
 
-    def _update_means(self, task_loss, judged, actor_weight, measurement, targets):
+    def _update_means(self, labels, targets, task_loss, judged, actor_weight, measurement):
         critiques, critic_loss, actor_loss = judged
         images, modules = tf.unstack(tf.shape(critiques))
         task_loss = task_loss * self.distribute_strategy.num_replicas_in_sync
         total = task_loss + critic_loss + actor_weight * actor_loss
-        self._loss_tracker.update_state(total, sample_weight=images)
-        self.task_loss_mean.update_state(task_loss, sample_weight=images)
-        self.critic_loss_mean.update_state(critic_loss, sample_weight=images)
-        self.actor_loss_mean.update_state(actor_loss, sample_weight=images)
+        present = tf.shape(labels)[0]  # 0 where a replica has no share of a batch.
+        self._loss_tracker.update_state(total, sample_weight=present)
+        self.task_loss_mean.update_state(task_loss, sample_weight=present)
+        self.critic_loss_mean.update_state(critic_loss, sample_weight=present)
+        self.actor_loss_mean.update_state(actor_loss, sample_weight=present)
         _, steps, gain, reward, right, counted = measurement
         self.reward_means.update_state(reward, steps, counted)
         self.gain_means.update_state(gain, steps, counted * tf.cast(right, tf.float32))
@@ -266,6 +283,17 @@ class DREAL(keras.Model):
         )
         distinct = tf.math.unsorted_segment_max(counted, measurement.images, images)
         self.reward_measured.update_state(tf.maximum(distinct, 0.0))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras builds from the mean of the replicas' shares of a batch, which fails where these
+        # differ in size; the first share does as well.
+        if iterator is not None and self._distribute_strategy is not None:
+            for _, _, batches in iterator:
+                local = self._distribute_strategy.experimental_local_results
+                data_batch = tf.nest.map_structure(lambda part: local(part)[0], next(batches))
+                break
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_metrics_result(self):
         result = super().get_metrics_result()

@@ -47,10 +47,15 @@ class Augment(Section):
 class Backbone(Section):
     """The network that carries the attention."""
 
-    name: Literal["resnet"] = "resnet"  # Residual network for small images (He 2016, section 4.2).
-    depth: PositiveInt = 20  # Layers: 8, 14, 20, 26, 32, ..., 56.
+    # "resnet": for small images (He 2016, section 4.2); "imagenet_resnet": for large (section 4.1).
+    name: Literal["resnet", "imagenet_resnet"] = "resnet"
+    depth: PositiveInt = 20  # Layers: 8, 14, 20, ..., 56; imagenet_resnet: 18, 34, 50, 101, 152.
     width: PositiveFloat = 1.0  # Multiplies the paper's channels (no unit).
-    shortcut: Literal["identity", "projection"] = "identity"  # Paper: option A.
+    shortcut: Literal["identity", "projection"] = "identity"  # Of resnet. Paper: option A.
+    stride_placement: Literal["3x3", "1x1"] = "3x3"  # Of imagenet_resnet. Goyal 2017; He 2016: 1x1.
+    zero_gamma: bool = False  # Of imagenet_resnet: blocks start as their skip path (Goyal 2017).
+    last_stride: Literal[1, 2] = 2  # Of imagenet_resnet: stride of conv5; re-identification: 1.
+    synchronized: bool = False  # Whether BatchNorm's statistics span all replicas.
 
 
 class Attention(Section):

@@ -1,6 +1,7 @@
 """Networks that give logits and, as auxiliary outputs, the steps of their actors."""
 
 from dreal_tf.backbones.backbone import Wiring, actors_of
+from dreal_tf.backbones.imagenet_residual import imagenet_residual_network
 from dreal_tf.backbones.residual import residual_network
 
-__all__ = ["Wiring", "actors_of", "residual_network"]
+__all__ = ["Wiring", "actors_of", "imagenet_residual_network", "residual_network"]

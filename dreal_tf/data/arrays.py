@@ -2,38 +2,25 @@
 
 import numpy as np
 import tensorflow as tf
-from sklearn.model_selection import train_test_split
 
-from dreal_tf.data.augmentation import augmented
-from dreal_tf.data.splits import EpochClock, Splits
+from dreal_tf.data.decoding import random_window
+from dreal_tf.data.options import Options
+from dreal_tf.data.pipeline import shared_order, splits_of
+from dreal_tf.data.splits import hold_out
 from dreal_tf.errors import InputError
 
 
-def from_arrays(
-    train,
-    test,
-    class_names,
-    batch_size=64,
-    validation_fraction=0.1,
-    train_limit=None,
-    mean=0.0,
-    deviation=1.0,
-    seed=0,
-    crop_padding=0,
-    flip=False,
-):
+def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=None, **options):
     """Splits from arrays: validation held out of the training data, the same share of each class.
 
     Args:
-        train: pair of arrays: images (n, height, width, channels) and int labels (n,).
+        train: pair of arrays: images (n, height, width, channels), integers from 0 to 255 or floats
+            from 0 to 1, and int labels (n,). Only RandAugment minds the range.
         test: the same.
         class_names: sequence of str, by label.
-        batch_size: int. Images per step.
-        validation_fraction: float in (0, 1). Share of the training data held out.
-        train_limit: int or None. Images to train on at most.
-        mean, deviation: floats, or arrays (channels,): images become (image - mean) / deviation.
-        seed: int. Of the held-out share, the order and the augmentation.
-        crop_padding, flip: see `dreal_tf.data.augmentation.augmented`.
+        mean, deviation: floats, or sequences by channel: images become (image - mean) / deviation.
+        validation: pair of arrays to use in place of a held-out share, or None.
+        options: fields of `dreal_tf.data.Options`, such as `batch_size`, `seed` and `flip`.
     Returns:
         `Splits`.
     Raises:
@@ -44,71 +31,101 @@ def from_arrays(
         >>> splits.sizes, splits.steps_per_epoch
         ({'train': 36, 'validation': 4, 'test': 40}, 4)
     """
-    train = _checked(train, class_names, "training")
-    test = _checked(test, class_names, "test")
-    classes = len(class_names)
-    if min(len(train[0]) * validation_fraction, len(train[0]) * (1 - validation_fraction)) < classes:
+    options = Options(**options)
+    pairs = {"train": train, "validation": validation, "test": test}
+    pairs = {
+        split: _checked(pair, class_names, split)
+        for split, pair in pairs.items()
+        if pair is not None
+    }
+    images, labels = pairs["train"]
+    top = 255.0 if np.issubdtype(images.dtype, np.integer) else 1.0
+    if validation is None:
+        kept, held = hold_out(labels, options.validation_fraction, options.seed, class_names)
+        pairs["validation"] = images[held], labels[held]
+        images, labels = images[kept], labels[kept]
+    pairs["train"] = images[: options.train_limit], labels[: options.train_limit]
+    shapes = {split: pair[0].shape[1:] for split, pair in pairs.items()}
+    if len(set(shapes.values())) > 1:
         raise InputError(
-            f"Expected at least one image of each of the {classes} classes to train on and to hold "
-            f"out. Received: {len(train[0])} training images with validation_fraction="
-            f"{validation_fraction}. Bring more images, or change the fraction."
+            f"Expected images of one shape. Received: {shapes}. Bring them to the same size first."
         )
-    images, held_images, labels, held_labels = train_test_split(
-        *train, test_size=validation_fraction, random_state=seed, stratify=train[1]
-    )
-    images, labels = images[:train_limit], labels[:train_limit]
-    if len(images) < batch_size:
-        raise InputError(
-            f"Expected at least one batch of training images. Received: {len(images)} images with "
-            f"batch_size={batch_size}. Lower the batch size."
+    sources = {
+        split: Arrays(_resized(images, options.image_size), labels, options.resized_crop)
+        for split, (images, labels) in pairs.items()
+    }
+    shape = sources["train"].images.shape[1:]
+    return splits_of(sources, options, class_names, shape, mean, deviation, top)
+
+
+class Arrays:
+    """A source of examples that lie in memory; see `dreal_tf.data.pipeline.splits_of`.
+
+    Args:
+        images: array (n, height, width, channels).
+        labels: int array (n,).
+        least_area: float or None. Of a random-resized crop in training.
+    Example:
+        >>> source = Arrays(np.zeros((5, 2, 2, 1)), np.arange(5))
+        >>> [len(labels) for _, labels in source.ordered(2)]
+        [2, 2, 1]
+    """
+
+    def __init__(self, images, labels, least_area=None):
+        with tf.device("CPU"):  # Where tf.data works, also on a machine with a GPU.
+            self.images, self.labels = tf.constant(images), tf.constant(labels)
+        self.least_area = least_area
+        self.size = len(images)
+
+    def shuffled(self, draw, batch_size, share=(0, 1)):
+        """Full batches, in an order that follows from `draw`."""
+        order = tf.random.experimental.stateless_shuffle(tf.range(self.size), seed=draw)
+        mine = shared_order(order, batch_size, share)
+        positions = tf.data.Dataset.from_tensor_slices(mine)
+        # A worker's last batch may be smaller: see `dreal_tf.data.pipeline`.
+        positions = positions.batch(batch_size, drop_remainder=share[1] == 1)
+        return positions.map(lambda chosen: self._batch(chosen, draw), tf.data.AUTOTUNE)
+
+    def ordered(self, batch_size):
+        """All examples, in batches."""
+        return tf.data.Dataset.from_tensor_slices((self.images, self.labels)).batch(batch_size)
+
+    def _batch(self, positions, draw):
+        images = tf.gather(self.images, positions)
+        if self.least_area is not None:
+            images = self._zoomed(images, positions, draw)
+        return images, tf.gather(self.labels, positions)
+
+    def _zoomed(self, images, positions, draw):
+        height, width = images.shape[1:3]
+
+        def window(position):
+            seed = tf.random.experimental.stateless_fold_in(draw, position)
+            return random_window((height, width), seed, self.least_area)
+
+        cuts = tf.cast(tf.map_fn(window, positions), tf.float32)
+        far = cuts[:, :2] + cuts[:, 2:] - 1
+        last = tf.maximum([height - 1, width - 1] * 2, 1)
+        boxes = tf.concat([cuts[:, :2], far], 1) / tf.cast(last, tf.float32)
+        return tf.image.crop_and_resize(
+            tf.cast(images, tf.float32), boxes, tf.range(tf.shape(images)[0]), (height, width)
         )
-    mean, deviation = np.float32(mean), np.float32(deviation)
-    clock = EpochClock()
-
-    def normalised(image, label):
-        return (tf.cast(image, tf.float32) - mean) / deviation, label
-
-    def evaluation(images, labels):
-        pairs = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
-        return pairs.map(normalised, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-    def epoch_of_batches(epoch):
-        draw = tf.cast(tf.stack([seed, epoch]), tf.int32)
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=draw)
-
-        def batch_of(positions):
-            chosen, label = normalised(tf.gather(images, positions), tf.gather(labels, positions))
-            if crop_padding or flip:
-                seeds = tf.map_fn(
-                    lambda i: tf.random.experimental.stateless_fold_in(draw, i), positions
-                )
-                chosen = tf.map_fn(
-                    lambda pair: augmented(pair[0], pair[1], crop_padding, flip),
-                    (chosen, seeds),
-                    fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32),
-                )
-            return chosen, label
-
-        positions = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
-        return positions.map(batch_of, tf.data.AUTOTUNE)
-
-    images, labels = tf.constant(images), tf.constant(labels)
-    steps = len(images) // batch_size
-    epochs = tf.data.Dataset.from_generator(clock.now, output_signature=tf.TensorSpec((), tf.int64))
-    batches = epochs.flat_map(epoch_of_batches).prefetch(tf.data.AUTOTUNE)
-    return Splits(
-        train=batches.apply(tf.data.experimental.assert_cardinality(steps)),
-        validation=evaluation(held_images, held_labels),
-        test=evaluation(*test),
-        class_names=tuple(class_names),
-        image_shape=tuple(int(size) for size in images.shape[1:]),
-        sizes={"train": len(images), "validation": len(held_images), "test": len(test[0])},
-        steps_per_epoch=steps,
-        clock=clock,
-    )
 
 
-def _checked(pair, class_names, which):
+def _resized(images, size):
+    """Whole images scaled to a size, in portions that take little memory."""
+    if size is None or images.shape[1:3] == (size, size):
+        return images
+    portions = np.array_split(images, -(-len(images) // 1000))
+    scaled = [tf.image.resize(portion, (size, size), antialias=True) for portion in portions]
+    scaled = np.concatenate(scaled)
+    if np.issubdtype(images.dtype, np.integer):
+        return np.clip(np.rint(scaled), 0, 255).astype(images.dtype)
+    return scaled
+
+
+def _checked(pair, class_names, split):
+    which = {"train": "training"}.get(split, split)
     images, labels = np.asarray(pair[0]), np.asarray(pair[1])
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise InputError(

@@ -4,16 +4,14 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from dreal_tf.data.arrays import from_arrays
-
-# Of the training data, on the scale from 0 to 1.
-MEAN, DEVIATION = 0.3056, 0.3762
+from dreal_tf.data.catalogue import normalisation_of
 
 
 def digits(**options):
     """The digits' splits. The test split, a fifth of each class, is the same for every seed.
 
     Args:
-        options: those of `dreal_tf.data.arrays.from_arrays` for batches, seed and augmentation.
+        options: fields of `dreal_tf.data.Options`, such as `batch_size`, `seed` and `flip`.
     Returns:
         `Splits`.
     Example:
@@ -26,11 +24,12 @@ def digits(**options):
     train_images, test_images, train_labels, test_labels = train_test_split(
         images, labels, test_size=0.2, random_state=0, stratify=labels
     )
+    mean, deviation = normalisation_of("digits", channels=1)
     return from_arrays(
         (train_images, train_labels),
         (test_images, test_labels),
         class_names=[str(digit) for digit in range(10)],
-        mean=MEAN,
-        deviation=DEVIATION,
+        mean=mean,
+        deviation=deviation,
         **options,
     )

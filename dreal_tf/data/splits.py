@@ -2,6 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from dreal_tf.errors import InputError
+
 
 class Splits(NamedTuple):
     """Training, validation and test data, batched and ready for `fit` and `evaluate`.
@@ -9,13 +14,18 @@ class Splits(NamedTuple):
     Attributes:
         train: tf.data.Dataset of (images, labels), one epoch per iteration; its order and
             augmentation follow `clock`. Drops an incomplete batch.
-        validation: tf.data.Dataset of (images, labels), held out of the training data.
-        test: tf.data.Dataset of (images, labels), read once at the end.
+        validation: tf.data.Dataset of (images, labels), held out of the training data, or the data
+            set's own.
+        test: tf.data.Dataset of (images, labels), read once at the end; its labels are ints.
         class_names: tuple of str, by label.
         image_shape: tuple (height, width, channels).
         sizes: dict of int: images in "train", "validation" and "test".
         steps_per_epoch: int.
         clock: `EpochClock` that says which epoch `train` draws.
+        soft_labels: bool. True: the labels of `train` and `validation` are float rows (batch,
+            classes) that sum to 1, as `keras.losses.CategoricalCrossentropy` takes them. False:
+            ints (batch,), as `keras.losses.SparseCategoricalCrossentropy` takes them.
+        skipped: tuple of str: paths of the images that could not be read and were left out.
     """
 
     train: object
@@ -26,6 +36,8 @@ class Splits(NamedTuple):
     sizes: dict
     steps_per_epoch: int
     clock: object
+    soft_labels: bool = False
+    skipped: tuple = ()
 
 
 class EpochClock:
@@ -47,3 +59,39 @@ class EpochClock:
     def now(self):
         """Yields the epoch once."""
         yield self.epoch
+
+
+def hold_out(labels, fraction, seed, class_names):
+    """Which examples to keep and which to hold out: the same share of each class.
+
+    Args:
+        labels: int array (n,).
+        fraction: float in (0, 1). Share to hold out.
+        seed: int.
+        class_names: sequence of str, by label.
+    Returns:
+        Pair of int arrays: the positions kept, and those held out, each in random order.
+    Raises:
+        InputError: if a class has fewer than two images, or there are too few in all.
+    Example:
+        >>> kept, held = hold_out(np.arange(40) % 2, 0.1, 0, ["a", "b"])
+        >>> len(kept), sorted(held % 2)
+        (36, [0, 0, 1, 1])
+    """
+    classes = len(class_names)
+    counts = np.bincount(labels, minlength=classes)
+    if counts.min() < 2:
+        rarest = int(counts.argmin())
+        raise InputError(
+            "Expected at least two training images of each class, one of them to hold out. "
+            f"Received: {counts[rarest]} of class {class_names[rarest]!r}. Bring more of them, or "
+            "leave the class out."
+        )
+    if min(len(labels) * fraction, len(labels) * (1 - fraction)) < classes:
+        raise InputError(
+            f"Expected at least one image of each of the {classes} classes to train on and to hold "
+            f"out. Received: {len(labels)} training images with validation_fraction={fraction}. "
+            "Bring more images, or change the fraction."
+        )
+    positions = np.arange(len(labels))
+    return train_test_split(positions, test_size=fraction, random_state=seed, stratify=labels)

@@ -1,0 +1,168 @@
+"""What residual networks have in common: convolutions with BatchNorm, blocks, a classifier."""
+
+import keras
+from keras import ops
+
+from dreal_tf.backbones.backbone import Wiring
+from dreal_tf.errors import InputError
+
+
+class ResidualWiring(Wiring):
+    """Wires residual networks from their parts; attention sits at the end of each block's branch.
+
+    Args:
+        attention: `AttentionActor` used as a pattern, or None.
+        attention_stages: collection of str, the stages that get attention; None for all.
+        known_stages: tuple of str, the stages of the network.
+        weight_decay: float >= 0. Half of it times the squared kernels is added to the loss; biases
+            and BatchNorm's weights are left alone.
+        synchronized: bool. Whether BatchNorm's statistics span all replicas.
+        zero_gamma: bool. Whether the last BatchNorm of each branch starts at 0, not 1.
+        symmetric: bool. Whether convolutions of stride 2 pad alike on all sides; if not, they pad
+            as Keras's "same" does: on maps of even size more at the end.
+        kernel_initializer: str or dict, a Keras initializer's name or config; each convolution gets
+            an initializer of its own.
+    Raises:
+        InputError: if a stage of `attention_stages` is none of `known_stages`.
+    Example:
+        >>> wiring = ResidualWiring(SqueezeExcite(4), None, ("conv2",))
+        >>> images = wiring.images((8, 8, 3), total_stride=2)
+        >>> hidden = wiring.block(images, [(4, 1, 1), (4, 3, 2), (16, 1, 1)], "conv2_1")
+        >>> logits = wiring.classifier(hidden, classes=10)
+        >>> hidden.shape, sorted(wiring.actions)
+        ((None, 4, 4, 16), ['conv2_1/se'])
+    """
+
+    def __init__(
+        self,
+        attention,
+        attention_stages,
+        known_stages,
+        weight_decay=0.0,
+        synchronized=False,
+        zero_gamma=False,
+        symmetric=False,
+        kernel_initializer="he_normal",
+    ):
+        unknown = set(attention_stages or ()) - set(known_stages)
+        if unknown:
+            raise InputError(
+                f"`attention_stages` must be among {known_stages}. Received: {sorted(unknown)}. "
+                "Name stages of this network."
+            )
+        super().__init__(attention, attention_stages)
+        self.weight_decay = weight_decay
+        self.synchronized = synchronized
+        self.last_gamma = "zeros" if zero_gamma else "ones"
+        self.symmetric = symmetric
+        self.kernel_initializer = kernel_initializer
+
+    def images(self, image_shape, total_stride):
+        """The network's input.
+
+        Args:
+            image_shape: tuple (height, width, channels); None for a free height or width.
+            total_stride: int. Pixels of the image to one place of the last map, along each side.
+        Raises:
+            InputError: if the images would not fill one place of the last map.
+        """
+        if any(side is not None and side < total_stride for side in image_shape[:2]):
+            raise InputError(
+                f"`image_shape` must be at least {total_stride} × {total_stride} pixels, the "
+                f"network's total stride. Received: image_shape={tuple(image_shape)}. Enlarge the "
+                "images, or choose a network of smaller stride."
+            )
+        return keras.Input(image_shape, name="images")
+
+    def convolution(self, inputs, channels, size, strides, name, gamma="ones"):
+        """A convolution without bias, then BatchNorm.
+
+        Args:
+            inputs: symbolic float tensor (batch, height, width, channels).
+            channels: int. Channels of the result.
+            size: int. Side of the kernel.
+            strides: int. Places from one application of the kernel to the next.
+            name: str, the convolution's name; the BatchNorm is called `<name>_bn`.
+            gamma: "ones" or "zeros": where the BatchNorm's scale starts.
+        """
+        padding = "same"
+        if self.symmetric and strides > 1 and size > 1:
+            inputs = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(inputs)
+            padding = "valid"
+        outputs = keras.layers.Conv2D(
+            channels,
+            size,
+            strides,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer=self.kernel_initializer,
+            kernel_regularizer=self._l2(),
+            name=name,
+        )(inputs)
+        return keras.layers.BatchNormalization(
+            momentum=0.9,
+            epsilon=1e-5,
+            gamma_initializer=gamma,
+            synchronized=self.synchronized,
+            name=f"{name}_bn",
+        )(outputs)
+
+    def block(self, inputs, convolutions, place, shortcut="projection"):
+        """A residual block: relu(skip + attention(branch)).
+
+        Args:
+            inputs: symbolic float tensor (batch, height, width, channels).
+            convolutions: sequence of (channels, size, strides), the branch; all but its last are
+                followed by a ReLU.
+            place: str, the block, such as "conv4_3".
+            shortcut: "projection" or "identity", the skip path where the shape changes, see
+                `residual_network`.
+        """
+        hidden, total_strides = inputs, 1
+        for number, (channels, size, strides) in enumerate(convolutions, start=1):
+            last = number == len(convolutions)
+            gamma = self.last_gamma if last else "ones"
+            hidden = self.convolution(hidden, channels, size, strides, f"{place}_{number}", gamma)
+            if not last:
+                hidden = keras.layers.ReLU(name=f"{place}_{number}_relu")(hidden)
+            total_strides *= strides
+        hidden = self.attend(hidden, place)
+        skip = self._skip(inputs, channels, total_strides, place, shortcut)
+        hidden = keras.layers.Add(name=f"{place}_add")([skip, hidden])
+        return keras.layers.ReLU(name=f"{place}_relu")(hidden)
+
+    def classifier(self, hidden, classes, kernel_initializer="glorot_uniform"):
+        """The logits (batch, classes) of the last map's mean over places."""
+        pooled = keras.layers.GlobalAveragePooling2D(name="pool")(hidden)
+        return keras.layers.Dense(
+            classes,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=self._l2(),
+            dtype="float32",
+            name="logits",
+        )(pooled)
+
+    def _skip(self, inputs, channels, strides, place, shortcut):
+        if strides == 1 and inputs.shape[-1] == channels:
+            return inputs
+        if shortcut == "projection":
+            return self.convolution(inputs, channels, 1, strides, f"{place}_skip")
+        skip = inputs[:, ::strides, ::strides]
+        return ops.pad(skip, [[0, 0], [0, 0], [0, 0], [0, channels - inputs.shape[-1]]])
+
+    def _l2(self):
+        return keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
+
+
+def stage_channels(first_channels, width, position):
+    """Channels of a stage: the first stage's, times the width multiplier, doubled stage by stage.
+
+    Args:
+        first_channels: int. The paper's channels of the first stage.
+        width: float > 0. The multiplier (no unit).
+        position: int. The stage's position, from 0.
+    Example:
+        >>> [stage_channels(16, 0.5, position) for position in range(3)]
+        [8, 16, 32]
+    """
+    return max(1, round(first_channels * width)) * 2**position

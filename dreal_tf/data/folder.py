@@ -1,0 +1,168 @@
+"""A folder of images, one subfolder per class."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from dreal_tf.data.arrays import from_arrays
+from dreal_tf.data.catalogue import normalisation_of
+from dreal_tf.data.image_files import READABLE, ImageFiles, inspect_images
+from dreal_tf.data.options import Options
+from dreal_tf.data.pipeline import splits_of
+from dreal_tf.data.splits import hold_out
+from dreal_tf.errors import InputError
+
+LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
+VALIDATION_NAMES = ("validation", "valid", "val")
+TEST_FRACTION = 0.2  # Held out where the folder brings no test images.
+
+
+def image_folder(folder=None, **options):
+    """Splits from a folder whose subfolders are the classes, named by them, in their order.
+
+    With a subfolder `train`, that one holds the classes, and so do `test` and `val` (or
+    `validation`) where they are. Where there is a `val` and no `test`, `val` is the test split, as
+    with ImageNet. What is missing is held out of the training images, the same share of each class:
+    a fifth to test on, the same for every seed, and `validation_fraction`.
+
+    Every file under a class is taken for an image, except hidden ones, and read by its content,
+    whatever its name: see `dreal_tf.data.decoding.decoded`. Images have three channels.
+
+    Args:
+        folder: str or path.
+        options: fields of `dreal_tf.data.Options`: `image_size`, where the images differ in size;
+            `verify`; `on_bad_image`; `batch_size`, ...
+    Returns:
+        `Splits`.
+    Raises:
+        InputError: if there is no such folder, it does not hold two classes, the splits' classes
+            differ, or an image cannot be read.
+    Example:
+        >>> image_folder("no/such/folder")
+        Traceback (most recent call last):
+        ...
+        dreal_tf.errors.InputError: Expected a folder of images ... Received: 'no/such/folder' ...
+    """
+    chosen = Options(**options)
+    class_names, listed = list_images(folder)
+    skipped = ()
+    if chosen.verify:
+        listed, skipped = _verified(listed, chosen)
+    elif chosen.image_size is None or chosen.on_bad_image == "skip":
+        raise InputError(
+            "Expected data.verify=true where images are to be skipped, or data.image_size is not "
+            f"set. Received: data.verify=false, data.on_bad_image={chosen.on_bad_image!r}, "
+            f"data.image_size={chosen.image_size}. Verify, or set data.image_size and stop at a "
+            "bad image."
+        )
+    if "test" not in listed:
+        listed["train"], listed["test"] = _parted(listed["train"], TEST_FRACTION, 0, class_names)
+    mean, deviation = ([255 * value for value in row] for row in normalisation_of("folder", 3))
+    split = _split_in_memory if chosen.image_size is None else _split_in_files
+    return split(listed, chosen, class_names, mean, deviation)._replace(skipped=tuple(skipped))
+
+
+def list_images(folder):
+    """The images of a folder, by split.
+
+    Args:
+        folder: str, path or None.
+    Returns:
+        Tuple of class names, and dict from "train", "validation" and "test", where they are, to
+        pairs: array of paths, int array of labels.
+    Raises:
+        InputError: see `image_folder`.
+    Example:
+        >>> for name in ("cats/1.png", "dogs/2.png"):
+        ...     Path("pets", name).parent.mkdir(parents=True)
+        ...     size = Path("pets", name).write_bytes(b"...")
+        >>> list_images("pets")[0]
+        ('cats', 'dogs')
+    """
+    roots = _roots(folder)
+    class_names = _class_names(roots["train"])
+    if len(class_names) < 2:
+        raise InputError(
+            f"Expected at least two classes, as {LAYOUT}. Received: {str(roots['train'])!r} with "
+            f"{len(class_names)} of them{f', {class_names[0]!r}' if class_names else ''}. Point "
+            "--data-dir at the folder that holds the subfolders of the classes."
+        )
+    for split, root in roots.items():
+        names = _class_names(root)
+        if names != class_names:
+            missing = sorted(set(class_names) - set(names))
+            extra = sorted(set(names) - set(class_names))
+            raise InputError(
+                f"Expected the {len(class_names)} classes of {str(roots['train'])!r} in the {split} "
+                f"split too. Received: {len(names)} in {str(root)!r}, missing {missing[:5]}, not in "
+                f"training {extra[:5]}. Give all splits the same class folders."
+            )
+    return class_names, {split: _files(root, class_names) for split, root in roots.items()}
+
+
+def _roots(folder):
+    root = Path(folder) if folder else None
+    if root is None or not root.is_dir():
+        raise InputError(
+            f"Expected a folder of images, as {LAYOUT}. Received: "
+            f"{'no folder' if root is None else repr(str(root))}{' which is none' if root else ''}. "
+            "Give one with --data-dir DIR or data.folder."
+        )
+    if not (root / "train").is_dir():
+        return {"train": root}
+    validation = [root / name for name in VALIDATION_NAMES if (root / name).is_dir()][:1]
+    test = [root / "test"] if (root / "test").is_dir() else []
+    if not test:
+        test, validation = validation, []
+    found = {"train": [root / "train"], "validation": validation, "test": test}
+    return {split: paths[0] for split, paths in found.items() if paths}
+
+
+def _class_names(root):
+    return tuple(sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."))
+
+
+def _files(root, class_names):
+    paths, labels = [], []
+    for label, name in enumerate(class_names):
+        files = [path for path in (root / name).rglob("*") if path.is_file() and path.name[0] != "."]
+        if not files:
+            raise InputError(
+                f"Expected images of each class. Received: {str(root / name)!r}, which holds none. "
+                "Fill it, or remove it everywhere."
+            )
+        paths += sorted(map(str, files))
+        labels += [label] * len(files)
+    return np.array(paths), np.array(labels)
+
+
+def _verified(listed, options):
+    """Looks at every image before training starts; leaves out what cannot be read, if that is so asked."""
+    found = {split: inspect_images(paths) for split, (paths, _) in listed.items()}
+    bad = [
+        f"{path} ({found[split][place]})"
+        for split, (paths, _) in listed.items()
+        for place, path in enumerate(paths)
+        if isinstance(found[split][place], str)
+    ]
+    some = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
+    if bad and options.on_bad_image == "stop":
+        raise InputError(
+            f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: {some}. "
+            "Remove or replace them, or leave them out with data.on_bad_image=skip."
+        )
+    if bad:
+        warnings.warn(f"{len(bad)} images cannot be read and are left out: {some}", stacklevel=3)
+    good = {split: [not isinstance(f, str) for f in found[split]] for split in found}
+    listed = {split: tuple(part[good[split]] for part in pair) for split, pair in listed.items()}
+    if options.image_size is None:
+        sizes = {
+            size: path
+            for split, (paths, _) in listed.items()
+            for path, size in zip(paths, filter(lambda f: not isinstance(f, str), found[split]), strict=True)
+        }
+        _check_one_size(sizes)
+    return listed, bad

@@ -1,0 +1,93 @@
+"""Images in files: which can be read, and reading them in batches."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import tensorflow as tf
+
+from dreal_tf.data.decoding import decoded, read_image
+from dreal_tf.data.pipeline import shared_order
+
+READABLE = "JPEG, PNG, GIF, BMP or WebP"
+
+
+class ImageFiles:
+    """A source of examples that lie in files; see `dreal_tf.data.pipeline.splits_of`.
+
+    Args:
+        paths: sequence of str.
+        labels: int array (n,).
+        size: int or None, see `dreal_tf.data.decoding.read_image`.
+        least_area: float or None. Of a random-resized crop in training.
+    """
+
+    def __init__(self, paths, labels, size=None, least_area=None):
+        with tf.device("CPU"):
+            self.paths, self.labels = tf.constant(list(paths)), tf.constant(labels, tf.int32)
+        self.image_size = size
+        self.least_area = least_area
+        self.size = len(labels)
+
+    def shuffled(self, draw, batch_size, share=(0, 1)):
+        """Full batches, in an order that follows from `draw`."""
+
+        def read(position):
+            path, label = self.paths[position], self.labels[position]
+            seed = tf.random.experimental.stateless_fold_in(draw, position)
+            image = read_image(_content(path), self.image_size, 3, seed, self.least_area)
+            return image, label
+
+        order = tf.random.experimental.stateless_shuffle(tf.range(self.size), seed=draw)
+        mine = tf.data.Dataset.from_tensor_slices(shared_order(order, batch_size, share))
+        images = mine.map(read, tf.data.AUTOTUNE)
+        # A worker's last batch may be smaller: see `dreal_tf.data.pipeline`.
+        return images.batch(batch_size, drop_remainder=share[1] == 1)
+
+    def ordered(self, batch_size):
+        """All examples, in batches."""
+
+        def read(path, label):
+            return read_image(_content(path), self.image_size), label
+
+        pairs = tf.data.Dataset.from_tensor_slices((self.paths, self.labels))
+        return pairs.map(read, tf.data.AUTOTUNE).batch(batch_size)
+
+
+def inspect_images(paths):
+    """Decodes images in parallel to see which can be read.
+
+    Args:
+        paths: sequence of str.
+    Returns:
+        List of (height, width) or, for what cannot be read, of str saying why; in the same order.
+    Example:
+        >>> size = Path("notes.jpg").write_text("no image")
+        >>> inspect_images(["notes.jpg"])
+        ['not a JPEG, PNG, GIF, BMP or WebP image']
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(_inspected, paths))
+
+
+def _inspected(path):
+    try:
+        content = tf.io.read_file(path)
+        if tf.strings.length(content) == 0:
+            return "empty"
+        return tuple(decoded(content).shape[:2])
+    except tf.errors.InvalidArgumentError as error:
+        known = "Unknown image file format" not in str(error)
+        return "damaged or cut short" if known else f"not a {READABLE} image"
+    except (tf.errors.OpError, OSError) as error:
+        return f"cannot be opened: {type(error).__name__}"
+
+
+def _content(path):
+    """The bytes of a file; names a file that does not begin like an image."""
+    content = tf.io.read_file(path)
+    head = tf.strings.substr(content, 0, 4)
+    begins = [tf.io.is_jpeg(content), tf.strings.substr(content, 0, 2) == b"BM"]
+    begins += [head == signature for signature in (b"\x89PNG", b"GIF8", b"RIFF")]
+    message = f"Expected a {READABLE} image. Remove it, or train with data.verify=true. Received:"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_any(begins), [message, path])]):
+        return tf.identity(content)

@@ -1,0 +1,115 @@
+"""The one tf.data pipeline: from where examples lie to batches for `fit`."""
+
+import tensorflow as tf
+
+from dreal_tf.data.augmentation import Augmentation
+from dreal_tf.data.splits import EpochClock, Splits
+from dreal_tf.errors import InputError
+
+
+def splits_of(sources, options, class_names, image_shape, mean, deviation, top=255.0, skipped=()):
+    """Splits from three sources of examples.
+
+    A source has `size`, the number of its examples; `shuffled(draw, batch_size, share)`, which
+    gives the full batches of an epoch in an order that follows from `draw` alone; and
+    `ordered(batch_size)`, which gives all examples. Both give tf.data.Datasets of (images, int
+    labels), images with values from 0 to `top`.
+
+    Args:
+        sources: dict of sources: "train", "validation" and "test".
+        options: `Options`.
+        class_names: sequence of str, by label.
+        image_shape: tuple (height, width, channels).
+        mean, deviation: floats, or sequences by channel: images become (image - mean) / deviation.
+        top: float. The value of white; black is 0.
+        skipped: sequence of str, see `Splits`.
+    Returns:
+        `Splits`.
+    Raises:
+        InputError: if there is not one batch to train on, or workers cannot share it equally.
+    """
+    train, clock = sources["train"], EpochClock()
+    _check_batch(train.size, options)
+    mean, deviation = tf.constant(mean, tf.float32), tf.constant(deviation, tf.float32)
+
+    def normalise(images):
+        return (tf.cast(images, tf.float32) - mean) / deviation
+
+    augmentation = Augmentation(options, normalise, top, len(class_names))
+
+    def epoch_of_batches(epoch):
+        draw = tf.cast(tf.stack([options.seed, epoch]), tf.int32)
+        own = tf.random.experimental.stateless_fold_in(draw, options.share[0])
+
+        def varied(step, batch):
+            seed = tf.random.experimental.stateless_fold_in(own, tf.cast(step, tf.int32))
+            return augmentation(*batch, seed)
+
+        batches = train.shuffled(draw, options.batch_size, options.share)
+        return batches.enumerate().map(varied, tf.data.AUTOTUNE)
+
+    def evaluation(source, one_hot):
+        def prepared(images, labels):
+            return normalise(images), tf.one_hot(labels, len(class_names)) if one_hot else labels
+
+        batches = source.ordered(options.batch_size).map(prepared, tf.data.AUTOTUNE)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    steps = train.size // options.batch_size
+    epochs = tf.data.Dataset.from_generator(clock.now, output_signature=tf.TensorSpec((), tf.int64))
+    batches = epochs.flat_map(epoch_of_batches).prefetch(tf.data.AUTOTUNE)
+    return Splits(
+        train=_counted(batches, steps, options.share[1]),
+        validation=evaluation(sources["validation"], options.one_hot),
+        test=evaluation(sources["test"], one_hot=False),
+        class_names=tuple(class_names),
+        image_shape=tuple(int(size) for size in image_shape),
+        sizes={split: source.size for split, source in sources.items()},
+        steps_per_epoch=steps,
+        clock=clock,
+        soft_labels=options.one_hot,
+        skipped=tuple(skipped),
+    )
+
+
+def shared_order(order, batch_size, share):
+    """The positions that a worker draws in an epoch: its rows of every full batch.
+
+    Args:
+        order: int tensor (n,): positions, shuffled.
+        batch_size: int. Images per step, over all workers.
+        share: pair of int: this worker's number, and how many there are.
+    Returns:
+        int tensor. Together, the workers draw each step what one alone would draw.
+    Example:
+        >>> shared_order(tf.range(9), 4, (1, 2)).numpy().tolist()
+        [2, 3, 6, 7]
+    """
+    worker, workers = share
+    steps = tf.size(order) // batch_size
+    rows = tf.reshape(order[: steps * batch_size], (steps, workers, batch_size // workers))
+    return tf.reshape(rows[:, worker], [-1])
+
+
+def _counted(batches, steps, workers):
+    if workers == 1:
+        return batches.apply(tf.data.experimental.assert_cardinality(steps))
+    # The examples are shared out already, and tf.distribute cuts each batch into one piece for
+    # each replica of all workers; a worker's batches therefore last for `workers` steps each.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    batches = batches.apply(tf.data.experimental.assert_cardinality(-(-steps // workers)))
+    return batches.with_options(options)
+
+
+def _check_batch(images, options):
+    if images < options.batch_size:
+        raise InputError(
+            f"Expected at least one batch of training images. Received: {images} images with "
+            f"batch_size={options.batch_size}. Lower the batch size."
+        )
+    if options.batch_size % options.share[1]:
+        raise InputError(
+            f"Expected a batch size that {options.share[1]} workers can share equally. Received: "
+            f"batch_size={options.batch_size}. Choose a multiple of {options.share[1]}."
+        )

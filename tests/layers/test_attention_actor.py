@@ -1,0 +1,147 @@
+import keras
+import numpy as np
+import pytest
+from support import ACTORS, Pairwise, SpatialGate, TwoSteps, small_network
+
+from dreal_tf.layers import AttentionActor, SqueezeExcite, intervene
+
+STATE = np.random.default_rng(0).normal(size=(3, 5, 7, 4)).astype("float32")
+SHAPES = {
+    "channel": [(3, 1, 1, 4)],
+    "spatial": [(3, 5, 7, 1)],
+    "two steps": [(3, 1, 1, 4), (3, 5, 7, 1)],
+    "pairwise": [(3, 35, 35)],
+}
+SELECTIVE = {"channel": (3,), "spatial": (1, 2), "pairwise": (2,)}
+
+
+def copy_of(actor):
+    return type(actor).from_config(actor.get_config() | {"name": f"here_{actor.attention}"})
+
+
+def actions_of(actor):
+    _, steps = actor(STATE, return_steps=True)
+    return [step.action for step in steps]
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_actions_have_the_shape_of_their_kind(form):
+    assert [tuple(a.shape) for a in actions_of(copy_of(ACTORS[form]))] == SHAPES[form]
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_the_own_action_given_back_changes_nothing(form):
+    actor = copy_of(ACTORS[form])
+    refined, actions = actor(STATE, return_action=True)
+    again = actor(STATE, action=actions)
+    np.testing.assert_array_equal(again, refined)
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_another_action_is_applied_and_returned(form):
+    actor = copy_of(ACTORS[form])
+    refined, actions = actor(STATE, return_action=True)
+    actions = actions if isinstance(actions, tuple) else (actions,)
+    others = tuple(np.full(a.shape, 0.25, "float32") for a in actions)
+    other_refined, returned = actor(STATE, action=others, return_action=True)
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    for other, got in zip(others, returned, strict=True):
+        np.testing.assert_array_equal(got, other)
+    assert np.abs(other_refined - refined).max() > 1e-3
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_baseline_action_is_the_mean_along_the_selective_axes(form):
+    actor = copy_of(ACTORS[form])
+    for index, action in enumerate(actions_of(actor)):
+        action, axes = np.array(action), SELECTIVE[actor.kinds[index]]
+        baseline = np.array(actor.baseline_action(action, "mean", index))
+        expected = np.broadcast_to(action.mean(axis=axes, keepdims=True), action.shape)
+        assert baseline.shape == action.shape and baseline.dtype == action.dtype
+        np.testing.assert_allclose(baseline, expected, rtol=2e-6)
+        np.testing.assert_allclose(baseline.mean(axis=axes), action.mean(axis=axes), rtol=2e-6)
+        np.testing.assert_array_equal(actor.baseline_action(baseline, "mean", index), baseline)
+    if form == "pairwise":
+        np.testing.assert_allclose(baseline, 1 / 35, rtol=2e-6)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7, 1e-30, 3e4])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_baseline_of_a_constant_action_is_that_constant_to_the_bit(value, dtype):
+    action = keras.ops.full((2, 5, 7, 1), value, dtype=dtype)
+    baseline = SpatialGate().baseline_action(action)
+    assert keras.ops.all(baseline == action) and baseline.dtype == action.dtype
+
+
+def test_the_identity_of_a_gate_passes_the_state_through():
+    actor = SqueezeExcite(2)
+    actor.build(STATE.shape)
+    ones = actor.baseline_action(np.full((3, 1, 1, 4), 0.3, "float32"), "identity")
+    np.testing.assert_array_equal(actor(STATE, action=ones), STATE)
+
+
+def test_an_actor_that_mixes_places_has_no_identity():
+    with pytest.raises(ValueError, match="mixes places.*Use the baseline 'mean'"):
+        Pairwise(name="mixer").baseline_action(np.ones((1, 4, 4)), "identity")
+
+
+def test_an_unknown_baseline_is_refused_by_name():
+    with pytest.raises(ValueError, match="Received: 'meen'. Did you mean 'mean'"):
+        SqueezeExcite().baseline_action(np.ones((1, 1, 1, 4)), "meen")
+
+
+def test_an_action_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"Expected an action of shape \(3, 1, 1, 4\).*\(3, 4\)"):
+        SqueezeExcite(2)(STATE, action=np.ones((3, 4), "float32"))
+
+
+def test_more_actions_than_steps_are_refused():
+    with pytest.raises(ValueError, match="Expected one action for each of the 2 steps.*Received: 3"):
+        TwoSteps()(STATE, action=(None, None, None))
+
+
+def test_an_intervention_sees_every_step_and_ends_with_its_context():
+    actor, seen = TwoSteps(name="conv2_1_two"), []
+
+    def decide(actor, index, state, action):
+        seen.append((actor.modules()[index], tuple(action.shape)))
+        return 0 * action
+
+    before = actor(STATE)
+    with intervene(decide):
+        assert np.abs(actor(STATE)).max() == 0.0
+    assert seen == [("conv2_1/two_channel", (3, 1, 1, 4)), ("conv2_1/two_spatial", (3, 5, 7, 1))]
+    np.testing.assert_array_equal(actor(STATE), before)
+
+
+def test_a_later_step_responds_to_an_earlier_one():
+    actor = TwoSteps()
+    _, (_, spatial) = actor(STATE, return_action=True)
+    channel = np.zeros((3, 1, 1, 4), "float32")
+    _, (_, responded) = actor(STATE, action=(channel, None), return_action=True)
+    assert np.abs(responded - spatial).max() > 1e-3
+
+
+def test_proposing_alone_reads_the_state_of_that_step():
+    actor = TwoSteps()
+    _, steps = actor(STATE, return_steps=True)
+    for index, step in enumerate(steps):
+        np.testing.assert_allclose(actor(step.state, propose_only=index), step.action, rtol=1e-6)
+
+
+def test_kinds_and_suffixes_must_match():
+    with pytest.raises(TypeError, match="one kind of .* for each suffix"):
+        type("Bad", (AttentionActor,), {"suffixes": ("a", "b"), "kinds": ("channel",)})
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_a_network_survives_saving_with_its_steps(form, tmp_path):
+    network = small_network(ACTORS[form])
+    network.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    images = np.random.default_rng(1).normal(size=(2, 6, 6, 2)).astype("float32")
+    ours, theirs = network(images), loaded(images)
+    assert list(ours["actions"]) == list(theirs["actions"])
+    np.testing.assert_array_equal(ours["logits"], theirs["logits"])
+    for module, action in ours["actions"].items():
+        np.testing.assert_array_equal(theirs["actions"][module], action)

@@ -1,0 +1,69 @@
+import keras
+import numpy as np
+import pytest
+
+from dreal_tf.layers import SqueezeExcite
+
+STATE = np.random.default_rng(0).normal(size=(3, 5, 7, 8)).astype("float32")
+
+
+def by_hand(state, layer):
+    """Equations 2 to 4 of the paper, in float64."""
+    kernel1, bias1, kernel2, bias2 = (np.float64(w) for w in layer.get_weights())
+    squeezed = np.float64(state).mean(axis=(1, 2))
+    hidden = np.maximum(squeezed @ kernel1 + bias1, 0)
+    action = 1 / (1 + np.exp(-(hidden @ kernel2 + bias2)))
+    return action[:, None, None, :], state * action[:, None, None, :]
+
+
+def test_action_and_map_follow_the_paper():
+    layer = SqueezeExcite(2)
+    layer.build(STATE.shape)
+    random = np.random.default_rng(1)
+    layer.set_weights([random.normal(size=w.shape) for w in layer.get_weights()])
+    refined, action = layer(STATE, return_action=True)
+    expected_action, expected = by_hand(STATE, layer)
+    np.testing.assert_allclose(action, expected_action, rtol=1e-5)
+    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "reduction"), [(8, 2), (16, 16), (24, 16), (7, 3)])
+def test_hidden_width_is_the_whole_part_of_channels_over_reduction(channels, reduction):
+    layer = SqueezeExcite(reduction)
+    layer.build((None, 4, 4, channels))
+    hidden = channels // reduction
+    assert layer.count_params() == channels * hidden + hidden + hidden * channels + channels
+
+
+def test_biases_can_be_left_out():
+    layer = SqueezeExcite(2, use_bias=False)
+    layer.build((None, 4, 4, 8))
+    assert layer.count_params() == 8 * 4 * 2
+
+
+def test_config_gives_back_the_same_layer():
+    layer = SqueezeExcite(4, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
+    again = SqueezeExcite.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_weights_in_float32(policy):
+    layer = SqueezeExcite(2, dtype=policy)
+    refined, action = layer(STATE, return_action=True)
+    assert {w.dtype for w in layer.weights} == {"float32"}
+    assert refined.dtype == action.dtype == layer.compute_dtype
+    expected_action, _ = by_hand(STATE, layer)
+    np.testing.assert_allclose(np.float32(action), expected_action, atol=2e-2)
+
+
+def test_a_reduction_that_leaves_no_hidden_width_is_refused():
+    with pytest.raises(ValueError, match="from 1 to the 8 channels.*reduction=16"):
+        SqueezeExcite(16)(STATE)
+    with pytest.raises(ValueError, match="at least 1. Received: reduction=0"):
+        SqueezeExcite(0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 8), (2, 3, 1, 8)])
+def test_maps_of_one_pixel_and_batches_of_one(shape):
+    assert tuple(SqueezeExcite(2)(np.ones(shape, "float32")).shape) == shape

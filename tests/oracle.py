@@ -1,0 +1,116 @@
+"""The whole method for one small network, written out in NumPy and float64 from `method.md`.
+
+Nothing here is shared with `dreal_tf`: convolution by loops over the kernel, BatchNorm, residual
+blocks with squeeze-and-excitation, cross entropy, ablation, reward, the recurrent critic and the
+three losses, as functions of one dict of weights. Gradients are central differences.
+"""
+
+import numpy as np
+
+BLOCKS = ("conv2_1", "conv3_1")
+EPSILON, MOMENTUM = 1e-3, 0.9
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def convolve(x, kernel):
+    """3×3, stride 1, zero padding."""
+    height, width = x.shape[1:3]
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    out = 0
+    for row in range(3):
+        for column in range(3):
+            out = out + padded[:, row : row + height, column : column + width] @ kernel[row, column]
+    return out
+
+
+def excite(w, place, state):
+    hidden = state.mean(axis=(1, 2)) @ w[f"{place}/w1"] + w[f"{place}/b1"]
+    return sigmoid(np.maximum(hidden, 0) @ w[f"{place}/w2"] + w[f"{place}/b2"])
+
+
+def forward(w, images, statistics=None, ablate=None):
+    """Logits, states, actions and batch statistics; `ablate` names the block whose action is flat."""
+    hidden = convolve(images, w["conv1/kernel"]) + w["conv1/bias"]
+    states, actions, used = {}, {}, {}
+    for place in BLOCKS:
+        branch = convolve(hidden, w[f"{place}/kernel"])
+        if statistics is None:
+            used[place] = branch.mean(axis=(0, 1, 2)), branch.var(axis=(0, 1, 2))
+        else:
+            used[place] = statistics[place]
+        mean, variance = used[place]
+        branch = (branch - mean) / np.sqrt(variance + EPSILON) * w[f"{place}/gamma"]
+        branch = branch + w[f"{place}/beta"]
+        action = excite(w, place, branch)
+        if ablate == place:
+            action = np.repeat(action.mean(axis=1, keepdims=True), action.shape[1], axis=1)
+        states[place], actions[place] = branch, action
+        hidden = np.maximum(hidden + branch * action[:, None, None, :], 0)
+    return hidden.mean(axis=(1, 2)) @ w["logits/kernel"] + w["logits/bias"], states, actions, used
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def task_loss(w, images, labels):
+    log_p = log_softmax(forward(w, images)[0])
+    return -log_p[np.arange(len(labels)), labels].mean()
+
+
+def rewards(w, images, labels, penalty):
+    """(images, blocks): relative gain where the answer is right, -penalty where it is not."""
+    logits, _, _, statistics = forward(w, images)
+    rows = np.arange(len(labels))
+    log_p = log_softmax(logits)[rows, labels]
+    right = logits.argmax(axis=1) == labels
+    columns = []
+    for place in BLOCKS:
+        ablated = log_softmax(forward(w, images, statistics, ablate=place)[0])[rows, labels]
+        gain = 1 - np.exp(ablated) / np.exp(log_p)
+        columns.append(np.where(right, np.clip(gain, -penalty, 1), -penalty))
+    return np.stack(columns, axis=1)
+
+
+def critiques(w, states, actions):
+    """(images, blocks): encoder, LSTM over depth, linear head."""
+    batch, units = len(states[BLOCKS[0]]), len(w["lstm/bias"]) // 4
+    memory, cell, out = np.zeros((batch, units)), np.zeros((batch, units)), []
+    for place in BLOCKS:
+        summary = np.concatenate([states[place].mean(axis=(1, 2)), actions[place]], axis=1)
+        encoded = np.maximum(summary @ w[f"encoder/{place}/w"] + w[f"encoder/{place}/b"], 0)
+        z = encoded @ w["lstm/kernel"] + memory @ w["lstm/recurrent"] + w["lstm/bias"]
+        gate_in, forget, candidate, gate_out = np.split(z, 4, axis=1)
+        cell = sigmoid(forget) * cell + sigmoid(gate_in) * np.tanh(candidate)
+        memory = sigmoid(gate_out) * np.tanh(cell)
+        out.append(memory @ w["head/w"] + w["head/b"])
+    return np.concatenate(out, axis=1)
+
+
+def critic_loss(w, states, actions, reward):
+    return ((critiques(w, states, actions) - reward) ** 2).mean()
+
+
+def actor_loss(w, states):
+    """The actions are proposed again from fixed states."""
+    return -critiques(w, states, {place: excite(w, place, states[place]) for place in BLOCKS}).mean()
+
+
+def gradient(loss, w, names, step=1e-6):
+    """Central differences of `loss(w)` with respect to the named weights."""
+    gradients = {}
+    for name in names:
+        flat = np.zeros(w[name].size)
+        for position in range(flat.size):
+            ends = []
+            for sign in (1, -1):
+                shifted = w[name].copy()
+                shifted.flat[position] += sign * step
+                ends.append(loss(w | {name: shifted}))
+            flat[position] = (ends[0] - ends[1]) / (2 * step)
+        gradients[name] = flat.reshape(w[name].shape)
+    return gradients

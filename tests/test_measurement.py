@@ -1,0 +1,223 @@
+"""Rewards measured on a network against passes made one by one."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import ACTORS, TwoSteps, small_data, small_network
+
+from dreal_tf import rewards
+from dreal_tf.ablation import Ablation, Restarts, plain_network
+from dreal_tf.critics import PaperCritic
+from dreal_tf.layers import intervene
+from dreal_tf.measurement import RewardMeter, Targets
+from dreal_tf.trajectory import Trajectory
+
+
+def metered(attention=None, **options):
+    network = small_network(attention, blocks=3, **options)
+    trajectory = Trajectory(network)
+    meter = RewardMeter(plain_network(network), trajectory)
+    return network, trajectory, meter
+
+
+def targets_of(labels):
+    ones = tf.ones(len(labels))
+    return Targets(tf.constant(labels), ones, ones)
+
+
+def ablated_alone(network, actor, index, images):
+    """Log probabilities with one step ablated in every image, by a pass of its own."""
+
+    def decide(which, step, state, action):
+        here = which is actor and step == index
+        return which.baseline_action(action, "mean", step) if here else action
+
+    with intervene(decide):
+        logits = np.float64(network(images)["logits"])
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_exact_and_sampled_rewards_equal_separate_passes(form):
+    images, labels = small_data(12)
+    network, trajectory, meter = metered(ACTORS[form])
+    outputs = network(images)
+    logits = np.float64(outputs["logits"])
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    right = logits.argmax(axis=1) == labels
+    expected = {}
+    for position, (actor, index) in enumerate(zip(trajectory.actors, trajectory._indices, strict=True)):
+        log_ablated = ablated_alone(network, actor, index, images)
+        gain = 1 - np.exp(log_ablated - log_p)[np.arange(12), labels]
+        expected |= {(i, position): np.clip(gain[i], -1, 1) if right[i] else -1.0 for i in range(12)}
+
+    targets, steps = targets_of(labels), len(trajectory.specs)
+    exact = meter.exact(images, targets, outputs["actions"], tf.range(12))
+    assignment = rewards.draw_assignment(12, 9, steps, seed=(0, 0))
+    sampled = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
+    assert len(exact.reward) == 12 * steps and len(sampled.reward) == 9
+    for measured in (exact, sampled):
+        for image, step, reward in zip(
+            measured.images.numpy(), measured.steps.numpy(), measured.reward.numpy(), strict=True
+        ):
+            assert reward == pytest.approx(expected[image, step], abs=1e-5)
+    assert 0 < right.sum() < 12 and np.ptp([expected[i, 0] for i in range(12)]) > 1e-4
+
+
+def test_the_sampled_loss_averages_to_the_exact_loss_over_all_assignments():
+    """Every way to give three images one of three steps: 27 losses, one mean."""
+    images, labels = small_data(3)
+    network, trajectory, meter = metered()
+    outputs, targets = network(images), targets_of(labels)
+    critic = PaperCritic(units=8)
+    critic.build(trajectory.specs)
+    critiques = critic(trajectory.emitted(outputs))
+    exact = critic.loss(critiques, meter.exact(images, targets, outputs["actions"], tf.range(3)))
+    swept = []
+    for steps in itertools.product(range(3), repeat=3):
+        assignment = tf.range(3), tf.constant(steps)
+        measured = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
+        swept.append(float(critic.loss(critiques, measured)))
+    assert np.mean(swept) == pytest.approx(float(exact), abs=1e-6)
+    assert np.std(swept) > 1e-4
+
+
+def test_the_sampled_loss_is_unbiased_over_draws():
+    images, labels = small_data(16)
+    network, trajectory, meter = metered()
+    outputs, targets = network(images), targets_of(labels)
+    critic = PaperCritic(units=8)
+    critic.build(trajectory.specs)
+    critiques = critic(trajectory.emitted(outputs))
+    exact = float(
+        critic.loss(critiques, meter.exact(images, targets, outputs["actions"], tf.range(16)))
+    )
+
+    @tf.function
+    def draw(seed):
+        assignment = rewards.draw_assignment(16, 8, 3, tf.stack([5, seed]))
+        measured = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
+        return critic.loss(critiques, measured)
+
+    drawn = np.array([draw(tf.constant(seed)) for seed in range(800)])
+    z = (drawn.mean() - exact) / (drawn.std() / np.sqrt(len(drawn)))
+    assert abs(z) <= 4
+
+
+@pytest.mark.parametrize("estimator", ["sampled", "exact"])
+def test_an_action_that_equals_its_baseline_is_worth_exactly_nothing(estimator):
+    images, labels = small_data(9)
+    network, trajectory, meter = metered()
+    for actor in trajectory.actors:  # sigmoid(0) in every channel.
+        actor.excite.kernel.assign(np.zeros_like(actor.excite.kernel))
+    outputs = network(images)
+    labels = np.argmax(outputs["logits"], axis=1).astype("int32")
+    targets = targets_of(labels)
+    if estimator == "exact":
+        measured = meter.exact(images, targets, outputs["actions"], tf.range(9))
+    else:
+        assignment = rewards.draw_assignment(9, 9, 3, (0, 0))
+        measured = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
+    np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
+    np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))
+
+
+def test_in_training_the_second_pass_adds_no_reward_of_its_own():
+    """Constant actions under the batch's own statistics, at the momentum that cancels worst."""
+    images, labels = small_data(9)
+    network, trajectory, meter = metered()
+    for actor in trajectory.actors:
+        actor.excite.kernel.assign(np.zeros_like(actor.excite.kernel))
+        actor.excite.bias.assign([0.1, 0.7, -0.3, 1.1])  # Not constant over channels ...
+    meter.baseline = "static"  # ... but over images.
+    outputs = network(images, training=True)
+    labels = np.argmax(outputs["logits"], axis=1).astype("int32")
+    measured = meter.exact(images, targets_of(labels), outputs["actions"], tf.range(9))
+    np.testing.assert_array_equal(measured.gain, np.zeros(27))
+
+
+def test_the_static_baseline_is_the_mean_action_over_images():
+    images, _ = small_data(5)
+    network, trajectory, _ = metered()
+    actions = network(images)["actions"]
+    ablation = Ablation(trajectory.modules, tf.ones(5, tf.int32), "static", actions)
+    with intervene(ablation):
+        ablated = network(images)["actions"]
+    for position, module in enumerate(trajectory.modules):
+        own, got = np.array(actions[module]), np.array(ablated[module])
+        if position == 0:
+            np.testing.assert_array_equal(got, own)
+        elif position == 1:
+            np.testing.assert_allclose(got, np.broadcast_to(own.mean(0), own.shape), rtol=1e-6)
+
+
+def test_only_the_assigned_image_changes():
+    images, _ = small_data(4)
+    network, trajectory, _ = metered()
+    before = np.array(network(images)["logits"])
+    with intervene(Ablation(trajectory.modules, np.int32([-1, 0, -1, 2]))):
+        after = np.array(network(images)["logits"])
+    changed = np.abs(after - before).max(axis=1)
+    assert (changed[[0, 2]] < 1e-6).all() and (changed[[1, 3]] > 1e-5).all()
+
+
+def test_with_dropout_both_arms_are_measured_without_it():
+    images, labels = small_data(12)
+    network, _, meter = metered(dropout=0.5)
+    assert meter.stochastic
+    training = network(images, training=True)
+    exact = meter.exact(images, targets_of(labels), training["actions"], tf.range(12))
+    # With every BatchNorm at its averages the arms of `exact` are inference passes of one network.
+    assignment = tf.range(12), tf.zeros(12, tf.int32)
+    sampled = meter.sampled(
+        images, targets_of(labels), training["logits"], training["actions"], assignment
+    )
+    np.testing.assert_allclose(sampled.reward, exact.reward[:12], atol=1e-5)
+
+
+def test_images_that_do_not_count_are_marked():
+    images, labels = small_data(4)
+    network, _, meter = metered()
+    outputs = network(images)
+    targets = Targets(tf.constant(labels), tf.constant([1.0, 0, 1, 0]), tf.ones(4))
+    measured = meter.exact(images, targets, outputs["actions"], tf.constant([1, 2]))
+    assert measured.counted.numpy().tolist() == [0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_a_restart_gives_what_the_whole_network_gives(form):
+    images, _ = small_data(4)
+    network = plain_network(small_network(ACTORS[form], blocks=3))
+    restarts = Restarts(network)
+    logits, cache = restarts.start(images)
+    np.testing.assert_allclose(logits, network(images), atol=1e-6)
+    for name in restarts.suffixes:
+        np.testing.assert_allclose(restarts.restart(name, cache), network(images), atol=1e-6)
+
+
+def test_a_restart_leaves_out_what_lies_before():
+    network = plain_network(small_network(blocks=3))
+    suffixes = Restarts(network).suffixes
+    names = {name: {op.name for op in suffix.operations} for name, suffix in suffixes.items()}
+    assert "conv2_1" not in names["conv2_1_se"] and "conv3_1" in names["conv2_1_se"]
+    assert "conv3_1" not in names["conv3_1_se"] and "conv4_1" in names["conv3_1_se"]
+    assert not any(name.startswith("conv") and "se" not in name for name in names["conv4_1_se"])
+
+
+def test_a_loaded_network_restarts_too(tmp_path):
+    network = plain_network(small_network(TwoSteps()))
+    network.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    images, _ = small_data(4)
+    restarts = Restarts(loaded)
+    _, cache = restarts.start(images)
+    np.testing.assert_allclose(restarts.restart("conv3_1_two", cache), network(images), atol=1e-6)
+
+
+def test_stages_restrict_what_is_measured():
+    network = small_network(blocks=3)
+    assert Trajectory(network, stages={"conv3"}).modules == ["conv3_1/se"]
+    assert len(Trajectory(network, stages={"conv3"}).variables) == 4

@@ -1,0 +1,108 @@
+"""One replica and two, with the same global batch."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import SqueezeExcite, TwoSteps, compiled, small_data, small_network, values
+
+from dreal_tf import distribute
+
+STEPS, BATCH = 20, 16
+
+
+def run(attention, **settings):
+    keras.utils.set_random_seed(0)
+    network = small_network(attention, synchronized=True)
+    model = compiled(network, rate=0.05, critic_rate=0.05, **settings)
+    images, labels = small_data(STEPS * BATCH)
+    history = model.fit(
+        images, labels, batch_size=BATCH, shuffle=False, verbose=0, validation_data=(images[:37], labels[:37])
+    ).history
+    return history, values(model.network.variables + model.critic.variables)
+
+
+@pytest.mark.parametrize("attention", [SqueezeExcite(2)], ids=["se"])
+@pytest.mark.parametrize("update", ["simultaneous", "alternating"])
+def test_losses_and_weights_agree_after_twenty_steps(two_replicas, attention, update):
+    settings = dict(
+        actor_weight=0.5, estimator="exact", reward_fraction=1.0, validation_fraction=1.0, update=update
+    )
+    one_history, one = run(attention, **settings)
+    with two_replicas.scope():
+        two_history, two = run(attention, **settings)
+    # The validation batches of 16, 16 and 5 images are cut in two, unevenly.
+    for name, value in one_history.items():
+        # Averages over batches weigh a short batch by its images, over replicas by their share.
+        assert two_history[name][0] == pytest.approx(value[0], rel=2e-3, abs=2e-4), name
+    for ours, theirs in zip(one, two, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-4)
+
+
+def test_the_sampled_estimator_runs_on_two_replicas(two_replicas):
+    with two_replicas.scope():
+        model = compiled(small_network(TwoSteps(), dropout=0.3), actor_weight=0.5)
+    images, labels = small_data(64)
+    history = model.fit(images, labels, batch_size=16, verbose=0).history
+    assert all(np.isfinite(value[0]) for value in history.values())
+    assert history["reward_measured"][0] == 32
+
+
+def test_replicas_draw_differently(two_replicas):
+    def draw():
+        return distribute.replica_seed(0, 5)
+
+    seeds = [s.numpy().tolist() for s in two_replicas.experimental_local_results(two_replicas.run(draw))]
+    assert seeds[0] != seeds[1]
+    assert distribute.replica_seed(0, 5).numpy().tolist() != distribute.replica_seed(0, 6).numpy().tolist()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_validation_batch_smaller_than_the_replicas(two_replicas, count):
+    """One replica gets no image at all."""
+    with two_replicas.scope():
+        model = compiled(small_network(), validation_fraction=1.0)
+    images, labels = small_data(count)
+    logs = model.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
+    alone = model.network(images)
+    expected = keras.losses.sparse_categorical_crossentropy(labels, alone, from_logits=True)
+    assert logs["task_loss"] == pytest.approx(float(np.mean(expected)), rel=1e-5)
+    assert logs["accuracy"] == pytest.approx(np.mean(np.argmax(alone, axis=1) == labels))
+    assert logs["reward_measured"] == count
+    assert all(np.isfinite(value) for value in logs.values())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "arguments", "named"),
+    [
+        (dict(gradient_accumulation_steps=2), {}, "gradient_accumulation_steps=2"),
+        (dict(use_ema=True, ema_overwrite_frequency=5), {}, "ema_overwrite_frequency=5"),
+        ({}, dict(jit_compile=True), "jit_compile=True"),
+        ({}, dict(steps_per_execution=4), "steps_per_execution=4"),
+    ],
+)
+def test_what_fails_under_replicas_is_refused(two_replicas, optimizer, arguments, named):
+    with two_replicas.scope(), pytest.raises(ValueError, match=f"under 2 replicas. Received: {named}"):
+        from dreal_tf import DREAL
+
+        DREAL(small_network()).compile(
+            keras.optimizers.SGD(0.1, **optimizer),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            **arguments,
+        )
+
+
+def test_strategies_by_name():
+    assert distribute.strategy_named("none").num_replicas_in_sync == 1
+    assert distribute.strategy_named("auto").num_replicas_in_sync == 1
+    assert distribute.strategy_named("mirrored").num_replicas_in_sync == 2
+    with pytest.raises(ValueError, match="Received: 'miror'. Did you mean 'mirrored'"):
+        distribute.strategy_named("miror")
+
+
+def test_gradients_are_divided_by_the_replicas(two_replicas):
+    def loss():
+        return distribute.per_replica(tf.constant(3.0))
+
+    per_replica = two_replicas.experimental_local_results(two_replicas.run(loss))
+    assert [float(value) for value in per_replica] == [1.5, 1.5]

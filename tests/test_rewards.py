@@ -1,0 +1,88 @@
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreal_tf import rewards
+
+
+def test_gain_is_one_minus_the_ratio_of_probabilities():
+    p, ablated = np.array([0.8, 0.5, 0.9]), np.array([0.2, 0.5, 0.99])
+    gain = rewards.relative_gain(np.log(p), np.log(ablated)).numpy()
+    np.testing.assert_allclose(gain, 1 - ablated / p, rtol=1e-12)
+    assert gain[1] == 0.0
+
+
+def test_gain_keeps_its_digits_where_probabilities_are_close():
+    gain = rewards.relative_gain(np.float32([0.0]), np.float32([-1e-7])).numpy()
+    np.testing.assert_allclose(gain, [1e-7], rtol=1e-5)
+
+
+def test_a_wrong_answer_costs_the_penalty_and_a_right_one_never_more():
+    gain = np.float32([0.3, -40.0, np.inf, -np.inf, 0.3])
+    right = np.array([True, True, False, True, False])
+    reward = rewards.reward(gain, right, penalty=0.5).numpy()
+    np.testing.assert_array_equal(reward, np.float32([0.3, -0.5, -0.5, -0.5, -0.5]))
+
+
+def test_no_gradient_flows_through_the_reward():
+    gain = tf.Variable([0.5])
+    with tf.GradientTape() as tape:
+        reward = rewards.reward(gain, tf.constant([True]))
+    assert tape.gradient(reward, gain) is None
+
+
+def test_log_probabilities_of_logits_and_of_probabilities_agree():
+    logits = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    of_logits = rewards.log_probabilities(logits, from_logits=True)
+    of_probabilities = rewards.log_probabilities(probabilities, from_logits=False)
+    np.testing.assert_allclose(of_logits, np.log(probabilities), atol=1e-6)
+    np.testing.assert_allclose(of_probabilities, np.log(probabilities), atol=1e-6)
+
+
+def test_labels_come_as_numbers_columns_or_weights():
+    weights = np.float32([[0, 1, 0], [0.7, 0.3, 0], [0.2, 0, 0.8]])
+    label, counts = rewards.true_labels(weights, 3)
+    assert label.numpy().tolist() == [1, 0, 2] and counts.numpy().tolist() == [True, False, True]
+    for labels in ([2, 0], [[2], [0]]):
+        label, counts = rewards.true_labels(np.array(labels), 3)
+        assert label.numpy().tolist() == [2, 0] and counts.numpy().all()
+
+
+def test_a_label_that_is_no_class_does_not_count():
+    label, counts = rewards.true_labels(np.array([-1, 3, 1]), 3)
+    assert counts.numpy().tolist() == [False, False, True]
+    assert ((label.numpy() >= 0) & (label.numpy() < 3)).all()
+
+
+def test_labels_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"Expected labels \(batch,\).*Received: shape \(2, 5\)"):
+        rewards.true_labels(np.zeros((2, 5)), 3)
+
+
+@pytest.mark.parametrize(("batch", "measured", "steps"), [(6, 6, 3), (8, 5, 3), (7, 2, 4), (4, 4, 1)])
+def test_drawn_images_are_distinct_and_steps_are_balanced(batch, measured, steps):
+    for seed in range(20):
+        images, drawn = rewards.draw_assignment(batch, measured, steps, seed=(0, seed))
+        assert len(set(images.numpy())) == measured and images.numpy().max() < batch
+        counts = np.bincount(drawn.numpy(), minlength=steps)
+        assert counts.sum() == measured and counts.max() - counts.min() <= 1
+
+
+def test_every_pair_is_drawn_equally_often():
+    batch, measured, steps, draws = 4, 3, 3, 4000
+    counts = np.zeros((batch, steps))
+    for seed in range(draws):
+        images, drawn = rewards.draw_assignment(batch, measured, steps, seed=(1, seed))
+        counts[images.numpy(), drawn.numpy()] += 1
+    share = measured / (batch * steps)
+    z = (counts / draws - share) / np.sqrt(share * (1 - share) / draws)
+    assert np.abs(z).max() <= 4
+
+
+def test_every_assignment_is_the_product_of_images_and_steps():
+    images, steps = rewards.every_assignment(np.int32([3, 1]), 3)
+    pairs = set(zip(images.numpy().tolist(), steps.numpy().tolist(), strict=True))
+    assert pairs == set(itertools.product([3, 1], range(3))) and len(images) == 6
