@@ -9,7 +9,7 @@ import tensorflow as tf
 from dreal_tf.backbones import imagenet_residual_network, residual_network
 from dreal_tf.callbacks import SetEpoch
 from dreal_tf.critics import CRITICS
-from dreal_tf.data import DATA_SETS
+from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
 from dreal_tf.model import DREAL
@@ -59,18 +59,18 @@ def build_data(recipe):
         recipe: `dreal_tf.Recipe`.
     Returns:
         `dreal_tf.data.Splits`.
+    Raises:
+        InputError: if the data is not there, or not what the recipe says.
     Example:
         >>> build_data(load_recipe("digits_resnet8_se")).image_shape
         (8, 8, 1)
     """
-    return DATA_SETS[recipe.data.name](
-        batch_size=recipe.data.batch_size,
-        validation_fraction=recipe.data.validation_fraction,
-        train_limit=recipe.data.train_limit,
-        seed=recipe.run.seed,
-        crop_padding=recipe.augment.crop_padding,
-        flip=recipe.augment.flip,
-    )
+    name = recipe.data.name
+    options = recipe.data.model_dump(exclude={"name"}) | recipe.augment.model_dump()
+    options |= {"seed": recipe.run.seed, "share": worker_share()}
+    if name in DATA_SETS:
+        return DATA_SETS[name](**options)
+    return prepared_data_set(name, **options)
 
 
 def build_network(recipe, image_shape, classes):

@@ -112,7 +112,7 @@ def check_replicas(optimizers, jit_compile, steps_per_execution):
             known_bad[f"{argument}={value} of {inner.name!r}"] = bool(value)
     for setting, present in known_bad.items():
         if present:
-            raise ValueError(
+            raise InputError(
                 f"Expected settings that work under {replicas} replicas. Received: {setting}. "
                 "Leave it out, or train with one replica."
             )
@@ -128,7 +128,7 @@ def check_clipping(optimizer):
         return
     inner = optimizer.inner_optimizer
     if inner.clipnorm or inner.clipvalue or inner.global_clipnorm:
-        raise ValueError(
+        raise InputError(
             "Expected no gradient clipping under mixed_float16, where gradients are scaled. "
             f"Received: an optimizer {inner.name!r} that clips. Use mixed_bfloat16, or do not clip."
         )

@@ -19,6 +19,7 @@ def _split_commas(value):
     return value
 
 
+Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
 
 
@@ -29,19 +30,35 @@ class Section(pydantic.BaseModel):
 
 
 class Data(Section):
-    """What is learnt from."""
+    """What is learnt from. Fields that do not concern the data set are ignored."""
 
-    name: Literal["digits"] = "digits"  # The data set.
+    # digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow Datasets.
+    name: str = "digits"
+    folder: str | None = None  # Where it lies; None for its usual place. `--data-dir` sets it.
+    download: bool = False  # Let TensorFlow Datasets fetch what is not there.
     batch_size: PositiveInt = 64  # Images per training step, over all replicas.
+    image_size: PositiveInt | None = None  # Side of the images in pixels; None: as stored.
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # Share of the training data.
     train_limit: PositiveInt | None = None  # Images to train on at most; None for all.
+    memory_limit: NonNegativeInt = 1024  # What takes no more, decoded, is held in memory (MiB).
+    verify: bool = True  # Look at all images of a folder before training starts.
+    on_bad_image: Literal["stop", "skip"] = "stop"  # At an image of a folder that is unreadable.
+    shape: Shape = (32, 32, 3)  # Of generated images: height, width (pixels), channels.
+    classes: Annotated[int, Field(ge=2)] = 10  # Of generated images.
+    images: PositiveInt = 512  # Of generated images: how many to train on and hold out.
 
 
 class Augment(Section):
-    """How training images are varied. Random in (seed, epoch, image)."""
+    """How training images are varied, in this order. Random in (seed, epoch, place in the epoch)."""
 
+    resized_crop: Fraction | None = None  # Least share of the area kept; ImageNet: 0.08; None: off.
+    rand_augment: NonNegativeInt = 0  # Operations of RandAugment per image; ImageNet: 2.
+    rand_magnitude: Fraction = 0.3  # Their strength; 1 for the paper's 10.
     crop_padding: NonNegativeInt = 0  # Pixels of zeros on each side before a random crop.
     flip: bool = False  # Mirror left and right, half of the time.
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # Probability that a rectangle is erased.
+    mix_up: NonNegativeFloat = 0.0  # Alpha of MixUp (no unit); 0: off. Labels become soft.
+    cut_mix: Annotated[float, Field(ge=0, le=1)] = 0.0  # Alpha of CutMix; 0: off. Labels, too.
 
 
 class Backbone(Section):

@@ -6,7 +6,7 @@ import os
 import keras
 import tensorflow as tf
 
-from dreal_tf.ablation import plain_network
+from dreal_tf.backbones import plain_network
 from dreal_tf.build import build, build_data, build_network
 from dreal_tf.callbacks import (
     BestNetwork,

@@ -15,6 +15,6 @@ def recipe(smoke=False):
         attention=Attention(kind="se", reduction=4),
         dreal=Dreal(critic="paper", actor_weight=0.1, actor_warmup=200),
         optim=Optim(rate=0.1, weight_decay=5e-4),
-        schedule=Schedule(epochs=1 if smoke else 30, decay="cosine", warmup_epochs=1),
+        schedule=Schedule(epochs=2 if smoke else 20, decay="cosine", warmup_epochs=1),
         run=Run(seed=0),
     )

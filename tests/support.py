@@ -82,10 +82,12 @@ def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dr
     images = keras.Input(image_shape)
     hidden = keras.layers.Conv2D(4, 3, padding="same", name="conv1")(images)
     for block in range(2, 2 + blocks):
-        branch = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"conv{block}_1")(hidden)
-        branch = keras.layers.BatchNormalization(
-            momentum=0.9, name=f"conv{block}_1_bn", **options
-        )(branch)
+        branch = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"conv{block}_1")(
+            hidden
+        )
+        branch = keras.layers.BatchNormalization(momentum=0.9, name=f"conv{block}_1_bn", **options)(
+            branch
+        )
         branch = wiring.attend(branch, f"conv{block}_1")
         hidden = keras.layers.ReLU()(keras.layers.Add()([hidden, branch]))
     hidden = keras.layers.GlobalAveragePooling2D()(hidden)

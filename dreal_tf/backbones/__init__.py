@@ -1,7 +1,15 @@
 """Networks that give logits and, as auxiliary outputs, the steps of their actors."""
 
-from dreal_tf.backbones.backbone import Wiring, actors_of
+from dreal_tf.backbones.backbone import Wiring, actors_of, plain_network
 from dreal_tf.backbones.imagenet_residual import imagenet_residual_network
 from dreal_tf.backbones.residual import residual_network
+from dreal_tf.backbones.trajectory import Trajectory
 
-__all__ = ["Wiring", "actors_of", "imagenet_residual_network", "residual_network"]
+__all__ = [
+    "Trajectory",
+    "Wiring",
+    "actors_of",
+    "imagenet_residual_network",
+    "plain_network",
+    "residual_network",
+]

@@ -66,3 +66,14 @@ def actors_of(network):
         ['conv2_1_se', 'conv3_1_se', 'conv4_1_se']
     """
     return [operation for operation in network.operations if isinstance(operation, AttentionActor)]
+
+
+def plain_network(network):
+    """The network from images to logits alone, sharing the layers of `network`.
+
+    Args:
+        network: functional `keras.Model` whose output is a dict that holds `logits`.
+    Returns:
+        Functional `keras.Model`.
+    """
+    return keras.Model(network.input, network.output["logits"], name=network.name)

@@ -34,7 +34,7 @@ class Critic(keras.layers.Layer):
 
         Args:
             critiques: float tensor (batch, steps), what `call` gave for the actions.
-            measurement: `dreal_tf.ablation.Measurement` of some of these actions.
+            measurement: `dreal_tf.rewards.Measurement` of some of these actions.
         Returns:
             Float scalar, a mean over this replica's measurements.
         """

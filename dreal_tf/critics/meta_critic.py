@@ -46,14 +46,13 @@ class MetaCritic(keras.layers.Layer):
             key = (spec.stage, spec.kind, width)
             if key not in keys:
                 keys[key] = len(self.encoders)
-                encoder = keras.layers.Dense(
-                    self.units, "relu", name=f"encoder_{spec.stage}_{spec.kind}_{width}"
-                )
+                name = f"encoder_{spec.stage}_{spec.kind}_{width}"
+                encoder = keras.layers.Dense(self.units, "relu", dtype="float32", name=name)
                 encoder.build((None, width))
                 self.encoders.append(encoder)
             self.encoder_of.append(keys[key])
         # The cell, not the layer: on GPU the layer may take XLA away from the whole model.
-        self.memory = keras.layers.LSTMCell(self.units, name="memory")
+        self.memory = keras.layers.LSTMCell(self.units, dtype="float32", name="memory")
         self.memory.build((None, self.units))
 
     def call(self, steps):

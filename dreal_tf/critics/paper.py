@@ -32,7 +32,7 @@ class PaperCritic(Critic):
     def build(self, step_specs):
         self.walk = MetaCritic(self.units, self.grid, name="meta_critic")
         self.walk.build(step_specs)
-        self.head = keras.layers.Dense(1, name="head")
+        self.head = keras.layers.Dense(1, dtype="float32", name="head")
         self.head.build((None, None, self.units))
 
     def call(self, steps, labels=None):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from dreal_tf.errors import unknown_name
+from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.layers.anchored_mean import anchored_mean
 from dreal_tf.layers.intervention import decided
 from dreal_tf.steps import ACTION_KINDS, Step, StepSpec, module_name, stage_name
@@ -66,7 +66,7 @@ class AttentionActor(keras.layers.Layer):
             baseline: "mean": the action's mean over the axes along which it selects, for each image
                 (uniform attention where rows sum to 1); "identity": the action that changes
                 nothing, which only gates have. ("static" is a mean over images, which a layer
-                cannot know: see `dreal_tf.ablation`.)
+                cannot know: see `dreal_tf.rewards.Ablation`.)
             index: int. Position of the step in the layer.
         Returns:
             Tensor of the shape and dtype of `action`.
@@ -82,7 +82,7 @@ class AttentionActor(keras.layers.Layer):
     def identity_action(self, action, index=0):
         """The action with which the layer passes its state through."""
         if self.kinds[index] == "pairwise":
-            raise ValueError(
+            raise InputError(
                 "Expected an actor that can pass its state through, for the baseline 'identity'. "
                 f"Received: {self.name!r}, whose action mixes places. Use the baseline 'mean'."
             )
@@ -101,7 +101,7 @@ class AttentionActor(keras.layers.Layer):
             return self.propose(state, propose_only, training)
         given = action if isinstance(action, (tuple, list)) else (action,)
         if len(given) not in (1, len(self.suffixes)):
-            raise ValueError(
+            raise InputError(
                 f"Expected one action for each of the {len(self.suffixes)} steps of {self.name!r}. "
                 f"Received: {len(given)}. Give None for a step that keeps its own action."
             )
@@ -127,7 +127,7 @@ class AttentionActor(keras.layers.Layer):
     def _checked(self, given, own):
         given = ops.cast(ops.convert_to_tensor(given), own.dtype)
         if not tf.TensorShape(given.shape).is_compatible_with(own.shape):
-            raise ValueError(
+            raise InputError(
                 f"Expected an action of shape {tuple(own.shape)} for {self.name!r}. Received: "
                 f"shape {tuple(given.shape)}. Give a tensor of the shape of the layer's own action."
             )

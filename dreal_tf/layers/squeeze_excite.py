@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from dreal_tf.errors import InputError
 from dreal_tf.layers.attention_actor import AttentionActor
 
 
@@ -36,7 +37,7 @@ class SqueezeExcite(AttentionActor):
     def __init__(self, reduction=16, use_bias=True, kernel_regularizer=None, **kwargs):
         super().__init__(**kwargs)
         if reduction < 1:
-            raise ValueError(
+            raise InputError(
                 f"`reduction` must be at least 1. Received: reduction={reduction}. Raise it."
             )
         self.reduction = reduction
@@ -46,7 +47,7 @@ class SqueezeExcite(AttentionActor):
     def build(self, state_shape):
         channels = state_shape[-1]
         if self.reduction > channels:
-            raise ValueError(
+            raise InputError(
                 f"`reduction` must be from 1 to the {channels} channels of the state. Received: "
                 f"reduction={self.reduction}. Lower it, or place the actor on a wider stage."
             )

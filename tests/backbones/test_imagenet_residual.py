@@ -4,7 +4,7 @@ import pytest
 from support import TwoSteps, logits_loss
 
 from dreal_tf import DREAL, SqueezeExcite, imagenet_residual_network
-from dreal_tf.ablation import plain_network
+from dreal_tf.backbones import plain_network
 from dreal_tf.backbones import actors_of
 
 BLOCKS = {

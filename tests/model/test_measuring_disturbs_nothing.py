@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from support import TwoSteps, compiled, logits_loss, small_data, small_network
 
-from dreal_tf.ablation import plain_network
+from dreal_tf.backbones import plain_network
 
 STEPS, BATCH = 6, 8
 
@@ -59,7 +59,9 @@ def operations_as_written():
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
 
 
-@pytest.mark.parametrize("clip", [{}, {"global_clipnorm": 0.1}, {"clipnorm": 0.05}, {"clipvalue": 0.01}])
+@pytest.mark.parametrize(
+    "clip", [{}, {"global_clipnorm": 0.1}, {"clipnorm": 0.05}, {"clipvalue": 0.01}]
+)
 def test_one_replica(clip):
     images, labels = small_data(STEPS // 2 * BATCH)
     plain = plain_course(images, labels, clip)

@@ -17,7 +17,12 @@ def run(attention, **settings):
     model = compiled(network, rate=0.05, critic_rate=0.05, **settings)
     images, labels = small_data(STEPS * BATCH)
     history = model.fit(
-        images, labels, batch_size=BATCH, shuffle=False, verbose=0, validation_data=(images[:37], labels[:37])
+        images,
+        labels,
+        batch_size=BATCH,
+        shuffle=False,
+        verbose=0,
+        validation_data=(images[:37], labels[:37]),
     ).history
     return history, values(model.network.variables + model.critic.variables)
 
@@ -52,9 +57,13 @@ def test_replicas_draw_differently(two_replicas):
     def draw():
         return distribute.replica_seed(0, 5)
 
-    seeds = [s.numpy().tolist() for s in two_replicas.experimental_local_results(two_replicas.run(draw))]
+    seeds = [
+        s.numpy().tolist() for s in two_replicas.experimental_local_results(two_replicas.run(draw))
+    ]
     assert seeds[0] != seeds[1]
-    assert distribute.replica_seed(0, 5).numpy().tolist() != distribute.replica_seed(0, 6).numpy().tolist()
+    assert (
+        distribute.replica_seed(0, 5).numpy().tolist() != distribute.replica_seed(0, 6).numpy().tolist()
+    )
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from support import TwoSteps, small_data, small_network
 
-from dreal_tf.ablation import plain_network
-from dreal_tf.batch_statistics import HeldUpdates, normalizers_of
+from dreal_tf.backbones import plain_network
+from dreal_tf.rewards import HeldUpdates, normalizers_of
 
 
 def network_with_state():

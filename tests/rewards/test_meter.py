@@ -9,11 +9,10 @@ import tensorflow as tf
 from support import ACTORS, TwoSteps, small_data, small_network
 
 from dreal_tf import rewards
-from dreal_tf.ablation import Ablation, Restarts, plain_network
+from dreal_tf.backbones import Trajectory, plain_network
 from dreal_tf.critics import PaperCritic
 from dreal_tf.layers import intervene
-from dreal_tf.measurement import RewardMeter, Targets
-from dreal_tf.trajectory import Trajectory
+from dreal_tf.rewards import Ablation, Restarts, RewardMeter, Targets
 
 
 def metered(attention=None, **options):

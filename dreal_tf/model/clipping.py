@@ -1,0 +1,47 @@
+"""Gradient clipping of the task loss alone, as the compiled optimizer would have clipped it."""
+
+import contextlib
+
+_ARGUMENTS = ("clipnorm", "global_clipnorm", "clipvalue")
+
+
+def clipped(gradients, optimizer):
+    """The gradients clipped as `optimizer` is set to clip them.
+
+    Args:
+        gradients: list of tensors or None.
+        optimizer: `keras.optimizers.Optimizer`.
+    Returns:
+        List of tensors or None.
+    Example:
+        >>> clipped([tf.constant([3.0, 4.0])], keras.optimizers.SGD(clipnorm=1.0))[0].numpy().tolist()
+        [0.6000000238418579, 0.800000011920929]
+    """
+    # Keras's own rule, private as it is: without an actor loss the step must be Keras's to the bit.
+    return list(optimizer._clip_gradients(gradients))
+
+
+@contextlib.contextmanager
+def clipping_off(optimizer):
+    """The optimizer applies gradients as they come, inside the context.
+
+    Without it, a norm that spans both losses would let the actor loss change every weight.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+    Example:
+        >>> optimizer = keras.optimizers.SGD(1.0, clipnorm=1.0)
+        >>> weight = keras.Variable([0.0])
+        >>> with clipping_off(optimizer):
+        ...     optimizer.apply([tf.constant([3.0])], [weight])
+        >>> float(weight[0]), optimizer.clipnorm
+        (-3.0, 1.0)
+    """
+    settings = {name: getattr(optimizer, name, None) for name in _ARGUMENTS}
+    try:
+        for name in settings:
+            setattr(optimizer, name, None)
+        yield
+    finally:
+        for name, value in settings.items():
+            setattr(optimizer, name, value)

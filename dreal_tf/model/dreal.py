@@ -1,0 +1,322 @@
+"""The trained model: a network whose attention actors climb a critic."""
+
+import keras
+import tensorflow as tf
+
+from dreal_tf import losses
+from dreal_tf.backbones import Trajectory, plain_network
+from dreal_tf.critics import CRITICS
+from dreal_tf.distribute import (
+    check_clipping,
+    check_replicas,
+    never_empty,
+    per_replica,
+    replica_seed,
+)
+from dreal_tf.model.clipping import clipped, clipping_off
+from dreal_tf.model.metrics import ModuleMeans
+from dreal_tf.model.settings import check_settings
+from dreal_tf.model.task import outputs_are_logits
+from dreal_tf.rewards import HeldUpdates, RewardMeter, Targets, draw_assignment, true_labels
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class DREAL(keras.Model):
+    """Trains a network's attention by reward: a critic predicts it, the actors climb the critic.
+
+    Predicts, evaluates, saves and exports as the network alone; the critic is used in training only.
+
+    Args:
+        network: functional `keras.Model` from images to a dict of `logits`, and `states` and
+            `actions` by module name, such as `residual_network` gives.
+        critic: "paper", a `dreal_tf.critics.Critic`, or None: the baseline, trained as plain Keras
+            trains it.
+        actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
+        actor_warmup: int >= 0. Steps over which that weight rises from 0 (optimizer steps).
+        estimator: "sampled" (one ablated step per measured image) or "exact" (all of them).
+        reward_fraction: float in (0, 1]. Share of each training batch that is measured.
+        validation_fraction: float in (0, 1]. Share of each validation batch that is measured,
+            exactly.
+        baseline: "mean", "static" or "identity": the action of an ablated step.
+        penalty: float >= 0. Minus the reward of a wrong answer (gamma, no unit).
+        update: "simultaneous" (one critic forward for both losses) or "alternating" (the critic
+            moves first).
+        stages: collection of str, such as {"conv4"}, to which the method is restricted, or None.
+        seed: int. Seed of the draws of the estimator.
+    Raises:
+        ValueError: if the network has no auxiliary outputs or no actors, or an argument is unknown.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> model = DREAL(network)
+        >>> model.compile("sgd", critic_optimizer="adam",
+        ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(np.random.rand(8, 8, 8, 1), np.arange(8), verbose=0)
+        >>> sorted(history.history)[:4]
+        ['actor_loss', 'critic_loss', 'critique/conv2_1/se', 'critique/conv3_1/se']
+    Source: Li, Chen 2020 (see `dreal_tf.rewards`). Choices of this project are listed in the README.
+    """
+
+    def __init__(
+        self,
+        network,
+        critic="paper",
+        actor_weight=0.1,
+        actor_warmup=0,
+        estimator="sampled",
+        reward_fraction=0.5,
+        validation_fraction=0.25,
+        baseline="mean",
+        penalty=1.0,
+        update="simultaneous",
+        stages=None,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.settings = dict(
+            actor_weight=actor_weight,
+            actor_warmup=actor_warmup,
+            estimator=estimator,
+            reward_fraction=reward_fraction,
+            validation_fraction=validation_fraction,
+            baseline=baseline,
+            penalty=penalty,
+            update=update,
+            stages=None if stages is None else sorted(stages),
+            seed=seed,
+        )
+        check_settings(network, critic, self.settings)
+        self.trajectory_network = network
+        self.network = plain_network(network)
+        self.critic = CRITICS[critic]() if isinstance(critic, str) else critic
+        if self.critic is not None:
+            self.trajectory = Trajectory(network, stages)
+            self.meter = RewardMeter(self.network, self.trajectory, baseline, penalty)
+            if not self.critic.built:
+                self.critic.build(self.trajectory.specs)
+            self._make_metrics(self.trajectory.modules)
+        self.build(self.network.input_shape)
+
+    def _make_metrics(self, modules):
+        self.task_loss_mean = keras.metrics.Mean(name="task_loss")
+        self.critic_loss_mean = keras.metrics.Mean(name="critic_loss")
+        self.actor_loss_mean = keras.metrics.Mean(name="actor_loss")
+        self.reward_means = ModuleMeans(modules, "reward")
+        self.gain_means = ModuleMeans(modules, "gain")
+        self.critique_means = ModuleMeans(modules, "critique")
+        self.reward_measured = keras.metrics.Sum(name="reward_measured")
+
+    def build(self, input_shape):
+        """Nothing is left to make: network and critic are built."""
+
+    def call(self, images, training=None):
+        if training:
+            return self.network(images, training=True)
+        count = tf.shape(tf.nest.flatten(images)[0])[0]
+        return self.network(never_empty(images), training=False)[:count]
+
+    def compile(self, optimizer="sgd", critic_optimizer="adam", loss=None, **kwargs):
+        """Configures training; takes all that `keras.Model.compile` takes.
+
+        Args:
+            optimizer: moves the network: weights and actors.
+            critic_optimizer: moves the critic alone.
+            loss: categorical cross entropy; its `from_logits` says what the network ends in.
+        Raises:
+            ValueError: if the loss is none over exclusive classes, or contradicts the network, or a
+                setting is known to fail under replicas.
+        """
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        optimizers = [self.optimizer]
+        if self.critic is not None:
+            self.meter.from_logits = outputs_are_logits(loss, self.network)
+            self.critic_optimizer = keras.optimizers.get(critic_optimizer)
+            optimizers.append(self.critic_optimizer)
+            check_clipping(self.optimizer)
+        check_replicas(optimizers, kwargs.get("jit_compile", "auto"), self.steps_per_execution)
+        # Unbuilt, an optimizer would be built inside the step, which fails under replicas.
+        self.optimizer.build(self.network.trainable_variables)
+        if self.critic is not None:
+            self.critic_optimizer.build(self.critic.trainable_variables)
+
+    def train_step(self, data):
+        if self.critic is None:
+            return super().train_step(data)
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        weights = self.network.trainable_variables
+
+        # L_c, which moves the whole network.
+        with tf.GradientTape() as tape:
+            with HeldUpdates(self.network) as held:
+                outputs = self.trajectory_network(images, training=True)
+            logits = outputs["logits"]
+            task_loss = self._task_loss(images, labels, logits, sample_weight, held.losses)
+            scaled = self.optimizer.scale_loss(task_loss)
+        gradients = clipped(tape.gradient(scaled, weights), self.optimizer)
+
+        # Rewards, the critic's L_r and the actors' L_q.
+        targets = self._targets(labels, logits, sample_weight)
+        measurement = self._measure(images, targets, outputs, held.batch_statistics())
+        learn = {"simultaneous": self._learn_together, "alternating": self._learn_in_turn}
+        judged, climb = learn[self.settings["update"]](outputs, targets, measurement)
+
+        actor_weight = self._actor_weight()
+        if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
+            self._add_climb(gradients, climb, actor_weight)
+        with clipping_off(self.optimizer):
+            self.optimizer.apply(gradients, weights)
+        held.write_back()
+
+        self._update_means(labels, targets, task_loss, judged, actor_weight, measurement)
+        return self.compute_metrics(images, labels, logits, sample_weight)
+
+    def test_step(self, data):
+        if self.critic is None:
+            return super().test_step(data)
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        present = never_empty(images)
+        outputs = self.trajectory_network(present, training=False)
+        logits = outputs["logits"][: tf.shape(labels)[0]]
+        task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
+
+        targets = never_empty(self._targets(labels, logits, sample_weight))
+        stride = round(1 / self.settings["validation_fraction"])
+        chosen = tf.range(0, tf.shape(targets.labels)[0], stride)
+        measurement = self.meter.exact(present, targets, outputs["actions"], chosen)
+        critiques = self.critic(self.trajectory.emitted(outputs), labels=targets.labels)
+        judged = self._judged(critiques, measurement, targets)
+
+        self._update_means(labels, targets, task_loss, judged, self._actor_weight(), measurement)
+        return self.compute_metrics(images, labels, logits, sample_weight)
+
+    def _task_loss(self, images, labels, logits, sample_weight, held=(), training=True):
+        loss = self._compute_loss(images, labels, logits, sample_weight, training=training)
+        # What layers added in the held pass; Keras itself adds weight regularisers.
+        return tf.add_n([loss, *(self._aggregate_additional_loss(added) for added in held)])
+
+    def _targets(self, labels, logits, sample_weight):
+        labels, dominant = true_labels(labels, logits.shape[-1])
+        if sample_weight is None:
+            weights = tf.ones_like(labels, tf.float32)
+        else:
+            weights = tf.cast(tf.reshape(sample_weight, [-1]), tf.float32)
+        return Targets(labels, tf.cast(dominant & (weights > 0), tf.float32), weights)
+
+    def _measure(self, images, targets, outputs, statistics):
+        batch = tf.shape(targets.labels)[0]
+        fraction = self.settings["reward_fraction"]
+        measured = tf.cast(tf.math.ceil(fraction * tf.cast(batch, tf.float32)), tf.int32)
+        seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
+        steps = len(self.trajectory.specs)
+        positions, drawn = draw_assignment(batch, measured, steps, seed)
+        if self.settings["estimator"] == "exact":
+            return self.meter.exact(images, targets, outputs["actions"], positions, statistics)
+        return self.meter.sampled(
+            images, targets, outputs["logits"], outputs["actions"], (positions, drawn), statistics
+        )
+
+    def _judged(self, critiques, measurement, targets):
+        """The critiques of all steps, the critic loss and the actor loss."""
+        critic_loss = self.critic.loss(critiques, measurement)
+        return critiques, critic_loss, losses.actor_loss(critiques, targets.weights)
+
+    def _learn_together(self, outputs, targets, measurement):
+        """Both gradients at the same critic, from one critic forward; moves the critic."""
+        with tf.GradientTape(persistent=True) as tape:
+            steps = self.trajectory.proposed_again(outputs)
+            critiques = self.critic(steps, labels=targets.labels)
+            judged = self._judged(critiques, measurement, targets)
+            critic_loss = per_replica(judged[1])
+            actor_loss = self.optimizer.scale_loss(per_replica(judged[2]))
+        climb = tape.gradient(actor_loss, self.trajectory.variables)
+        self._move_critic(tape, critic_loss)
+        return judged, climb
+
+    def _learn_in_turn(self, outputs, targets, measurement):
+        """The critic moves first, the actors climb the critic that it has become."""
+        with tf.GradientTape() as tape:
+            critiques = self.critic(self.trajectory.emitted(outputs), labels=targets.labels)
+            judged = self._judged(critiques, measurement, targets)
+            critic_loss = per_replica(judged[1])
+        self._move_critic(tape, critic_loss)
+        with tf.GradientTape() as tape:
+            steps = self.trajectory.proposed_again(outputs)
+            critiques = self.critic(steps, labels=targets.labels)
+            loss = losses.actor_loss(critiques, targets.weights)
+            actor_loss = self.optimizer.scale_loss(per_replica(loss))
+        return judged, tape.gradient(actor_loss, self.trajectory.variables)
+
+    def _move_critic(self, tape, critic_loss):
+        variables = self.critic.trainable_variables
+        self.critic_optimizer.apply(tape.gradient(critic_loss, variables), variables)
+
+    def _add_climb(self, gradients, climb, actor_weight):
+        position = {id(v): index for index, v in enumerate(self.network.trainable_variables)}
+        for variable, gradient in zip(self.trajectory.variables, climb, strict=True):
+            if gradient is not None:
+                gradients[position[id(variable)]] += tf.cast(actor_weight, gradient.dtype) * gradient
+
+    def _actor_weight(self):
+        weight, warmup = self.settings["actor_weight"], self.settings["actor_warmup"]
+        progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
+        return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
+
+    def _update_means(self, labels, targets, task_loss, judged, actor_weight, measurement):
+        critiques, critic_loss, actor_loss = judged
+        images, modules = tf.unstack(tf.shape(critiques))
+        task_loss = task_loss * self.distribute_strategy.num_replicas_in_sync
+        total = task_loss + critic_loss + actor_weight * actor_loss
+        present = tf.shape(labels)[0]  # 0 where a replica has no share of a batch.
+        self._loss_tracker.update_state(total, sample_weight=present)
+        self.task_loss_mean.update_state(task_loss, sample_weight=present)
+        self.critic_loss_mean.update_state(critic_loss, sample_weight=present)
+        self.actor_loss_mean.update_state(actor_loss, sample_weight=present)
+        _, steps, gain, reward, right, counted = measurement
+        self.reward_means.update_state(reward, steps, counted)
+        self.gain_means.update_state(gain, steps, counted * tf.cast(right, tf.float32))
+        self.critique_means.update_state(
+            tf.reshape(critiques, [-1]),
+            tf.tile(tf.range(modules), [images]),
+            tf.repeat(targets.counted, modules),
+        )
+        distinct = tf.math.unsorted_segment_max(counted, measurement.images, images)
+        self.reward_measured.update_state(tf.maximum(distinct, 0.0))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras builds from the mean of the replicas' shares of a batch, which fails where these
+        # differ in size; the first share does as well.
+        if iterator is not None and self._distribute_strategy is not None:
+            _, _, batches = next(iter(iterator))
+            local = self._distribute_strategy.experimental_local_results
+            data_batch = tf.nest.map_structure(lambda part: local(part)[0], next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def get_metrics_result(self):
+        result = super().get_metrics_result()
+        if self.critic is None:
+            result["task_loss"] = result["loss"]  # So that both are read by one name.
+        return result
+
+    def get_config(self):
+        parts = {"network": self.trajectory_network, "critic": self.critic}
+        serialized = {k: keras.saving.serialize_keras_object(part) for k, part in parts.items()}
+        return super().get_config() | dict(self.settings) | serialized
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        loaded = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("network", "critic")
+        }
+        return cls(**(config | loaded))
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self.critic is not None:
+            critic_optimizer = keras.saving.serialize_keras_object(self.critic_optimizer)
+            config["critic_optimizer"] = critic_optimizer
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))

@@ -1,0 +1,66 @@
+"""What the compiled loss says about the network's outputs."""
+
+import keras
+
+from dreal_tf.errors import InputError
+
+_CLASSIFICATION = (
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
+)
+
+
+def outputs_are_logits(loss, network):
+    """Whether a network ends in logits, read from the loss it is compiled with.
+
+    Args:
+        loss: what `compile` was given: a name, function or `keras.losses.Loss`.
+        network: functional `keras.Model` with one output (batch, classes).
+    Returns:
+        bool: the loss's `from_logits`.
+    Raises:
+        ValueError: if the loss is not a categorical cross entropy, or contradicts the network's
+            last activation.
+    Example:
+        >>> network = plain_network(residual_network((8, 8, 1), 10, depth=8))
+        >>> outputs_are_logits(keras.losses.SparseCategoricalCrossentropy(from_logits=True), network)
+        True
+    """
+    loss = _loss_object(loss)
+    if not isinstance(loss, _CLASSIFICATION):
+        names = ", ".join(kind.__name__ for kind in _CLASSIFICATION)
+        raise InputError(
+            "Expected a loss over classes that exclude each other, since the reward needs the "
+            f"probability of one true class: {names}. Received: {loss!r}. Sigmoid, multi-label "
+            "and regression heads are not supported; train them without critics (critic=None)."
+        )
+    softmax = _ends_in_softmax(network)
+    if loss.from_logits and softmax:
+        raise InputError(
+            "Expected logits, since the loss has from_logits=True. Received: a network that ends "
+            "in a softmax. Set from_logits=False, or leave the softmax out of the network."
+        )
+    if not loss.from_logits and not softmax:
+        raise InputError(
+            "Expected probabilities, since the loss has from_logits=False. Received: a network "
+            f"whose last layer, {network.outputs[0]._keras_history.operation.name!r}, is not a "
+            f"softmax. Compile with {type(loss).__name__}(from_logits=True), or end the network in "
+            "a softmax."
+        )
+    return bool(loss.from_logits)
+
+
+def _loss_object(loss):
+    function = keras.losses.get(loss)
+    for kind in _CLASSIFICATION:  # A bare name or function means the class with its defaults.
+        if function is kind().fn:
+            return kind()
+    return function
+
+
+def _ends_in_softmax(network):
+    last = network.outputs[0]._keras_history.operation
+    if isinstance(last, keras.layers.Activation | keras.layers.Dense):
+        return last.activation is keras.activations.softmax
+    return isinstance(last, keras.layers.Softmax) or type(last).__name__ == "Softmax"

@@ -1,0 +1,100 @@
+"""A training pass that holds its updates back, so that a second pass can share its statistics."""
+
+import keras
+
+from dreal_tf.errors import InputError
+
+
+def normalizers_of(network):
+    """The BatchNorm layers of a network that learn from the batch, those inside actors included.
+
+    Args:
+        network: `keras.Model`.
+    Returns:
+        List of `keras.layers.BatchNormalization` that are trainable.
+    Raises:
+        ValueError: if one cannot share its statistics: batch renormalization, or momentum 1.
+    Example:
+        >>> len(normalizers_of(residual_network((8, 8, 1), 10, depth=8)))
+        7
+    """
+    normalizers = []
+    for layer in network._flatten_layers(include_self=False):
+        if not isinstance(layer, keras.layers.BatchNormalization) or not layer.trainable:
+            continue
+        if getattr(layer, "renorm", False) or layer.momentum >= 1:
+            raise InputError(
+                "Expected BatchNorm layers with momentum below 1 and without renormalization, whose "
+                f"batch statistics a second pass can share. Received: {layer.name!r} with momentum="
+                f"{layer.momentum}, renorm={getattr(layer, 'renorm', False)}. Set trainable=False "
+                "to freeze it, or change it."
+            )
+        normalizers.append(layer)
+    return normalizers
+
+
+class HeldUpdates(keras.StatelessScope):
+    """Runs a training pass of a network without moving any of its variables.
+
+    BatchNorm sees moving statistics of 0 and so writes (1 - momentum) · statistic into the scope:
+    the batch's own statistic, undiminished by any earlier average. (Recovered from the old and new
+    averages it would lose its digits to cancellation.)
+
+    Args:
+        network: `keras.Model`.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8)
+        >>> with HeldUpdates(network) as held:
+        ...     outputs = network(np.ones((2, 8, 8, 1)), training=True)
+        >>> float(keras.ops.sum(network.get_layer("conv1_bn").moving_mean))
+        0.0
+        >>> held.write_back()  # Now the averages move, bit for bit as plain Keras moves them.
+    """
+
+    def __init__(self, network):
+        self.variables = network.non_trainable_variables
+        self.momentum = {}  # By the id of each moving statistic.
+        self.statistics = []
+        for layer in normalizers_of(network):
+            for variable in (layer.moving_mean, layer.moving_variance):
+                self.momentum[id(variable)] = layer.momentum
+                self.statistics.append(variable)
+        self.updated = set()
+        zeros = [(v, keras.ops.zeros(v.shape, v.dtype)) for v in self.statistics]
+        super().__init__(zeros, collect_losses=True)
+
+    def add_update(self, update):
+        variable, _ = update
+        if id(variable) in self.momentum and id(variable) in self.updated:
+            raise InputError(
+                f"Expected each BatchNorm to run once in a pass. Received: {variable.path!r} "
+                "updated twice. Give each place in the network a BatchNorm of its own."
+            )
+        self.updated.add(id(variable))
+        super().add_update(update)
+
+    def batch_statistics(self):
+        """Each moving statistic with the value that this batch has: a mapping for a second pass.
+
+        Returns:
+            List of (variable, tensor), for `keras.StatelessScope`.
+        Raises:
+            ValueError: if a trainable BatchNorm did not run in training mode.
+        """
+        idle = [v.path for v in self.statistics if id(v) not in self.updated]
+        if idle:
+            raise InputError(
+                "Expected every trainable BatchNorm to normalise by its batch. Received: "
+                f"{', '.join(idle[:3])} did not. Set trainable=False on layers that are frozen."
+            )
+        return [(v, self.get_current_value(v) / (1.0 - self.momentum[id(v)])) for v in self.statistics]
+
+    def write_back(self):
+        """Moves the variables as the pass would have moved them."""
+        for variable in self.variables:
+            if id(variable) not in self.updated:
+                continue
+            value = self.get_current_value(variable)
+            if id(variable) in self.momentum:
+                value = variable * self.momentum[id(variable)] + value
+            variable.assign(value)

@@ -1,0 +1,263 @@
+"""`DREAL` as a Keras model: data it takes, losses it refuses, what it logs, how it is saved."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import ACTORS, compiled, logits_loss, small_data, small_network, values
+
+from dreal_tf import DREAL
+from dreal_tf.backbones import plain_network
+from dreal_tf.critics import PaperCritic
+
+IMAGES, LABELS = small_data(24)
+LOGGED = {"loss", "task_loss", "critic_loss", "actor_loss", "accuracy", "reward_measured"}
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_every_form_of_actor_trains(form):
+    model = compiled(small_network(ACTORS[form], blocks=3), actor_weight=0.5)
+    history = model.fit(
+        IMAGES, LABELS, batch_size=8, epochs=2, verbose=0, validation_split=0.25
+    ).history
+    modules = model.trajectory.modules
+    expected = LOGGED | {f"{q}/{m}" for q in ("reward", "gain", "critique") for m in modules}
+    assert set(history) == expected | {f"val_{name}" for name in expected}
+    assert all(np.isfinite(curve).all() for curve in history.values())
+
+
+def test_it_learns_what_the_task_asks():
+    model = compiled(small_network(blocks=3), rate=0.1, actor_weight=0.1)
+    history = model.fit(IMAGES, LABELS, batch_size=8, epochs=15, verbose=0).history
+    assert history["accuracy"][-1] > 0.9 and history["task_loss"][-1] < 0.5 * history["task_loss"][0]
+
+
+def test_the_critic_learns_the_reward():
+    model = compiled(actor_weight=0.0, critic_rate=0.1, reward_fraction=1.0)
+    history = model.fit(IMAGES, LABELS, batch_size=8, epochs=15, verbose=0).history
+    assert history["critic_loss"][-1] < 0.5 * history["critic_loss"][0]
+
+
+def test_actors_climb_their_critic():
+    """With a critic that stands still, critiques rise where only the actor loss moves the network."""
+
+    class NoTask(DREAL):
+        def compute_loss(self, *args, **kwargs):
+            return 0.0 * super().compute_loss(*args, **kwargs)
+
+    model = NoTask(small_network(), actor_weight=1.0)
+    model.compile(keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.0), loss=logits_loss())
+    history = model.fit(IMAGES, LABELS, batch_size=24, epochs=10, verbose=0).history
+    assert (np.diff(history["actor_loss"]) < 0).all()
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_labels_as_columns_and_one_hot_train_alike(width):
+    plain, other = compiled(seed=4), None
+    keras.utils.set_random_seed(0)
+    plain = compiled()
+    keras.utils.set_random_seed(0)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True) if width == 3 else logits_loss()
+    other = compiled(loss=loss)
+    labels = np.eye(3, dtype="float32")[LABELS] if width == 3 else LABELS[:, None]
+    for model, y in ((plain, LABELS), (other, labels)):
+        model.fit(IMAGES, y, batch_size=8, shuffle=False, verbose=0)
+    for one, two in zip(values(plain.network.variables), values(other.network.variables), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+
+
+def test_only_clear_soft_labels_are_measured():
+    model = compiled(loss=keras.losses.CategoricalCrossentropy(from_logits=True), reward_fraction=1.0)
+    soft = np.float32([[0.9, 0.1, 0], [0.6, 0.4, 0], [0, 0, 1], [0.4, 0.3, 0.3]])
+    logs = model.train_on_batch(IMAGES[:4], soft, return_dict=True)
+    assert logs["reward_measured"] == 2
+
+
+def test_images_without_weight_move_nothing_and_do_not_count():
+    """Padding: a batch with weightless images trains as the batch of their number without them."""
+    weight = np.float32([1, 1, 1, 1, 0, 0, 0, 0])
+    ours = compiled(estimator="exact", reward_fraction=1.0, actor_weight=0.5)
+    before = values(ours.network.trainable_variables + ours.critic.trainable_variables)
+    other = IMAGES[:8].copy(), LABELS[:8].copy()
+    other[1][4:] = (other[1][4:] + 1) % 3
+    results = []
+    for labels in (LABELS[:8], other[1]):
+        for variable, value in zip(
+            ours.network.trainable_variables + ours.critic.trainable_variables, before, strict=True
+        ):
+            variable.assign(value)
+        ours.optimizer.momentums[0].assign(np.zeros_like(ours.optimizer.momentums[0]))
+        logs = ours.train_on_batch(IMAGES[:8], labels, sample_weight=weight, return_dict=True)
+        results.append(
+            (logs, values(ours.network.trainable_variables + ours.critic.trainable_variables))
+        )
+    assert results[0][0]["reward_measured"] == 4
+    assert results[0][0]["critic_loss"] == pytest.approx(results[1][0]["critic_loss"], rel=1e-6)
+
+
+def test_class_weight_reaches_both_losses():
+    model = compiled(actor_weight=0.5, reward_fraction=1.0)
+    history = model.fit(
+        IMAGES, LABELS, batch_size=24, class_weight={0: 0.0, 1: 1.0, 2: 0.0}, verbose=0
+    ).history
+    assert history["reward_measured"][0] == (LABELS == 1).sum()
+
+
+def test_a_network_that_ends_in_a_softmax_trains_alike():
+    logits = compiled(estimator="exact", reward_fraction=1.0)
+    network = small_network()
+    softmax = keras.layers.Softmax()(network.output["logits"])
+    with_softmax = keras.Model(network.input, network.output | {"logits": softmax})
+    plain_network(with_softmax).set_weights(logits.network.get_weights())
+    probabilities = compiled(
+        with_softmax,
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        estimator="exact",
+        reward_fraction=1.0,
+    )
+    probabilities.critic.set_weights(logits.critic.get_weights())
+    one = logits.train_on_batch(IMAGES, LABELS, return_dict=True)
+    two = probabilities.train_on_batch(IMAGES, LABELS, return_dict=True)
+    for name in one:
+        assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("sparse_categorical_crossentropy", "from_logits=False. Received: a network whose last"),
+        (keras.losses.BinaryCrossentropy(), "Sigmoid, multi-label and regression heads"),
+        ("mse", "probability of one true class"),
+        (None, "Expected a loss over classes that exclude each other"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused(loss, message):
+    with pytest.raises(ValueError, match=message):
+        DREAL(small_network()).compile("sgd", loss=loss)
+
+
+def test_a_softmax_of_a_softmax_is_refused():
+    network = small_network()
+    softmax = keras.layers.Activation("softmax")(network.output["logits"])
+    network = keras.Model(network.input, network.output | {"logits": softmax})
+    with pytest.raises(ValueError, match="Expected logits.*ends in a softmax"):
+        DREAL(network).compile("sgd", loss=logits_loss())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(critic="papper"), "Expected a critic.*Did you mean 'paper'"),
+        (dict(critic=3), "Expected a critic's name, a `Critic` or None. Received: 3"),
+        (dict(estimator="exakt"), "Did you mean 'exact'"),
+        (dict(baseline="zero"), "Expected a baseline, one of: identity, mean, static"),
+        (dict(update="both"), "one of: alternating, simultaneous"),
+        (dict(reward_fraction=0.0), "`reward_fraction` must be above 0.*reward_fraction=0.0"),
+        (dict(actor_weight=-1), "`actor_weight` must be at least 0. Received: actor_weight=-1"),
+        (dict(stages={"conv9"}), "Expected a stage that has attention.*conv2, conv3.*'conv9'"),
+        (dict(stages=[]), "must name at least one of conv2, conv3"),
+    ],
+)
+def test_settings_are_checked_at_the_door(settings, message):
+    with pytest.raises(ValueError, match=message):
+        DREAL(small_network(), **settings)
+
+
+def test_a_network_without_steps_is_refused():
+    images = keras.Input((4, 4, 1))
+    plain = keras.Model(images, keras.layers.Flatten()(images))
+    with pytest.raises(ValueError, match="output is a dict of 'logits', 'states' and 'actions'"):
+        DREAL(plain)
+
+
+def test_a_critic_needs_attention_to_judge():
+    without = keras.Input((4, 4, 1))
+    network = keras.Model(
+        without, {"logits": keras.layers.Flatten()(without), "states": {}, "actions": {}}
+    )
+    with pytest.raises(ValueError, match="Received: a network without attention actors"):
+        DREAL(network)
+    assert DREAL(network, critic=None).critic is None
+
+
+def test_loss_scaling_with_clipping_is_refused():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = DREAL(small_network())
+        with pytest.raises(ValueError, match="no gradient clipping under mixed_float16"):
+            model.compile(keras.optimizers.SGD(0.1, clipnorm=1.0), loss=logits_loss())
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        network = small_network()
+        logits = keras.layers.Activation("linear", dtype="float32")(network.output["logits"])
+        network = keras.Model(network.input, network.output | {"logits": logits})
+        model = compiled(network, actor_weight=0.5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {v.dtype for v in model.critic.trainable_variables} == {"float32"}
+    history = model.fit(IMAGES, LABELS, batch_size=8, epochs=3, verbose=0).history
+    assert all(np.isfinite(curve).all() for curve in history.values())
+    assert history["task_loss"][-1] < history["task_loss"][0]
+
+
+def test_it_predicts_as_the_network_alone():
+    model = compiled()
+    np.testing.assert_array_equal(
+        model.predict(IMAGES, verbose=0), model.network.predict(IMAGES, verbose=0)
+    )
+    assert model.network.output.shape == (None, 3)
+
+
+def test_saved_and_loaded_it_goes_on_as_if_nothing_had_been(tmp_path):
+    model = compiled(critic=PaperCritic(units=8, grid=3), actor_weight=0.3, stages={"conv3"})
+    model.fit(IMAGES, LABELS, batch_size=8, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config()["actor_weight"] == 0.3 and loaded.trajectory.modules == ["conv3_1/se"]
+    histories = []
+    for each in (model, loaded):
+        histories.append(
+            each.fit(IMAGES, LABELS, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+        )
+    assert histories[0] == histories[1]
+
+
+def test_an_uncompiled_model_is_saved_too(tmp_path):
+    model = DREAL(small_network(), critic=None)
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").critic is None
+
+
+def test_the_saved_network_knows_nothing_of_critics(tmp_path):
+    model = compiled()
+    model.network.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    assert len(loaded.variables) == len(model.network.variables)
+    np.testing.assert_array_equal(loaded(IMAGES), model.network(IMAGES))
+
+
+def test_the_baseline_logs_its_loss_as_task_loss():
+    history = compiled(critic=None).fit(IMAGES, LABELS, verbose=0, validation_split=0.25).history
+    assert set(history) == {
+        n for name in ("loss", "task_loss", "accuracy") for n in (name, f"val_{name}")
+    }
+    assert history["loss"] == history["task_loss"]
+
+
+def test_a_tf_data_pipeline_with_free_sizes_trains():
+    network = small_network(image_shape=(None, None, 2))
+    data = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(7)
+    history = compiled(network).fit(data, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_a_step_that_measures_nothing_logs_no_nan():
+    model = compiled(reward_fraction=1.0)
+    logs = model.train_on_batch(IMAGES[:4], LABELS[:4], sample_weight=np.zeros(4), return_dict=True)
+    assert logs["reward_measured"] == 0 and all(np.isfinite(value) for value in logs.values())
