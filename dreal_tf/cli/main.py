@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def main(arguments=None):
         arguments: sequence of str, or None for those of the process.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         _check_verb(arguments)
@@ -41,9 +43,15 @@ def main(arguments=None):
     except InputError as error:
         say(f"Error: {error}")
         sys.exit(WRONG_INPUT)
-    except KeyboardInterrupt:
-        say("Interrupted. What was done is kept; the same command goes on from there.")
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:  # Typer ends the process itself, an interrupt included.
+        if end.code == INTERRUPTED:
+            say("Interrupted. What was done is kept; the same command goes on from there.")
+        raise
+
+
+def _interrupt(number, frame):
+    """SIGTERM ends a command as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _check_verb(arguments):

@@ -27,6 +27,9 @@ def train(
         Optional[Path],
         typer.Option(help="Run directory. [default: runs/<recipe>[_baseline]_seed<N>]"),
     ] = None,
+    data_dir: Annotated[
+        Optional[Path], typer.Option(help="Folder of the data. [default: recipe's]")
+    ] = None,
     strategy: Annotated[str, typer.Option(help="auto, none or mirrored.")] = "auto",
     seed: Annotated[Optional[int], typer.Option(help="Seed of the run. [default: recipe's]")] = None,
     fresh: Annotated[
@@ -38,7 +41,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics as one JSON object.")] = False,
 ):
     """Train a recipe; an interrupted run found in --out goes on."""
-    resolved = resolve(recipe, smoke, changes or [], baseline, seed)
+    resolved = resolve(recipe, smoke, changes or [], baseline, seed, data_dir)
     if print_recipe:
         sys.stdout.write(resolved.to_json())
         return
@@ -53,13 +56,14 @@ def train(
         say(f"Training {resolved.name} into {out}.")
     training = import_quietly("dreal_tf.training")
     progress = import_quietly("dreal_tf.cli.progress").EpochProgress()
-    metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress])
+    interrupts = import_quietly("dreal_tf.cli.interrupt").DeferInterrupts()
+    metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress, interrupts])
     result(metrics, as_json, metric_lines(metrics))
     say(f"Run directory: {out}")
     next_command(f"dreal-tf evaluate {out}")
 
 
-def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None):
+def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir=None):
     """The recipe that the options of the command line describe.
 
     Args:
@@ -68,6 +72,7 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None):
         changes: sequence of str "path=value".
         baseline: bool. Without the method.
         seed: int or None for the recipe's own.
+        data_dir: path or None for the recipe's own. Kept whole, as the run may be read elsewhere.
     Returns:
         `dreal_tf.Recipe`.
     Raises:
@@ -89,6 +94,8 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None):
         replaced["dreal.enabled"] = False
     if seed is not None:
         replaced["run.seed"] = seed
+    if data_dir is not None:
+        replaced["data.folder"] = str(Path(data_dir).expanduser().resolve())
     return load_recipe(recipe, smoke).replace(replaced)
 
 

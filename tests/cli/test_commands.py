@@ -1,0 +1,178 @@
+"""The real command in a fresh process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SMOKE = ["train", "digits_resnet8_se", "--smoke"]
+
+
+def run(*arguments, folder, **environment):
+    command = [sys.executable, "-m", "dreal_tf", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    return folder, run(*SMOKE, "--json", folder=folder)
+
+
+def test_train_ends_well_and_names_the_next_command(trained):
+    folder, process = trained
+    assert process.returncode == 0, process.stderr
+    assert (folder / "runs" / "digits_resnet8_se_smoke_seed0" / "metrics.json").is_file()
+    last = process.stderr.strip().splitlines()[-1]
+    assert last == "Next: dreal-tf evaluate runs/digits_resnet8_se_smoke_seed0"
+
+
+def test_with_json_one_object_is_all_there_is_on_standard_output(trained):
+    _, process = trained
+    assert {"accuracy", "loss", "training_seconds"} <= set(json.loads(process.stdout))
+
+
+def test_only_what_matters_is_on_standard_error(trained):
+    _, process = trained
+    for line in process.stderr.splitlines():
+        assert line.startswith(("Training", "epoch", "Run directory", "Next")) or not line.strip(), line
+
+
+def test_repeated_it_reports_and_leaves_the_run_alone(trained):
+    folder, first = trained
+    again = run(*SMOKE, "--json", folder=folder)
+    assert again.returncode == 0 and json.loads(again.stdout) == json.loads(first.stdout)
+    assert "holds a finished run; it is left alone" in again.stderr
+
+
+def test_evaluate_prints_the_same_accuracy(trained):
+    folder, first = trained
+    process = run("evaluate", "runs/digits_resnet8_se_smoke_seed0", "--json", folder=folder)
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout)["accuracy"] == json.loads(first.stdout)["accuracy"]
+
+
+def test_the_recipe_of_a_run_replays_it(trained):
+    folder, first = trained
+    recipe = "runs/digits_resnet8_se_smoke_seed0/recipe.json"
+    process = run("train", recipe, "--out", "replayed", "--json", folder=folder)
+    ours, theirs = json.loads(process.stdout), json.loads(first.stdout)
+    assert {**ours, "training_seconds": 0} == {**theirs, "training_seconds": 0}
+
+
+def test_print_recipe_shows_what_would_be_trained(tmp_path):
+    options = ["--baseline", "--seed", 5, "--set", "schedule.epochs=9", "--print-recipe"]
+    process = run("train", "digits_resnet8_se", *options, folder=tmp_path)
+    recipe = json.loads(process.stdout)
+    assert recipe["schedule"]["epochs"] == 9 and recipe["run"]["seed"] == 5
+    assert recipe["dreal"]["enabled"] is False and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "Expected a verb, one of: evaluate, recipes, train. Received: 'trian'"),
+        (["train", "digits_resnet9_se"], "Did you mean 'digits_resnet8_se'?"),
+        (
+            ["train", "digits_resnet8_se", "--set", "schedule.epoch=3"],
+            "Did you mean 'schedule.epochs'?",
+        ),
+        (["train", "digits_resnet8_se", "--set", "schedule.epochs=x"], "Received: schedule.epochs='x'"),
+        (["train", "digits_resnet8_se", "--set", "epochs"], "Expected --set path=value"),
+        (["train", "digits_resnet8_se", "--strategy", "both"], "Expected a strategy, one of: auto"),
+        (["train", "digits_resnet8_se", "--smoke", "--set", "backbone.depth=9"], "`depth` must be"),
+        (
+            ["train", "digits_resnet8_se", "--smoke", "--set", "attention.reduction=99"],
+            "`reduction` must",
+        ),
+        (["train", "digits_resnet8_se", "--smoke", "--set", "data.batch_size=9999"], "Lower the batch"),
+        (["train", "digits_resnet8_se", "--set", "attention.kind=none"], "or train with --baseline"),
+        (["train", "digits_resnet8_se", "--nonsense"], "nonsense"),
+        (["evaluate", "no_such_run"], "Expected the folder of a run"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_a_message(tmp_path, arguments, message):
+    process = run(*arguments, folder=tmp_path)
+    assert process.returncode == 2, process.stderr
+    assert message in " ".join(process.stderr.split()) and "Traceback" not in process.stderr
+    assert not process.stdout
+
+
+def test_another_backend_is_refused_with_the_cure(tmp_path):
+    process = run("recipes", folder=tmp_path, KERAS_BACKEND="jax")
+    assert process.returncode == 2 and "Run again with KERAS_BACKEND=tensorflow" in process.stderr
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    process = run("recipes", folder=tmp_path, KERAS_HOME=str(tmp_path))
+    assert process.returncode == 2 and "keras.json says 'torch'" in " ".join(process.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["recipes"], ["train", "--help"], ["trian"]])
+def test_what_needs_no_tensorflow_does_not_load_it(tmp_path, arguments):
+    code = "import sys; from dreal_tf.cli.main import main\ntry: main(sys.argv[1:])\n"
+    code += "finally: sys.stderr.write(f'LOADED {\"tensorflow\" in sys.modules}')"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stderr.endswith("LOADED False")
+
+
+def test_recipes_lists_every_recipe_with_result_and_time(tmp_path):
+    process = run("recipes", "--json", folder=tmp_path)
+    listed = json.loads(process.stdout)
+    assert set(listed["digits_resnet8_se"]) == {"title", "expect", "time"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_with_130_and_keeps_the_state(tmp_path, number):
+    command = [sys.executable, "-m", "dreal_tf", *SMOKE, "--set", "schedule.epochs=400", "--out", "run"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "history.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors and "goes on from there" in errors
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint").is_file()
+
+
+def test_keras_opens_a_saved_network_once_we_are_imported(trained):
+    folder, _ = trained
+    code = (
+        "import dreal_tf, keras; network = keras.saving.load_model("
+        "'runs/digits_resnet8_se_smoke_seed0/model.keras'); print(network.output_shape)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    for order in (code, code.replace("dreal_tf, keras", "keras, dreal_tf")):
+        process = subprocess.run(
+            [sys.executable, "-c", order],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.stdout.strip() == "(None, 10)", process.stderr

@@ -1,0 +1,182 @@
+"""The shape of the package: arrows point downward, files stay small, docstrings say the truth."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import dreal_tf
+
+PACKAGE = Path(dreal_tf.__file__).parent
+REPOSITORY = PACKAGE.parent
+
+# Who may import whom: a part imports only parts of a lower level, and itself.
+LEVELS = {
+    "errors": 0,
+    "steps": 0,
+    "losses": 0,
+    "distribute": 1,
+    "recipe": 1,
+    "layers": 1,
+    "critics": 1,
+    "recipe_files": 2,
+    "run_directory": 2,
+    "backbones": 2,
+    "rewards": 3,
+    "model": 4,
+    "data": 4,
+    "callbacks": 5,
+    "evaluation": 5,
+    "build": 6,
+    "training": 7,
+    "cli": 8,
+}
+# What computes knows nothing of recipes, files or the command line.
+PURE = {"errors", "steps", "losses", "distribute", "layers", "critics", "backbones", "rewards", "model"}
+FILES = {"recipe", "recipe_files", "run_directory", "data", "build", "training", "cli", "callbacks"}
+
+
+def part_of(module):
+    return module.removeprefix("dreal_tf.").split(".")[0]
+
+
+def imports():
+    """Every (importing part, imported part) with the file, imports inside functions included."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        if relative.parts[0] in ("__init__.py", "__main__.py", "recipes"):
+            continue
+        here = relative.with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module == "dreal_tf":
+                names = [f"dreal_tf.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dreal_tf."):
+                names = [node.module]
+            elif isinstance(node, ast.Import):
+                names = [a.name for a in node.names if a.name.startswith("dreal_tf.")]
+            for name in names:
+                yield here, part_of(name), relative
+
+
+def test_every_part_has_a_level():
+    parts = {p.relative_to(PACKAGE).with_suffix("").parts[0] for p in PACKAGE.rglob("*.py")}
+    assert parts - {"__init__", "__main__", "recipes"} == set(LEVELS)
+
+
+def test_arrows_point_downward():
+    upward = [
+        f"{path}: {here} -> {there}"
+        for here, there, path in imports()
+        if here != there and LEVELS[here] <= LEVELS[there]
+    ]
+    assert not upward
+
+
+def test_what_computes_knows_no_files():
+    assert not [
+        f"{path}: {there}" for here, there, path in imports() if here in PURE and there in FILES
+    ]
+
+
+def test_layers_and_critics_meet_only_through_steps():
+    pairs = {(here, there) for here, there, _ in imports()}
+    assert not pairs & {("layers", "critics"), ("critics", "layers")}
+    assert {("layers", "steps"), ("critics", "steps")} - pairs == {("critics", "steps")} - pairs
+
+
+def test_recipes_import_the_recipe_and_nothing_else_of_ours():
+    for path in (REPOSITORY / "recipes").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                module = getattr(node, "module", None) or node.names[0].name
+                assert module == "dreal_tf.recipe", path
+
+
+@pytest.mark.parametrize("folder", ["dreal_tf", "recipes", "tests"])
+def test_no_file_over_350_lines(folder):
+    lines = {p: len(p.read_text().splitlines()) for p in (REPOSITORY / folder).rglob("*.py")}
+    assert lines and not {p: n for p, n in lines.items() if n > 350}
+
+
+def test_no_utils_and_no_star_imports():
+    for path in PACKAGE.rglob("*.py"):
+        assert path.stem not in ("utils", "helpers", "misc") and "import *" not in path.read_text()
+
+
+def modules():
+    names = [m.name for m in pkgutil.walk_packages([str(PACKAGE)], "dreal_tf.")]
+    return [name for name in names if "__main__" not in name and ".recipes" not in name]
+
+
+def public_names():
+    """All that an example may use: public names of every module, and the usual few."""
+    names = {"np": np, "tf": tf, "keras": keras, "Path": Path}
+    for module in map(importlib.import_module, modules()):
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", None) == module.__name__ and not name.startswith("_"):
+                names[name] = value
+    return names
+
+
+def documented():
+    """Every public class, function and method of ours that has a docstring."""
+    for module_name in modules():
+        module = importlib.import_module(module_name)
+        yield module_name, module
+        for name, value in vars(module).items():
+            if name.startswith("_") or getattr(value, "__module__", None) != module_name:
+                continue
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield f"{module_name}.{name}", value
+            if inspect.isclass(value):
+                for inner, method in vars(value).items():
+                    if inspect.isfunction(method) and not inner.startswith("_"):
+                        yield f"{module_name}.{name}.{inner}", method
+
+
+EXAMPLES = [
+    (name, inspect.getdoc(value))
+    for name, value in documented()
+    if ">>>" in (inspect.getdoc(value) or "")
+]
+
+
+@pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_the_examples_run(name, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(0)
+    # A section that follows an example without a blank line is not part of its output.
+    for section in ("Source:", "Raises:", "Returns:"):
+        text = text.replace(f"\n{section}", f"\n\n{section}")
+    test = doctest.DocTestParser().get_doctest(text, public_names(), name, None, 0)
+    report = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+def test_every_public_class_and_function_is_documented():
+    missing = [
+        n for n, value in documented() if not inspect.isfunction(value) and not inspect.getdoc(value)
+    ]
+    missing += [
+        name
+        for name, value in documented()
+        if inspect.isfunction(value) and not inspect.getdoc(value) and name.count(".") < 4
+    ]
+    assert not missing
+
+
+def test_the_public_names_are_there():
+    for name in dreal_tf.__all__:
+        assert getattr(dreal_tf, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = dreal_tf.nothing
