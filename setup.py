@@ -27,6 +27,8 @@ setup(
         "keras>=3.15,<3.16",
         "numpy>=2.0",
         "tensorboard>=2.20",
+        "tensorflow-datasets>=4.9.10",
+        "importlib-resources>=6",  # tensorflow-datasets 4.9.10 needs it to prepare data sets.
         "scikit-learn>=1.9",
         "pydantic>=2.14,<3",
         "typer>=0.29",
@@ -35,7 +37,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["pytest>=9"],
+        "test": ["pytest>=9", "pillow>=12"],
     },
     entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},
     classifiers=[

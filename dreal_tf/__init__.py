@@ -14,7 +14,7 @@ _HOME = {
     "DREAL": "model",
     "Recipe": "recipe",
     "SqueezeExcite": "layers",
-    "build": "build",
+    "build": "builder",
     "imagenet_residual_network": "backbones",
     "load_recipe": "recipe_files",
     "residual_network": "backbones",

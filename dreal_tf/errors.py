@@ -17,6 +17,17 @@ class InputError(ValueError):
     """
 
 
+class RunError(RuntimeError):
+    """A run cannot go on, through no fault of the input; the command line ends with exit code 1.
+
+    Example:
+        >>> raise RunError("Expected a finite loss. Received: nan. Lower optim.rate.")
+        Traceback (most recent call last):
+        ...
+        dreal_tf.errors.RunError: Expected a finite loss. Received: nan. Lower optim.rate.
+    """
+
+
 def unknown_name(what, name, known):
     """An `InputError` for a name that is not known, with the nearest known one.
 

@@ -109,6 +109,9 @@ class Optim(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Of sgd.
     nesterov: bool = False  # Of sgd.
     weight_decay: NonNegativeFloat = 1e-4  # Half of it times the squared kernels joins the loss.
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Share spread over all classes.
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # Momentum of averaged weights, judged
+    # and kept in place of the last ones; None: off.
     clip_norm: PositiveFloat | None = None  # Global norm of the task loss's gradient; None: free.
     critic_rate: PositiveFloat = 1e-3  # Constant learning rate of the critic's Adam.
 
@@ -117,7 +120,7 @@ class Schedule(Section):
     """How long, and how the learning rate falls."""
 
     epochs: PositiveInt = 10  # Passes over the training data.
-    decay: Literal["cosine", "steps", "constant"] = "cosine"  # Form of the learning rate.
+    decay: Literal["cosine", "steps", "constant"] = "cosine"  # Course of the learning rate.
     warmup_epochs: NonNegativeFloat = 0.0  # Epochs over which the rate rises from 0.
     milestones: tuple[Fraction, ...] = (0.5, 0.75)  # Of "steps": shares of training at which ...
     factor: Fraction = 0.1  # ... the rate is multiplied by this.
@@ -171,6 +174,35 @@ class Recipe(Section):
             else:
                 tree[section] = value
         return _validated(tree)
+
+    def shrunk(self):
+        """The recipe with its kinds, stages and losses, but seconds long and on generated images.
+
+        Returns:
+            `Recipe`.
+        Example:
+            >>> Recipe().shrunk().data.name
+            'generated'
+        """
+        small = self.backbone.name == "resnet"
+        return self.replace(
+            {
+                "data.name": "generated",
+                "data.folder": None,
+                "data.image_size": None,
+                "data.shape": (16, 16, 3) if small else (64, 64, 3),
+                "data.classes": 4,
+                "data.images": 64,
+                "data.batch_size": 16,
+                "data.train_limit": None,
+                "backbone.depth": 8 if small else 18,
+                "backbone.width": 0.25 if small else 0.125,
+                "attention.reduction": None if self.attention.kind == "none" else 2,
+                "schedule.epochs": 2,
+                "schedule.warmup_epochs": min(self.schedule.warmup_epochs, 1.0),
+                "dreal.actor_warmup": min(self.dreal.actor_warmup, 2),
+            }
+        )
 
     @classmethod
     def paths(cls):

@@ -47,6 +47,29 @@ class RunDirectory:
         """Whether a run was ended here: its metrics are written last."""
         return self.metrics.is_file()
 
+    def check(self, recipe, fresh=False):
+        """Whether a run of `recipe` may begin here, or go on; writes nothing.
+
+        Args:
+            recipe: `dreal_tf.Recipe`.
+            fresh: bool. A run found here is going to be moved aside.
+        Raises:
+            InputError: if the folder holds something else, or a run of another recipe. Where the
+                data lies makes no other recipe of it.
+        """
+        if not self.started:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise InputError(
+                    f"Expected a new folder, or one that holds a run. Received: {str(self.path)!r}, "
+                    "which holds something else. Choose another --out."
+                )
+        elif not fresh and (differences := list(_differences(self.read_recipe(), recipe))):
+            raise InputError(
+                f"Expected the recipe of the run in {str(self.path)!r}. Received: another; they "
+                f"differ in {', '.join(differences)}. Choose another --out, or begin anew with "
+                "--fresh, which moves the old run aside."
+            )
+
     def begin(self, recipe, fresh=False):
         """Makes the folder ready for a run of `recipe`, or for going on with it.
 
@@ -54,25 +77,19 @@ class RunDirectory:
             recipe: `dreal_tf.Recipe`.
             fresh: bool. Move a run found here aside and begin anew.
         Raises:
-            InputError: if the folder holds something else, or a run of another recipe.
+            InputError: as `check`, and if the folder cannot be written.
         """
-        if fresh and self.path.exists():
-            self.path.rename(self._aside())
-        if not self.started:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise InputError(
-                    f"Expected a new folder, or one that holds a run. Received: {str(self.path)!r}, "
-                    "which holds something else. Choose another --out."
-                )
-            self.path.mkdir(parents=True, exist_ok=True)
+        self.check(recipe, fresh)
+        try:
+            if fresh and self.started:
+                self.path.rename(self._aside())
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_whole(self.recipe, recipe.to_json())
-        elif self.read_recipe() != recipe:
+        except OSError as error:
             raise InputError(
-                f"Expected the recipe of the run in {str(self.path)!r}. Received: another; they "
-                f"differ in {', '.join(_differences(self.read_recipe(), recipe))}. Choose another "
-                "--out, or begin anew with --fresh, which moves the old run aside."
-            )
-        self.checkpoints.mkdir(exist_ok=True)
+                f"Expected a folder that can be written. Received: {str(self.path)!r} "
+                f"({error.strerror}). Choose another --out."
+            ) from error
 
     def _aside(self):
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -139,7 +156,7 @@ def write_whole(path, text):
 
 
 def _differences(old, new):
-    old, new = old.model_dump(), new.model_dump()
+    old, new = (recipe.replace({"data.folder": None}).model_dump() for recipe in (old, new))
     for section in old:
         if not isinstance(old[section], dict):
             if old[section] != new[section]:

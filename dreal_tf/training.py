@@ -7,11 +7,12 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.backbones import plain_network
-from dreal_tf.build import build, build_data, build_network
+from dreal_tf.builder import build, build_data, build_network
 from dreal_tf.callbacks import (
     BestNetwork,
     Checkpoint,
     HistoryFile,
+    StopOnNaN,
     TensorBoardLog,
     read_history,
 )
@@ -38,15 +39,19 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
         InputError: if the recipe cannot be built, or `out` holds something else.
     """
     run = RunDirectory(out)
-    run.begin(recipe, fresh)
-    if run.finished:
+    run.check(recipe, fresh)
+    if run.finished and not fresh:
         return run.read_metrics()
     with strategy_named(strategy).scope():
         model, data, needed = build(recipe)
+    run.begin(recipe, fresh)  # Not before all the input has been found good.
     devices = [device.name for device in tf.config.list_logical_devices()]
     run.write_environment(recipe.run.seed, devices)
-    best = BestNetwork(run.best)
+    swap = [keras.callbacks.SwapEMAWeights()] if recipe.optim.ema else []
+    best = BestNetwork(run.best, swap=swap[0] if swap else None)
     kept = [
+        StopOnNaN(),
+        *swap,
         HistoryFile(run.history),
         TensorBoardLog(run.tensorboard, recipe, next(iter(data.validation))[0][:HISTOGRAM_IMAGES]),
         best,

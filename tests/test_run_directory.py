@@ -31,12 +31,28 @@ def test_fresh_moves_the_old_run_aside_and_deletes_nothing(tmp_path):
     assert (old / "notes.txt").read_text() == "keep me" and RunDirectory(old).read_recipe() == Recipe()
 
 
+def test_data_that_has_moved_makes_no_other_recipe(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.begin(Recipe().replace({"data.folder": "/old"}))
+    run.begin(Recipe().replace({"data.folder": "/new"}))
+    assert run.read_recipe().data.folder == "/new"
+
+
+def test_checking_writes_nothing(tmp_path):
+    RunDirectory(tmp_path / "run").check(Recipe())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="which holds something else. Choose another --out"):
         RunDirectory(tmp_path).begin(Recipe())
     with pytest.raises(InputError, match="holds something else"):
         RunDirectory(tmp_path / "thesis.tex").begin(Recipe())
+    with pytest.raises(InputError, match="holds something else"):
+        RunDirectory(tmp_path).begin(Recipe(), fresh=True)
+    with pytest.raises(InputError, match=r"Expected a folder that can be written.*Choose another"):
+        RunDirectory(tmp_path / "thesis.tex" / "run").begin(Recipe())
 
 
 def test_metrics_of_a_run_that_has_not_ended_are_refused(tmp_path):

@@ -22,6 +22,7 @@ LEVELS = {
     "errors": 0,
     "steps": 0,
     "losses": 0,
+    "schedules": 0,
     "distribute": 1,
     "recipe": 1,
     "layers": 1,
@@ -34,13 +35,13 @@ LEVELS = {
     "data": 4,
     "callbacks": 5,
     "evaluation": 5,
-    "build": 6,
+    "builder": 6,
     "training": 7,
     "cli": 8,
 }
 # What computes knows nothing of recipes, files or the command line.
 PURE = {"errors", "steps", "losses", "distribute", "layers", "critics", "backbones", "rewards", "model"}
-FILES = {"recipe", "recipe_files", "run_directory", "data", "build", "training", "cli", "callbacks"}
+FILES = {"recipe", "recipe_files", "run_directory", "data", "builder", "training", "cli", "callbacks"}
 
 
 def part_of(module):
@@ -180,3 +181,12 @@ def test_the_public_names_are_there():
         assert getattr(dreal_tf, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dreal_tf.nothing
+
+
+def test_no_public_name_is_also_a_module():
+    """Importing the module would put it in the place of the name."""
+    assert not [
+        name
+        for name in dreal_tf.__all__
+        if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
+    ]

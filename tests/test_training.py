@@ -10,7 +10,7 @@ import pytest
 
 from dreal_tf import load_recipe, training
 from dreal_tf.backbones import plain_network
-from dreal_tf.build import build_data, build_network
+from dreal_tf.builder import build_data, build_network
 from dreal_tf.callbacks import read_history
 
 EPOCHS = 3

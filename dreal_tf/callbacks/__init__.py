@@ -4,6 +4,7 @@ from dreal_tf.callbacks.best_network import BestNetwork
 from dreal_tf.callbacks.checkpoint import Checkpoint
 from dreal_tf.callbacks.history_file import HistoryFile, read_history
 from dreal_tf.callbacks.set_epoch import SetEpoch
+from dreal_tf.callbacks.stop_on_nan import StopOnNaN
 from dreal_tf.callbacks.tensorboard import TensorBoardLog
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Checkpoint",
     "HistoryFile",
     "SetEpoch",
+    "StopOnNaN",
     "TensorBoardLog",
     "read_history",
 ]

@@ -1,10 +1,15 @@
 """Everything needed to go on after an interruption."""
 
 import json
+import logging
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+
+from dreal_tf.errors import RunError
+
+log = logging.getLogger("dreal_tf")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -31,12 +36,22 @@ class Checkpoint(keras.callbacks.Callback):
         self._extra = tf.Variable("{}", trainable=False, dtype=tf.string)
         stored = tf.train.Checkpoint(model=self.model, extra=self._extra)
         self._manager = tf.train.CheckpointManager(stored, str(self.folder), max_to_keep=2)
-        if self._manager.latest_checkpoint:
-            stored.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
+        for path in reversed(self._manager.checkpoints):
+            try:
+                stored.restore(path).assert_existing_objects_matched()
+            except (tf.errors.OpError, ValueError) as error:
+                log.warning("The checkpoint %s is damaged (%s); trying the one before.", path, error)
+                continue
             extra = json.loads(self._extra.numpy().decode())
             self.epochs_done = extra["epochs_done"]
             self.best.state = extra["best"]
             self.model._initial_epoch = self.epochs_done  # As Keras's BackupAndRestore does.
+            return
+        if self._manager.checkpoints:
+            raise RunError(
+                f"Expected a checkpoint that can be read. Received: {len(self._manager.checkpoints)} "
+                f"damaged ones in {self.folder}. Begin anew with --fresh."
+            )
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None  # Or a second `fit` would start where this one did.

@@ -12,7 +12,7 @@ from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.output import say
 from dreal_tf.cli.recipes import recipes
 from dreal_tf.cli.train import train
-from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.errors import InputError, RunError, unknown_name
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -43,6 +43,9 @@ def main(arguments=None):
     except InputError as error:
         say(f"Error: {error}")
         sys.exit(WRONG_INPUT)
+    except RunError as error:
+        say(f"Error: {error}")
+        sys.exit(FAILED)
     except SystemExit as end:  # Typer ends the process itself, an interrupt included.
         if end.code == INTERRUPTED:
             say("Interrupted. What was done is kept; the same command goes on from there.")

@@ -1,10 +1,36 @@
 """Data sets as tf.data: what a recipe's `data.name` stands for, and a user's own arrays."""
 
 from dreal_tf.data.arrays import from_arrays
+from dreal_tf.data.catalogue import KNOWN_SETS
 from dreal_tf.data.digits import digits
+from dreal_tf.data.fashion_mnist import fashion_mnist
+from dreal_tf.data.folder import image_folder
+from dreal_tf.data.generated import generated, generated_like
+from dreal_tf.data.options import Options
+from dreal_tf.data.pipeline import worker_share
+from dreal_tf.data.prepared import prepared_data_set
 from dreal_tf.data.splits import EpochClock, Splits
 
-# The one list of data sets; the key is what a recipe calls `data.name`.
-DATA_SETS = {"digits": digits}
+# The key is what a recipe calls `data.name`. Any other is a set of TensorFlow Datasets.
+DATA_SETS = {
+    "digits": digits,
+    "fashion_mnist": fashion_mnist,
+    "folder": image_folder,
+    "generated": generated,
+}
 
-__all__ = ["DATA_SETS", "EpochClock", "Splits", "digits", "from_arrays"]
+__all__ = [
+    "DATA_SETS",
+    "KNOWN_SETS",
+    "EpochClock",
+    "Options",
+    "Splits",
+    "digits",
+    "fashion_mnist",
+    "from_arrays",
+    "generated",
+    "generated_like",
+    "image_folder",
+    "prepared_data_set",
+    "worker_share",
+]

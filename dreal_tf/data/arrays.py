@@ -34,9 +34,7 @@ def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=No
     options = Options(**options)
     pairs = {"train": train, "validation": validation, "test": test}
     pairs = {
-        split: _checked(pair, class_names, split)
-        for split, pair in pairs.items()
-        if pair is not None
+        split: _checked(pair, class_names, split) for split, pair in pairs.items() if pair is not None
     }
     images, labels = pairs["train"]
     top = 255.0 if np.issubdtype(images.dtype, np.integer) else 1.0

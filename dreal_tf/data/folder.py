@@ -1,11 +1,9 @@
 """A folder of images, one subfolder per class."""
 
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import normalisation_of
@@ -16,6 +14,8 @@ from dreal_tf.data.splits import hold_out
 from dreal_tf.errors import InputError
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
+NAMED = 5  # Bad images that a message names; it counts the others.
+IMAGES_AT_A_TIME = 1000  # Decoded into memory.
 VALIDATION_NAMES = ("validation", "valid", "val")
 TEST_FRACTION = 0.2  # Held out where the folder brings no test images.
 
@@ -38,13 +38,14 @@ def image_folder(folder=None, **options):
     Returns:
         `Splits`.
     Raises:
-        InputError: if there is no such folder, it does not hold two classes, the splits' classes
+        InputError: if there is no such folder, it holds less than two classes, the splits' classes
             differ, or an image cannot be read.
     Example:
-        >>> image_folder("no/such/folder")
-        Traceback (most recent call last):
-        ...
-        dreal_tf.errors.InputError: Expected a folder of images ... Received: 'no/such/folder' ...
+        >>> for number in range(20):
+        ...     image = tf.io.encode_png(np.full((8, 8, 3), number, "uint8"))
+        ...     tf.io.write_file(f"pets/{('cats', 'dogs')[number % 2]}/{number}.png", image)
+        >>> image_folder("pets", batch_size=4, validation_fraction=0.25).sizes
+        {'train': 12, 'validation': 4, 'test': 4}
     """
     chosen = Options(**options)
     class_names, listed = list_images(folder)
@@ -77,9 +78,8 @@ def list_images(folder):
         InputError: see `image_folder`.
     Example:
         >>> for name in ("cats/1.png", "dogs/2.png"):
-        ...     Path("pets", name).parent.mkdir(parents=True)
-        ...     size = Path("pets", name).write_bytes(b"...")
-        >>> list_images("pets")[0]
+        ...     tf.io.write_file(f"beasts/{name}", "")
+        >>> list_images("beasts")[0]
         ('cats', 'dogs')
     """
     roots = _roots(folder)
@@ -107,12 +107,11 @@ def _roots(folder):
     root = Path(folder) if folder else None
     if root is None or not root.is_dir():
         raise InputError(
-            f"Expected a folder of images, as {LAYOUT}. Received: "
-            f"{'no folder' if root is None else repr(str(root))}{' which is none' if root else ''}. "
-            "Give one with --data-dir DIR or data.folder."
+            f"Expected a folder of images, as {LAYOUT}. Received: data.folder={folder!r}"
+            f"{', which is no folder' if folder else ''}. Give one with --data-dir DIR."
         )
-    if not (root / "train").is_dir():
-        return {"train": root}
+    if not (root / "train").is_dir() or not _class_names(root / "train"):
+        return {"train": root}  # A folder `train` without subfolders may be a class of vehicles.
     validation = [root / name for name in VALIDATION_NAMES if (root / name).is_dir()][:1]
     test = [root / "test"] if (root / "test").is_dir() else []
     if not test:
@@ -140,29 +139,67 @@ def _files(root, class_names):
 
 
 def _verified(listed, options):
-    """Looks at every image before training starts; leaves out what cannot be read, if that is so asked."""
-    found = {split: inspect_images(paths) for split, (paths, _) in listed.items()}
-    bad = [
-        f"{path} ({found[split][place]})"
-        for split, (paths, _) in listed.items()
-        for place, path in enumerate(paths)
-        if isinstance(found[split][place], str)
-    ]
-    some = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
-    if bad and options.on_bad_image == "stop":
-        raise InputError(
-            f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: {some}. "
-            "Remove or replace them, or leave them out with data.on_bad_image=skip."
-        )
+    """Looks at all images before training starts; leaves out the bad ones if that is asked for."""
+    sizes, problems = inspect_images([path for paths, _ in listed.values() for path in paths])
+    bad = [f"{path} ({problem})" for path, problem in problems.items()]
     if bad:
+        some = "; ".join(bad[:NAMED]) + (f"; and {len(bad) - NAMED} more" if bad[NAMED:] else "")
+        if options.on_bad_image == "stop":
+            raise InputError(
+                f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
+                f"{some}. Remove or replace them, or leave them out with data.on_bad_image=skip."
+            )
         warnings.warn(f"{len(bad)} images cannot be read and are left out: {some}", stacklevel=3)
-    good = {split: [not isinstance(f, str) for f in found[split]] for split in found}
-    listed = {split: tuple(part[good[split]] for part in pair) for split, pair in listed.items()}
+        for split, (paths, labels) in listed.items():
+            good = np.isin(paths, list(problems), invert=True)
+            listed[split] = paths[good], labels[good]
     if options.image_size is None:
-        sizes = {
-            size: path
-            for split, (paths, _) in listed.items()
-            for path, size in zip(paths, filter(lambda f: not isinstance(f, str), found[split]), strict=True)
-        }
-        _check_one_size(sizes)
+        _check_one_size(sizes, options)
     return listed, bad
+
+
+def _check_one_size(sizes, options):
+    if len(set(sizes.values())) > 1:
+        least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+        raise InputError(
+            "Expected images of one size where data.image_size is not set. Received: "
+            f"{sizes[least]} of {least}, {sizes[most]} of {most} (height, width in pixels). Set "
+            "data.image_size, such as 224."
+        )
+    shape = (*next(iter(sizes.values()), (1, 1)), 3)
+    if not options.fits_memory(len(sizes), shape):
+        raise InputError(
+            "Expected data.image_size for images that take more memory than data.memory_limit="
+            f"{options.memory_limit} MiB. Received: {len(sizes)} images of shape {shape}. Set "
+            "data.image_size, or raise the limit."
+        )
+
+
+def _parted(pair, fraction, seed, class_names):
+    paths, labels = pair
+    kept, held = hold_out(labels, fraction, seed, class_names)
+    return (paths[kept], labels[kept]), (paths[held], labels[held])
+
+
+def _split_in_memory(listed, options, class_names, mean, deviation):
+    arrays = {}
+    for split, (paths, labels) in listed.items():
+        batches = ImageFiles(paths, labels).ordered(IMAGES_AT_A_TIME).as_numpy_iterator()
+        arrays[split] = np.concatenate([images for images, _ in batches]), labels
+    return from_arrays(
+        **arrays, class_names=class_names, mean=mean, deviation=deviation, **options._asdict()
+    )
+
+
+def _split_in_files(listed, options, class_names, mean, deviation):
+    if "validation" not in listed:
+        listed["train"], listed["validation"] = _parted(
+            listed["train"], options.validation_fraction, options.seed, class_names
+        )
+    listed["train"] = [part[: options.train_limit] for part in listed["train"]]
+    size = options.image_size
+    sources = {
+        split: ImageFiles(paths, labels, size, options.resized_crop)
+        for split, (paths, labels) in listed.items()
+    }
+    return splits_of(sources, options, class_names, (size, size, 3), mean, deviation)

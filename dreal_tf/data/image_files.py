@@ -19,6 +19,10 @@ class ImageFiles:
         labels: int array (n,).
         size: int or None, see `dreal_tf.data.decoding.read_image`.
         least_area: float or None. Of a random-resized crop in training.
+    Example:
+        >>> tf.io.write_file("black.png", tf.io.encode_png(np.zeros((4, 4, 3), "uint8")))
+        >>> [images.shape.as_list() for images, _ in ImageFiles(["black.png"], [0], 2).ordered(1)]
+        [[1, 2, 2, 3]]
     """
 
     def __init__(self, paths, labels, size=None, least_area=None):
@@ -54,31 +58,34 @@ class ImageFiles:
 
 
 def inspect_images(paths):
-    """Decodes images in parallel to see which can be read.
+    """Decodes images, in parallel, to see which can be read.
 
     Args:
         paths: sequence of str.
     Returns:
-        List of (height, width) or, for what cannot be read, of str saying why; in the same order.
+        Two dicts by path: the (height, width) of what can be read (pixels); and of what cannot, a
+        str that says why.
     Example:
-        >>> size = Path("notes.jpg").write_text("no image")
+        >>> tf.io.write_file("notes.jpg", "no image")
         >>> inspect_images(["notes.jpg"])
-        ['not a JPEG, PNG, GIF, BMP or WebP image']
+        ({}, {'notes.jpg': 'not a JPEG, PNG, GIF, BMP or WebP image'})
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_inspected, paths))
+        found = dict(zip(map(str, paths), pool.map(_inspected, paths), strict=True))
+    sizes = {path: size for path, size in found.items() if isinstance(size, tuple)}
+    return sizes, {path: why for path, why in found.items() if path not in sizes}
 
 
 def _inspected(path):
     try:
-        content = tf.io.read_file(path)
-        if tf.strings.length(content) == 0:
-            return "empty"
-        return tuple(decoded(content).shape[:2])
+        return tuple(decoded(tf.io.read_file(path)).shape)[:2]
     except tf.errors.InvalidArgumentError as error:
-        known = "Unknown image file format" not in str(error)
-        return "damaged or cut short" if known else f"not a {READABLE} image"
-    except (tf.errors.OpError, OSError) as error:
+        if "Input is empty" in str(error):
+            return "an empty file"
+        if "Unknown image file format" in str(error):
+            return f"not a {READABLE} image"
+        return "damaged or cut short"
+    except tf.errors.OpError as error:
         return f"cannot be opened: {type(error).__name__}"
 
 

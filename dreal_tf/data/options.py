@@ -21,6 +21,7 @@ class Options(NamedTuple):
         download: bool. Let TensorFlow Datasets fetch what is not there.
         image_size: int or None. Side to which images are brought (pixels); None: as stored.
         memory_limit: int. Data that takes no more, decoded, is held in memory (MiB).
+        verify: bool. Decode all images of a folder before training starts.
         on_bad_image: str: "stop" at an image of a folder that cannot be read, or "skip" it.
         shape, classes, images: of generated data: (height, width, channels); number of classes;
             number of training images.
@@ -41,6 +42,7 @@ class Options(NamedTuple):
     download: bool = False
     image_size: int | None = None
     memory_limit: int = 1024
+    verify: bool = True
     on_bad_image: str = "stop"
     shape: tuple = (32, 32, 3)
     classes: int = 10

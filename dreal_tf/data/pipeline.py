@@ -53,7 +53,10 @@ def splits_of(sources, options, class_names, image_shape, mean, deviation, top=2
             return normalise(images), tf.one_hot(labels, len(class_names)) if one_hot else labels
 
         batches = source.ordered(options.batch_size).map(prepared, tf.data.AUTOTUNE)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        steps = -(-source.size // options.batch_size)
+        counted = batches.apply(tf.data.experimental.assert_cardinality(steps))
+        # Workers share the images: sharing the files would cut up what the source counts on.
+        return _sharded(counted.prefetch(tf.data.AUTOTUNE), "DATA")
 
     steps = train.size // options.batch_size
     epochs = tf.data.Dataset.from_generator(clock.now, output_signature=tf.TensorSpec((), tf.int64))
@@ -64,7 +67,7 @@ def splits_of(sources, options, class_names, image_shape, mean, deviation, top=2
         test=evaluation(sources["test"], one_hot=False),
         class_names=tuple(class_names),
         image_shape=tuple(int(size) for size in image_shape),
-        sizes={split: source.size for split, source in sources.items()},
+        sizes={split: sources[split].size for split in ("train", "validation", "test")},
         steps_per_epoch=steps,
         clock=clock,
         soft_labels=options.one_hot,
@@ -91,14 +94,37 @@ def shared_order(order, batch_size, share):
     return tf.reshape(rows[:, worker], [-1])
 
 
+def worker_share():
+    """Which share of the data falls to this process under the current distribution strategy.
+
+    Returns:
+        Pair of int: this worker's number, and how many workers there are.
+    Example:
+        >>> worker_share()
+        (0, 1)
+    """
+    strategy = tf.distribute.get_strategy()
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return 0, 1
+    tasks = resolver.cluster_spec().as_dict()
+    chiefs = len(tasks.get("chief", []))
+    number = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+    return number, chiefs + len(tasks.get("worker", []))
+
+
 def _counted(batches, steps, workers):
     if workers == 1:
         return batches.apply(tf.data.experimental.assert_cardinality(steps))
     # The examples are shared out already, and tf.distribute cuts each batch into one piece for
-    # each replica of all workers; a worker's batches therefore last for `workers` steps each.
+    # each replica of all workers: a worker's batch lasts for `workers` steps. How many batches
+    # there are is left unknown, or `fit` would take their number for that of the steps.
+    return _sharded(batches, "OFF")
+
+
+def _sharded(batches, policy):
     options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    batches = batches.apply(tf.data.experimental.assert_cardinality(-(-steps // workers)))
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy[policy]
     return batches.with_options(options)
 
 

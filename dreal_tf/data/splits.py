@@ -25,7 +25,7 @@ class Splits(NamedTuple):
         soft_labels: bool. True: the labels of `train` and `validation` are float rows (batch,
             classes) that sum to 1, as `keras.losses.CategoricalCrossentropy` takes them. False:
             ints (batch,), as `keras.losses.SparseCategoricalCrossentropy` takes them.
-        skipped: tuple of str: paths of the images that could not be read and were left out.
+        skipped: tuple of str: path and reason of each image that was left out, being unreadable.
     """
 
     train: object
@@ -75,7 +75,7 @@ def hold_out(labels, fraction, seed, class_names):
         InputError: if a class has fewer than two images, or there are too few in all.
     Example:
         >>> kept, held = hold_out(np.arange(40) % 2, 0.1, 0, ["a", "b"])
-        >>> len(kept), sorted(held % 2)
+        >>> len(kept), sorted((held % 2).tolist())
         (36, [0, 0, 1, 1])
     """
     classes = len(class_names)
@@ -90,8 +90,8 @@ def hold_out(labels, fraction, seed, class_names):
     if min(len(labels) * fraction, len(labels) * (1 - fraction)) < classes:
         raise InputError(
             f"Expected at least one image of each of the {classes} classes to train on and to hold "
-            f"out. Received: {len(labels)} training images with validation_fraction={fraction}. "
-            "Bring more images, or change the fraction."
+            f"out. Received: {len(labels)} training images, of which a share of {fraction} is to be "
+            "held out. Bring more images, or change validation_fraction."
         )
     positions = np.arange(len(labels))
     return train_test_split(positions, test_size=fraction, random_state=seed, stratify=labels)

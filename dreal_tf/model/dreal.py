@@ -14,7 +14,7 @@ from dreal_tf.distribute import (
     replica_seed,
 )
 from dreal_tf.model.clipping import clipped, clipping_off
-from dreal_tf.model.metrics import ModuleMeans
+from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.settings import check_settings
 from dreal_tf.model.task import outputs_are_logits
 from dreal_tf.rewards import HeldUpdates, RewardMeter, Targets, draw_assignment, true_labels
@@ -94,17 +94,8 @@ class DREAL(keras.Model):
             self.meter = RewardMeter(self.network, self.trajectory, baseline, penalty)
             if not self.critic.built:
                 self.critic.build(self.trajectory.specs)
-            self._make_metrics(self.trajectory.modules)
+            self.step_metrics = StepMetrics(self.trajectory.modules)
         self.build(self.network.input_shape)
-
-    def _make_metrics(self, modules):
-        self.task_loss_mean = keras.metrics.Mean(name="task_loss")
-        self.critic_loss_mean = keras.metrics.Mean(name="critic_loss")
-        self.actor_loss_mean = keras.metrics.Mean(name="actor_loss")
-        self.reward_means = ModuleMeans(modules, "reward")
-        self.gain_means = ModuleMeans(modules, "gain")
-        self.critique_means = ModuleMeans(modules, "critique")
-        self.reward_measured = keras.metrics.Sum(name="reward_measured")
 
     def build(self, input_shape):
         """Nothing is left to make: network and critic are built."""
@@ -160,14 +151,13 @@ class DREAL(keras.Model):
         learn = {"simultaneous": self._learn_together, "alternating": self._learn_in_turn}
         judged, climb = learn[self.settings["update"]](outputs, targets, measurement)
 
-        actor_weight = self._actor_weight()
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
-            self._add_climb(gradients, climb, actor_weight)
+            self._add_climb(gradients, climb)
         with clipping_off(self.optimizer):
             self.optimizer.apply(gradients, weights)
         held.write_back()
 
-        self._update_means(labels, targets, task_loss, judged, actor_weight, measurement)
+        self._log(labels, targets, task_loss, judged, measurement)
         return self.compute_metrics(images, labels, logits, sample_weight)
 
     def test_step(self, data):
@@ -186,7 +176,7 @@ class DREAL(keras.Model):
         critiques = self.critic(self.trajectory.emitted(outputs), labels=targets.labels)
         judged = self._judged(critiques, measurement, targets)
 
-        self._update_means(labels, targets, task_loss, judged, self._actor_weight(), measurement)
+        self._log(labels, targets, task_loss, judged, measurement)
         return self.compute_metrics(images, labels, logits, sample_weight)
 
     def _task_loss(self, images, labels, logits, sample_weight, held=(), training=True):
@@ -250,37 +240,31 @@ class DREAL(keras.Model):
         variables = self.critic.trainable_variables
         self.critic_optimizer.apply(tape.gradient(critic_loss, variables), variables)
 
-    def _add_climb(self, gradients, climb, actor_weight):
+    def _add_climb(self, gradients, climb):
+        weight = self._actor_weight()
         position = {id(v): index for index, v in enumerate(self.network.trainable_variables)}
         for variable, gradient in zip(self.trajectory.variables, climb, strict=True):
             if gradient is not None:
-                gradients[position[id(variable)]] += tf.cast(actor_weight, gradient.dtype) * gradient
+                gradients[position[id(variable)]] += tf.cast(weight, gradient.dtype) * gradient
 
     def _actor_weight(self):
         weight, warmup = self.settings["actor_weight"], self.settings["actor_warmup"]
         progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
         return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
 
-    def _update_means(self, labels, targets, task_loss, judged, actor_weight, measurement):
+    def _log(self, labels, targets, task_loss, judged, measurement):
         critiques, critic_loss, actor_loss = judged
-        images, modules = tf.unstack(tf.shape(critiques))
         task_loss = task_loss * self.distribute_strategy.num_replicas_in_sync
-        total = task_loss + critic_loss + actor_weight * actor_loss
+        total = task_loss + critic_loss + self._actor_weight() * actor_loss
         present = tf.shape(labels)[0]  # 0 where a replica has no share of a batch.
         self._loss_tracker.update_state(total, sample_weight=present)
-        self.task_loss_mean.update_state(task_loss, sample_weight=present)
-        self.critic_loss_mean.update_state(critic_loss, sample_weight=present)
-        self.actor_loss_mean.update_state(actor_loss, sample_weight=present)
-        _, steps, gain, reward, right, counted = measurement
-        self.reward_means.update_state(reward, steps, counted)
-        self.gain_means.update_state(gain, steps, counted * tf.cast(right, tf.float32))
-        self.critique_means.update_state(
-            tf.reshape(critiques, [-1]),
-            tf.tile(tf.range(modules), [images]),
-            tf.repeat(targets.counted, modules),
+        self.step_metrics.update_state(
+            {"task_loss": task_loss, "critic_loss": critic_loss, "actor_loss": actor_loss},
+            present,
+            critiques,
+            targets,
+            measurement,
         )
-        distinct = tf.math.unsorted_segment_max(counted, measurement.images, images)
-        self.reward_measured.update_state(tf.maximum(distinct, 0.0))
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras builds from the mean of the replicas' shares of a batch, which fails where these

@@ -1,4 +1,4 @@
-"""Metrics per module that survive steps which measured nothing."""
+"""What a run logs beside Keras's own metrics: losses, and rewards, gains and critiques per module."""
 
 import keras
 import tensorflow as tf
@@ -46,6 +46,69 @@ class ModuleMeans(keras.metrics.Metric):
         )
         keys = [f"{self.name}/{module}" for module in self.modules]
         return dict(zip(keys, tf.unstack(means), strict=True))
+
+    def get_config(self):
+        return super().get_config() | {"modules": self.modules}
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class StepMetrics(keras.metrics.Metric):
+    """Everything that the method logs, under the names of the README.
+
+    Args:
+        modules: sequence of str, the module names.
+    Example:
+        >>> sorted(StepMetrics(["conv2_1/se"]).result())[:3]
+        ['actor_loss', 'critic_loss', 'critique/conv2_1/se']
+    """
+
+    LOSSES = ("task_loss", "critic_loss", "actor_loss")
+
+    def __init__(self, modules, name="step_metrics", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.modules = list(modules)
+        self.losses = {name: keras.metrics.Mean(name=name) for name in self.LOSSES}
+        self.reward = ModuleMeans(modules, "reward")
+        self.gain = ModuleMeans(modules, "gain")
+        self.critique = ModuleMeans(modules, "critique")
+        self.reward_measured = keras.metrics.Sum(name="reward_measured")
+
+    def update_state(self, losses, present, critiques, targets, measurement):
+        """Adds a batch.
+
+        Args:
+            losses: dict of float scalars by name, means over the batch.
+            present: int scalar. Number of images in the batch.
+            critiques: float tensor (images, steps).
+            targets: `dreal_tf.rewards.Targets` of the batch.
+            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+        """
+        for name, loss in losses.items():
+            self.losses[name].update_state(loss, sample_weight=present)
+        images, modules = tf.unstack(tf.shape(critiques))
+        positions = tf.tile(tf.range(modules), [images])
+        counted = tf.repeat(targets.counted, modules)
+        self.critique.update_state(tf.reshape(critiques, [-1]), positions, counted)
+        counted = measurement.counted
+        right = tf.cast(measurement.right, tf.float32)
+        self.reward.update_state(measurement.reward, measurement.steps, counted)
+        self.gain.update_state(measurement.gain, measurement.steps, counted * right)
+        measured = tf.math.unsorted_segment_max(counted, measurement.images, images)
+        self.reward_measured.update_state(tf.maximum(measured, 0.0))
+
+    def _parts(self):
+        return [*self.losses.values(), self.reward, self.gain, self.critique, self.reward_measured]
+
+    def reset_state(self):
+        for part in self._parts():
+            part.reset_state()
+
+    def result(self):
+        results = {}
+        for part in self._parts():
+            result = part.result()
+            results |= result if isinstance(result, dict) else {part.name: result}
+        return results
 
     def get_config(self):
         return super().get_config() | {"modules": self.modules}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dreal_tf import Recipe
-from dreal_tf.build import BACKBONES, build_network
+from dreal_tf.builder import BACKBONES, build_network
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Backbone
 

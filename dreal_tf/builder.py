@@ -13,6 +13,7 @@ from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
 from dreal_tf.model import DREAL
+from dreal_tf.schedules import WarmUp
 
 BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}
 
@@ -46,7 +47,7 @@ def build(recipe, data=None):
         model.compile(
             optimizer=_optimizer(recipe, data.steps_per_epoch),
             critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_rate),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=_loss(recipe, data.soft_labels),
             metrics=["accuracy"],
         )
     return model, data, [SetEpoch(data.clock)]
@@ -68,6 +69,7 @@ def build_data(recipe):
     name = recipe.data.name
     options = recipe.data.model_dump(exclude={"name"}) | recipe.augment.model_dump()
     options |= {"seed": recipe.run.seed, "share": worker_share()}
+    options |= {"soft_labels": recipe.optim.label_smoothing > 0}
     if name in DATA_SETS:
         return DATA_SETS[name](**options)
     return prepared_data_set(name, **options)
@@ -94,7 +96,7 @@ def build_network(recipe, image_shape, classes):
         **_backbone_arguments(recipe.backbone),
         attention=_attention(recipe),
         attention_stages=recipe.attention.stages,
-        weight_decay=recipe.optim.weight_decay,
+        weight_decay=_kernel_decay(recipe),
     )
 
 
@@ -115,6 +117,13 @@ def _backbone_arguments(backbone):
     return arguments
 
 
+def _loss(recipe, soft_labels):
+    if soft_labels:
+        smoothing = recipe.optim.label_smoothing
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
 def _attention(recipe):
     kind = recipe.attention.kind
     if kind == "none":
@@ -122,8 +131,8 @@ def _attention(recipe):
     arguments = {}
     if recipe.attention.reduction is not None:
         arguments["reduction"] = recipe.attention.reduction
-    if recipe.optim.weight_decay:
-        arguments["kernel_regularizer"] = keras.regularizers.L2(recipe.optim.weight_decay / 2)
+    if _kernel_decay(recipe):
+        arguments["kernel_regularizer"] = keras.regularizers.L2(_kernel_decay(recipe) / 2)
     return ACTORS[kind](**arguments)
 
 
@@ -143,13 +152,22 @@ def _method(recipe):
 
 def _optimizer(recipe, steps_per_epoch):
     optim = recipe.optim
+    shared = {"global_clipnorm": optim.clip_norm}
+    if optim.ema is not None:
+        shared |= {"use_ema": True, "ema_momentum": optim.ema}
     rate = _rate(recipe, steps_per_epoch)
     if optim.name == "sgd":
-        return keras.optimizers.SGD(
-            rate, optim.momentum, optim.nesterov, global_clipnorm=optim.clip_norm
-        )
-    kind = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[optim.name]
-    return kind(rate, global_clipnorm=optim.clip_norm)
+        return keras.optimizers.SGD(rate, optim.momentum, optim.nesterov, **shared)
+    if optim.name == "adam":
+        return keras.optimizers.Adam(rate, **shared)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=optim.weight_decay, **shared)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
+
+
+def _kernel_decay(recipe):
+    """Weight decay in the loss; AdamW does it by itself, apart from the gradient."""
+    return 0.0 if recipe.optim.name == "adamw" else recipe.optim.weight_decay
 
 
 def _rate(recipe, steps_per_epoch):
@@ -161,26 +179,15 @@ def _rate(recipe, steps_per_epoch):
             "Expected a warm-up shorter than the training. Received: schedule.warmup_epochs="
             f"{schedule.warmup_epochs} of schedule.epochs={schedule.epochs}. Shorten it."
         )
-    if schedule.decay == "cosine":
-        falling = dict(initial_learning_rate=rate, decay_steps=total)
-        if warmup:
-            falling = dict(
-                initial_learning_rate=0.0,
-                decay_steps=total - warmup,
-                warmup_target=rate,
-                warmup_steps=warmup,
-            )
-        return keras.optimizers.schedules.CosineDecay(**falling)
-    if warmup:
-        raise InputError(
-            f"Expected schedule.decay='cosine' with a warm-up. Received: decay={schedule.decay!r}. "
-            "Set schedule.warmup_epochs=0, or choose cosine."
-        )
-    if schedule.decay == "constant":
-        return rate
     boundaries = [round(share * total) for share in schedule.milestones]
-    values = [rate * schedule.factor**power for power in range(len(boundaries) + 1)]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    if schedule.decay == "constant" or (schedule.decay == "steps" and not boundaries):
+        boundaries = [total]  # Reached after the last step.
+    if schedule.decay == "cosine":
+        course = keras.optimizers.schedules.CosineDecay(rate, total)
+    else:
+        values = [rate * schedule.factor**power for power in range(len(boundaries) + 1)]
+        course = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    return WarmUp(course, warmup) if warmup else course
 
 
 @contextlib.contextmanager

@@ -1,0 +1,21 @@
+from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Schedule
+
+
+def recipe(smoke=False):
+    """Fashion-MNIST (28×28, 10 classes), ResNet-8 with squeeze-and-excitation.
+
+    Command: dreal-tf train fashion_mnist_resnet8_se --data-dir FOLDER_OF_THE_IDX_FILES
+    Expect: not run here
+    Time: not run here
+    Paper: not in it.
+    """
+    full = Recipe(
+        data=Data(name="fashion_mnist", batch_size=128),
+        augment=Augment(crop_padding=2, flip=True),
+        backbone=Backbone(name="resnet", depth=8),
+        attention=Attention(kind="se", reduction=4),
+        dreal=Dreal(critic="paper", actor_weight=0.1, actor_warmup=500),
+        optim=Optim(rate=0.1, weight_decay=5e-4),
+        schedule=Schedule(epochs=8, decay="cosine", warmup_epochs=1),
+    )
+    return full.shrunk() if smoke else full

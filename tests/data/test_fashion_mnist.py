@@ -1,0 +1,71 @@
+"""Fashion-MNIST from IDX files: written here, byte by byte."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dreal_tf.data import fashion_mnist
+from dreal_tf.data.fashion_mnist import USUAL_FOLDER, read_idx
+from dreal_tf.errors import InputError
+
+
+def idx(array):
+    """By the format's description: zeros, kind 8, axes; lengths, highest byte first; values."""
+    lengths = b"".join(struct.pack(">I", length) for length in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + lengths + array.astype("uint8").tobytes()
+
+
+def write(folder, train=200, test=20):
+    for split, count in (("train", train), ("t10k", test)):
+        numbers = np.arange(count)
+        images = np.broadcast_to(numbers[:, None, None], (count, 28, 28))
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(numbers % 10)))
+    return folder
+
+
+def test_the_four_files_become_splits(tmp_path):
+    data = fashion_mnist(write(tmp_path), batch_size=16)
+    assert data.sizes == {"train": 180, "validation": 20, "test": 20}
+    assert data.image_shape == (28, 28, 1)
+    assert data.class_names[0] == "T-shirt/top" and data.class_names[9] == "Ankle boot"
+    images, labels = next(data.test.as_numpy_iterator())
+    np.testing.assert_array_equal(labels, np.arange(16) % 10)
+    np.testing.assert_allclose(images[:, 5, 7, 0], (np.arange(16) / 255 - 0.2860) / 0.3530, rtol=1e-5)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    (write(tmp_path) / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(InputError, match=r"file t10k-labels-idx1-ubyte.gz.*--data-dir"):
+        fashion_mnist(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(idx(np.zeros((3, 2))))[:-9], "cannot be unpacked"),
+        (b"no archive", "cannot be unpacked"),
+        (gzip.compress(b"\0\0\x0d\x01" + bytes(8)), "does not begin like one"),
+        (gzip.compress(b""), "does not begin like one"),
+        (gzip.compress(b"\0\0\x08\x03\0\0"), "ends in its header"),
+        (gzip.compress(idx(np.zeros((3, 2)))[:-1]), r"holds 5 values for the shape \[3, 2\]"),
+    ],
+    ids=["cut", "no_archive", "floats", "nothing", "header", "short"],
+)
+def test_a_damaged_file_is_named(tmp_path, content, said):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"train-images-idx3-ubyte.gz'.*{said}"):
+        read_idx(path)
+
+
+def test_the_real_one():
+    if not Path(USUAL_FOLDER).is_dir():
+        pytest.skip(f"{USUAL_FOLDER} is not there: apt-get install dataset-fashion-mnist")
+    data = fashion_mnist(batch_size=100)
+    assert data.sizes == {"train": 54000, "validation": 6000, "test": 10000}
+    pixels = np.concatenate([images for images, _ in data.validation.as_numpy_iterator()])
+    assert abs(pixels.mean()) < 0.02 and abs(pixels.std() - 1) < 0.02

@@ -1,0 +1,67 @@
+"""The recipe's sections `data` and `augment`, and what they become."""
+
+import numpy as np
+import pytest
+
+from dreal_tf.builder import build_data
+from dreal_tf.cli.train import resolve
+from dreal_tf.data import KNOWN_SETS, Options, generated, generated_like
+from dreal_tf.errors import InputError
+from dreal_tf.recipe import Augment, Data, Recipe
+
+
+def test_options_and_recipe_agree():
+    fields = Data().model_dump(exclude={"name"}) | Augment().model_dump()
+    defaults = Options()._asdict()
+    assert fields == {name: defaults[name] for name in fields}
+    assert set(defaults) - set(fields) == {"seed", "soft_labels", "share"}
+
+
+def test_a_recipe_builds_its_data():
+    changes = {"data.name": "generated", "data.shape": "[8, 8, 1]", "data.classes": "4"}
+    changes |= {"data.images": 80, "data.batch_size": 16, "augment.mix_up": "0.2"}
+    recipe = Recipe().replace(changes)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    data = build_data(recipe)
+    assert data.image_shape == (8, 8, 1)
+    assert data.soft_labels
+    assert next(iter(data.train))[1].shape == (16, 4)
+    assert next(iter(data.validation))[1].shape == (8, 4)
+    assert next(iter(data.test))[1].shape == (16,)
+
+
+def test_the_data_folder_reaches_the_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = resolve("digits_resnet8_se", changes=["data.name=cifar10"], data_dir="there")
+    assert recipe.data.folder == str(tmp_path / "there")
+    with pytest.raises(InputError, match=rf"the folder '{tmp_path}/there', which does not exist"):
+        build_data(recipe)
+
+
+@pytest.mark.parametrize(
+    "change", ["data.shape=[8,8,2]", "augment.cut_mix=2", "data.on_bad_image=weep"]
+)
+def test_values_out_of_range_are_refused(change):
+    with pytest.raises(InputError, match=change.split("=")[0]):
+        resolve("digits_resnet8_se", changes=[change])
+
+
+def test_generated_classes_can_be_told_apart():
+    data = generated(shape=(8, 8, 3), classes=4, images=400, batch_size=32)
+    images, labels = (
+        np.concatenate(part) for part in zip(*data.train.as_numpy_iterator(), strict=True)
+    )
+    centres = np.stack([images[labels == label].mean(0) for label in range(4)])
+    tests, wanted = (np.concatenate(part) for part in zip(*data.test.as_numpy_iterator(), strict=True))
+    nearest = np.square(tests[:, None] - centres).sum((2, 3, 4)).argmin(1)
+    assert (nearest == wanted).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", ["cifar10", "digits", "imagenette/320px-v2"])
+def test_generated_data_takes_a_known_shape(name):
+    known = KNOWN_SETS[name.split("/")[0]]
+    data = generated_like(name, images=40, batch_size=8, validation_fraction=0.3)
+    assert (data.image_shape, len(data.class_names)) == (known.image_shape, known.classes)
+    assert generated_like(
+        name, images=40, batch_size=8, validation_fraction=0.3, image_size=16
+    ).image_shape[:2] == (16, 16)

@@ -1,0 +1,60 @@
+"""Every bundled recipe trains, shrunk; its data is generated and no network is needed."""
+
+import time
+
+import numpy as np
+import pytest
+
+from dreal_tf import build, load_recipe
+from dreal_tf.recipe_files import bundled_recipes
+
+KEPT = (
+    "attention.kind",
+    "attention.stages",
+    "dreal.critic",
+    "dreal.estimator",
+    "dreal.update",
+    "optim.name",
+)
+
+
+def field(recipe, path):
+    section, name = path.split(".")
+    return getattr(getattr(recipe, section), name)
+
+
+@pytest.mark.parametrize("name", bundled_recipes())
+def test_shrunk_it_trains_in_seconds(name):
+    whole, small = load_recipe(name), load_recipe(name, smoke=True)
+    assert {p: field(whole, p) for p in KEPT} == {p: field(small, p) for p in KEPT}
+    assert whole.backbone.name == small.backbone.name and whole.augment == small.augment
+    started = time.perf_counter()
+    model, data, callbacks = build(small)
+    history = model.fit(
+        data.train, validation_data=data.validation, epochs=1, callbacks=callbacks, verbose=0
+    ).history
+    print(f"{name}: {time.perf_counter() - started:.1f} s")
+    assert all(np.isfinite(curve).all() for curve in history.values())
+    assert history["reward_measured"][0] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", bundled_recipes())
+def test_unshrunk_it_takes_a_step(name):
+    """The whole network at its own image size, four images a step, on generated images."""
+    whole = load_recipe(name)
+    classes = {"cifar100": 100, "imagenet2012": 1000, "tiny_imagenet_50": 50}.get(whole.data.name, 10)
+    side = {"digits": 8, "fashion_mnist": 28, "imagenet2012": 224, "tiny_imagenet_50": 64}
+    shape = (side.get(whole.data.name, 32),) * 2 + (1 if "mnist" in name or "digits" in name else 3,)
+    changes = {
+        "data.name": "generated",
+        "data.shape": shape,
+        "data.classes": classes,
+        "data.images": 10 * classes,
+        "data.batch_size": 4,
+        "data.train_limit": 4,
+    }
+    model, data, callbacks = build(whole.replace(changes))
+    images, labels = next(iter(data.train))
+    logs = model.train_on_batch(images, labels, return_dict=True)
+    assert all(np.isfinite(value) for value in logs.values())
