@@ -34,7 +34,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._extra = tf.Variable("{}", trainable=False, dtype=tf.string)
-        stored = tf.train.Checkpoint(model=self.model, extra=self._extra)
+        stored = tf.train.Checkpoint(state=self._state(), extra=self._extra)
         self._manager = tf.train.CheckpointManager(stored, str(self.folder), max_to_keep=2)
         for path in reversed(self._manager.checkpoints):
             try:
@@ -52,6 +52,13 @@ class Checkpoint(keras.callbacks.Callback):
                 f"Expected a checkpoint that can be read. Received: {len(self._manager.checkpoints)} "
                 f"damaged ones in {self.folder}. Begin anew with --fresh."
             )
+
+    def _state(self):
+        """All variables, by owner. A model as a whole would leave out the states of its seeds."""
+        owners = [self.model.network, self.model.optimizer]
+        if self.model.critic is not None:
+            owners += [self.model.critic, self.model.critic_optimizer]
+        return [[variable.value for variable in owner.variables] for owner in owners]
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None  # Or a second `fit` would start where this one did.

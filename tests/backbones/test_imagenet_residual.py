@@ -4,8 +4,7 @@ import pytest
 from support import TwoSteps, logits_loss
 
 from dreal_tf import DREAL, SqueezeExcite, imagenet_residual_network
-from dreal_tf.backbones import plain_network
-from dreal_tf.backbones import actors_of
+from dreal_tf.backbones import actors_of, plain_network
 
 BLOCKS = {
     18: (2, 2, 2, 2),

@@ -1,0 +1,140 @@
+import logging
+
+import keras
+import numpy as np
+import pytest
+from support import compiled, logits_loss, small_data, small_network
+
+from dreal_tf import DREAL
+from dreal_tf.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
+from dreal_tf.errors import RunError
+
+IMAGES, LABELS = small_data(24)
+
+
+def fit(model, folder, epochs=3, callbacks=()):
+    best = BestNetwork(folder / "best.weights.h5", swap=next(iter(callbacks), None))
+    checkpoint = Checkpoint(folder / "checkpoints", best)
+    history = HistoryFile(folder / "history.csv")
+    model.fit(
+        IMAGES,
+        LABELS,
+        batch_size=8,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        validation_data=(IMAGES, LABELS),
+        callbacks=[*callbacks, history, best, checkpoint],
+    )
+    return best, checkpoint
+
+
+def fresh_model(**options):
+    keras.utils.set_random_seed(1)
+    model = DREAL(small_network(dropout=0.2), actor_weight=0.5)
+    model.compile(
+        keras.optimizers.SGD(0.05, momentum=0.9, **options),
+        keras.optimizers.Adam(0.01),
+        loss=logits_loss(),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def everything(model):
+    variables = model.network.variables + model.critic.variables
+    variables += model.optimizer.variables + model.critic_optimizer.variables
+    return [v.numpy() for v in variables]
+
+
+def test_a_checkpoint_holds_everything_both_optimizers_included(tmp_path):
+    part = tmp_path / "part"
+    part.mkdir()
+    whole = fresh_model()
+    fit(whole, tmp_path, epochs=4)
+    fit(fresh_model(), part, epochs=2)
+    resumed = fresh_model()
+    _, checkpoint = fit(resumed, part, epochs=4)
+    assert checkpoint.epochs_done == 4
+    for one, two in zip(everything(whole), everything(resumed), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert [row["epoch"] for row in read_history(part / "history.csv")] == [0, 1, 2, 3]
+
+
+def damage(path):
+    for file in path.parent.glob(f"{path.name}*"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said(tmp_path, caplog):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for folder in (whole, part):
+        folder.mkdir()
+    fit(fresh_model(), whole, epochs=4)
+    fit(fresh_model(), part, epochs=3)
+    damage(part / "checkpoints" / "ckpt-3")
+    with caplog.at_level(logging.WARNING, "dreal_tf"):
+        fit(fresh_model(), part, epochs=4)
+    assert "ckpt-3 is damaged" in caplog.text
+    one, two = (read_history(folder / "history.csv") for folder in (whole, part))
+    assert [row | {"seconds": 0} for row in one] == [row | {"seconds": 0} for row in two]
+
+
+def test_without_a_readable_checkpoint_it_stops_and_says_so(tmp_path):
+    fit(fresh_model(), tmp_path, epochs=3)
+    for path in (tmp_path / "checkpoints").glob("ckpt-*"):
+        damage(path)
+    with pytest.raises(RunError, match="Expected a checkpoint that can be read. Received: 2 damaged"):
+        fit(fresh_model(), tmp_path, epochs=4)
+
+
+def test_the_best_epoch_is_kept_and_of_equals_the_first(tmp_path):
+    best = BestNetwork(tmp_path / "best.weights.h5")
+    model = compiled()
+    best.set_model(model)
+    kept = []
+    for epoch, accuracy in enumerate([0.3, 0.5, 0.5, 0.4]):
+        model.network.get_layer("conv1").bias.assign(np.full(4, float(epoch)))
+        best.on_epoch_end(epoch, {"val_accuracy": accuracy})
+        kept.append(best.state["epoch"])
+    assert kept == [0, 1, 1, 1]
+    model.network.load_weights(tmp_path / "best.weights.h5")
+    np.testing.assert_array_equal(model.network.get_layer("conv1").bias, np.ones(4))
+
+
+def test_averaged_weights_are_judged_and_kept_while_the_others_train_on(tmp_path):
+    model = fresh_model(use_ema=True, ema_momentum=0.5)
+    best, _ = fit(model, tmp_path, callbacks=[keras.callbacks.SwapEMAWeights()])
+    judged = fresh_model(use_ema=True, ema_momentum=0.5)
+    judged.network.load_weights(tmp_path / "best.weights.h5")
+    accuracy = judged.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)["accuracy"]
+    assert accuracy == pytest.approx(best.state["value"])
+
+
+def test_with_averaged_weights_a_resumed_run_is_the_uninterrupted_one(tmp_path):
+    rows = []
+    for name, epochs in (("whole", [4]), ("part", [2, 4])):
+        (tmp_path / name).mkdir()
+        for until in epochs:
+            swap = keras.callbacks.SwapEMAWeights()
+            fit(fresh_model(use_ema=True, ema_momentum=0.5), tmp_path / name, until, [swap])
+        history = read_history(tmp_path / name / "history.csv")
+        rows.append([row | {"seconds": 0} for row in history])
+    # The swap adds and subtracts, which costs the last digits.
+    for one, two in zip(*rows, strict=True):
+        assert one == {name: pytest.approx(value, rel=1e-4, abs=1e-6) for name, value in two.items()}
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    model = compiled(rate=1e30)
+    with pytest.raises(RunError, match="Expected a finite loss. Received: nan.*Lower optim.rate"):
+        model.fit(IMAGES, LABELS, batch_size=8, epochs=3, verbose=0, callbacks=[StopOnNaN()])
+
+
+def test_a_nan_on_the_second_replica_alone_stops_the_run(two_replicas):
+    images = IMAGES.copy()
+    images[6] = np.nan  # Of a batch of 8, images 4 to 7 go to the second replica.
+    with two_replicas.scope():
+        model = compiled()
+    with pytest.raises(RunError, match="Received: nan"):
+        model.fit(images, LABELS, batch_size=8, shuffle=False, verbose=0, callbacks=[StopOnNaN()])
