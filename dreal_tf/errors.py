@@ -5,6 +5,8 @@ Every message has three parts: what was expected, what came, what to do.
 
 import difflib
 
+LISTED = 20  # Known names that an error lists; of more it names the nearest.
+
 
 class InputError(ValueError):
     """The user's input is wrong; the command line ends with exit code 2.
@@ -42,9 +44,11 @@ def unknown_name(what, name, known):
         Expected an attention kind, one of: none, se. Received: 'sse'. Did you mean 'se'?
     """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    cure = f"Did you mean {near[0]!r}?" if near else "Choose one of the names above."
+    near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
+    if len(known) <= LISTED:
+        listed = f"one of: {', '.join(known)}"
+    else:
+        listed = f"one of {len(known)}, such as {', '.join(near or known[:5])}"
+    cure = f"Did you mean {near[0]!r}?" if near else "Choose one that exists."
     article = "an" if what[0] in "aeiou" else "a"
-    return InputError(
-        f"Expected {article} {what}, one of: {', '.join(known)}. Received: {name!r}. {cure}"
-    )
+    return InputError(f"Expected {article} {what}, {listed}. Received: {name!r}. {cure}")

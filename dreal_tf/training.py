@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -78,11 +79,12 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
     return metrics
 
 
-def evaluate(run_path):
+def evaluate(run_path, data_dir=None):
     """Metrics of a run's best weights on the test split.
 
     Args:
         run_path: str or path of a run directory that holds `model.keras`.
+        data_dir: str, path or None. Where the data lies now; None for where the run found it.
     Returns:
         Dict of float, see `dreal_tf.evaluation.evaluate_network`.
     Raises:
@@ -90,6 +92,8 @@ def evaluate(run_path):
     """
     run = RunDirectory(run_path)
     recipe = run.read_recipe()
+    if data_dir is not None:
+        recipe = recipe.replace({"data.folder": str(Path(data_dir).expanduser().resolve())})
     if not run.network.is_file():
         raise InputError(
             f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "

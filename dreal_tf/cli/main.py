@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from dreal_tf.cli.doctor import doctor
 from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.output import say
 from dreal_tf.cli.recipes import recipes
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (train, evaluate, recipes):
+for verb in (train, evaluate, recipes, doctor):
     app.command()(verb)
 
 

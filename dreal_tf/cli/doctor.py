@@ -1,0 +1,100 @@
+"""`dreal-tf doctor`."""
+
+import platform
+import shutil
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from dreal_tf.cli.output import next_command, result
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.errors import RunError
+from dreal_tf.recipe_files import bundled_recipes, load_recipe
+
+TRIED = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6"}
+FREE_SPACE = 1.0  # Below this much free disk (GiB) a run may not be able to store itself.
+
+
+class Check(NamedTuple):
+    """One thing that was looked at: its name, what was found, and what to do about it, if anything."""
+
+    name: str
+    found: str
+    cure: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+):
+    """Check the installation, and name what is missing; ends with a step of real training."""
+    checks = [*_versions(), _space(), _recipes(), _devices(), _one_step()]
+    broken = [check for check in checks if check.cure and not check.cure.startswith("optional")]
+    values = {check.name: {"found": check.found, "cure": check.cure} for check in checks}
+    lines = [
+        f"{'ok ' if not check.cure else '-- ' if check not in broken else '!! '}{check.name:<20}"
+        f"{check.found}{'  ' + check.cure if check.cure else ''}"
+        for check in checks
+    ]
+    result(values | {"ok": not broken}, as_json, lines)
+    if broken:
+        raise RunError(
+            f"Expected a whole installation. Received: {', '.join(c.name for c in broken)} broken. "
+            "Do what stands beside each."
+        )
+    next_command("dreal-tf train digits_resnet8_se")
+
+
+def _versions():
+    found = {"python": platform.python_version()}
+    for package in ("tensorflow", "keras", "numpy", "tensorflow-datasets", "tensorboard", "dreal-tf"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    if found["dreal-tf"] == "not installed":
+        found["dreal-tf"] = f"run from {Path(__file__).parents[2]}"  # A checkout; that is well.
+    for name, version in found.items():
+        missing = version == "not installed"
+        cure = f"python -m pip install {name}" if missing else ""
+        tried = TRIED.get(name)
+        note = f" (tried with {tried})" if tried and version != tried else ""
+        yield Check(name, version + note, cure)
+
+
+def _space():
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return Check("free disk", f"{free:.1f} GiB here", "" if free > FREE_SPACE else "free some space")
+
+
+def _recipes():
+    return Check("recipes", f"{len(bundled_recipes())} bundled")
+
+
+def _devices():
+    tensorflow = import_quietly("tensorflow")
+    gpus = tensorflow.config.list_physical_devices("GPU")
+    cpus = tensorflow.config.list_physical_devices("CPU")
+    if gpus or shutil.which("nvidia-smi") is None:
+        return Check("devices", f"{len(gpus)} GPU, {len(cpus)} CPU")
+    return Check(
+        "devices",
+        "0 GPU, though nvidia-smi is here",
+        'optional, to use the GPU: python -m pip install "dreal-tf[gpu]"',
+    )
+
+
+def _one_step():
+    """The smallest whole run; any failure is the finding."""
+    training = import_quietly("dreal_tf.training")
+    recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"schedule.epochs": 2})
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            metrics = training.train(recipe, Path(folder) / "run")
+        except Exception as error:  # What breaks here is what the user asked to be told.
+            return Check("training", f"{type(error).__name__}: {error}", "see the message")
+    sys.stderr.flush()
+    return Check("training", f"a shrunk run took {metrics['training_seconds']} s")
