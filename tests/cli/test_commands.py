@@ -176,3 +176,18 @@ def test_keras_opens_a_saved_network_once_we_are_imported(trained):
             check=False,
         )
         assert process.stdout.strip() == "(None, 10)", process.stderr
+
+
+def test_doctor_finds_a_whole_installation(tmp_path):
+    process = run("doctor", "--json", folder=tmp_path)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    assert found["ok"] and found["tensorflow"]["cure"] == "" and "took" in found["training"]["found"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_takes_another_folder_of_the_data(trained, tmp_path):
+    folder, first = trained
+    run_folder = "runs/digits_resnet8_se_smoke_seed0"
+    process = run("evaluate", run_folder, "--data-dir", tmp_path, "--json", folder=folder)
+    assert json.loads(process.stdout)["accuracy"] == json.loads(first.stdout)["accuracy"]

@@ -1,0 +1,111 @@
+"""What a recipe becomes."""
+
+import keras
+import numpy as np
+import pytest
+
+from dreal_tf import build, load_recipe
+from dreal_tf.errors import InputError
+from dreal_tf.schedules import WarmUp
+
+SMALL = load_recipe("digits_resnet8_se", smoke=True)
+
+
+def rates(changes, epochs=4):
+    """The learning rate at every step, and steps per epoch."""
+    model, data, _ = build(SMALL.replace({"schedule.epochs": epochs} | changes))
+    schedule, steps = model.optimizer._learning_rate, data.steps_per_epoch
+    if not callable(schedule):
+        return np.full(epochs * steps, float(schedule)), steps
+    return np.array([float(schedule(step)) for step in range(epochs * steps)]), steps
+
+
+def test_cosine_with_warm_up():
+    rate, steps = rates({"schedule.decay": "cosine", "schedule.warmup_epochs": 1, "optim.rate": 0.2})
+    whole = np.arange(4 * steps)
+    expected = 0.1 * (1 + np.cos(np.pi * whole / (4 * steps))) * np.minimum(whole / steps, 1)
+    np.testing.assert_allclose(rate, expected, atol=1e-7)
+
+
+def test_steps_at_their_milestones():
+    changes = {"schedule.decay": "steps", "schedule.milestones": (0.25, 0.75), "schedule.factor": 0.5}
+    rate, steps = rates(changes | {"schedule.warmup_epochs": 0, "optim.rate": 0.4})
+    assert rate[0] == pytest.approx(0.4) and rate[-1] == pytest.approx(0.1)
+    changes_at = np.flatnonzero(np.diff(rate))
+    np.testing.assert_array_equal(changes_at, [steps, 3 * steps])  # Keras falls after the boundary.
+
+
+def test_a_constant_rate_stays():
+    rate, _ = rates({"schedule.decay": "constant", "schedule.warmup_epochs": 0, "optim.rate": 0.03})
+    np.testing.assert_allclose(rate, 0.03)
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused():
+    with pytest.raises(InputError, match="Expected a warm-up shorter than the training.*Shorten it"):
+        build(SMALL.replace({"schedule.warmup_epochs": 2}))
+
+
+def test_a_warm_up_survives_saving():
+    schedule = WarmUp(keras.optimizers.schedules.CosineDecay(0.1, 50), steps=5)
+    again = WarmUp.from_config(schedule.get_config())
+    assert [float(again(s)) for s in (0, 3, 20)] == [float(schedule(s)) for s in (0, 3, 20)]
+
+
+def test_label_smoothing_and_mixed_images_come_with_soft_labels():
+    for changes in ({"optim.label_smoothing": 0.1}, {"augment.mix_up": 0.2}):
+        model, data, callbacks = build(SMALL.replace(changes))
+        history = model.fit(
+            data.train, validation_data=data.validation, verbose=0, callbacks=callbacks
+        ).history
+        assert np.isfinite(history["loss"]).all() and 0 < history["accuracy"][0] <= 1
+        assert history["val_reward_measured"][0] > 0
+
+
+def test_smoothing_is_in_the_loss():
+    model, data, _ = build(SMALL.replace({"optim.label_smoothing": 0.3, "optim.weight_decay": 0}))
+    images, labels = next(iter(data.validation))
+    logits = np.float64(model.network(images))
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    smooth = 0.7 * np.array(labels) + 0.3 / labels.shape[1]
+    logs = model.test_on_batch(images, labels, return_dict=True)
+    assert logs["task_loss"] == pytest.approx(-(smooth * log_p).sum(axis=1).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_weight_decay_spares_batchnorm_and_biases(name):
+    """Without gradient from the task, only what decays moves."""
+    decay = {"optim.name": name, "optim.weight_decay": 0.1, "schedule.warmup_epochs": 0}
+    model, _, _ = build(SMALL.replace(decay | {"dreal.enabled": False}))
+    decayed = {v.path for v in model.network.trainable_variables if v.regularizer is not None}
+    if name == "adamw":
+        spared = model.optimizer._exclude_from_weight_decay
+        decayed = {
+            v.path for v in model.network.trainable_variables if model.optimizer._use_weight_decay(v)
+        }
+        assert not model.losses and spared is not None
+    kernels = {v.path for v in model.network.trainable_variables if v.path.endswith("kernel")}
+    assert decayed == kernels
+
+
+def test_attention_kind_none_trains_as_a_baseline():
+    model, data, _ = build(SMALL.replace({"attention.kind": "none", "dreal.enabled": False}))
+    assert model.critic is None
+    assert np.isfinite(model.fit(data.train, verbose=0).history["loss"]).all()
+
+
+def test_a_method_without_attention_is_refused():
+    with pytest.raises(InputError, match="or train with --baseline"):
+        build(SMALL.replace({"attention.kind": "none"}))
+
+
+def test_seeds_make_the_weights():
+    one, two, other = (build(SMALL.replace({"run.seed": seed}))[0] for seed in (0, 0, 1))
+    kernels = [model.network.get_layer("conv1").kernel.numpy() for model in (one, two, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.abs(kernels[0] - kernels[2]).max() > 0
+
+
+def test_the_critic_changes_no_initial_weight_of_the_network():
+    ours, baseline = (build(SMALL.replace({"dreal.enabled": on}))[0] for on in (True, False))
+    for a, b in zip(ours.network.variables, baseline.network.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
