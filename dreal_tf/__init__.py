@@ -44,4 +44,5 @@ def __dir__():
 @wrapt.when_imported("keras")
 def _register(_):
     """Makes our classes known to Keras, so that `keras.saving.load_model` finds them."""
-    importlib.import_module(f"{__name__}.model")
+    for part in ("model", "schedules"):
+        importlib.import_module(f"{__name__}.{part}")

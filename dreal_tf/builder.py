@@ -40,6 +40,12 @@ def build(recipe, data=None):
     if recipe.run.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(recipe.run.seed)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if recipe.data.batch_size < replicas:
+        raise InputError(
+            f"Expected at least one image a step for each of the {replicas} replicas. Received: "
+            f"data.batch_size={recipe.data.batch_size}. Raise it."
+        )
     data = data or build_data(recipe)
     with _precision(recipe.run.precision):
         network = build_network(recipe, data.image_shape, len(data.class_names))
@@ -90,14 +96,15 @@ def build_network(recipe, image_shape, classes):
         >>> build_network(load_recipe("digits_resnet8_se"), (8, 8, 1), 10).name
         'resnet8'
     """
-    return BACKBONES[recipe.backbone.name](
-        image_shape,
-        classes,
-        **_backbone_arguments(recipe.backbone),
-        attention=_attention(recipe),
-        attention_stages=recipe.attention.stages,
-        weight_decay=_kernel_decay(recipe),
-    )
+    with _precision(recipe.run.precision):
+        return BACKBONES[recipe.backbone.name](
+            image_shape,
+            classes,
+            **_backbone_arguments(recipe.backbone),
+            attention=_attention(recipe),
+            attention_stages=recipe.attention.stages,
+            weight_decay=_kernel_decay(recipe),
+        )
 
 
 def _backbone_arguments(backbone):

@@ -1,11 +1,20 @@
 """Replicas: how many there are, and what is known not to work across them."""
 
-import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError, unknown_name
 
 STRATEGIES = ("auto", "none", "mirrored")
+
+
+_NOT_UNDER_REPLICAS = (
+    "gradient_accumulation_steps",
+    "ema_overwrite_frequency",
+    # Each replica would clip its own share before the sum, so the step depends on their number.
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+)
 
 
 def strategy_named(name):
@@ -46,6 +55,25 @@ def per_replica(loss):
         3.0
     """
     return loss / tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def agree(variables):
+    """Gives every replica the mean of what the replicas of this process hold.
+
+    BatchNorm's moving statistics are each replica's own; read from outside they are the first's.
+
+    Args:
+        variables: sequence of Keras variables.
+    Example:
+        >>> agree([keras.Variable(1.0)])  # One replica agrees with itself.
+    """
+    strategy = tf.distribute.get_strategy()
+    for variable in variables:
+        local = strategy.experimental_local_results(variable.value)
+        if len(local) > 1:
+            mean = tf.reduce_mean(tf.stack([tf.identity(part) for part in local]), axis=0)
+            for part in local:
+                part.assign(mean)
 
 
 def never_empty(parts):
@@ -107,9 +135,11 @@ def check_replicas(optimizers, jit_compile, steps_per_execution):
     }
     for optimizer in optimizers:
         inner = getattr(optimizer, "inner_optimizer", optimizer)
-        for argument in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+        for argument in _NOT_UNDER_REPLICAS:
             value = getattr(inner, argument, None)
             known_bad[f"{argument}={value} of {inner.name!r}"] = bool(value)
+        # It looks for overflow on the first replica only.
+        known_bad[f"loss scaling (mixed_float16) of {inner.name!r}"] = inner is not optimizer
     for setting, present in known_bad.items():
         if present:
             raise InputError(
@@ -118,17 +148,36 @@ def check_replicas(optimizers, jit_compile, steps_per_execution):
             )
 
 
+def check_share(labels):
+    """Stops a training step in which a replica has no image: it would ruin BatchNorm.
+
+    Args:
+        labels: tensor (n, ...), this replica's share.
+    Raises:
+        tf.errors.InvalidArgumentError: if n is 0.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        message = "Expected images for every replica. Received: none for one. Drop the incomplete "
+        message += "batch (drop_remainder=True), or choose a batch size that leaves no such rest."
+        tf.debugging.assert_positive(tf.shape(labels)[0], message=message)
+
+
 def check_clipping(optimizer):
-    """Refuses clipping under loss scaling: the task loss's gradient must be clipped unscaled.
+    """Refuses clipping where the task loss's gradient cannot be clipped by itself.
 
     Raises:
         ValueError: naming the cure.
     """
-    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not (inner.clipnorm or inner.clipvalue or inner.global_clipnorm):
         return
-    inner = optimizer.inner_optimizer
-    if inner.clipnorm or inner.clipvalue or inner.global_clipnorm:
+    if inner is not optimizer:
         raise InputError(
             "Expected no gradient clipping under mixed_float16, where gradients are scaled. "
             f"Received: an optimizer {inner.name!r} that clips. Use mixed_bfloat16, or do not clip."
+        )
+    if inner.gradient_accumulation_steps:
+        raise InputError(
+            "Expected no gradient clipping where gradients are accumulated over steps. Received: an "
+            f"optimizer {inner.name!r} that does both. Leave one of the two out."
         )

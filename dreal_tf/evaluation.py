@@ -8,14 +8,13 @@ from dreal_tf.model import DREAL
 MEASURED = ("reward/", "gain/")
 
 
-def evaluate_network(network, data, penalty=1.0, fraction=1.0):
+def evaluate_network(network, data, baseline="mean", penalty=1.0):
     """Accuracy, loss, and the reward of every module; needs no training.
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, see `DREAL`, ending in logits.
         data: tf.data.Dataset of (images, int labels), batched.
-        penalty: float >= 0, see `DREAL`.
-        fraction: float in (0, 1]. Share of each batch whose rewards are measured.
+        baseline, penalty: see `DREAL`.
     Returns:
         Dict of float: `accuracy`, `loss` (cross entropy and regularisers), and for each module
         `reward/<module>` and `gain/<module>`.
@@ -27,7 +26,7 @@ def evaluate_network(network, data, penalty=1.0, fraction=1.0):
     """
     # The critic's own logs are left out: this one has learnt nothing.
     critic = "paper" if actors_of(network) else None
-    model = DREAL(network, critic=critic, penalty=penalty, validation_fraction=fraction)
+    model = DREAL(network, critic, baseline=baseline, penalty=penalty, validation_fraction=1.0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(loss=loss, metrics=["accuracy"])
     logs = model.evaluate(data, verbose=0, return_dict=True)

@@ -1,10 +1,20 @@
 """What a recipe says: frozen, typed sections; every field with its meaning, unit and default."""
 
+import itertools
 import json
+import typing
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+)
 
 from dreal_tf.errors import InputError, unknown_name
 
@@ -19,6 +29,13 @@ def _split_commas(value):
     return value
 
 
+def _rising(shares):
+    if any(late <= early for early, late in itertools.pairwise(shares)):
+        raise ValueError("a rising sequence")
+    return shares
+
+
+Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
 Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
 
@@ -122,14 +139,16 @@ class Schedule(Section):
     epochs: PositiveInt = 10  # Passes over the training data.
     decay: Literal["cosine", "steps", "constant"] = "cosine"  # Course of the learning rate.
     warmup_epochs: NonNegativeFloat = 0.0  # Epochs over which the rate rises from 0.
-    milestones: tuple[Fraction, ...] = (0.5, 0.75)  # Of "steps": shares of training at which ...
+    milestones: Milestones = (0.5, 0.75)  # Of "steps": shares of training at which ...
     factor: Fraction = 0.1  # ... the rate is multiplied by this.
 
 
 class Run(Section):
     """How a run is carried out."""
 
-    seed: NonNegativeInt = 0  # Of weights, splits, order, augmentation and draws.
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = (
+        0  # Of weights, splits, order, augmentation and draws.
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # Of the network.
     deterministic: bool = True  # The same bits each time; may cost speed on GPUs.
 
@@ -143,7 +162,7 @@ class Recipe(Section):
         0.5
     """
 
-    name: str = "unnamed"
+    name: Annotated[str, Field(pattern=r"^\w[^/\\]*$")] = "unnamed"  # Also of the run's folder.
     data: Data = Data()
     augment: Augment = Augment()
     backbone: Backbone = Backbone()
@@ -170,7 +189,9 @@ class Recipe(Section):
             if path not in self.paths():
                 raise unknown_name("recipe path", path, self.paths())
             if field:
-                tree[section][field] = _parsed(value)
+                kind = type(self).model_fields[section].annotation.model_fields[field].annotation
+                text = str in (kind, *typing.get_args(kind))
+                tree[section][field] = value if text and value != "null" else _parsed(value)
             else:
                 tree[section] = value
         return _validated(tree)
@@ -195,6 +216,8 @@ class Recipe(Section):
                 "data.images": 64,
                 "data.batch_size": 16,
                 "data.train_limit": None,
+                "data.validation_fraction": 0.1,
+                "backbone.stride_placement": "3x3",
                 "backbone.depth": 8 if small else 18,
                 "backbone.width": 0.25 if small else 0.125,
                 "attention.reduction": None if self.attention.kind == "none" else 2,
@@ -257,9 +280,9 @@ def _validated(tree):
         return Recipe.model_validate(tree)
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
-        path = ".".join(str(part) for part in problem["loc"])
+        path = ".".join(str(part) for part in problem["loc"]) or "the recipe"
         more = f" ({error.error_count() - 1} more such)" if error.error_count() > 1 else ""
-        expected = problem["msg"].removeprefix("Input should be ")
+        expected = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         raise InputError(
             f"Expected {path} to be {expected}{more}. Received: {path}={problem['input']!r}. "
             "Change it; `dreal-tf train RECIPE --print-recipe` shows all fields."

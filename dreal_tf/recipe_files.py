@@ -84,15 +84,19 @@ def describe_recipe(name):
 def _read(path):
     try:
         return path.read_text()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
         raise InputError(
-            f"Expected a recipe file. Received: {str(path)!r} ({error.strerror}). "
+            f"Expected a recipe file. Received: {str(path)!r} ({reason}). "
             "Check the path, or give a bundled name."
         ) from error
 
 
 def _recipe_function(path):
-    function = runpy.run_path(str(path)).get("recipe")
+    try:
+        function = runpy.run_path(str(path)).get("recipe")
+    except Exception as error:  # Whatever the user's own code does wrong.
+        raise _broken(path, error) from error
     if not callable(function):
         raise InputError(
             f"Expected a function `recipe(smoke=False)` in a recipe file. Received: {str(path)!r} "
@@ -102,10 +106,22 @@ def _recipe_function(path):
 
 
 def _load_python(path, smoke):
-    recipe = _recipe_function(path)(smoke=smoke)
+    function = _recipe_function(path)
+    try:
+        recipe = function(smoke=smoke)
+    except Exception as error:  # Whatever the user's own code does wrong.
+        raise _broken(path, error) from error
     if not isinstance(recipe, Recipe):
         raise InputError(
             f"Expected a `Recipe` from {path.name}. Received: {type(recipe).__name__}. "
             "Return `Recipe(...)` from its function `recipe`."
         )
-    return recipe.replace({"name": path.stem})
+    return recipe.replace({"name": f"{path.stem}_smoke" if smoke else path.stem})
+
+
+def _broken(path, error):
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    return InputError(
+        f"Expected a recipe file that runs. Received: {str(path)!r}, which ends in {said}. Mend it; "
+        "the bundled recipes show how one is written."
+    )

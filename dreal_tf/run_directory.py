@@ -1,5 +1,7 @@
 """The files that a run leaves, and what state they are in."""
 
+import contextlib
+import errno
 import json
 import os
 import platform
@@ -9,7 +11,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, RunError
 from dreal_tf.recipe import Recipe
 
 
@@ -19,7 +21,7 @@ class RunDirectory:
     Args:
         path: str or path.
     Attributes:
-        recipe, environment, history, metrics, network, best, checkpoints, tensorboard: paths of the
+        recipe, environment, history, metrics, network, checkpoints, tensorboard: paths of the
             files and folders in it.
     Example:
         >>> RunDirectory("runs/none_such").finished
@@ -34,7 +36,6 @@ class RunDirectory:
         self.metrics = self.path / "metrics.json"
         self.network = self.path / "model.keras"
         self.checkpoints = self.path / "checkpoints"
-        self.best = self.checkpoints / "best.weights.h5"
         self.tensorboard = self.path / "tensorboard"
 
     @property
@@ -120,7 +121,13 @@ class RunDirectory:
                 f"Expected a finished run. Received: {str(self.path)!r}, which has no metrics.json. "
                 "End it with `dreal-tf train` and the same --out."
             )
-        return json.loads(self.metrics.read_text())
+        try:
+            return json.loads(self.metrics.read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"Expected metrics as JSON. Received: {str(self.metrics)!r}, which is not JSON "
+                f"({error}). Remove it and repeat the command, which measures them again."
+            ) from error
 
     def write_environment(self, seed, devices):
         """Notes what the run is carried out with.
@@ -153,6 +160,33 @@ def write_whole(path, text):
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def full_disk_said(path):
+    """Turns what a full disk raises, which differs from library to library, into one message.
+
+    Args:
+        path: where something is being written.
+    Raises:
+        RunError: saying what to do, in place of an error that tells of a full disk.
+    Example:
+        >>> try:
+        ...     with full_disk_said("runs/mine"):
+        ...         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        ... except RunError as error:
+        ...     print(str(error)[:60])
+        Expected space to write to 'runs/mine'. Received: a full dis
+    """
+    try:
+        yield
+    except Exception as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise RunError(
+            f"Expected space to write to {str(path)!r}. Received: a full disk. Free some, then repeat "
+            "the command; what earlier epochs stored is kept."
+        ) from error
 
 
 def _differences(old, new):

@@ -20,7 +20,7 @@ from dreal_tf.callbacks import (
 from dreal_tf.distribute import strategy_named
 from dreal_tf.errors import InputError
 from dreal_tf.evaluation import evaluate_network
-from dreal_tf.run_directory import RunDirectory, write_whole
+from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
 
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
 
@@ -46,29 +46,44 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
     with strategy_named(strategy).scope():
         model, data, needed = build(recipe)
     run.begin(recipe, fresh)  # Not before all the input has been found good.
+    with full_disk_said(run.path):
+        best = _fit(recipe, run, model, data, [*needed, *callbacks])
+        return _conclude(recipe, run, model, data, best)
+
+
+def _fit(recipe, run, model, data, callbacks):
+    """Trains, or goes on, and keeps what a run directory promises."""
     devices = [device.name for device in tf.config.list_logical_devices()]
     run.write_environment(recipe.run.seed, devices)
-    swap = [keras.callbacks.SwapEMAWeights()] if recipe.optim.ema else []
-    best = BestNetwork(run.best, swap=swap[0] if swap else None)
+    swap = keras.callbacks.SwapEMAWeights() if recipe.optim.ema else None
+    best = BestNetwork(run.checkpoints, swap=swap)
+    watched = next(iter(data.validation))[0][:HISTOGRAM_IMAGES]
     kept = [
         StopOnNaN(),
-        *swap,
+        *([swap] if swap else []),
         HistoryFile(run.history),
-        TensorBoardLog(run.tensorboard, recipe, next(iter(data.validation))[0][:HISTOGRAM_IMAGES]),
+        TensorBoardLog(run.tensorboard, recipe, watched),
         best,
-        Checkpoint(run.checkpoints, best),
+        Checkpoint(run.checkpoints, best),  # Last: it makes an epoch count.
     ]
     model.fit(
         data.train,
         validation_data=data.validation,
         epochs=recipe.schedule.epochs,
-        callbacks=[*needed, *callbacks, *kept],
+        callbacks=[*callbacks, *kept],
         shuffle=False,  # The data does, by its own clock.
         verbose=0,
     )
-    model.network.load_weights(run.best)
-    _save_network(model.network, run)
-    metrics = evaluate_network(model.trajectory_network, data.test, recipe.dreal.penalty)
+    return best
+
+
+def _conclude(recipe, run, model, data, best):
+    """Saves the best network and reads the test split, once."""
+    best.restore(model.network)
+    partial = run.path / "partial.keras"
+    model.network.save(partial)
+    os.replace(partial, run.network)
+    metrics = _evaluated(recipe, model.trajectory_network, data)
     history = read_history(run.history)
     metrics |= {
         "best_epoch": best.state["epoch"],
@@ -103,10 +118,8 @@ def evaluate(run_path, data_dir=None):
     network = build_network(recipe, data.image_shape, len(data.class_names))
     stored = keras.saving.load_model(run.network)
     plain_network(network).set_weights(stored.get_weights())
-    return evaluate_network(network, data.test, recipe.dreal.penalty)
+    return _evaluated(recipe, network, data)
 
 
-def _save_network(network, run):
-    partial = run.path / "partial.keras"
-    network.save(partial)
-    os.replace(partial, run.network)
+def _evaluated(recipe, network, data):
+    return evaluate_network(network, data.test, recipe.dreal.baseline, recipe.dreal.penalty)

@@ -50,11 +50,12 @@ def test_unshrunk_it_takes_a_step(name):
         "data.name": "generated",
         "data.shape": shape,
         "data.classes": classes,
-        "data.images": 10 * classes,
+        "data.images": 2 * classes,
+        "data.validation_fraction": 0.5,
         "data.batch_size": 4,
         "data.train_limit": 4,
     }
-    model, data, callbacks = build(whole.replace(changes))
+    model, data, _ = build(whole.replace(changes))
     images, labels = next(iter(data.train))
     logs = model.train_on_batch(images, labels, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values())

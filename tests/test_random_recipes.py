@@ -11,10 +11,26 @@ from dreal_tf.recipe_files import bundled_recipes
 PATHS = Recipe.paths()
 NUMBERS = st.one_of(st.integers(-5, 1000), st.floats(allow_nan=True, allow_infinity=True))
 WORDS = st.sampled_from(
-    ["", "all", "none", "null", "true", "conv4", "conv2,conv3", "se", "cosine", "exact", "[1,", "1e400", "'"]
+    [
+        "",
+        "all",
+        "none",
+        "null",
+        "true",
+        "conv4",
+        "conv2,conv3",
+        "se",
+        "cosine",
+        "exact",
+        "[1,",
+        "1e400",
+        "'",
+    ]
 )
 TEXTS = st.text(max_size=12)
-NESTED = st.recursive(st.one_of(st.none(), st.booleans(), NUMBERS, WORDS, TEXTS), st.lists, max_leaves=4)
+NESTED = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, WORDS, TEXTS), st.lists, max_leaves=4
+)
 ANY_PATH = st.one_of(st.sampled_from(PATHS), st.sampled_from(PATHS).map(lambda p: p[:-1]), TEXTS)
 
 

@@ -28,6 +28,11 @@ def test_all_stages_can_be_named_again():
     assert recipe.replace({"dreal.stages": "all"}).dreal.stages is None
 
 
+def test_text_that_looks_like_a_number_stays_text():
+    assert Recipe().replace({"data.folder": "2024"}).data.folder == "2024"
+    assert Recipe().replace({"data.folder": "null"}).data.folder is None
+
+
 def test_replacing_leaves_the_old_recipe_as_it_was():
     recipe = Recipe()
     recipe.replace({"run.seed": 5})
@@ -50,6 +55,9 @@ def test_replacing_leaves_the_old_recipe_as_it_was():
         ({"optim.rate": "NaN"}, "optim.rate"),
         ({"optim.rate": "Infinity"}, "optim.rate"),
         ({"attention.kind": "see"}, "attention.kind"),
+        ({"schedule.milestones": [0.9, 0.1]}, "schedule.milestones to be a rising sequence"),
+        ({"run.seed": 5_000_000_000}, "run.seed=5000000000"),
+        ({"name": "../../elsewhere"}, "name="),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, message):

@@ -9,7 +9,7 @@ GOOD = "from dreal_tf.recipe import *\ndef recipe(smoke=False):\n    return Reci
 @pytest.mark.parametrize("name", bundled_recipes())
 def test_every_bundled_recipe_loads_both_ways_and_says_what_to_expect(name):
     whole, small = load_recipe(name), load_recipe(name, smoke=True)
-    assert whole.name == small.name == name and whole != small
+    assert whole.name == name and small.name == f"{name}_smoke"
     assert whole.attention.kind == small.attention.kind and whole.dreal.enabled
     assert all(text != "not stated" for text in describe_recipe(name).values())
 
@@ -27,6 +27,14 @@ def test_a_file_and_a_json_are_recipes_too(tmp_path):
     [
         ("none.py", None, "Expected a recipe file. Received: .*none.py.*No such file"),
         ("empty.py", "", r"Expected a function `recipe\(smoke=False\)`"),
+        ("broken.py", "def recipe(smoke:", "recipe file that runs.*ends in SyntaxError"),
+        ("asks.py", "import nothing_such", "ends in ModuleNotFoundError"),
+        ("takes.py", "def recipe():\n    return 1\n", "ends in TypeError"),
+        (
+            "value.py",
+            "from dreal_tf.recipe import Optim\ndef recipe(smoke=False):\n    return Optim(rate=-1)\n",
+            "ends in ValidationError",
+        ),
         ("wrong.py", "def recipe(smoke=False):\n    return 3\n", "Expected a `Recipe` .*int"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from dreal_tf import load_recipe, training
 from dreal_tf.backbones import plain_network
@@ -111,7 +112,7 @@ class StopAt(keras.callbacks.Callback):
             raise Stop
 
 
-@pytest.mark.parametrize("moments", [[(0, 1)], [(1, 0)], [(2, 3)], [(1, 2), (2, 0)]])
+@pytest.mark.parametrize("moments", [[(0, 1)], [(1, 0)], [(2, 2)], [(1, 2), (2, 0)]])
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(finished, recipe, tmp_path, moments):
     whole, metrics = finished
     for moment in moments:
@@ -131,18 +132,16 @@ def test_a_crash_while_the_checkpoint_is_written_loses_one_epoch_at_most(
     finished, recipe, tmp_path, monkeypatch
 ):
     """The history's row and the best weights are there already; the epoch is drawn again."""
-    import tensorflow as tf
-
     _, metrics = finished
-    save, calls = tf.train.CheckpointManager.save, []
+    write, calls = tf.train.Checkpoint.write, []
 
     def failing(self, *args, **kwargs):
         calls.append(1)
         if len(calls) == 2:
             raise Stop
-        return save(self, *args, **kwargs)
+        return write(self, *args, **kwargs)
 
-    monkeypatch.setattr(tf.train.CheckpointManager, "save", failing)
+    monkeypatch.setattr(tf.train.Checkpoint, "write", failing)
     with pytest.raises(Stop):
         training.train(recipe, tmp_path / "run")
     assert len(read_history(tmp_path / "run" / "history.csv")) == 2

@@ -3,6 +3,7 @@
 import keras
 
 from dreal_tf.layers import AttentionActor
+from dreal_tf.steps import stage_name
 
 
 class Wiring:
@@ -34,7 +35,7 @@ class Wiring:
             state: symbolic float tensor (batch, height, width, channels).
             place: str, the block, such as "conv4_3". The layer is called `<place>_<kind>`.
         """
-        if self.attention is None or (self.stages is not None and _stage(place) not in self.stages):
+        if self.attention is None or (self.stages is not None and stage_name(place) not in self.stages):
             return state
         name = f"{place}_{self.attention.attention}"
         actor = type(self.attention).from_config(self.attention.get_config() | {"name": name})
@@ -47,10 +48,6 @@ class Wiring:
         """The functional network: a dict of `logits`, and `states` and `actions` by module."""
         outputs = {"logits": logits, "states": self.states, "actions": self.actions}
         return keras.Model(images, outputs, name=name)
-
-
-def _stage(place):
-    return place.rsplit("_", 1)[0]
 
 
 def actors_of(network):

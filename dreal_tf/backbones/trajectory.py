@@ -16,7 +16,6 @@ class Trajectory:
     Attributes:
         specs: list of `StepSpec`.
         actors: list of `AttentionActor`, the actor of each step.
-        variables: list of the actors' trainable variables, each once: theta.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> Trajectory(network, stages={"conv3", "conv4"}).modules
@@ -33,8 +32,12 @@ class Trajectory:
                     self.specs.append(spec)
                     self.actors.append(actor)
                     self._indices.append(index)
+
+    @property
+    def variables(self):
+        """The actors' variables that are trainable now, each once: theta."""
         variables = [v for actor in self.actors for v in actor.trainable_variables]
-        self.variables = list({id(v): v for v in variables}.values())
+        return list({id(v): v for v in variables}.values())
 
     @property
     def modules(self):

@@ -1,30 +1,33 @@
 """The network at its best on validation data."""
 
+import io
 import os
 from pathlib import Path
 
 import keras
+import numpy as np
 
 
 class BestNetwork(keras.callbacks.Callback):
     """Keeps the weights of the plain network of the epoch with the highest validation accuracy.
 
-    Put it before `Checkpoint` in the list, which stores `state`.
+    Each is a file of its own, named by its epoch, so that the weights are those of `state` whatever
+    is interrupted. Put it before `Checkpoint` in the list, which stores `state`.
 
     Args:
-        path: where to write the weights, ending in ".weights.h5".
+        folder: where to write the weights.
         monitor: str, the logged quantity; more is better. The first of equals is kept.
         swap: `keras.callbacks.SwapEMAWeights` where averaged weights are the ones to keep, or None.
     Attributes:
         state: dict of the best `epoch` and `value` so far.
     Example:
-        >>> BestNetwork("best.weights.h5").state["epoch"]
+        >>> BestNetwork("checkpoints").state["epoch"]
         -1
     """
 
-    def __init__(self, path, monitor="val_accuracy", swap=None):
+    def __init__(self, folder, monitor="val_accuracy", swap=None):
         super().__init__()
-        self.path = Path(path)
+        self.folder = Path(folder)
         self.monitor = monitor
         self.swap = swap
         self.state = {"epoch": -1, "value": float("-inf")}
@@ -33,10 +36,39 @@ class BestNetwork(keras.callbacks.Callback):
         value = float(logs[self.monitor])
         if value > self.state["value"]:
             self.state = {"epoch": epoch, "value": value}
-            partial = self.path.with_name("partial.weights.h5")
             if self.swap:
                 self.swap.on_test_begin()  # What validation has judged.
-            self.model.network.save_weights(partial, overwrite=True)
+            self._write(self.model.network.get_weights())
             if self.swap:
                 self.swap.on_test_end()
-            os.replace(partial, self.path)  # Never half a file.
+
+    def _path(self, epoch):
+        return self.folder / f"best-{epoch}.npz"
+
+    def _write(self, weights):
+        # In memory first: the HDF5 library, with which Keras writes weights, dies on a full disk.
+        archive = io.BytesIO()
+        np.savez(archive, *weights)
+        path = self._path(self.state["epoch"])
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(archive.getvalue())
+        os.replace(partial, path)  # Never half a file.
+
+    def restore(self, network):
+        """Gives a network the best weights so far.
+
+        Args:
+            network: `keras.Model` of the same form.
+        """
+        with np.load(self._path(self.state["epoch"])) as archive:
+            network.set_weights([archive[name] for name in archive.files])
+
+    def forget_but(self, count):
+        """Removes all weights but those of the last `count` best epochs.
+
+        Args:
+            count: int >= 1.
+        """
+        epochs = sorted(int(path.stem.split("-")[1]) for path in self.folder.glob("best-*.npz"))
+        for epoch in epochs[:-count]:
+            self._path(epoch).unlink()

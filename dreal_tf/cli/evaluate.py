@@ -1,5 +1,6 @@
 """`dreal-tf evaluate`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -22,4 +23,5 @@ def evaluate(
     metrics = import_quietly("dreal_tf.training").evaluate(run, data_dir)
     result(metrics, as_json, metric_lines(metrics))
     other = "--baseline" if recipe.dreal.enabled else "--set dreal.enabled=true"
-    next_command(f"dreal-tf train {recipe.name} {other}")
+    path = shlex.quote(str(run / "recipe.json"))
+    next_command(f"dreal-tf train {path} {other}")

@@ -37,3 +37,4 @@ class DeferInterrupts(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._restore()
+        self._stop_if_asked()

@@ -10,7 +10,18 @@ SHOWN = ("task_loss", "accuracy", "critic_loss", "actor_loss", "val_task_loss", 
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """A bar over the steps of each epoch, and one line when it ends."""
+    """A bar over the steps of each epoch, and one line when it ends.
+
+    A context as well, so that the bar is taken down however training ends.
+    """
+
+    def __enter__(self):
+        self._bar = None
+        return self
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.stop()
 
     def on_train_begin(self, logs=None):
         columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -28,6 +39,3 @@ class EpochProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         shown = "  ".join(f"{name} {logs[name]:.4f}" for name in SHOWN if name in logs)
         say(f"epoch {epoch + 1:>3}/{self.params['epochs']}  {shown}")
-
-    def on_train_end(self, logs=None):
-        self._bar.stop()

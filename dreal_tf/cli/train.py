@@ -1,5 +1,6 @@
 """`dreal-tf train`."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -45,7 +46,7 @@ def train(
     if print_recipe:
         sys.stdout.write(resolved.to_json())
         return
-    out = out or default_folder(resolved, smoke)
+    out = out or default_folder(resolved)
 
     run = RunDirectory(out)
     if run.finished and not fresh:
@@ -57,10 +58,11 @@ def train(
     training = import_quietly("dreal_tf.training")
     progress = import_quietly("dreal_tf.cli.progress").EpochProgress()
     interrupts = import_quietly("dreal_tf.cli.interrupt").DeferInterrupts()
-    metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress, interrupts])
+    with progress:
+        metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress, interrupts])
     result(metrics, as_json, metric_lines(metrics))
     say(f"Run directory: {out}")
-    next_command(f"dreal-tf evaluate {out}")
+    next_command(f"dreal-tf evaluate {shlex.quote(str(out))}")
 
 
 def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir=None):
@@ -99,19 +101,17 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir
     return load_recipe(recipe, smoke).replace(replaced)
 
 
-def default_folder(recipe, smoke=False):
+def default_folder(recipe):
     """Where a run goes when nothing is said.
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        smoke: bool. A shrunk run never takes the place of a whole one.
     Returns:
-        Path.
+        Path. A shrunk recipe has a name of its own, so its run never takes the whole one's place.
     Example:
         >>> print(default_folder(resolve("digits_resnet8_se", baseline=True)).as_posix())
         runs/digits_resnet8_se_baseline_seed0
     """
     parts = [recipe.name]
     parts += [] if recipe.dreal.enabled else ["baseline"]
-    parts += ["smoke"] if smoke else []
     return Path("runs") / "_".join([*parts, f"seed{recipe.run.seed}"])

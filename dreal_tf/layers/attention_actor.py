@@ -79,9 +79,13 @@ class AttentionActor(keras.layers.Layer):
             return self.identity_action(action, index)
         raise unknown_name("baseline action of a layer", baseline, ("mean", "identity"))
 
+    def has_identity(self, index=0):
+        """Whether there is an action with which step `index` passes its state through."""
+        return self.kinds[index] != "pairwise"
+
     def identity_action(self, action, index=0):
-        """The action with which the layer passes its state through."""
-        if self.kinds[index] == "pairwise":
+        """The action with which step `index` passes its state through."""
+        if not self.has_identity(index):
             raise InputError(
                 "Expected an actor that can pass its state through, for the baseline 'identity'. "
                 f"Received: {self.name!r}, whose action mixes places. Use the baseline 'mean'."

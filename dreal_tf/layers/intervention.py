@@ -1,7 +1,7 @@
 """Interventions: actions replaced from outside while a network runs.
 
-An actor asks the active intervention what to apply in place of the action it proposes. Nothing is
-rewired, so any network can be measured: functional, nested, or a user's own.
+An actor asks the active intervention what to apply in place of the action it proposes, so nothing
+has to be rewired.
 """
 
 import contextlib

@@ -21,23 +21,38 @@ def clipped(gradients, optimizer):
     return list(optimizer._clip_gradients(gradients))
 
 
+def clipping_of(optimizer):
+    """How an optimizer is set to clip.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+    Returns:
+        Dict of its three arguments.
+    Example:
+        >>> clipping_of(keras.optimizers.SGD(clipnorm=1.0))["clipnorm"]
+        1.0
+    """
+    return {name: getattr(optimizer, name, None) for name in _ARGUMENTS}
+
+
 @contextlib.contextmanager
-def clipping_off(optimizer):
+def clipping_off(optimizer, settings):
     """The optimizer applies gradients as they come, inside the context.
 
     Without it, a norm that spans both losses would let the actor loss change every weight.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
+        settings: what `clipping_of` gave for it before any step: replicas pass here in turns, and
+            what one finds another may have switched off.
     Example:
         >>> optimizer = keras.optimizers.SGD(1.0, clipnorm=1.0)
         >>> weight = keras.Variable([0.0])
-        >>> with clipping_off(optimizer):
+        >>> with clipping_off(optimizer, clipping_of(optimizer)):
         ...     optimizer.apply([tf.constant([3.0])], [weight])
         >>> float(weight[0]), optimizer.clipnorm
         (-3.0, 1.0)
     """
-    settings = {name: getattr(optimizer, name, None) for name in _ARGUMENTS}
     try:
         for name in settings:
             setattr(optimizer, name, None)

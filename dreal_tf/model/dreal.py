@@ -9,19 +9,28 @@ from dreal_tf.critics import CRITICS
 from dreal_tf.distribute import (
     check_clipping,
     check_replicas,
+    check_share,
     never_empty,
     per_replica,
     replica_seed,
 )
-from dreal_tf.model.clipping import clipped, clipping_off
+from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.metrics import StepMetrics
+from dreal_tf.model.replicated import ReplicatedModel
 from dreal_tf.model.settings import check_settings
 from dreal_tf.model.task import outputs_are_logits
-from dreal_tf.rewards import HeldUpdates, RewardMeter, Targets, draw_assignment, true_labels
+from dreal_tf.rewards import (
+    HeldUpdates,
+    RewardMeter,
+    Targets,
+    draw_assignment,
+    draw_images,
+    true_labels,
+)
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
-class DREAL(keras.Model):
+class DREAL(ReplicatedModel):
     """Trains a network's attention by reward: a critic predicts it, the actors climb the critic.
 
     Predicts, evaluates, saves and exports as the network alone; the critic is used in training only.
@@ -124,6 +133,7 @@ class DREAL(keras.Model):
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
             optimizers.append(self.critic_optimizer)
             check_clipping(self.optimizer)
+            self._clipping = clipping_of(self.optimizer)
         check_replicas(optimizers, kwargs.get("jit_compile", "auto"), self.steps_per_execution)
         # Unbuilt, an optimizer would be built inside the step, which fails under replicas.
         self.optimizer.build(self.network.trainable_variables)
@@ -134,7 +144,9 @@ class DREAL(keras.Model):
         if self.critic is None:
             return super().train_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        check_share(labels)
         weights = self.network.trainable_variables
+        actor_weight = self._actor_weight()
 
         # L_c, which moves the whole network.
         with tf.GradientTape() as tape:
@@ -152,12 +164,12 @@ class DREAL(keras.Model):
         judged, climb = learn[self.settings["update"]](outputs, targets, measurement)
 
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
-            self._add_climb(gradients, climb)
-        with clipping_off(self.optimizer):
+            self._add_climb(gradients, climb, actor_weight)
+        with clipping_off(self.optimizer, self._clipping):
             self.optimizer.apply(gradients, weights)
         held.write_back()
 
-        self._log(labels, targets, task_loss, judged, measurement)
+        self._log(labels, targets, task_loss, judged, actor_weight, measurement)
         return self.compute_metrics(images, labels, logits, sample_weight)
 
     def test_step(self, data):
@@ -170,13 +182,13 @@ class DREAL(keras.Model):
         task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
 
         targets = never_empty(self._targets(labels, logits, sample_weight))
-        stride = round(1 / self.settings["validation_fraction"])
-        chosen = tf.range(0, tf.shape(targets.labels)[0], stride)
+        count = self._share(targets, self.settings["validation_fraction"])
+        chosen = draw_images(tf.shape(targets.labels)[0], count, seed=(0, 0))  # The same each time.
         measurement = self.meter.exact(present, targets, outputs["actions"], chosen)
         critiques = self.critic(self.trajectory.emitted(outputs), labels=targets.labels)
         judged = self._judged(critiques, measurement, targets)
 
-        self._log(labels, targets, task_loss, judged, measurement)
+        self._log(labels, targets, task_loss, judged, self._actor_weight(), measurement)
         return self.compute_metrics(images, labels, logits, sample_weight)
 
     def _task_loss(self, images, labels, logits, sample_weight, held=(), training=True):
@@ -194,8 +206,7 @@ class DREAL(keras.Model):
 
     def _measure(self, images, targets, outputs, statistics):
         batch = tf.shape(targets.labels)[0]
-        fraction = self.settings["reward_fraction"]
-        measured = tf.cast(tf.math.ceil(fraction * tf.cast(batch, tf.float32)), tf.int32)
+        measured = self._share(targets, self.settings["reward_fraction"])
         seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
         steps = len(self.trajectory.specs)
         positions, drawn = draw_assignment(batch, measured, steps, seed)
@@ -204,6 +215,11 @@ class DREAL(keras.Model):
         return self.meter.sampled(
             images, targets, outputs["logits"], outputs["actions"], (positions, drawn), statistics
         )
+
+    def _share(self, targets, fraction):
+        """Number of images in a share of the batch, rounded up."""
+        batch = tf.cast(tf.shape(targets.labels)[0], tf.float32)
+        return tf.cast(tf.math.ceil(fraction * batch - 1e-4), tf.int32)
 
     def _judged(self, critiques, measurement, targets):
         """The critiques of all steps, the critic loss and the actor loss."""
@@ -238,10 +254,14 @@ class DREAL(keras.Model):
 
     def _move_critic(self, tape, critic_loss):
         variables = self.critic.trainable_variables
-        self.critic_optimizer.apply(tape.gradient(critic_loss, variables), variables)
+        gradients = tape.gradient(critic_loss, variables)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            # A step that overflows is left out for the network; it must not reach the critic.
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+            gradients = [tf.where(finite, gradient, 0.0) for gradient in gradients]
+        self.critic_optimizer.apply(gradients, variables)
 
-    def _add_climb(self, gradients, climb):
-        weight = self._actor_weight()
+    def _add_climb(self, gradients, climb, weight):
         position = {id(v): index for index, v in enumerate(self.network.trainable_variables)}
         for variable, gradient in zip(self.trajectory.variables, climb, strict=True):
             if gradient is not None:
@@ -252,10 +272,10 @@ class DREAL(keras.Model):
         progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
         return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
 
-    def _log(self, labels, targets, task_loss, judged, measurement):
+    def _log(self, labels, targets, task_loss, judged, actor_weight, measurement):
         critiques, critic_loss, actor_loss = judged
         task_loss = task_loss * self.distribute_strategy.num_replicas_in_sync
-        total = task_loss + critic_loss + self._actor_weight() * actor_loss
+        total = task_loss + critic_loss + actor_weight * actor_loss
         present = tf.shape(labels)[0]  # 0 where a replica has no share of a batch.
         self._loss_tracker.update_state(total, sample_weight=present)
         self.step_metrics.update_state(
@@ -265,16 +285,6 @@ class DREAL(keras.Model):
             targets,
             measurement,
         )
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras builds from the mean of the replicas' shares of a batch, which fails where these
-        # differ in size; the first share does as well.
-        if iterator is not None and self._distribute_strategy is not None:
-            _, _, batches = next(iter(iterator))
-            local = self._distribute_strategy.experimental_local_results
-            data_batch = tf.nest.map_structure(lambda part: local(part)[0], next(batches))
-            iterator = None
-        super()._maybe_symbolic_build(iterator, data_batch)
 
     def get_metrics_result(self):
         result = super().get_metrics_result()

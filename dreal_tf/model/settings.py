@@ -55,6 +55,18 @@ def check_settings(network, critic, settings):
                 f"`{name}` must be at least 0. Received: {name}={settings[name]}. Raise it."
             )
     _check_stages(network, settings["stages"])
+    if settings["baseline"] == "identity":
+        _check_identity(network)
+
+
+def _check_identity(network):
+    for actor in actors_of(network):
+        for index, module in enumerate(actor.modules()):
+            if not actor.has_identity(index):
+                raise InputError(
+                    "Expected actors that can pass their state through, for the baseline 'identity'. "
+                    f"Received: {module!r}, which mixes places. Use the baseline 'mean'."
+                )
 
 
 def _check_stages(network, stages):

@@ -60,7 +60,18 @@ def _loss_object(loss):
 
 
 def _ends_in_softmax(network):
-    last = network.outputs[0]._keras_history.operation
-    if isinstance(last, keras.layers.Activation | keras.layers.Dense):
-        return last.activation is keras.activations.softmax
-    return isinstance(last, keras.layers.Softmax) or type(last).__name__ == "Softmax"
+    """Whether the last operation that changes values is a softmax."""
+    tensor = network.outputs[0]
+    while True:
+        operation, node_index, _ = tensor._keras_history
+        if isinstance(operation, keras.Model):
+            return _ends_in_softmax(operation)
+        activation = getattr(operation, "activation", None)
+        if activation is keras.activations.softmax or type(operation).__name__ == "Softmax":
+            return True
+        linear = isinstance(operation, keras.layers.Activation) and (
+            activation is keras.activations.linear
+        )
+        if not linear and type(operation).__name__ not in ("Identity", "Reshape", "Flatten", "Cast"):
+            return False
+        tensor = operation._inbound_nodes[node_index].input_tensors[0]

@@ -3,6 +3,23 @@
 import tensorflow as tf
 
 
+def draw_images(batch, measured, seed):
+    """Draws distinct images of a batch, each with the same probability.
+
+    Args:
+        batch: int or int tensor. Number of images.
+        measured: int or int tensor, at most `batch`. Number of images to draw.
+        seed: int tensor (2,). The same seed gives the same draw.
+    Returns:
+        int32 tensor (measured,): positions of images in the batch, in random order.
+    Example:
+        >>> sorted(draw_images(3, 3, seed=(0, 1)).numpy().tolist())
+        [0, 1, 2]
+    """
+    # An order of random numbers, since TensorFlow's shuffle has no XLA kernel.
+    return tf.argsort(tf.random.stateless_uniform([batch], seed))[:measured]
+
+
 def draw_assignment(batch, measured, steps, seed):
     """Draws which images are measured, and the one step that is ablated in each.
 
@@ -21,8 +38,8 @@ def draw_assignment(batch, measured, steps, seed):
         >>> sorted(steps.numpy().tolist()), len(set(images.numpy()))
         ([0, 0, 1, 1, 2, 2], 6)
     """
-    images = tf.random.experimental.stateless_shuffle(tf.range(batch), seed=seed)[:measured]
-    other = tf.random.experimental.stateless_fold_in(seed, 1)  # Independent of the shuffle.
+    images = draw_images(batch, measured, seed)
+    other = tf.random.experimental.stateless_fold_in(seed, 1)  # Independent of the images.
     first = tf.random.stateless_uniform([], other, 0, steps, tf.int32)
     return images, (tf.range(measured) + first) % steps
 

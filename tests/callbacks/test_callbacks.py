@@ -13,7 +13,7 @@ IMAGES, LABELS = small_data(24)
 
 
 def fit(model, folder, epochs=3, callbacks=()):
-    best = BestNetwork(folder / "best.weights.h5", swap=next(iter(callbacks), None))
+    best = BestNetwork(folder, swap=next(iter(callbacks), None))
     checkpoint = Checkpoint(folder / "checkpoints", best)
     history = HistoryFile(folder / "history.csv")
     model.fit(
@@ -61,35 +61,36 @@ def test_a_checkpoint_holds_everything_both_optimizers_included(tmp_path):
     assert [row["epoch"] for row in read_history(part / "history.csv")] == [0, 1, 2, 3]
 
 
-def damage(path):
-    for file in path.parent.glob(f"{path.name}*"):
+def damage(path, part="*"):
+    for file in path.parent.glob(f"{path.name}.{part}"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said(tmp_path, caplog):
-    whole, part = tmp_path / "whole", tmp_path / "part"
-    for folder in (whole, part):
+@pytest.mark.parametrize("part", ["index", "data*"])
+def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said(tmp_path, caplog, part):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    for folder in (whole, run):
         folder.mkdir()
     fit(fresh_model(), whole, epochs=4)
-    fit(fresh_model(), part, epochs=3)
-    damage(part / "checkpoints" / "ckpt-3")
+    fit(fresh_model(), run, epochs=3)
+    damage(run / "checkpoints" / "epoch-3", part)
     with caplog.at_level(logging.WARNING, "dreal_tf"):
-        fit(fresh_model(), part, epochs=4)
-    assert "ckpt-3 is damaged" in caplog.text
-    one, two = (read_history(folder / "history.csv") for folder in (whole, part))
+        fit(fresh_model(), run, epochs=4)
+    assert "epoch-3 is damaged" in caplog.text
+    one, two = (read_history(folder / "history.csv") for folder in (whole, run))
     assert [row | {"seconds": 0} for row in one] == [row | {"seconds": 0} for row in two]
 
 
 def test_without_a_readable_checkpoint_it_stops_and_says_so(tmp_path):
     fit(fresh_model(), tmp_path, epochs=3)
-    for path in (tmp_path / "checkpoints").glob("ckpt-*"):
-        damage(path)
+    for epoch in (2, 3):
+        damage(tmp_path / "checkpoints" / f"epoch-{epoch}")
     with pytest.raises(RunError, match="Expected a checkpoint that can be read. Received: 2 damaged"):
         fit(fresh_model(), tmp_path, epochs=4)
 
 
 def test_the_best_epoch_is_kept_and_of_equals_the_first(tmp_path):
-    best = BestNetwork(tmp_path / "best.weights.h5")
+    best = BestNetwork(tmp_path)
     model = compiled()
     best.set_model(model)
     kept = []
@@ -98,7 +99,7 @@ def test_the_best_epoch_is_kept_and_of_equals_the_first(tmp_path):
         best.on_epoch_end(epoch, {"val_accuracy": accuracy})
         kept.append(best.state["epoch"])
     assert kept == [0, 1, 1, 1]
-    model.network.load_weights(tmp_path / "best.weights.h5")
+    best.restore(model.network)
     np.testing.assert_array_equal(model.network.get_layer("conv1").bias, np.ones(4))
 
 
@@ -106,7 +107,7 @@ def test_averaged_weights_are_judged_and_kept_while_the_others_train_on(tmp_path
     model = fresh_model(use_ema=True, ema_momentum=0.5)
     best, _ = fit(model, tmp_path, callbacks=[keras.callbacks.SwapEMAWeights()])
     judged = fresh_model(use_ema=True, ema_momentum=0.5)
-    judged.network.load_weights(tmp_path / "best.weights.h5")
+    best.restore(judged.network)
     accuracy = judged.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)["accuracy"]
     assert accuracy == pytest.approx(best.state["value"])
 

@@ -156,7 +156,7 @@ def test_an_interrupt_ends_with_130_and_keeps_the_state(tmp_path, number):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors and "goes on from there" in errors
-    assert (tmp_path / "run" / "checkpoints" / "checkpoint").is_file()
+    assert list((tmp_path / "run" / "checkpoints").glob("epoch-*.index"))
 
 
 def test_keras_opens_a_saved_network_once_we_are_imported(trained):
@@ -175,7 +175,7 @@ def test_keras_opens_a_saved_network_once_we_are_imported(trained):
             text=True,
             check=False,
         )
-        assert process.stdout.strip() == "(None, 10)", process.stderr
+        assert process.stdout.strip() == "(None, 4)", process.stderr
 
 
 def test_doctor_finds_a_whole_installation(tmp_path):
@@ -191,3 +191,23 @@ def test_evaluate_takes_another_folder_of_the_data(trained, tmp_path):
     run_folder = "runs/digits_resnet8_se_smoke_seed0"
     process = run("evaluate", run_folder, "--data-dir", tmp_path, "--json", folder=folder)
     assert json.loads(process.stdout)["accuracy"] == json.loads(first.stdout)["accuracy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.parametrize("kilobytes", [40, 300])
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path, kilobytes):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this system lets no disk be mounted")
+    try:
+        process = run(*SMOKE, "--out", disk / "run", folder=tmp_path)
+        assert process.returncode == 1, process.stderr
+        assert "Received: a full disk. Free some" in " ".join(process.stderr.split())
+        assert "Traceback" not in process.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+        again = run(*SMOKE, "--out", disk / "run", folder=tmp_path)
+        assert again.returncode == 0, again.stderr
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

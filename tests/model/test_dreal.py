@@ -144,6 +144,47 @@ def test_a_softmax_of_a_softmax_is_refused():
         DREAL(network).compile("sgd", loss=logits_loss())
 
 
+@pytest.mark.parametrize("ending", ["linear", "identity", "nested"])
+def test_a_softmax_is_found_behind_what_changes_no_value(ending):
+    network = small_network()
+    softmax = keras.layers.Softmax()
+    last = {
+        "linear": lambda x: keras.layers.Activation("linear", dtype="float32")(softmax(x)),
+        "identity": lambda x: keras.layers.Identity()(softmax(x)),
+        "nested": keras.Sequential([keras.Input((3,)), softmax]),
+    }[ending]
+    network = keras.Model(network.input, network.output | {"logits": last(network.output["logits"])})
+    with pytest.raises(ValueError, match="Expected logits.*ends in a softmax"):
+        DREAL(network).compile("sgd", loss=logits_loss())
+    DREAL(network).compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy())
+
+
+@pytest.mark.parametrize(
+    ("fraction", "measured"), [(1.0, 24), (0.75, 18), (0.6, 15), (0.3, 9), (0.01, 3)]
+)
+def test_validation_measures_its_share_of_every_batch(fraction, measured):
+    model = compiled(validation_fraction=fraction)
+    logs = model.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)
+    assert logs["reward_measured"] == measured
+
+
+def test_the_logged_loss_has_the_weight_that_was_applied():
+    model = compiled(actor_weight=5.0, actor_warmup=100)
+    logs = model.train_on_batch(IMAGES, LABELS, return_dict=True)
+    assert logs["loss"] == pytest.approx(logs["task_loss"] + logs["critic_loss"], rel=1e-6)
+
+
+def test_frozen_actors_stay_where_they_are():
+    model = compiled(actor_weight=1.0)
+    actor = model.network.get_layer("conv2_1_se")
+    actor.trainable = False
+    model.compile(keras.optimizers.SGD(0.1), loss=logits_loss())
+    before = values(actor.weights)
+    model.fit(IMAGES, LABELS, batch_size=8, verbose=0)
+    for old, now in zip(before, values(actor.weights), strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -178,6 +219,28 @@ def test_a_critic_needs_attention_to_judge():
     with pytest.raises(ValueError, match="Received: a network without attention actors"):
         DREAL(network)
     assert DREAL(network, critic=None).critic is None
+
+
+def test_the_identity_baseline_needs_gates():
+    with pytest.raises(ValueError, match="for the baseline 'identity'. Received: 'conv2_1/pair'"):
+        DREAL(small_network(ACTORS["pairwise"]), baseline="identity")
+
+
+def test_accumulation_with_clipping_is_refused():
+    optimizer = keras.optimizers.SGD(0.1, clipnorm=1.0, gradient_accumulation_steps=2)
+    with pytest.raises(ValueError, match="accumulated over steps"):
+        DREAL(small_network()).compile(optimizer, loss=logits_loss())
+
+
+def test_a_step_that_overflows_reaches_neither_network_nor_critic():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(small_network(), actor_weight=0.5, critic_rate=0.1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.train_on_batch(np.full_like(IMAGES, 6e4), LABELS)
+    variables = model.network.trainable_variables + model.critic.trainable_variables
+    assert all(np.isfinite(value).all() for value in values(variables))
 
 
 def test_loss_scaling_with_clipping_is_refused():

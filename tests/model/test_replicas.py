@@ -86,6 +86,8 @@ def test_a_validation_batch_smaller_than_the_replicas(two_replicas, count):
     [
         (dict(gradient_accumulation_steps=2), {}, "gradient_accumulation_steps=2"),
         (dict(use_ema=True, ema_overwrite_frequency=5), {}, "ema_overwrite_frequency=5"),
+        (dict(global_clipnorm=1.0), {}, "global_clipnorm=1.0"),
+        (dict(clipvalue=0.5), {}, "clipvalue=0.5"),
         ({}, dict(jit_compile=True), "jit_compile=True"),
         ({}, dict(steps_per_execution=4), "steps_per_execution=4"),
     ],
@@ -115,3 +117,52 @@ def test_gradients_are_divided_by_the_replicas(two_replicas):
 
     per_replica = two_replicas.experimental_local_results(two_replicas.run(loss))
     assert [float(value) for value in per_replica] == [1.5, 1.5]
+
+
+@pytest.mark.parametrize("critic", ["paper", None])
+def test_replicas_agree_before_they_are_judged_and_kept(two_replicas, critic, tmp_path):
+    """Each replica's BatchNorm has seen other images."""
+    images, labels = small_data(48)
+    images[labels == 0] *= 3
+    with two_replicas.scope():
+        model = compiled(small_network(), critic=critic)
+    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+    under = model.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    after = loaded.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)
+    assert under["task_loss"] == pytest.approx(after["task_loss"], rel=1e-5)
+    assert under["accuracy"] == pytest.approx(after["accuracy"])
+
+
+def test_averages_are_the_mean_of_the_replicas(two_replicas):
+    with two_replicas.scope():
+        model = compiled(small_network())
+    norm = model.network.get_layer("conv2_1_bn")
+    local = two_replicas.experimental_local_results(norm.moving_mean.value)
+    for part, value in zip(local, (1.0, 3.0), strict=True):
+        part.assign([value] * 4)
+    model.average_statistics()
+    for part in local:
+        np.testing.assert_array_equal(part, [2.0] * 4)
+
+
+def test_a_training_batch_without_images_for_a_replica_is_said(two_replicas):
+    with two_replicas.scope():
+        model = compiled(small_network())
+    images, labels = small_data(17)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Drop the incomplete batch"):
+        model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
+
+
+def test_clipping_is_still_set_after_replicas_have_stepped(two_replicas):
+    from dreal_tf.model.clipping import clipping_of, clipping_off
+
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=1.0)
+    settings = clipping_of(optimizer)
+    contexts = [clipping_off(optimizer, settings) for _ in range(2)]
+    for context in contexts:  # In turns, as replicas pass.
+        context.__enter__()
+    for context in contexts:
+        context.__exit__(None, None, None)
+    assert optimizer.global_clipnorm == 1.0

@@ -1,0 +1,49 @@
+"""Keras's model, mended where it goes wrong on several replicas."""
+
+import keras
+import tensorflow as tf
+
+from dreal_tf.distribute import agree
+from dreal_tf.rewards import normalizers_of
+
+
+class ReplicatedModel(keras.Model):
+    """A model whose replicas agree before it is judged or kept, and that takes uneven batches.
+
+    BatchNorm's moving averages are each replica's own. Keras judges with all of them and keeps the
+    first's; here they are averaged before `evaluate` (and so before validation), at the end of
+    `fit`, and before `save` and `export`.
+    """
+
+    def evaluate(self, *args, **kwargs):
+        self.average_statistics()
+        return super().evaluate(*args, **kwargs)
+
+    def fit(self, *args, **kwargs):
+        history = super().fit(*args, **kwargs)
+        self.average_statistics()
+        return history
+
+    def save(self, *args, **kwargs):
+        self.average_statistics()
+        return super().save(*args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        self.average_statistics()
+        return super().export(*args, **kwargs)
+
+    def average_statistics(self):
+        """Gives every replica the mean of the replicas' moving averages."""
+        with self.distribute_strategy.scope():
+            for norm in normalizers_of(self):
+                agree([norm.moving_mean, norm.moving_variance])
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras builds from the mean of the replicas' shares of a batch, which fails where these
+        # differ in size; the first share does as well.
+        if iterator is not None and self._distribute_strategy is not None:
+            _, _, batches = next(iter(iterator))
+            local = self._distribute_strategy.experimental_local_results
+            data_batch = tf.nest.map_structure(lambda part: local(part)[0], next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)

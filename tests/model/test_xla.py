@@ -1,0 +1,39 @@
+"""XLA, in a process of its own: the other tests fix the order of operations, which keeps XLA off."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+CODE = """
+import sys
+import keras, numpy as np
+from support import logits_loss, small_data, small_network
+from dreal_tf import DREAL
+
+estimator, update = sys.argv[1:]
+images, labels = small_data(16)
+model = DREAL(small_network(), estimator=estimator, update=update, actor_weight=0.5)
+model.compile(keras.optimizers.SGD(0.1), loss=logits_loss(), jit_compile=True)
+assert model.jit_compile
+history = model.fit(images, labels, batch_size=8, validation_data=(images, labels), verbose=0).history
+assert all(np.isfinite(curve).all() for curve in history.values()), history
+"""
+
+
+@pytest.mark.parametrize(
+    ("estimator", "update"), [("sampled", "simultaneous"), ("exact", "alternating")]
+)
+def test_a_step_compiles_and_trains(estimator, update):
+    environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.run(
+        [sys.executable, "-c", CODE, estimator, update],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
