@@ -228,3 +228,46 @@ def test_classes_must_match_between_splits(tmp_path):
     )
     with pytest.raises(InputError, match=said):
         image_folder(tmp_path)
+
+
+def damaged(number):
+    """The file name and bytes of a damaged or unusual image, and whether it is to be read."""
+    jpeg, png = encoded(Image.fromarray(PIXELS), "jpeg"), encoded(Image.fromarray(PIXELS), "png")
+    deep = Image.fromarray(np.uint16(PIXELS[:, :, 0]) * 257)
+    kinds = [
+        ("truncated.jpg", jpeg[: len(jpeg) // 2], False),
+        ("truncated.png", png[: len(png) // 2], False),
+        ("empty.jpg", b"", False),
+        ("text.png", b"this is no image", False),
+        ("notes.txt", b"nor is this", False),
+        ("wrong_extension.png", jpeg, True),
+        ("cmyk.jpg", encoded(Image.fromarray(PIXELS).convert("CMYK"), "jpeg"), True),
+        ("deep.png", encoded(deep, "png"), True),
+        ("one_pixel.png", encoded(Image.new("RGB", (1, 1)), "png"), True),
+        ("tiff.jpg", encoded(Image.fromarray(PIXELS), "tiff"), False),
+    ]
+    name, content, readable = kinds[number % len(kinds)]
+    return f"{number}_{name}", content, readable
+
+
+def test_a_thousand_images_a_hundred_of_them_damaged(tmp_path):
+    unreadable = set()
+    for label, name in enumerate(CLASSES):
+        (tmp_path / name).mkdir()
+        good = encoded(Image.fromarray(PIXELS), "jpeg")
+        for number in range(450):
+            (tmp_path / name / f"{number}.jpg").write_bytes(good)
+        for number in range(50):
+            file, content, readable = damaged(number + 50 * label)
+            (tmp_path / name / file).write_bytes(content)
+            if not readable:
+                unreadable.add(str(tmp_path / name / file))
+    assert len(unreadable) == 60
+    with pytest.raises(InputError, match="Expected.*Received.*60") as stopped:
+        image_folder(tmp_path, batch_size=16, image_size=16)
+    assert any(path in str(stopped.value) for path in unreadable)
+    data = image_folder(tmp_path, batch_size=16, image_size=16, on_bad_image="skip")
+    assert len(data.skipped) == 60 and sum(data.sizes.values()) == 940
+    assert all(any(said.startswith(path) for path in unreadable) for said in data.skipped)
+    seen = sum(len(labels) for split in (data.train, data.validation, data.test) for _, labels in split)
+    assert seen == data.steps_per_epoch * 16 + data.sizes["validation"] + data.sizes["test"]
