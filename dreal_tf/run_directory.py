@@ -173,7 +173,7 @@ def full_disk_said(path):
     Example:
         >>> try:
         ...     with full_disk_said("runs/mine"):
-        ...         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        ...         raise OSError("No space left on device")
         ... except RunError as error:
         ...     print(str(error)[:60])
         Expected space to write to 'runs/mine'. Received: a full dis

@@ -127,6 +127,10 @@ def public_names():
     return names
 
 
+# Said by Keras already.
+INHERITED = {"get_config", "from_config", "call", "build"}
+
+
 def documented():
     """Every public class, function and method of ours that has a docstring."""
     for module_name in modules():
@@ -139,7 +143,11 @@ def documented():
                 yield f"{module_name}.{name}", value
             if inspect.isclass(value):
                 for inner, method in vars(value).items():
-                    if inspect.isfunction(method) and not inner.startswith("_"):
+                    if (
+                        inspect.isfunction(method)
+                        and not inner.startswith("_")
+                        and inner not in INHERITED
+                    ):
                         yield f"{module_name}.{name}.{inner}", method
 
 

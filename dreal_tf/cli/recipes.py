@@ -17,4 +17,4 @@ def recipes(
     for name, said in described.items():
         lines += [name, f"  {said['title']}", f"  expect: {said['expect']}", f"  time: {said['time']}"]
     result(described, as_json, lines)
-    next_command(f"dreal-tf train {next(iter(described))}")
+    next_command("dreal-tf train digits_resnet8_se")

@@ -141,10 +141,10 @@ class DREAL(ReplicatedModel):
             self.critic_optimizer.build(self.critic.trainable_variables)
 
     def train_step(self, data):
-        if self.critic is None:
-            return super().train_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         check_share(labels)
+        if self.critic is None:
+            return super().train_step(data)
         weights = self.network.trainable_variables
         actor_weight = self._actor_weight()
 

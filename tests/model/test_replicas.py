@@ -147,9 +147,10 @@ def test_averages_are_the_mean_of_the_replicas(two_replicas):
         np.testing.assert_array_equal(part, [2.0] * 4)
 
 
-def test_a_training_batch_without_images_for_a_replica_is_said(two_replicas):
+@pytest.mark.parametrize("critic", ["paper", None])
+def test_a_training_batch_without_images_for_a_replica_is_said(two_replicas, critic):
     with two_replicas.scope():
-        model = compiled(small_network())
+        model = compiled(small_network(), critic=critic)
     images, labels = small_data(17)
     with pytest.raises(tf.errors.InvalidArgumentError, match="Drop the incomplete batch"):
         model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)

@@ -1,0 +1,64 @@
+"""What the README says is so: its code runs, its commands and files exist."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from dreal_tf.cli.main import app
+from dreal_tf.model.metrics import StepMetrics
+from dreal_tf.recipe_files import bundled_recipes
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def test_the_python_blocks_run_in_their_order(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) >= 2
+    process = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert (tmp_path / "network.keras").is_file()
+
+
+def test_commands_name_verbs_and_recipes_that_exist():
+    verbs = {command.callback.__name__ for command in app.registered_commands}
+    named = re.findall(r"dreal-tf (\w+)", README)
+    assert set(named) == verbs
+    recipes = re.findall(r"dreal-tf train ([a-z]\w+)", README)
+    assert recipes and set(recipes) <= set(bundled_recipes())
+
+
+def test_every_part_of_the_package_is_in_the_tree():
+    tree = README[README.index("## What lies where") :]
+    for path in (REPOSITORY / "dreal_tf").iterdir():
+        if path.name.startswith("__") or path.name in ("errors.py", "recipes"):
+            continue
+        assert path.name in tree, path.name
+
+
+def test_every_logged_quantity_is_explained():
+    table = README[README.index("## Every logged quantity") : README.index("## What lies where")]
+    logged = {name.split("/")[0] for name in StepMetrics(["conv4_3/se"]).result()} | {
+        "loss",
+        "accuracy",
+    }
+    for name in logged:
+        assert f"`{name}" in table, name
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+
+
+def test_no_placeholder_is_left():
+    assert not re.search(r"[A-Z]+_TABLE|TODO|to be measured", README)
