@@ -8,10 +8,10 @@ COPY dreal_tf ./dreal_tf
 COPY recipes ./recipes
 RUN python -m pip install --no-cache-dir .
 
-# Runs are written to /work; mount a folder there to keep them.
-RUN useradd --create-home --uid 1000 dreal && mkdir /work && chown dreal /work
+# Runs are written to /workspace; mount a folder there to keep them.
+RUN useradd --create-home --uid 1000 dreal && mkdir /workspace && chown dreal /workspace
 USER 1000
-WORKDIR /work
+WORKDIR /workspace
 
 ENTRYPOINT ["dreal-tf"]
 CMD ["train", "digits_resnet8_se"]
