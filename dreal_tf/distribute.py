@@ -148,18 +148,26 @@ def check_replicas(optimizers, jit_compile, steps_per_execution):
             )
 
 
-def check_share(labels):
-    """Stops a training step in which a replica has no image: it would ruin BatchNorm.
+def nonempty_share(data):
+    """A replica's share of a training batch, stopped where it has no image: it would ruin BatchNorm.
 
     Args:
-        labels: tensor (n, ...), this replica's share.
+        data: tensor (n, ...), or a structure of them and None.
+    Returns:
+        The same, available only after the check.
     Raises:
-        tf.errors.InvalidArgumentError: if n is 0.
+        tf.errors.InvalidArgumentError: when it runs, if n is 0 under several replicas.
+    Example:
+        >>> tuple(nonempty_share(tf.ones((3, 2))).shape)
+        (3, 2)
     """
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        message = "Expected images for every replica. Received: none for one. Drop the incomplete "
-        message += "batch (drop_remainder=True), or choose a batch size that leaves no such rest."
-        tf.debugging.assert_positive(tf.shape(labels)[0], message=message)
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return data
+    message = "Expected images for every replica. Received: none for one. Drop the incomplete "
+    message += "batch (drop_remainder=True), or choose a batch size that leaves no such rest."
+    count = tf.shape(tf.nest.flatten(data)[0])[0]
+    with tf.control_dependencies([tf.debugging.assert_positive(count, message=message)]):
+        return tf.nest.map_structure(lambda p: p if p is None else tf.identity(p), data)
 
 
 def check_clipping(optimizer):

@@ -9,8 +9,8 @@ from dreal_tf.critics import CRITICS
 from dreal_tf.distribute import (
     check_clipping,
     check_replicas,
-    check_share,
     never_empty,
+    nonempty_share,
     per_replica,
     replica_seed,
 )
@@ -141,10 +141,10 @@ class DREAL(ReplicatedModel):
             self.critic_optimizer.build(self.critic.trainable_variables)
 
     def train_step(self, data):
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        check_share(labels)
+        data = nonempty_share(data)
         if self.critic is None:
             return super().train_step(data)
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         weights = self.network.trainable_variables
         actor_weight = self._actor_weight()
 
