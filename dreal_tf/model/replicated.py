@@ -34,6 +34,8 @@ class ReplicatedModel(keras.Model):
 
     def average_statistics(self):
         """Gives every replica the mean of the replicas' moving averages."""
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return  # Nothing to agree on; no walk through the network at every evaluation.
         with self.distribute_strategy.scope():
             for norm in normalizers_of(self):
                 agree([norm.moving_mean, norm.moving_variance])
