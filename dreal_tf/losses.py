@@ -34,6 +34,26 @@ def critic_loss(critique, reward, weights):
     return weighted_mean(tf.square(critique - tf.stop_gradient(reward)), weights)
 
 
+def comparison_loss(predicted, difference, weights, delta=0.5):
+    """Huber loss of predicted differences between actions, so that no single pair rules.
+
+    Args:
+        predicted: float tensor (n,). What the critic predicted (nats).
+        difference: float tensor (n,). What was measured (nats). No gradient flows through it.
+        weights: float tensor (n,). 1 where the measurement counts, 0 elsewhere.
+        delta: float > 0. Error up to which the loss is its square (nats).
+    Returns:
+        Float scalar, in nats squared.
+    Example:
+        >>> ones = np.ones(2, "float32")
+        >>> float(comparison_loss(np.float32([0.25, 0]), np.float32([0, 2]), ones))
+        0.90625
+    """
+    error = tf.abs(predicted - tf.stop_gradient(difference))
+    huber = tf.where(error <= delta, tf.square(error), delta * (2.0 * error - delta))
+    return weighted_mean(huber, weights)
+
+
 def actor_loss(critiques, weights):
     """Minus the mean critique of all actions: L_q. Moves the actors alone.
 

@@ -104,7 +104,7 @@ class Dreal(Section):
     """The method. See `dreal_tf.DREAL`."""
 
     enabled: bool = True  # False: the identical baseline, without critic, reward and actor loss.
-    critic: Literal["paper"] = "paper"  # Which critic.
+    critic: Literal["paper", "comparative", "direct", "shuffled"] = "paper"  # Which critic.
     critic_units: PositiveInt = 64  # Width of its encoders and memory.
     critic_grid: PositiveInt = 4  # Side of the grid to which maps are averaged (cells).
     actor_weight: NonNegativeFloat = 0.1  # Weight of the actor loss (lambda, no unit).
@@ -115,6 +115,7 @@ class Dreal(Section):
     baseline: Literal["mean", "static", "identity"] = "mean"  # Action of an ablated step.
     penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong answer (gamma, no unit).
     update: Literal["simultaneous", "alternating"] = "simultaneous"  # Who moves first.
+    trust: bool = True  # Heed the critic as far as its advice was borne out; False: in full.
     stages: Stages = None  # Stages the method is restricted to; None for all.
 
 

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 ACTION_KINDS = ("channel", "spatial", "pairwise")
 
+# The axes along which an action of each kind selects.
+SELECTIVE_AXES = {"channel": (3,), "spatial": (1, 2), "pairwise": (-1,)}
+
 
 class Step(NamedTuple):
     """One decision of an actor.

@@ -1,10 +1,28 @@
 """Critics: what predicts the quality of actions. Gone at inference."""
 
-from dreal_tf.critics.critic import Critic
+from dreal_tf.critics.comparative import ComparativeCritic
+from dreal_tf.critics.controls import DirectCritic, ShuffledCritic
+from dreal_tf.critics.critic import Critic, Verdict
+from dreal_tf.critics.measured import predicted_differences
 from dreal_tf.critics.meta_critic import MetaCritic
 from dreal_tf.critics.paper import PaperCritic
 
 # The one list of critics; the key is what a recipe calls `dreal.critic`.
-CRITICS = {"paper": PaperCritic}
+CRITICS = {
+    "paper": PaperCritic,
+    "comparative": ComparativeCritic,
+    "direct": DirectCritic,
+    "shuffled": ShuffledCritic,
+}
 
-__all__ = ["CRITICS", "Critic", "MetaCritic", "PaperCritic"]
+__all__ = [
+    "CRITICS",
+    "ComparativeCritic",
+    "Critic",
+    "DirectCritic",
+    "MetaCritic",
+    "PaperCritic",
+    "ShuffledCritic",
+    "Verdict",
+    "predicted_differences",
+]

@@ -1,6 +1,22 @@
 """The contract of critics."""
 
+from typing import NamedTuple
+
 import keras
+
+
+class Verdict(NamedTuple):
+    """What a critic says of the steps of a batch.
+
+    Attributes:
+        critiques: float32 tensor (batch, steps), the quality of each action, in the unit of the
+            reward; its gradient with respect to an action is what the actor climbs.
+        directions: list of float32 tensors, one per step, shaped like its action: that gradient,
+            from a critic that knows it (nats per unit of the action); None from any other.
+    """
+
+    critiques: object
+    directions: object = None
 
 
 class Critic(keras.layers.Layer):
@@ -10,31 +26,46 @@ class Critic(keras.layers.Layer):
     gradient) and the actions, and asks it for its own loss. A subclass overrides `build`, `call`
     and `loss`.
 
+    Class attributes:
+        needs_directions: bool. Whether `call` must be given the true directions, which cost a
+            backward pass through the whole network.
+    Attributes:
+        exploration: tuple of str, the alternatives that it wants measured, see
+            `dreal_tf.rewards.Alternatives`.
+        noise: float > 0. Standard deviation of the alternative "noise" (logits).
     Call arguments:
         steps: sequence of `Step` in depth order.
-        labels: int32 tensor (batch,), the true labels in training; None where they are not known.
-            A critic may ignore them.
+        labels: int32 tensor (batch,), the true labels, which are known in training and validation.
+            A critic may ignore them; the critic is gone at inference, so its actors never see them.
+        directions: list of float32 tensors, one per step, shaped like its action: the true gradient
+            of the label's log probability with respect to each action; None unless asked for.
     Returns:
-        Float32 tensor (batch, steps): one critique per step, in the unit of the reward.
+        `Verdict`.
     """
 
-    def build(self, step_specs):
+    needs_directions = False
+    exploration = ("baseline",)
+    noise = 1.0
+
+    def build(self, step_specs, classes):
         """Makes the weights for a network's steps.
 
         Args:
             step_specs: sequence of `StepSpec`, in depth order.
+            classes: int. Number of classes.
         """
         raise NotImplementedError(f"{type(self).__name__} must say what it is made of.")
 
-    def call(self, steps, labels=None):
+    def call(self, steps, labels=None, directions=None):
         raise NotImplementedError(f"{type(self).__name__} must say how it judges.")
 
-    def loss(self, critiques, measurement):
+    def loss(self, verdict, steps, measurement):
         """What the critic minimises: L_r.
 
         Args:
-            critiques: float tensor (batch, steps), what `call` gave for the actions.
-            measurement: `dreal_tf.rewards.Measurement` of some of these actions.
+            verdict: `Verdict`, what `call` gave for the steps.
+            steps: sequence of `Step`.
+            measurement: `dreal_tf.rewards.Measurement` of some of their actions.
         Returns:
             Float scalar, a mean over this replica's measurements.
         """

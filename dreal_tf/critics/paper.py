@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.critics.critic import Critic
+from dreal_tf.critics.critic import Critic, Verdict
+from dreal_tf.critics.measured import measured_reward_loss
 from dreal_tf.critics.meta_critic import MetaCritic
-from dreal_tf.losses import critic_loss
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -17,9 +17,10 @@ class PaperCritic(Critic):
         grid: int >= 1. Side of the grid to which spatial and pairwise actions are averaged (cells).
     Example:
         >>> critic = PaperCritic(units=8)
-        >>> critic.build([StepSpec("conv2_1/se", "conv2", "channel", (4, 4, 6), (1, 1, 6))])
+        >>> spec = StepSpec("conv2_1/se", "conv2", "channel", (4, 4, 6), (1, 1, 6))
+        >>> critic.build([spec], classes=10)
         >>> step = Step(np.ones((2, 4, 4, 6), "float32"), np.ones((2, 1, 1, 6), "float32"))
-        >>> tuple(critic([step]).shape)
+        >>> tuple(critic([step]).critiques.shape)
         (2, 1)
     Source: Li, Chen 2020 (see `dreal_tf.rewards`).
     """
@@ -29,18 +30,17 @@ class PaperCritic(Critic):
         self.units = units
         self.grid = grid
 
-    def build(self, step_specs):
+    def build(self, step_specs, classes):
         self.walk = MetaCritic(self.units, self.grid, name="meta_critic")
         self.walk.build(step_specs)
         self.head = keras.layers.Dense(1, dtype="float32", name="head")
         self.head.build((None, None, self.units))
 
-    def call(self, steps, labels=None):
-        return tf.squeeze(self.head(self.walk(steps)), axis=2)
+    def call(self, steps, labels=None, directions=None):
+        return Verdict(tf.squeeze(self.head(self.walk(steps)), axis=2))
 
-    def loss(self, critiques, measurement):
-        judged = tf.gather_nd(critiques, tf.stack([measurement.images, measurement.steps], axis=1))
-        return critic_loss(judged, measurement.reward, measurement.counted)
+    def loss(self, verdict, steps, measurement):
+        return measured_reward_loss(verdict.critiques, measurement)
 
     def get_config(self):
         return super().get_config() | {"units": self.units, "grid": self.grid}

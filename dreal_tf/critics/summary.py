@@ -3,17 +3,18 @@
 import tensorflow as tf
 
 
-def summarize(kind, state, action, grid=4):
-    """One vector per image from the state and action of a step.
+def summarize(kind, state, action=None, grid=4):
+    """One vector per image from the state and action of a step, or from its state alone.
 
     Channel: [global average of the state; action]. Spatial: the state's channel mean and the
     action, both averaged to a grid. Pairwise: the attention received by each place and the entropy
     of each place's own attention, both averaged to a grid, and the global average of the state.
+    Without the action: its part left out, and for a spatial one the state's global average too.
 
     Args:
         kind: str, one of `ACTION_KINDS`.
         state: float tensor (batch, height, width, channels).
-        action: float tensor of the kind's shape, see `Step`.
+        action: float tensor of the kind's shape, see `Step`, or None.
         grid: int >= 1. Side of the grid (cells).
     Returns:
         float32 tensor (batch, features); `summary_width` gives the number of features.
@@ -22,7 +23,10 @@ def summarize(kind, state, action, grid=4):
         >>> tuple(vector.shape), float(vector[0, 0]), float(vector[0, 8])
         ((2, 16), 1.0, 0.0)
     """
-    state, action = tf.cast(state, tf.float32), tf.cast(action, tf.float32)
+    state = tf.cast(state, tf.float32)
+    if action is None:
+        return _state_alone(kind, state, grid)
+    action = tf.cast(action, tf.float32)
     if kind == "channel":
         return tf.concat([tf.reduce_mean(state, [1, 2]), tf.squeeze(action, [1, 2])], axis=1)
     if kind == "spatial":
@@ -42,14 +46,25 @@ def summarize(kind, state, action, grid=4):
     )
 
 
-def summary_width(kind, channels, grid=4):
+def summary_width(kind, channels, grid=4, with_action=True):
     """Number of features that `summarize` gives for a state of `channels` channels.
 
     Example:
         >>> summary_width("channel", 8), summary_width("spatial", 8), summary_width("pairwise", 8)
         (16, 32, 40)
     """
-    return {"channel": 2 * channels, "spatial": 2 * grid**2, "pairwise": 2 * grid**2 + channels}[kind]
+    cells = grid**2
+    if with_action:
+        return {"channel": 2 * channels, "spatial": 2 * cells, "pairwise": 2 * cells + channels}[kind]
+    return {"channel": channels, "spatial": cells + channels, "pairwise": channels}[kind]
+
+
+def _state_alone(kind, state, grid):
+    average = tf.reduce_mean(state, [1, 2])
+    if kind != "spatial":
+        return average
+    map_ = tf.reduce_mean(state, axis=3, keepdims=True)
+    return tf.concat([average, _flat(area_pool(map_, grid))], axis=1)
 
 
 def area_pool(maps, grid):

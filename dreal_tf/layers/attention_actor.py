@@ -7,10 +7,17 @@ from keras import ops
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.layers.anchored_mean import anchored_mean
 from dreal_tf.layers.intervention import decided
-from dreal_tf.steps import ACTION_KINDS, Step, StepSpec, module_name, stage_name
+from dreal_tf.steps import (
+    ACTION_KINDS,
+    SELECTIVE_AXES,
+    Step,
+    StepSpec,
+    module_name,
+    stage_name,
+)
 
-# The axes along which an action of each kind selects.
-SELECTIVE_AXES = {"channel": (3,), "spatial": (1, 2), "pairwise": (-1,)}
+# Least distance of an action to the ends of its domain, where a logit would be infinite.
+MARGIN = 1e-6
 
 
 class AttentionActor(keras.layers.Layer):
@@ -66,7 +73,7 @@ class AttentionActor(keras.layers.Layer):
             baseline: "mean": the action's mean over the axes along which it selects, for each image
                 (uniform attention where rows sum to 1); "identity": the action that changes
                 nothing, which only gates have. ("static" is a mean over images, which a layer
-                cannot know: see `dreal_tf.rewards.Ablation`.)
+                cannot know: see `dreal_tf.rewards.Alternatives`.)
             index: int. Position of the step in the layer.
         Returns:
             Tensor of the shape and dtype of `action`.
@@ -91,6 +98,33 @@ class AttentionActor(keras.layers.Layer):
                 f"Received: {self.name!r}, whose action mixes places. Use the baseline 'mean'."
             )
         return ops.ones_like(action)
+
+    def moved_action(self, action, change, index=0):
+        """The action after a change of its logits: it stays in its own domain.
+
+        A gate moves to sigmoid(logit(A) + change), a row of pairwise attention to
+        softmax(log A + change). An actor whose action has another domain overrides this.
+
+        Args:
+            action: tensor, an action of step `index`.
+            change: float tensor of the shape of `action`, in units of the logits.
+            index: int. Position of the step in the layer.
+        Returns:
+            Tensor of the shape and dtype of `action`.
+        Example:
+            >>> action = np.full((1, 1, 1, 2), 0.5, "float32")
+            >>> moved = SqueezeExcite(2).moved_action(action, np.log(3.0) * np.array([1.0, -1.0]))
+            >>> moved.numpy().ravel().round(4).tolist()
+            [0.75, 0.25]
+        """
+        exact = ops.cast(action, "float32")
+        change = ops.cast(change, "float32")
+        if self.kinds[index] == "pairwise":
+            moved = ops.softmax(ops.log(ops.maximum(exact, MARGIN)) + change, axis=-1)
+        else:
+            inside = ops.clip(exact, MARGIN, 1.0 - MARGIN)
+            moved = ops.sigmoid(ops.log(inside) - ops.log1p(-inside) + change)
+        return ops.cast(moved, action.dtype)
 
     def call(
         self,

@@ -3,7 +3,6 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf import losses
 from dreal_tf.backbones import Trajectory, plain_network
 from dreal_tf.critics import CRITICS
 from dreal_tf.distribute import (
@@ -11,20 +10,23 @@ from dreal_tf.distribute import (
     check_replicas,
     never_empty,
     nonempty_share,
-    per_replica,
     replica_seed,
 )
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
+from dreal_tf.model.learner import Learner
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.replicated import ReplicatedModel
 from dreal_tf.model.settings import check_settings
 from dreal_tf.model.task import outputs_are_logits
+from dreal_tf.model.trust import Trust
 from dreal_tf.rewards import (
+    Assignment,
     HeldUpdates,
     RewardMeter,
     Targets,
     draw_assignment,
     draw_images,
+    true_directions,
     true_labels,
 )
 
@@ -38,8 +40,8 @@ class DREAL(ReplicatedModel):
     Args:
         network: functional `keras.Model` from images to a dict of `logits`, and `states` and
             `actions` by module name, such as `residual_network` gives.
-        critic: "paper", a `dreal_tf.critics.Critic`, or None: the baseline, trained as plain Keras
-            trains it.
+        critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.critics.Critic`, or None:
+            the baseline, trained as plain Keras trains it.
         actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
         actor_warmup: int >= 0. Steps over which that weight rises from 0 (optimizer steps).
         estimator: "sampled" (one ablated step per measured image) or "exact" (all of them).
@@ -50,6 +52,8 @@ class DREAL(ReplicatedModel):
         penalty: float >= 0. Minus the reward of a wrong answer (gamma, no unit).
         update: "simultaneous" (one critic forward for both losses) or "alternating" (the critic
             moves first).
+        trust: bool. Whether each actor heeds the critic as far as its advice was borne out, see
+            `dreal_tf.model.Trust`; False: always in full, as in the paper.
         stages: collection of str, such as {"conv4"}, to which the method is restricted, or None.
         seed: int. Seed of the draws of the estimator.
     Raises:
@@ -77,6 +81,7 @@ class DREAL(ReplicatedModel):
         baseline="mean",
         penalty=1.0,
         update="simultaneous",
+        trust=True,
         stages=None,
         seed=0,
         **kwargs,
@@ -91,6 +96,7 @@ class DREAL(ReplicatedModel):
             baseline=baseline,
             penalty=penalty,
             update=update,
+            trust=trust,
             stages=None if stages is None else sorted(stages),
             seed=seed,
         )
@@ -100,9 +106,14 @@ class DREAL(ReplicatedModel):
         self.critic = CRITICS[critic]() if isinstance(critic, str) else critic
         if self.critic is not None:
             self.trajectory = Trajectory(network, stages)
-            self.meter = RewardMeter(self.network, self.trajectory, baseline, penalty)
             if not self.critic.built:
-                self.critic.build(self.trajectory.specs)
+                classes = self.network.output_shape[-1]
+                self.critic.build(self.trajectory.specs, classes)
+            self.trust = Trust(len(self.trajectory.specs)) if trust else None
+            alternating = update == "alternating"
+            self.learner = Learner(self.critic, self.trajectory, self.trust, alternating)
+            explored = dict(exploration=self.critic.exploration, noise=self.critic.noise)
+            self.meter = RewardMeter(self.network, self.trajectory, baseline, penalty, **explored)
             self.step_metrics = StepMetrics(self.trajectory.modules)
         self.build(self.network.input_shape)
 
@@ -149,27 +160,30 @@ class DREAL(ReplicatedModel):
         actor_weight = self._actor_weight()
 
         # L_c, which moves the whole network.
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=self.critic.needs_directions) as tape:
             with HeldUpdates(self.network) as held:
                 outputs = self.trajectory_network(images, training=True)
             logits = outputs["logits"]
             task_loss = self._task_loss(images, labels, logits, sample_weight, held.losses)
             scaled = self.optimizer.scale_loss(task_loss)
+            targets = self._targets(labels, logits, sample_weight)
+            log_p = self._log_p_asked_for(logits, targets)
         gradients = clipped(tape.gradient(scaled, weights), self.optimizer)
 
         # Rewards, the critic's L_r and the actors' L_q.
-        targets = self._targets(labels, logits, sample_weight)
         measurement = self._measure(images, targets, outputs, held.batch_statistics())
-        learn = {"simultaneous": self._learn_together, "alternating": self._learn_in_turn}
-        judged, climb = learn[self.settings["update"]](outputs, targets, measurement)
+        directions = self._directions_asked_for(tape, log_p, outputs)
+        lesson = self.learner.learn(
+            outputs, targets, measurement, directions, self._move_critic, self.optimizer.scale_loss
+        )
 
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
-            self._add_climb(gradients, climb, actor_weight)
+            self._add_climb(gradients, lesson.climb, actor_weight)
         with clipping_off(self.optimizer, self._clipping):
             self.optimizer.apply(gradients, weights)
         held.write_back()
 
-        self._log(labels, targets, task_loss, judged, actor_weight, measurement)
+        self._log(labels, targets, task_loss, lesson, actor_weight, measurement)
         return self.compute_metrics(images, labels, logits, sample_weight)
 
     def test_step(self, data):
@@ -177,19 +191,36 @@ class DREAL(ReplicatedModel):
             return super().test_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         present = never_empty(images)
-        outputs = self.trajectory_network(present, training=False)
+        targets = never_empty(self._targets(labels, self.network.outputs[0], sample_weight))
+        with tf.GradientTape() as tape:
+            outputs = self.trajectory_network(present, training=False)
+            log_p = self._log_p_asked_for(outputs["logits"], targets)
         logits = outputs["logits"][: tf.shape(labels)[0]]
         task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
 
-        targets = never_empty(self._targets(labels, logits, sample_weight))
         count = self._share(targets, self.settings["validation_fraction"])
         chosen = draw_images(tf.shape(targets.labels)[0], count, seed=(0, 0))  # The same each time.
-        measurement = self.meter.exact(present, targets, outputs["actions"], chosen)
-        critiques = self.critic(self.trajectory.emitted(outputs), labels=targets.labels)
-        judged = self._judged(critiques, measurement, targets)
+        drawn = Assignment(chosen, None)
+        measurement = self.meter.exact(
+            present, targets, outputs["actions"], drawn, exploration=("baseline",)
+        )
+        directions = self._directions_asked_for(tape, log_p, outputs)
+        lesson = self.learner.test(outputs, targets, measurement, directions)
 
-        self._log(labels, targets, task_loss, judged, self._actor_weight(), measurement)
+        self._log(labels, targets, task_loss, lesson, self._actor_weight(), measurement)
         return self.compute_metrics(images, labels, logits, sample_weight)
+
+    def _log_p_asked_for(self, logits, targets):
+        """The labels' log probabilities, for a tape to see, where the critic needs directions."""
+        if self.critic.needs_directions:
+            return self.meter.true_log_probability(logits, targets.labels)
+        return None
+
+    def _directions_asked_for(self, tape, log_p, outputs):
+        if log_p is None:
+            return None
+        actions = [outputs["actions"][module] for module in self.trajectory.modules]
+        return true_directions(tape, log_p, actions)
 
     def _task_loss(self, images, labels, logits, sample_weight, held=(), training=True):
         loss = self._compute_loss(images, labels, logits, sample_weight, training=training)
@@ -209,11 +240,12 @@ class DREAL(ReplicatedModel):
         measured = self._share(targets, self.settings["reward_fraction"])
         seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
         steps = len(self.trajectory.specs)
-        positions, drawn = draw_assignment(batch, measured, steps, seed)
+        forms = len(self.meter.exploration)
+        drawn = draw_assignment(batch, measured, steps, seed, forms)
         if self.settings["estimator"] == "exact":
-            return self.meter.exact(images, targets, outputs["actions"], positions, statistics)
+            return self.meter.exact(images, targets, outputs["actions"], drawn, statistics)
         return self.meter.sampled(
-            images, targets, outputs["logits"], outputs["actions"], (positions, drawn), statistics
+            images, targets, outputs["logits"], outputs["actions"], drawn, statistics
         )
 
     def _share(self, targets, fraction):
@@ -221,45 +253,13 @@ class DREAL(ReplicatedModel):
         batch = tf.cast(tf.shape(targets.labels)[0], tf.float32)
         return tf.cast(tf.math.ceil(fraction * batch - 1e-4), tf.int32)
 
-    def _judged(self, critiques, measurement, targets):
-        """The critiques of all steps, the critic loss and the actor loss."""
-        critic_loss = self.critic.loss(critiques, measurement)
-        return critiques, critic_loss, losses.actor_loss(critiques, targets.weights)
-
-    def _learn_together(self, outputs, targets, measurement):
-        """Both gradients at the same critic, from one critic forward; moves the critic."""
-        with tf.GradientTape(persistent=True) as tape:
-            steps = self.trajectory.proposed_again(outputs)
-            critiques = self.critic(steps, labels=targets.labels)
-            judged = self._judged(critiques, measurement, targets)
-            critic_loss = per_replica(judged[1])
-            actor_loss = self.optimizer.scale_loss(per_replica(judged[2]))
-        climb = tape.gradient(actor_loss, self.trajectory.variables)
-        self._move_critic(tape, critic_loss)
-        return judged, climb
-
-    def _learn_in_turn(self, outputs, targets, measurement):
-        """The critic moves first, the actors climb the critic that it has become."""
-        with tf.GradientTape() as tape:
-            critiques = self.critic(self.trajectory.emitted(outputs), labels=targets.labels)
-            judged = self._judged(critiques, measurement, targets)
-            critic_loss = per_replica(judged[1])
-        self._move_critic(tape, critic_loss)
-        with tf.GradientTape() as tape:
-            steps = self.trajectory.proposed_again(outputs)
-            critiques = self.critic(steps, labels=targets.labels)
-            loss = losses.actor_loss(critiques, targets.weights)
-            actor_loss = self.optimizer.scale_loss(per_replica(loss))
-        return judged, tape.gradient(actor_loss, self.trajectory.variables)
-
-    def _move_critic(self, tape, critic_loss):
-        variables = self.critic.trainable_variables
-        gradients = tape.gradient(critic_loss, variables)
+    def _move_critic(self, gradients):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             # A step that overflows is left out for the network; it must not reach the critic.
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
             gradients = [tf.where(finite, gradient, 0.0) for gradient in gradients]
-        self.critic_optimizer.apply(gradients, variables)
+        if gradients:
+            self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
 
     def _add_climb(self, gradients, climb, weight):
         position = {id(v): index for index, v in enumerate(self.network.trainable_variables)}
@@ -272,16 +272,16 @@ class DREAL(ReplicatedModel):
         progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
         return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
 
-    def _log(self, labels, targets, task_loss, judged, actor_weight, measurement):
-        critiques, critic_loss, actor_loss = judged
+    def _log(self, labels, targets, task_loss, lesson, actor_weight, measurement):
         task_loss = task_loss * self.distribute_strategy.num_replicas_in_sync
+        critic_loss, actor_loss = lesson.critic_loss, lesson.actor_loss
         total = task_loss + critic_loss + actor_weight * actor_loss
         present = tf.shape(labels)[0]  # 0 where a replica has no share of a batch.
         self._loss_tracker.update_state(total, sample_weight=present)
         self.step_metrics.update_state(
             {"task_loss": task_loss, "critic_loss": critic_loss, "actor_loss": actor_loss},
             present,
-            critiques,
+            lesson,
             targets,
             measurement,
         )

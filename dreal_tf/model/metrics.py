@@ -71,25 +71,27 @@ class StepMetrics(keras.metrics.Metric):
         self.reward = ModuleMeans(modules, "reward")
         self.gain = ModuleMeans(modules, "gain")
         self.critique = ModuleMeans(modules, "critique")
+        self.trust = ModuleMeans(modules, "trust")
         self.reward_measured = keras.metrics.Sum(name="reward_measured")
 
-    def update_state(self, losses, present, critiques, targets, measurement):
+    def update_state(self, losses, present, lesson, targets, measurement):
         """Adds a batch.
 
         Args:
             losses: dict of float scalars by name, means over the batch.
             present: int scalar. Number of images in the batch.
-            critiques: float tensor (images, steps).
+            lesson: `dreal_tf.model.learner.Lesson`, with critiques (images, steps).
             targets: `dreal_tf.rewards.Targets` of the batch.
             measurement: `dreal_tf.rewards.Measurement` of some of its actions.
         """
         for name, loss in losses.items():
             self.losses[name].update_state(loss, sample_weight=present)
-        images, modules = tf.unstack(tf.shape(critiques))
+        images, modules = tf.unstack(tf.shape(lesson.critiques))
         positions = tf.tile(tf.range(modules), [images])
         counted = tf.repeat(targets.counted, modules)
-        self.critique.update_state(tf.reshape(critiques, [-1]), positions, counted)
-        counted = measurement.counted
+        self.critique.update_state(tf.reshape(lesson.critiques, [-1]), positions, counted)
+        self.trust.update_state(lesson.trust, tf.range(modules), tf.ones([modules]))
+        counted = measurement.counted * measurement.ablated
         right = tf.cast(measurement.right, tf.float32)
         self.reward.update_state(measurement.reward, measurement.steps, counted)
         self.gain.update_state(measurement.gain, measurement.steps, counted * right)
@@ -97,7 +99,8 @@ class StepMetrics(keras.metrics.Metric):
         self.reward_measured.update_state(tf.maximum(measured, 0.0))
 
     def _parts(self):
-        return [*self.losses.values(), self.reward, self.gain, self.critique, self.reward_measured]
+        modules = [self.reward, self.gain, self.critique, self.trust]
+        return [*self.losses.values(), *modules, self.reward_measured]
 
     def reset_state(self):
         for part in self._parts():

@@ -1,21 +1,36 @@
 """Rewards: what actions turn out to be worth, measured on the network itself."""
 
-from dreal_tf.rewards.ablation import BASELINES, Ablation
-from dreal_tf.rewards.assignment import draw_assignment, draw_images, every_assignment
+from dreal_tf.rewards.alternatives import (
+    ALTERNATIVES,
+    BASELINES,
+    Alternatives,
+    check_exploration,
+)
+from dreal_tf.rewards.assignment import (
+    Assignment,
+    draw_assignment,
+    draw_images,
+    every_assignment,
+)
+from dreal_tf.rewards.directions import true_directions
 from dreal_tf.rewards.held_updates import HeldUpdates, normalizers_of
-from dreal_tf.rewards.meter import ESTIMATORS, Measurement, RewardMeter, Targets
+from dreal_tf.rewards.meter import ESTIMATORS, Alternative, Measurement, RewardMeter, Targets
 from dreal_tf.rewards.restarts import Restarts
 from dreal_tf.rewards.reward import log_probabilities, relative_gain, reward, true_labels
 
 __all__ = [
+    "ALTERNATIVES",
     "BASELINES",
     "ESTIMATORS",
-    "Ablation",
+    "Alternative",
+    "Alternatives",
+    "Assignment",
     "HeldUpdates",
     "Measurement",
     "Restarts",
     "RewardMeter",
     "Targets",
+    "check_exploration",
     "draw_assignment",
     "draw_images",
     "every_assignment",
@@ -23,5 +38,6 @@ __all__ = [
     "normalizers_of",
     "relative_gain",
     "reward",
+    "true_directions",
     "true_labels",
 ]

@@ -1,5 +1,7 @@
 """Which actions of a batch are measured: pairs of an image and a step. Pure functions."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 
@@ -20,42 +22,94 @@ def draw_images(batch, measured, seed):
     return tf.argsort(tf.random.stateless_uniform([batch], seed))[:measured]
 
 
-def draw_assignment(batch, measured, steps, seed):
-    """Draws which images are measured, and the one step that is ablated in each.
+class Assignment(NamedTuple):
+    """Which actions of a batch are measured, against which alternatives; one entry per pair.
 
-    Every (image, step) pair is drawn with the same probability and the steps are balanced, so a
-    mean over the drawn pairs is an unbiased estimate of the mean over all pairs [ours].
+    Attributes:
+        images: int32 tensor (n,). Position of the image in the batch.
+        steps: int32 tensor (n,). Position of the step whose action is replaced.
+        forms: int32 tensor (n,). Position of the alternative in the exploration; None for the first.
+        partners: int32 tensor (n,). Position of the image that lends its action; None without.
+        seed: int tensor (2,), of the noise.
+    """
+
+    images: object
+    steps: object
+    forms: object = None
+    partners: object = None
+    seed: object = (0, 0)
+
+
+def draw_assignment(batch, measured, steps, seed, forms=1):
+    """Draws which images are measured, the one step that is changed in each, and how.
+
+    Every (image, step, alternative) is drawn with the same probability, and steps and alternatives
+    are balanced, so a mean over what is drawn is an unbiased estimate of the mean over all [ours].
 
     Args:
         batch: int or int tensor. Number of images.
         measured: int or int tensor, at most `batch`. Number of images to draw.
         steps: int. Number of steps in the network.
         seed: int tensor (2,). The same seed gives the same draw.
+        forms: int. Number of alternatives.
     Returns:
-        int32 tensors (measured,): positions of images in the batch, and positions of steps.
+        `Assignment` of `measured` entries. A partner is any other image of the batch.
     Example:
-        >>> images, steps = draw_assignment(8, 6, 3, seed=(0, 1))
-        >>> sorted(steps.numpy().tolist()), len(set(images.numpy()))
-        ([0, 0, 1, 1, 2, 2], 6)
+        >>> drawn = draw_assignment(8, 6, 3, seed=(0, 1), forms=2)
+        >>> sorted(drawn.steps.numpy().tolist()), sorted(drawn.forms.numpy().tolist())
+        ([0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 1])
     """
     images = draw_images(batch, measured, seed)
-    other = tf.random.experimental.stateless_fold_in(seed, 1)  # Independent of the images.
-    first = tf.random.stateless_uniform([], other, 0, steps, tf.int32)
-    return images, (tf.range(measured) + first) % steps
+    first, first_form = (_draw_below(count, seed, fold) for fold, count in ((1, steps), (2, forms)))
+    places = tf.range(measured)
+    return Assignment(
+        images=images,
+        steps=(places + first) % steps,
+        forms=(places // steps + first_form) % forms,
+        partners=_partners(batch, images, seed),
+        seed=tf.random.experimental.stateless_fold_in(seed, 4),
+    )
 
 
-def every_assignment(images, steps):
-    """Every pair of an image and a step, steps varying slowest: the exact estimator.
+def every_assignment(drawn, steps, forms=1):
+    """Every pair of a drawn image and a step, steps varying slowest: the exact estimator.
 
     Args:
-        images: int32 tensor (n,). Positions of images in the batch.
+        drawn: `Assignment`, whose images, partners and alternatives are taken over.
         steps: int. Number of steps in the network.
+        forms: int. Number of alternatives; each image's differs from step to step.
     Returns:
-        int32 tensors (steps * n,): positions of images, and positions of steps.
+        `Assignment` of `steps` times as many entries.
     Example:
-        >>> images, steps = every_assignment(np.int32([0, 4]), 2)
-        >>> images.numpy().tolist(), steps.numpy().tolist()
+        >>> every = every_assignment(Assignment(np.int32([0, 4]), None), 2)
+        >>> every.images.numpy().tolist(), every.steps.numpy().tolist()
         ([0, 4, 0, 4], [0, 0, 1, 1])
     """
-    count = tf.shape(images)[0]
-    return tf.tile(images, [steps]), tf.repeat(tf.range(steps), tf.fill([steps], count))
+    count = tf.shape(drawn.images)[0]
+    which = tf.repeat(tf.range(steps), tf.fill([steps], count))
+
+    def repeated(part):
+        return None if part is None else tf.tile(part, [steps])
+
+    chosen = repeated(drawn.forms)
+    return Assignment(
+        images=repeated(drawn.images),
+        steps=which,
+        forms=chosen if chosen is None else (chosen + which) % forms,
+        partners=repeated(drawn.partners),
+        seed=drawn.seed,
+    )
+
+
+def _draw_below(count, seed, fold):
+    """An int from 0 to `count` - 1, independent of other folds of the seed."""
+    folded = tf.random.experimental.stateless_fold_in(seed, fold)
+    return tf.random.stateless_uniform([], folded, 0, count, tf.int32)
+
+
+def _partners(batch, images, seed):
+    """Another image of the batch for each; the image itself where it is alone."""
+    folded = tf.random.experimental.stateless_fold_in(seed, 3)
+    others = tf.maximum(batch - 1, 1)
+    distance = tf.random.stateless_uniform(tf.shape(images), folded, 0, others, tf.int32)
+    return (images + 1 + distance) % batch

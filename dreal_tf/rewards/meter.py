@@ -1,4 +1,4 @@
-"""Measures rewards: an extra pass without gradient, with actions ablated."""
+"""Measures what actions are worth: an extra pass without gradient, with alternatives in their place."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.layers import intervene
-from dreal_tf.rewards.ablation import Ablation
+from dreal_tf.rewards.alternatives import Alternatives
 from dreal_tf.rewards.assignment import every_assignment
 from dreal_tf.rewards.restarts import Restarts
 from dreal_tf.rewards.reward import log_probabilities, relative_gain, reward
@@ -20,19 +20,39 @@ class Measurement(NamedTuple):
     Attributes:
         images: int32 tensor (n,). Position of the image in the batch.
         steps: int32 tensor (n,). Position of the step among those measured.
-        gain: float tensor (n,). Relative gain of the true class's probability (no unit).
-        reward: float tensor (n,). The reward of the action (no unit).
+        difference: float tensor (n,). Log probability of the true label with the action, less that
+            with the alternative (nats).
+        gain: float tensor (n,). Relative gain of that probability (no unit).
+        reward: float tensor (n,). The reward of the action (no unit), where it was ablated.
         right: bool tensor (n,). Whether the network's answer was right.
+        ablated: float tensor (n,). 1 where the alternative was the baseline action, else 0.
         counted: float tensor (n,). 1 where the measurement counts, 0 where the image has no
             label that clearly dominates, or no weight.
+        alternatives: list of `Alternative`, one per step.
     """
 
     images: object
     steps: object
+    difference: object
     gain: object
     reward: object
     right: object
+    ablated: object
     counted: object
+    alternatives: object
+
+
+class Alternative(NamedTuple):
+    """The actions that took the place of one step's own in some entries of a measurement.
+
+    Attributes:
+        entries: int32 tensor (m,). Positions in the measurement, those of other steps among them.
+        action: float tensor (m, ...). The action applied there, which is the step's own in the
+            entries of other steps.
+    """
+
+    entries: object
+    action: object
 
 
 class Targets(NamedTuple):
@@ -50,100 +70,179 @@ class Targets(NamedTuple):
 
 
 class RewardMeter:
-    """Measures the rewards of a network's actions.
+    """Measures what the actions of a network are worth.
 
     Args:
         network: functional `keras.Model` from images to logits (or probabilities).
         trajectory: `dreal_tf.backbones.Trajectory`, the steps to measure.
-        baseline: str, "mean", "static" or "identity", see `dreal_tf.rewards.Ablation`.
+        baseline, exploration, noise: see `dreal_tf.rewards.Alternatives`.
         penalty: float >= 0, see `dreal_tf.rewards.reward`.
     """
 
-    def __init__(self, network, trajectory, baseline="mean", penalty=1.0):
+    def __init__(
+        self,
+        network,
+        trajectory,
+        baseline="mean",
+        penalty=1.0,
+        exploration=("baseline",),
+        noise=1.0,
+    ):
         self.network = network
         self.modules = trajectory.modules
         self.actors = trajectory.actors
         self.baseline = baseline
         self.penalty = penalty
+        self.exploration = tuple(exploration)
+        self.noise = noise
         self.from_logits = True
         # Dropout in the factual pass would pass for a difference between the two arms.
         self.stochastic = any(v.name == "seed_generator_state" for v in network.variables)
         self._restarts = None
 
     def sampled(self, images, targets, outputs, actions, assignment, statistics=()):
-        """One ablated step per measured image: a single extra pass, whatever the number of steps.
+        """One changed step per measured image: a single extra pass, whatever the number of steps.
 
         Args:
             images: the batch, a float tensor or a structure of them.
             targets: `Targets` of the batch.
             outputs: float tensor (batch, classes), what the network answered for the batch.
             actions: dict of the factual actions by module name.
-            assignment: pair of int32 tensors (n,), from `draw_assignment`.
+            assignment: `Assignment`, from `draw_assignment`.
             statistics: pairs (variable, value) under which the extra pass runs, such as the
                 batch's own BatchNorm statistics.
         Returns:
             `Measurement` of the assigned pairs.
         """
-        positions, steps = assignment
-        chosen = tf.nest.map_structure(lambda part: tf.gather(part, positions), images)
-        factual = tf.gather(outputs, positions)
-        if self.stochastic:
+        chosen = _taken(images, assignment.images)
+        factual = tf.gather(outputs, assignment.images)
+        arms = assignment
+        if self.stochastic:  # Both arms, the first unchanged.
             chosen = tf.nest.map_structure(lambda part: tf.concat([part, part], axis=0), chosen)
-            assigned = tf.concat([-tf.ones_like(steps), steps], axis=0)
-        else:
-            assigned = steps
-        ablation = Ablation(self.modules, assigned, self.baseline, actions)
-        with keras.StatelessScope(list(statistics)), intervene(ablation):
-            ablated = self.network(chosen, training=False)
-        unchanged = ablation.unchanged
+            arms = _both_arms(assignment)
+        intervention = self._alternatives(arms, actions, self.exploration)
+        with keras.StatelessScope(list(statistics)), intervene(intervention):
+            changed = self.network(chosen, training=False)
+        unchanged, applied = intervention.unchanged, intervention.applied
         if self.stochastic:
-            factual, ablated = tf.split(ablated, 2)
+            factual, changed = tf.split(changed, 2)
             unchanged = tf.split(unchanged, 2)[1]
-        return self._measurement(positions, steps, targets, factual, ablated, unchanged)
+            applied = {module: tf.split(action, 2)[1] for module, action in applied.items()}
+        entries = tf.range(tf.shape(assignment.images)[0])
+        alternatives = [Alternative(entries, applied[module]) for module in self.modules]
+        return self._measurement(
+            assignment, self.exploration, targets, factual, changed, unchanged, alternatives
+        )
 
-    def exact(self, images, targets, actions, positions, statistics=()):
-        """Every step ablated in each of the chosen images; what lies before it is computed once.
+    def exact(self, images, targets, actions, drawn, statistics=(), exploration=None):
+        """Every step changed in each of the chosen images; what lies before it is computed once.
 
         Args:
             images, targets, actions, statistics: as in `sampled`.
-            positions: int32 tensor (n,). Positions in the batch of the images to measure.
+            drawn: `Assignment`, whose images are measured, all steps of each.
+            exploration: sequence of str in place of the meter's own, or None.
         Returns:
             `Measurement` of all pairs of a chosen image and a step, steps varying slowest.
         """
         if self._restarts is None:
             self._restarts = Restarts(self.network)
-        chosen = tf.nest.map_structure(lambda part: tf.gather(part, positions), images)
-        ablated, unchanged = [], []
+        exploration = self.exploration if exploration is None else tuple(exploration)
+        every = every_assignment(drawn, len(self.modules), len(exploration))
+        count = tf.shape(drawn.images)[0]
+        results = []
         with keras.StatelessScope(list(statistics)):
-            factual, cache = self._restarts.start(chosen)
+            factual, cache = self._restarts.start(_taken(images, drawn.images))
             for step, actor in enumerate(self.actors):
-                assigned = tf.fill(tf.shape(positions), step)
-                ablation = Ablation(self.modules, assigned, self.baseline, actions)
-                with intervene(ablation):
-                    ablated.append(self._restarts.restart(actor.name, cache))
-                unchanged.append(ablation.unchanged)
-        repeated, steps = every_assignment(positions, len(self.modules))
-        factual = tf.tile(factual, [len(self.modules), 1])
+                here = _entries(every, slice(step * count, (step + 1) * count))
+                intervention = self._alternatives(here, actions, exploration, only=step)
+                with intervene(intervention):
+                    changed = self._restarts.restart(actor.name, cache)
+                entries = step * count + tf.range(count)
+                alternative = Alternative(entries, intervention.applied[self.modules[step]])
+                results.append((changed, intervention.unchanged, alternative))
+        changed, unchanged, alternatives = zip(*results, strict=True)
         return self._measurement(
-            repeated, steps, targets, factual, tf.concat(ablated, 0), tf.concat(unchanged, 0)
+            every,
+            exploration,
+            targets,
+            tf.tile(factual, [len(self.modules), 1]),
+            tf.concat(changed, axis=0),
+            tf.concat(unchanged, axis=0),
+            list(alternatives),
         )
 
-    def _measurement(self, positions, steps, targets, factual, ablated, unchanged):
-        labels = tf.gather(targets.labels, positions)
-        log_p = self._true_log_probability(factual, labels)
-        # An ablation that changes no action changes nothing, whatever the rounding of two passes.
-        log_p_ablated = tf.where(unchanged, log_p, self._true_log_probability(ablated, labels))
-        gain = relative_gain(log_p, log_p_ablated)
+    def true_log_probability(self, outputs, labels):
+        """Log probability of each image's label.
+
+        Args:
+            outputs: float tensor (n, classes), what the network answered.
+            labels: int32 tensor (n,).
+        Returns:
+            Float tensor (n,).
+        """
+        of_classes = log_probabilities(outputs, self.from_logits)
+        return tf.gather(of_classes, labels, batch_dims=1)
+
+    def _alternatives(self, assignment, actions, exploration, only=None):
+        return Alternatives(
+            self.modules,
+            assignment.steps,
+            self.baseline,
+            actions,
+            exploration,
+            assignment.forms,
+            assignment.partners,
+            self.noise,
+            assignment.seed,
+            only,
+        )
+
+    def _measurement(
+        self, assignment, exploration, targets, factual, changed, unchanged, alternatives
+    ):
+        labels = tf.gather(targets.labels, assignment.images)
+        log_p = self.true_log_probability(factual, labels)
+        # An alternative that changes no action changes nothing, whatever the rounding of two passes.
+        log_p_changed = tf.where(unchanged, log_p, self.true_log_probability(changed, labels))
+        gain = relative_gain(log_p, log_p_changed)
         right = tf.argmax(factual, axis=1, output_type=tf.int32) == labels
+        baselines = [float(form == "baseline") for form in exploration]
+        if assignment.forms is None:
+            ablated = tf.fill(tf.shape(labels), baselines[0])
+        else:
+            ablated = tf.gather(baselines, assignment.forms)
         return Measurement(
-            images=positions,
-            steps=steps,
+            images=assignment.images,
+            steps=assignment.steps,
+            difference=log_p - log_p_changed,
             gain=gain,
             reward=reward(gain, right, self.penalty),
             right=right,
-            counted=tf.gather(targets.counted, positions),
+            ablated=ablated,
+            counted=tf.gather(targets.counted, assignment.images),
+            alternatives=alternatives,
         )
 
-    def _true_log_probability(self, outputs, labels):
-        of_classes = log_probabilities(outputs, self.from_logits)
-        return tf.gather(of_classes, labels, batch_dims=1)
+
+def _taken(images, positions):
+    return tf.nest.map_structure(lambda part: tf.gather(part, positions), images)
+
+
+def _both_arms(assignment):
+    """The entries twice, the first time with no step to change."""
+    doubled = {
+        name: part if part is None else tf.concat([part, part], axis=0)
+        for name, part in assignment._asdict().items()
+        if name != "seed"
+    }
+    doubled["steps"] = tf.concat([-tf.ones_like(assignment.steps), assignment.steps], axis=0)
+    return assignment._replace(**doubled)
+
+
+def _entries(assignment, here):
+    parts = {
+        name: part if part is None else part[here]
+        for name, part in assignment._asdict().items()
+        if name != "seed"
+    }
+    return assignment._replace(**parts)

@@ -1,0 +1,56 @@
+"""Two controls: what a perfect critic could give, and what one that knows nothing does. [ours]"""
+
+import keras
+import tensorflow as tf
+
+from dreal_tf.critics.comparative import ComparativeCritic, advantage
+from dreal_tf.critics.critic import Critic, Verdict
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class DirectCritic(Critic):
+    """No critic at all: the gradient of the label's log probability, taken through the network.
+
+    Its critique is the first-order estimate of log p(A) - log p(Ā), the reward on its log scale.
+
+    Args:
+        units, grid: taken and ignored, so that every critic is made alike.
+    Source: ours.
+    """
+
+    needs_directions = True
+
+    def __init__(self, units=None, grid=None, **kwargs):
+        super().__init__(**(kwargs | {"dtype": "float32"}))
+
+    def build(self, step_specs, classes):
+        self.kinds = [spec.kind for spec in step_specs]
+
+    def call(self, steps, labels=None, directions=None):
+        critiques = [
+            advantage(kind, step.action, direction)
+            for kind, step, direction in zip(self.kinds, steps, directions, strict=True)
+        ]
+        return Verdict(tf.stack(critiques, axis=1), directions)
+
+    def loss(self, verdict, steps, measurement):
+        return tf.constant(0.0)  # It has nothing to learn.
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class ShuffledCritic(ComparativeCritic):
+    """The comparative critic, taught what happened to other images: it must not help.
+
+    Args:
+        units, grid, exploration, noise: see `ComparativeCritic`.
+    Source: ours.
+    """
+
+    def loss(self, verdict, steps, measurement):
+        # Images are measured in random order, so the next one is any other.
+        shuffled = measurement._replace(
+            difference=tf.roll(measurement.difference, 1, axis=0),
+            reward=tf.roll(measurement.reward, 1, axis=0),
+            counted=measurement.counted * tf.roll(measurement.counted, 1, axis=0),
+        )
+        return super().loss(verdict, steps, shuffled)

@@ -1,0 +1,51 @@
+"""What critics regress on: differences and rewards of a measurement. Pure functions."""
+
+import tensorflow as tf
+
+from dreal_tf.losses import critic_loss
+
+
+def predicted_differences(directions, steps, measurement):
+    """What directions say of each measured pair: <direction, action - alternative>.
+
+    Args:
+        directions: list of float tensors, one per step, shaped like its action.
+        steps: sequence of `Step`, whose actions were measured.
+        measurement: `dreal_tf.rewards.Measurement`.
+    Returns:
+        Float32 tensor (n,), one entry per measured pair, to be compared with its `difference`.
+    Example:
+        >>> step = Step(None, np.full((2, 1, 1, 2), 0.5, "float32"))
+        >>> pair = dict.fromkeys(Measurement._fields) | {"images": [1], "steps": [0]}
+        >>> pair |= {"alternatives": [Alternative(np.int32([0]), np.zeros((1, 1, 1, 2), "float32"))]}
+        >>> direction = np.float32([[0, 0], [1, 3]]).reshape(2, 1, 1, 2)
+        >>> predicted_differences([direction], [step], Measurement(**pair)).numpy().tolist()
+        [2.0]
+    """
+    pairs = tf.shape(measurement.images)[0]
+    predicted = tf.zeros([pairs])
+    for position, (direction, step) in enumerate(zip(directions, steps, strict=True)):
+        entries, alternative = measurement.alternatives[position]
+        images = tf.gather(measurement.images, entries)
+        own = tf.stop_gradient(tf.gather(step.action, images))
+        change = tf.cast(own, tf.float32) - tf.cast(alternative, tf.float32)
+        products = tf.gather(direction, images) * change
+        difference = tf.reduce_sum(products, axis=list(range(1, products.shape.rank)))
+        here = tf.gather(measurement.steps, entries) == position
+        predicted += tf.math.unsorted_segment_sum(
+            tf.where(here, difference, 0.0), entries, pairs
+        )
+    return predicted
+
+
+def measured_reward_loss(critiques, measurement):
+    """Squared error of the critiques of the ablated actions against their rewards.
+
+    Args:
+        critiques: float tensor (batch, steps).
+        measurement: `dreal_tf.rewards.Measurement`.
+    Returns:
+        Float scalar, in squared units of the reward.
+    """
+    judged = tf.gather_nd(critiques, tf.stack([measurement.images, measurement.steps], axis=1))
+    return critic_loss(judged, measurement.reward, measurement.counted * measurement.ablated)

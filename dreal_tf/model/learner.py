@@ -1,0 +1,114 @@
+"""What critic and actors learn from a measurement."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from dreal_tf import losses
+from dreal_tf.critics import predicted_differences
+from dreal_tf.distribute import per_replica
+
+
+class Lesson(NamedTuple):
+    """What a training step has found out.
+
+    Attributes:
+        critiques: float tensor (batch, steps).
+        critic_loss, actor_loss: float scalars, means over the batch.
+        trust: float tensor (steps,), by which the actors heed the critic.
+        climb: list of tensors, the actor loss's gradient for each variable of theta.
+    """
+
+    critiques: object
+    critic_loss: object
+    actor_loss: object
+    trust: object
+    climb: object
+
+
+class Learner:
+    """Moves the critic, and says how the actors climb it.
+
+    Args:
+        critic: `dreal_tf.critics.Critic`, built.
+        trajectory: `dreal_tf.backbones.Trajectory`, the steps it judges.
+        trust: `dreal_tf.model.Trust`, or None: the critic is obeyed whatever it knows.
+        alternating: bool. Whether the actors climb the critic that this step has made of it, and
+            not the one it was.
+    """
+
+    def __init__(self, critic, trajectory, trust=None, alternating=False):
+        self.critic = critic
+        self.trajectory = trajectory
+        self.trust = trust
+        self.alternating = alternating
+
+    def learn(self, outputs, targets, measurement, directions, move_critic, scale_loss):
+        """One step of both.
+
+        Args:
+            outputs: what the network gave, a dict of `logits`, `states` and `actions`.
+            targets: `dreal_tf.rewards.Targets` of the batch.
+            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+            directions: list of true directions, where the critic needs them, else None.
+            move_critic: callable that applies gradients to the critic's variables.
+            scale_loss: callable, the network's optimizer's loss scaling.
+        Returns:
+            `Lesson`.
+        """
+        with tf.GradientTape() as tape:
+            steps = self.trajectory.proposed_again(outputs)
+            actions = [step.action for step in steps]
+        verdict, critic_loss, advice, gradients = self._judge(steps, targets, measurement, directions)
+        trusted = self._trusted(advice, steps, measurement)
+        move_critic(gradients)
+        if self.alternating:
+            _, _, advice, _ = self._judge(steps, targets, measurement, directions)
+        pushes = self._pushes(advice, trusted, targets, scale_loss)
+        climb = tape.gradient(actions, self.trajectory.variables, output_gradients=pushes)
+        actor_loss = losses.actor_loss(verdict.critiques, targets.weights)
+        return Lesson(verdict.critiques, critic_loss, actor_loss, trusted, climb)
+
+    def test(self, outputs, targets, measurement, directions):
+        """The same `Lesson` without learning; its climb is None."""
+        steps = self.trajectory.emitted(outputs)
+        verdict = self.critic(steps, labels=targets.labels, directions=directions)
+        return Lesson(
+            verdict.critiques,
+            self.critic.loss(verdict, steps, measurement),
+            losses.actor_loss(verdict.critiques, targets.weights),
+            tf.ones([len(steps)]) if self.trust is None else self.trust.weights_now(),
+            None,
+        )
+
+    def _judge(self, steps, targets, measurement, directions):
+        """The verdict, the critic loss, the critic's directions, and its own gradients."""
+        actions = [step.action for step in steps]
+        variables = self.critic.trainable_variables
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(actions)
+            verdict = self.critic(steps, labels=targets.labels, directions=directions)
+            critic_loss = self.critic.loss(verdict, steps, measurement)
+            scaled = per_replica(critic_loss)
+        advice = tape.gradient(verdict.critiques, actions)
+        gradients = tape.gradient(scaled, variables) if variables else []
+        return verdict, critic_loss, advice, gradients
+
+    def _trusted(self, advice, steps, measurement):
+        if self.trust is None:
+            return tf.ones([len(advice)])
+        predicted = predicted_differences(advice, steps, measurement)
+        return self.trust(
+            predicted, measurement.difference, measurement.steps, measurement.counted
+        )
+
+    def _pushes(self, advice, trusted, targets, scale_loss):
+        """The actor loss's gradient with respect to each action."""
+        scale = scale_loss(per_replica(tf.ones([])))
+        scale /= tf.cast(tf.size(targets.weights) * len(advice), tf.float32)
+        pushes = []
+        for position, direction in enumerate(advice):
+            weights = -scale * trusted[position] * targets.weights
+            weights = tf.reshape(weights, [-1] + [1] * (direction.shape.rank - 1))
+            pushes.append(tf.cast(weights, direction.dtype) * direction)
+        return pushes
