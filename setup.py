@@ -19,7 +19,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     # The recipes lie at the top of the repository and travel with the wheel, inside the package.
-    packages=[*find_packages(include=["dreal_tf", "dreal_tf.*"]), "dreal_tf.recipes"],
+    packages=[
+        *find_packages(include=["dreal_tf", "dreal_tf.*"]),
+        "dreal_tf.recipes",
+        "dreal_tf.recipes.studies",
+    ],
     package_dir={"dreal_tf.recipes": "recipes"},
     # Lower bounds are the versions that were tried.
     install_requires=[
@@ -30,6 +34,8 @@ setup(
         "tensorflow-datasets>=4.9.10",
         "importlib-resources>=6",  # tensorflow-datasets 4.9.10 needs it to prepare data sets.
         "scikit-learn>=1.9",
+        "scipy>=1.17",
+        "matplotlib>=3.11",
         "pydantic>=2.14,<3",
         "typer>=0.29",
         "rich>=14",

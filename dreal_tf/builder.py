@@ -152,9 +152,27 @@ def _method(recipe):
             "Expected attention for the method to teach. Received: attention.kind='none' with "
             "dreal.enabled=true. Choose an attention kind, or train with --baseline."
         )
-    passed = dreal.model_dump(exclude={"enabled", "critic", "critic_units", "critic_grid"})
-    critic = CRITICS[dreal.critic](units=dreal.critic_units, grid=dreal.critic_grid)
-    return passed | {"critic": critic, "seed": recipe.run.seed}
+    of_critic = {"critic", "critic_units", "critic_grid", "exploration", "noise"}
+    passed = dreal.model_dump(exclude={"enabled"} | of_critic)
+    return passed | {"critic": _critic(dreal), "seed": recipe.run.seed}
+
+
+def _critic(dreal):
+    make = CRITICS[dreal.critic]
+    arguments = {"units": dreal.critic_units, "grid": dreal.critic_grid}
+    for field in ("exploration", "noise"):
+        value = getattr(dreal, field)
+        if value is None:
+            continue
+        takers = [name for name, c in CRITICS.items() if field in inspect.signature(c).parameters]
+        if dreal.critic not in takers:
+            raise InputError(
+                f"Expected dreal.{field} to be left out, of which the critic {dreal.critic!r} gives "
+                f"no choice. Received: dreal.{field}={value!r}. Leave it out, or choose "
+                f"dreal.critic={' or '.join(map(repr, takers))}."
+            )
+        arguments[field] = value
+    return make(**arguments)
 
 
 def _optimizer(recipe, steps_per_epoch):

@@ -26,7 +26,8 @@ def evaluate_network(network, data, baseline="mean", penalty=1.0):
     """
     # The critic's own logs are left out: this one has learnt nothing.
     critic = "paper" if actors_of(network) else None
-    model = DREAL(network, critic, baseline=baseline, penalty=penalty, validation_fraction=1.0)
+    settings = dict(validation_fraction=1.0, instrument_fraction=0.0)
+    model = DREAL(network, critic, baseline=baseline, penalty=penalty, **settings)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(loss=loss, metrics=["accuracy"])
     logs = model.evaluate(data, verbose=0, return_dict=True)

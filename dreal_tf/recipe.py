@@ -38,6 +38,10 @@ def _rising(shares):
 Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
 Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
+Alternative = Literal["baseline", "permuted", "noise"]
+Exploration = Annotated[
+    Annotated[tuple[Alternative, ...], Field(min_length=1)] | None, BeforeValidator(_split_commas)
+]
 
 
 class Section(pydantic.BaseModel):
@@ -104,14 +108,20 @@ class Dreal(Section):
     """The method. See `dreal_tf.DREAL`."""
 
     enabled: bool = True  # False: the identical baseline, without critic, reward and actor loss.
-    critic: Literal["paper", "comparative", "direct", "shuffled"] = "paper"  # Which critic.
+    critic: Literal["comparative", "paper", "direct", "shuffled"] = "comparative"  # Which critic.
     critic_units: PositiveInt = 64  # Width of its encoders and memory.
     critic_grid: PositiveInt = 4  # Side of the grid to which maps are averaged (cells).
+    # What "comparative" and "shuffled" compare actions with, of baseline, permuted and noise; what is
+    # named twice is measured twice as often. None: the critic's own choice.
+    exploration: Exploration = None
+    noise: PositiveFloat | None = None  # Deviation of that noise (logits); None: the critic's own.
     actor_weight: NonNegativeFloat = 0.1  # Weight of the actor loss (lambda, no unit).
     actor_warmup: NonNegativeInt = 0  # Steps over which it rises from 0.
     estimator: Literal["sampled", "exact"] = "sampled"  # How rewards are measured in training.
     reward_fraction: Fraction = 0.5  # Share of each training batch that is measured.
     validation_fraction: Fraction = 0.25  # Share of each validation batch, measured exactly.
+    # Share of each validation batch on which the critic's advice is tried; 0: never.
+    instrument_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0625
     baseline: Literal["mean", "static", "identity"] = "mean"  # Action of an ablated step.
     penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong answer (gamma, no unit).
     update: Literal["simultaneous", "alternating"] = "simultaneous"  # Who moves first.

@@ -55,11 +55,10 @@ def load_recipe(recipe, smoke=False):
             )
         return Recipe.from_json(_read(path), source=str(path))
     if path.suffix == ".py":
-        _read(path)
-        return _load_python(path, smoke)
+        return _load_recipe(path, smoke)
     if str(recipe) not in bundled_recipes():
         raise unknown_name("recipe", str(recipe), bundled_recipes())
-    return _load_python(recipes_folder() / f"{recipe}.py", smoke)
+    return _load_recipe(recipes_folder() / f"{recipe}.py", smoke)
 
 
 def describe_recipe(name):
@@ -73,7 +72,7 @@ def describe_recipe(name):
         >>> sorted(describe_recipe("digits_resnet8_se"))
         ['expect', 'time', 'title']
     """
-    text = inspect.getdoc(_recipe_function(recipes_folder() / f"{name}.py")) or ""
+    text = inspect.getdoc(function_of_file(recipes_folder() / f"{name}.py", "recipe")) or ""
     described = {"title": text.partition("\n")[0]}
     for part in ("expect", "time"):
         found = re.search(rf"^{part}: (.+?)(?=\n\w+: |\n\n|\Z)", text, re.M | re.S | re.I)
@@ -81,47 +80,83 @@ def describe_recipe(name):
     return described
 
 
-def _read(path):
+def _read(path, what="recipe"):
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise InputError(
-            f"Expected a recipe file. Received: {str(path)!r} ({reason}). "
+            f"Expected a {what} file. Received: {str(path)!r} ({reason}). "
             "Check the path, or give a bundled name."
         ) from error
 
 
-def _recipe_function(path):
+def function_of_file(path, name):
+    """The function that a recipe file, or a file of the same form, has to have.
+
+    Args:
+        path: path of a `.py` file.
+        name: str. The function's name, and what the file is for: "recipe" or "study".
+    Returns:
+        Callable; it takes `smoke`.
+    Raises:
+        InputError: if the file is not there, does not run, or has no such function.
+    Example:
+        >>> function_of_file(recipes_folder() / "digits_resnet8_se.py", "recipe")().backbone.depth
+        8
+    """
+    _read(path, name)
     try:
-        function = runpy.run_path(str(path)).get("recipe")
+        function = runpy.run_path(str(path)).get(name)
     except Exception as error:  # Whatever the user's own code does wrong.
-        raise _broken(path, error) from error
+        raise _broken(path, error, name) from error
     if not callable(function):
         raise InputError(
-            f"Expected a function `recipe(smoke=False)` in a recipe file. Received: {str(path)!r} "
-            "without one. Write it; the bundled recipes show how."
+            f"Expected a function `{name}(smoke=False)` in a {name} file. Received: {str(path)!r} "
+            "without one. Write it; the bundled ones show how."
         )
     return function
 
 
-def _load_python(path, smoke):
-    function = _recipe_function(path)
+def load_python(path, name, kind, smoke):
+    """What the function of a file gives, see `function_of_file`.
+
+    Args:
+        path, name: see `function_of_file`.
+        kind: class that it must be of.
+        smoke: bool, passed to the function.
+    Returns:
+        Instance of `kind`.
+    Raises:
+        InputError: if it does not give one.
+    Example:
+        >>> path = recipes_folder() / "digits_resnet8_se.py"
+        >>> load_python(path, "recipe", Recipe, smoke=False).backbone.depth
+        8
+    """
+    function = function_of_file(path, name)
     try:
-        recipe = function(smoke=smoke)
+        made = function(smoke=smoke)
     except Exception as error:  # Whatever the user's own code does wrong.
-        raise _broken(path, error) from error
-    if not isinstance(recipe, Recipe):
+        raise _broken(path, error, name) from error
+    if not isinstance(made, kind):
         raise InputError(
-            f"Expected a `Recipe` from {path.name}. Received: {type(recipe).__name__}. "
-            "Return `Recipe(...)` from its function `recipe`."
+            f"Expected a `{kind.__name__}` from {path.name}. Received: {type(made).__name__}. "
+            f"Return `{kind.__name__}(...)` from its function `{name}`."
         )
+    return made
+
+
+def _load_recipe(path, smoke):
+    recipe = load_python(path, "recipe", Recipe, smoke)
     return recipe.replace({"name": f"{path.stem}_smoke" if smoke else path.stem})
 
 
-def _broken(path, error):
+def _broken(path, error, name):
+    if isinstance(error, InputError):  # It has said all.
+        return error
     said = f"{type(error).__name__}: {error}".splitlines()[0]
     return InputError(
-        f"Expected a recipe file that runs. Received: {str(path)!r}, which ends in {said}. Mend it; "
-        "the bundled recipes show how one is written."
+        f"Expected a {name} file that runs. Received: {str(path)!r}, which ends in {said}. Mend it; "
+        "the bundled ones show how one is written."
     )

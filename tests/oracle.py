@@ -31,8 +31,31 @@ def excite(w, place, state):
     return sigmoid(np.maximum(hidden, 0) @ w[f"{place}/w2"] + w[f"{place}/b2"])
 
 
-def forward(w, images, statistics=None, ablate=None):
-    """Logits, states, actions and batch statistics; `ablate` names the block whose action is flat."""
+def weights_of(network):
+    """The weights of a `support.small_network` with squeeze-and-excitation, by the names used here."""
+    found = {}
+    for name in ("conv1", "logits"):
+        found[f"{name}/kernel"] = network.get_layer(name).kernel
+        found[f"{name}/bias"] = network.get_layer(name).bias
+    for place in BLOCKS:
+        norm, actor = network.get_layer(f"{place}_bn"), network.get_layer(f"{place}_se")
+        found |= {
+            f"{place}/kernel": network.get_layer(place).kernel,
+            f"{place}/gamma": norm.gamma,
+            f"{place}/beta": norm.beta,
+            f"{place}/w1": actor.squeeze.kernel,
+            f"{place}/b1": actor.squeeze.bias,
+            f"{place}/w2": actor.excite.kernel,
+            f"{place}/b2": actor.excite.bias,
+        }
+    return {name: np.float64(variable) for name, variable in found.items()}
+
+
+def forward(w, images, statistics=None, ablate=None, given=None):
+    """Logits, states, actions and batch statistics.
+
+    `ablate` names the block whose action is flat; `given` holds actions in place of a block's own.
+    """
     hidden = convolve(images, w["conv1/kernel"]) + w["conv1/bias"]
     states, actions, used = {}, {}, {}
     for place in BLOCKS:
@@ -45,6 +68,8 @@ def forward(w, images, statistics=None, ablate=None):
         branch = (branch - mean) / np.sqrt(variance + EPSILON) * w[f"{place}/gamma"]
         branch = branch + w[f"{place}/beta"]
         action = excite(w, place, branch)
+        if given and place in given:
+            action = given[place]
         if ablate == place:
             action = np.repeat(action.mean(axis=1, keepdims=True), action.shape[1], axis=1)
         states[place], actions[place] = branch, action

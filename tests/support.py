@@ -2,11 +2,13 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from dreal_tf import DREAL
-from dreal_tf.backbones import Wiring, actors_of
+from dreal_tf.backbones import Trajectory, Wiring, actors_of, plain_network
 from dreal_tf.layers import AttentionActor, SqueezeExcite
+from dreal_tf.rewards import Assignment, RewardMeter, Targets
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -77,8 +79,12 @@ ACTORS = {
 
 
 def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dropout=0.0, **options):
-    """Blocks of convolution, BatchNorm, attention and a skip path; 4 channels, conv2_1, conv3_1, ..."""
-    wiring = Wiring(attention or SqueezeExcite(2))
+    """Blocks of convolution, BatchNorm, attention and a skip path; 4 channels, conv2_1, conv3_1, ...
+
+    A list of actors is dealt to the blocks in turns.
+    """
+    forms = attention if isinstance(attention, list) else [attention or SqueezeExcite(2)]
+    wiring = Wiring()
     images = keras.Input(image_shape)
     hidden = keras.layers.Conv2D(4, 3, padding="same", name="conv1")(images)
     for block in range(2, 2 + blocks):
@@ -88,6 +94,7 @@ def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dr
         branch = keras.layers.BatchNormalization(momentum=0.9, name=f"conv{block}_1_bn", **options)(
             branch
         )
+        wiring.attention = forms[block % len(forms)]
         branch = wiring.attend(branch, f"conv{block}_1")
         hidden = keras.layers.ReLU()(keras.layers.Add()([hidden, branch]))
     hidden = keras.layers.GlobalAveragePooling2D()(hidden)
@@ -113,8 +120,8 @@ def logits_loss():
 
 
 def compiled(network=None, rate=0.05, critic_rate=0.05, optimizer=None, loss=None, **settings):
-    """A compiled `DREAL` on a small network."""
-    model = DREAL(network or small_network(), **settings)
+    """A compiled `DREAL` on a small network; the instruments have tests of their own."""
+    model = DREAL(network or small_network(), **(dict(instrument_fraction=0.0) | settings))
     model.compile(
         optimizer or keras.optimizers.SGD(rate, momentum=0.9),
         keras.optimizers.SGD(critic_rate),
@@ -122,6 +129,39 @@ def compiled(network=None, rate=0.05, critic_rate=0.05, optimizer=None, loss=Non
         metrics=["accuracy"],
     )
     return model
+
+
+def metered(attention=None, exploration=("baseline",), noise=1.0, **options):
+    """A small network, its steps, and what measures them."""
+    network = small_network(attention, **(dict(blocks=3) | options))
+    trajectory = Trajectory(network)
+    meter = RewardMeter(plain_network(network), trajectory, exploration=exploration, noise=noise)
+    return network, trajectory, meter
+
+
+def images_drawn(count):
+    """The first images, all steps of each."""
+    return Assignment(tf.range(count), None)
+
+
+def targets_of(labels, weights=None):
+    ones = tf.ones(len(labels))
+    return Targets(tf.constant(labels), ones, ones if weights is None else tf.constant(weights))
+
+
+def log_softmax(logits):
+    """In float64, by NumPy."""
+    logits = np.float64(logits)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def randomized(layer, seed=0, scale=0.5):
+    """The same layer with normal weights: what starts at zero says something."""
+    random = np.random.default_rng(seed)
+    for variable in layer.trainable_variables:
+        variable.assign(scale * random.normal(size=variable.shape))
+    return layer
 
 
 def values(variables):

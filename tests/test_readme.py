@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dreal_tf.cli.main import app
+from dreal_tf.instruments import InstrumentMetrics
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.recipe_files import bundled_recipes
 
@@ -47,10 +48,8 @@ def test_every_part_of_the_package_is_in_the_tree():
 
 def test_every_logged_quantity_is_explained():
     table = README[README.index("## Every logged quantity") : README.index("## What lies where")]
-    logged = {name.split("/")[0] for name in StepMetrics(["conv4_3/se"]).result()} | {
-        "loss",
-        "accuracy",
-    }
+    results = [Metrics(["conv4_3/se"]).result() for Metrics in (StepMetrics, InstrumentMetrics)]
+    logged = {name.split("/")[0] for result in results for name in result} | {"loss", "accuracy"}
     for name in logged:
         assert f"`{name}" in table, name
 

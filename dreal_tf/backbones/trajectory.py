@@ -60,14 +60,15 @@ class Trajectory:
             for module in self.modules
         ]
 
-    def proposed_again(self, outputs):
+    def proposed_again(self, outputs, training=True):
         """The same steps with a gradient from each action to its own actor, and nothing beyond.
 
-        Each actor reads its stopped state once more, in training mode and so with the same batch
-        statistics and random state; what it would update is discarded.
+        Each actor reads its stopped state once more, in the mode of the pass and so with the same
+        batch statistics and random state; what it would update is discarded.
 
         Args:
-            outputs: what the network gave in training, a dict of `logits`, `states` and `actions`.
+            outputs: what the network gave, a dict of `logits`, `states` and `actions`.
+            training: bool. The mode of that pass.
         Returns:
             List of `Step`.
         """
@@ -76,5 +77,5 @@ class Trajectory:
             for (state, _), actor, index in zip(
                 self.emitted(outputs), self.actors, self._indices, strict=True
             ):
-                steps.append(Step(state, actor(state, propose_only=index, training=True)))
+                steps.append(Step(state, actor(state, propose_only=index, training=training)))
         return steps

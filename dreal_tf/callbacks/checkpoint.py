@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.errors import RunError
+from dreal_tf.errors import InputError, RunError
 
 KEPT = 2  # Checkpoints: the last, and one to fall back on.
 
@@ -15,7 +15,7 @@ log = logging.getLogger("dreal_tf")
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Stores the network and critic with both optimizers after each epoch; restores them at the start.
+    """Stores network, critic, trust and both optimizers after each epoch; restores them at the start.
 
     What is stored becomes visible in one step, so an interruption at any moment leaves either the
     epoch before or the epoch after. A damaged checkpoint is passed over for the one before. Put it
@@ -39,8 +39,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._extra = tf.Variable("{}", trainable=False, dtype=tf.string)
-        self._stored = tf.train.Checkpoint(state=self._state(), extra=self._extra)
-        found = self._found()
+        self._stored = tf.train.Checkpoint(state=_state(self.model), extra=self._extra)
+        found = _found(self.folder)
         for path in found:
             try:
                 self._stored.read(str(path)).assert_existing_objects_matched()
@@ -59,18 +59,6 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{self.folder}. Begin anew with --fresh."
             )
 
-    def _state(self):
-        """All variables, by owner. A model as a whole would leave out the states of its seeds."""
-        owners = [self.model.network, self.model.optimizer]
-        if self.model.critic is not None:
-            owners += [self.model.critic, self.model.critic_optimizer]
-        return [[variable.value for variable in owner.variables] for owner in owners]
-
-    def _found(self):
-        """Paths of the checkpoints, the last one first. The index of each is written last."""
-        paths = [index.with_suffix("") for index in self.folder.glob("epoch-*.index")]
-        return sorted(paths, key=lambda path: int(path.name.split("-")[1]), reverse=True)
-
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None  # Or a second `fit` would start where this one did.
 
@@ -79,7 +67,55 @@ class Checkpoint(keras.callbacks.Callback):
         extra = {"epochs_done": self.epochs_done, "best": self.best.state}
         self._extra.assign(json.dumps(extra))
         self._stored.write(str(self.folder / f"epoch-{self.epochs_done}"))
-        for old in self._found()[KEPT:]:
+        for old in _found(self.folder)[KEPT:]:
             for file in self.folder.glob(f"{old.name}.*"):
                 file.unlink()
         self.best.forget_but(KEPT)
+
+
+def restore_last(folder, model):
+    """Gives a model what the last checkpoint holds: a network and the critic that goes with it.
+
+    Args:
+        folder: str or path, the `checkpoints` of a run.
+        model: compiled `DREAL` of the run's recipe.
+    Returns:
+        int, the number of epochs that had been trained.
+    Raises:
+        InputError: if there is no checkpoint, or the last one cannot be read into the model.
+    """
+    found = _found(Path(folder))
+    if not found:
+        raise InputError(
+            f"Expected the checkpoints of a run. Received: {str(folder)!r}, which holds none. Train "
+            "the recipe again with `dreal-tf train`, or bring them back."
+        )
+    try:
+        stored = tf.train.Checkpoint(state=_state(model)).read(str(found[0])).expect_partial()
+        stored.assert_existing_objects_matched()
+    except Exception as error:  # Damage shows in errors of many kinds.
+        raise InputError(
+            f"Expected a checkpoint of the run's recipe. Received: {str(found[0])!r}, which is damaged "
+            f"or holds other variables ({str(error).splitlines()[0]}). Train the recipe again with "
+            "`dreal-tf train --fresh`."
+        ) from error
+    return _epoch(found[0])
+
+
+def _state(model):
+    """All variables, by owner. A model as a whole would leave out the states of its seeds."""
+    owners = [model.network, model.optimizer]
+    if model.critic is not None:
+        owners += [model.critic, model.critic_optimizer]
+        owners += [model.trust] if model.trust is not None else []
+    return [[variable.value for variable in owner.variables] for owner in owners]
+
+
+def _found(folder):
+    """Paths of the checkpoints, the last one first. The index of each is written last."""
+    paths = [index.with_suffix("") for index in folder.glob("epoch-*.index")]
+    return sorted(paths, key=_epoch, reverse=True)
+
+
+def _epoch(path):
+    return int(path.name.split("-")[1])

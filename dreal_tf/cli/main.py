@@ -8,10 +8,12 @@ from pathlib import Path
 
 import typer
 
+from dreal_tf.cli.audit import audit
 from dreal_tf.cli.doctor import doctor
 from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.output import say
 from dreal_tf.cli.recipes import recipes
+from dreal_tf.cli.study import study
 from dreal_tf.cli.train import train
 from dreal_tf.errors import InputError, RunError, unknown_name
 
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (train, evaluate, recipes, doctor):
+for verb in (train, evaluate, audit, study, recipes, doctor):
     app.command()(verb)
 
 

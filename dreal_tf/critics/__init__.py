@@ -2,7 +2,7 @@
 
 from dreal_tf.critics.comparative import ComparativeCritic
 from dreal_tf.critics.controls import DirectCritic, ShuffledCritic
-from dreal_tf.critics.critic import Critic, Verdict
+from dreal_tf.critics.critic import Critic, Hindsight, Verdict
 from dreal_tf.critics.measured import predicted_differences
 from dreal_tf.critics.meta_critic import MetaCritic
 from dreal_tf.critics.paper import PaperCritic
@@ -20,6 +20,7 @@ __all__ = [
     "ComparativeCritic",
     "Critic",
     "DirectCritic",
+    "Hindsight",
     "MetaCritic",
     "PaperCritic",
     "ShuffledCritic",

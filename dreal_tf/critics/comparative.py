@@ -7,38 +7,41 @@ from dreal_tf.critics.critic import Critic, Verdict
 from dreal_tf.critics.direction import direction_head
 from dreal_tf.critics.measured import measured_reward_loss, predicted_differences
 from dreal_tf.critics.meta_critic import MetaCritic
+from dreal_tf.critics.summary import summarize, summary_width
 from dreal_tf.losses import comparison_loss
 from dreal_tf.steps import SELECTIVE_AXES
+
+EXPLORATION = ("baseline", "noise", "noise", "noise")
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class ComparativeCritic(Critic):
-    """Q = V(F, y) + <h(F, y), A - Ā>: a value, and an advantage that is linear in the action.
+    """Q = V + <h, A - Ā>: a value, and an advantage that is linear in the action.
 
-    The direction h is regressed on differences: <h, A - A'> on log p(A) - log p(A') for alternatives
-    A'. The value takes up what is left of the reward. Both read the states, in depth order, and the
-    label; the action of a step enters its own advantage alone.
+    The direction h is regressed on differences: <h, A - A'> + c on log p(A) - log p(A') for noisy
+    alternatives A', where c takes up what any change costs on average. The value V takes up what is
+    left of the reward. All read the states, in depth order, and what the answer got wrong; h is
+    bilinear in the two, as the true gradient is, and vanishes with the error. The action of a step
+    enters its own direction as a fixed feature only.
 
     Args:
-        units: int >= 1. Width of encoders, memory and label embedding. Defaults to 64.
+        units: int >= 1. Width of encoders, memory and error embedding. Defaults to 64.
         grid: int >= 1. Side of the grid to which spatial and pairwise actions are averaged (cells).
         exploration: sequence of str, the alternatives, see `dreal_tf.rewards.Alternatives`. What it
-            names twice is measured twice as often.
+            names twice is measured twice as often. The baseline teaches the value alone.
         noise: float > 0. Standard deviation of the alternative "noise" (logits).
     Example:
         >>> critic = ComparativeCritic(units=8)
         >>> spec = StepSpec("conv2_1/se", "conv2", "channel", (4, 4, 6), (1, 1, 6))
         >>> critic.build([spec], classes=10)
         >>> step = Step(np.ones((2, 4, 4, 6), "float32"), np.ones((2, 1, 1, 6), "float32"))
-        >>> verdict = critic([step], labels=np.int32([3, 7]))
+        >>> verdict = critic([step], Hindsight(labels=np.int32([3, 7]), errors=np.eye(10)[[3, 7]]))
         >>> tuple(verdict.critiques.shape), tuple(verdict.directions[0].shape)
         ((2, 1), (2, 1, 1, 6))
     Source: ours; see `docs/critics.md` for what led to it.
     """
 
-    def __init__(
-        self, units=64, grid=4, exploration=("baseline", "noise", "noise"), noise=1.0, **kwargs
-    ):
+    def __init__(self, units=64, grid=4, exploration=EXPLORATION, noise=0.5, **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
         self.units = units
         self.grid = grid
@@ -46,45 +49,55 @@ class ComparativeCritic(Critic):
         self.noise = noise
 
     def build(self, step_specs, classes):
-        self.kinds = [spec.kind for spec in step_specs]
-        self.embedding = keras.layers.Embedding(
-            classes, self.units, dtype="float32", name="labels"
-        )
-        self.embedding.build()
-        self.walk = MetaCritic(
-            self.units, self.grid, reads_actions=False, context_width=self.units, name="meta_critic"
-        )
-        self.walk.build(step_specs)
+        self.specs = tuple(step_specs)
+        self.embedding = keras.layers.Dense(self.units, use_bias=False, dtype="float32", name="errors")
+        self.embedding.build((None, classes))
+        self.walk = MetaCritic(self.units, self.grid, reads_actions=False, name="meta_critic")
+        self.walk.build(self.specs)
+        self.known = keras.layers.Dense(self.units, "relu", dtype="float32", name="known")
+        self.known.build((None, None, 2 * self.units))
         self.value = keras.layers.Dense(1, dtype="float32", name="value")
-        self.value.build((None, None, 2 * self.units))
-        self.hidden, self.heads = [], []
-        for position, spec in enumerate(step_specs):
-            hidden = keras.layers.Dense(
-                self.units, "relu", dtype="float32", name=f"hidden_{position}"
-            )
-            hidden.build((None, 2 * self.units))
+        self.value.build((None, None, self.units))
+        self.cost = keras.layers.Dense(1, dtype="float32", name="cost")
+        self.cost.build((None, None, self.units))
+        self.gates, self.heads = [], []
+        for position, spec in enumerate(self.specs):
+            width = self.units + summary_width(spec.kind, spec.state_shape[-1], self.grid)
+            gate = keras.layers.Dense(self.units, dtype="float32", name=f"gate_{position}")
+            gate.build((None, width))
             head = direction_head(spec, self.units, self.grid, name=f"direction_{position}")
-            head.build((None, 2 * self.units))
-            self.hidden.append(hidden)
+            head.build((None, self.units))
+            self.gates.append(gate)
             self.heads.append(head)
 
-    def call(self, steps, labels=None, directions=None):
-        label = self.embedding(labels)  # (batch, units)
-        memories = self.walk(steps, label)  # (batch, steps, units)
-        directions, critiques = [], []
-        for position, step in enumerate(steps):
-            known = tf.concat([memories[:, position], label], axis=1)
-            # The label's own path: a class has a direction of its own, whatever the image.
-            features = tf.concat([self.hidden[position](known), label], axis=1)
-            direction = self.heads[position](features, tf.stop_gradient(step.state), step.action)
+    def call(self, steps, hindsight):
+        wrong = self.embedding(tf.cast(hindsight.errors, tf.float32))  # (batch, units)
+        memories = self.walk(steps)  # (batch, steps, units)
+        directions, advantages = [], []
+        for position, (spec, step) in enumerate(zip(self.specs, steps, strict=True)):
+            direction = self._direction(position, spec, step, memories[:, position], wrong)
             directions.append(direction)
-            value = tf.squeeze(self.value(known), axis=1)
-            critiques.append(value + advantage(self.kinds[position], step.action, direction))
-        return Verdict(tf.stack(critiques, axis=1), directions)
+            advantages.append(advantage(spec.kind, step.action, direction))
+        # What the value is fitted to has nothing to do with directions, and must not bend them.
+        repeated = tf.repeat(wrong[:, None, :], len(self.specs), axis=1)
+        known = self.known(tf.stop_gradient(tf.concat([memories, repeated], axis=2)))
+        value, cost = (tf.squeeze(head(known), axis=2) for head in (self.value, self.cost))
+        return Verdict(value + tf.stack(advantages, axis=1), directions, cost)
+
+    def _direction(self, position, spec, step, memory, wrong):
+        state, action = tf.stop_gradient(step.state), tf.stop_gradient(step.action)
+        # What the actor itself is a function of: with it among the features of a least-squares
+        # critic, the policy gradient is unbiased (compatible features, Sutton et al. 2000).
+        summary = summarize(spec.kind, state, action, self.grid)
+        seen = self.gates[position](tf.concat([memory, summary], axis=1))
+        return self.heads[position](wrong * (1.0 + seen), state, action)
 
     def loss(self, verdict, steps, measurement):
         predicted = predicted_differences(verdict.directions, steps, measurement)
-        compared = comparison_loss(predicted, measurement.difference, measurement.counted)
+        pairs = tf.stack([measurement.images, measurement.steps], axis=1)
+        predicted += tf.gather_nd(verdict.costs, pairs)
+        explored = measurement.counted * (1.0 - measurement.ablated)
+        compared = comparison_loss(predicted, measurement.difference, explored)
         return compared + measured_reward_loss(verdict.critiques, measurement)
 
     def get_config(self):

@@ -26,12 +26,12 @@ class DirectCritic(Critic):
     def build(self, step_specs, classes):
         self.kinds = [spec.kind for spec in step_specs]
 
-    def call(self, steps, labels=None, directions=None):
+    def call(self, steps, hindsight):
         critiques = [
             advantage(kind, step.action, direction)
-            for kind, step, direction in zip(self.kinds, steps, directions, strict=True)
+            for kind, step, direction in zip(self.kinds, steps, hindsight.directions, strict=True)
         ]
-        return Verdict(tf.stack(critiques, axis=1), directions)
+        return Verdict(tf.stack(critiques, axis=1), hindsight.directions)
 
     def loss(self, verdict, steps, measurement):
         return tf.constant(0.0)  # It has nothing to learn.
@@ -48,9 +48,8 @@ class ShuffledCritic(ComparativeCritic):
 
     def loss(self, verdict, steps, measurement):
         # Images are measured in random order, so the next one is any other.
-        shuffled = measurement._replace(
-            difference=tf.roll(measurement.difference, 1, axis=0),
-            reward=tf.roll(measurement.reward, 1, axis=0),
-            counted=measurement.counted * tf.roll(measurement.counted, 1, axis=0),
-        )
+        taught = ("difference", "reward", "right", "ablated", "counted")
+        others = {name: tf.roll(getattr(measurement, name), 1, axis=0) for name in taught}
+        others["counted"] *= measurement.counted
+        shuffled = measurement._replace(**others)
         return super().loss(verdict, steps, shuffled)

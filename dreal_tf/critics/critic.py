@@ -13,9 +13,29 @@ class Verdict(NamedTuple):
             reward; its gradient with respect to an action is what the actor climbs.
         directions: list of float32 tensors, one per step, shaped like its action: that gradient,
             from a critic that knows it (nats per unit of the action); None from any other.
+        costs: float32 tensor (batch, steps), what changing the action by chance costs on average
+            (nats), from a critic that knows it; None from any other.
     """
 
     critiques: object
+    directions: object = None
+    costs: object = None
+
+
+class Hindsight(NamedTuple):
+    """What is known of a batch in training and not at inference.
+
+    Attributes:
+        labels: int32 tensor (batch,), the true labels.
+        errors: float32 tensor (batch, classes), what the network's answer got wrong: 1 at the true
+            label and 0 elsewhere, less the probabilities it gave. (It is the gradient of the
+            label's log probability with respect to the logits.)
+        directions: list of float32 tensors, one per step, shaped like its action: the true gradient
+            of the label's log probability with respect to the action; None unless asked for.
+    """
+
+    labels: object
+    errors: object
     directions: object = None
 
 
@@ -35,10 +55,8 @@ class Critic(keras.layers.Layer):
         noise: float > 0. Standard deviation of the alternative "noise" (logits).
     Call arguments:
         steps: sequence of `Step` in depth order.
-        labels: int32 tensor (batch,), the true labels, which are known in training and validation.
-            A critic may ignore them; the critic is gone at inference, so its actors never see them.
-        directions: list of float32 tensors, one per step, shaped like its action: the true gradient
-            of the label's log probability with respect to each action; None unless asked for.
+        hindsight: `Hindsight`, which a critic may ignore. A critic is gone at inference, so its
+            actors never see it.
     Returns:
         `Verdict`.
     """
@@ -56,7 +74,7 @@ class Critic(keras.layers.Layer):
         """
         raise NotImplementedError(f"{type(self).__name__} must say what it is made of.")
 
-    def call(self, steps, labels=None, directions=None):
+    def call(self, steps, hindsight):
         raise NotImplementedError(f"{type(self).__name__} must say how it judges.")
 
     def loss(self, verdict, steps, measurement):

@@ -1,4 +1,8 @@
-"""Directions: a critic's advice to each kind of action, a tensor of the action's own shape."""
+"""Directions: a critic's advice to each kind of action, a tensor of the action's own shape.
+
+Every head is linear in the features without a bias, and starts at zero: a critic that has learnt
+nothing advises nothing, nor does any where the features are zero.
+"""
 
 import math
 
@@ -47,9 +51,12 @@ class ChannelDirection(keras.layers.Layer):
         self.spec = spec
 
     def build(self, features_shape):
-        # From zero, so that a critic that has learnt nothing advises nothing.
         self.dense = keras.layers.Dense(
-            self.spec.action_shape[-1], kernel_initializer="zeros", dtype="float32", name="dense"
+            self.spec.action_shape[-1],
+            use_bias=False,
+            kernel_initializer="zeros",
+            dtype="float32",
+            name="dense",
         )
         self.dense.build(features_shape)
 
@@ -86,7 +93,11 @@ class SpatialDirection(keras.layers.Layer):
         self.places = keras.layers.Dense(self.units, dtype="float32", name="places")
         self.places.build((None, None, None, channels))
         self.sought = keras.layers.Dense(
-            self.units, kernel_initializer="zeros", dtype="float32", name="sought"
+            self.units,
+            use_bias=False,
+            kernel_initializer="zeros",
+            dtype="float32",
+            name="sought",
         )
         self.sought.build(features_shape)
 
@@ -131,7 +142,11 @@ class PairwiseDirection(keras.layers.Layer):
         self.queries = self._axis(-2, "queries")
         self.keys = self._axis(-1, "keys")
         self.sought = keras.layers.Dense(
-            self.heads * self.units, kernel_initializer="zeros", dtype="float32", name="sought"
+            self.heads * self.units,
+            use_bias=False,
+            kernel_initializer="zeros",
+            dtype="float32",
+            name="sought",
         )
         self.sought.build(features_shape)
 

@@ -29,12 +29,10 @@ def predicted_differences(directions, steps, measurement):
         images = tf.gather(measurement.images, entries)
         own = tf.stop_gradient(tf.gather(step.action, images))
         change = tf.cast(own, tf.float32) - tf.cast(alternative, tf.float32)
-        products = tf.gather(direction, images) * change
+        products = tf.cast(tf.gather(direction, images), tf.float32) * change
         difference = tf.reduce_sum(products, axis=list(range(1, products.shape.rank)))
         here = tf.gather(measurement.steps, entries) == position
-        predicted += tf.math.unsorted_segment_sum(
-            tf.where(here, difference, 0.0), entries, pairs
-        )
+        predicted += tf.math.unsorted_segment_sum(tf.where(here, difference, 0.0), entries, pairs)
     return predicted
 
 

@@ -17,10 +17,8 @@ class MetaCritic(keras.layers.Layer):
         units: int >= 1. Width of encoders and memory.
         grid: int >= 1. Side of the grid to which maps are averaged (cells).
         reads_actions: bool. Whether the walk sees the actions, or the states alone.
-        context_width: int >= 0. Features of the context.
     Call arguments:
         steps: sequence of `Step` in depth order.
-        context: float32 tensor (batch, context_width) that every encoder reads too, or None.
     Returns:
         Float32 tensor (batch, steps, units).
     Example:
@@ -33,13 +31,12 @@ class MetaCritic(keras.layers.Layer):
     summaries and widths are [ours].
     """
 
-    def __init__(self, units=64, grid=4, reads_actions=True, context_width=0, **kwargs):
+    def __init__(self, units=64, grid=4, reads_actions=True, **kwargs):
         # float32 whatever the network's precision: it is small, and rewards need the digits.
         super().__init__(**(kwargs | {"dtype": "float32"}))
         self.units = units
         self.grid = grid
         self.reads_actions = reads_actions
-        self.context_width = context_width
 
     def build(self, step_specs):
         """Makes an encoder per stage and kind, and the memory.
@@ -51,10 +48,7 @@ class MetaCritic(keras.layers.Layer):
         self.encoder_of = []  # Position in `encoders` for each step.
         keys, self.encoders = {}, []
         for spec in self.step_specs:
-            width = summary_width(
-                spec.kind, spec.state_shape[-1], self.grid, self.reads_actions
-            )
-            width += self.context_width
+            width = summary_width(spec.kind, spec.state_shape[-1], self.grid, self.reads_actions)
             key = (spec.stage, spec.kind, width)
             if key not in keys:
                 keys[key] = len(self.encoders)
@@ -67,15 +61,13 @@ class MetaCritic(keras.layers.Layer):
         self.memory = keras.layers.LSTMCell(self.units, dtype="float32", name="memory")
         self.memory.build((None, self.units))
 
-    def call(self, steps, context=None):
+    def call(self, steps):
         batch = tf.shape(steps[0].state)[0]
         carried = [tf.zeros([batch, self.units])] * 2
         memories = []
         for spec, encoder, step in zip(self.step_specs, self.encoder_of, steps, strict=True):
             action = step.action if self.reads_actions else None
             summary = summarize(spec.kind, step.state, action, self.grid)  # (batch, features)
-            if context is not None:
-                summary = tf.concat([summary, context], axis=1)
             memory, carried = self.memory(self.encoders[encoder](summary), carried)  # (batch, units)
             memories.append(memory)
         return tf.stack(memories, axis=1)  # (batch, steps, units)
@@ -85,7 +77,6 @@ class MetaCritic(keras.layers.Layer):
             "units": self.units,
             "grid": self.grid,
             "reads_actions": self.reads_actions,
-            "context_width": self.context_width,
         }
 
     def get_build_config(self):

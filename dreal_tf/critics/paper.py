@@ -36,7 +36,7 @@ class PaperCritic(Critic):
         self.head = keras.layers.Dense(1, dtype="float32", name="head")
         self.head.build((None, None, self.units))
 
-    def call(self, steps, labels=None, directions=None):
+    def call(self, steps, hindsight=None):
         return Verdict(tf.squeeze(self.head(self.walk(steps)), axis=2))
 
     def loss(self, verdict, steps, measurement):

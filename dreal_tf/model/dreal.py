@@ -12,6 +12,7 @@ from dreal_tf.distribute import (
     nonempty_share,
     replica_seed,
 )
+from dreal_tf.instruments import InstrumentMetrics, Instruments
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.learner import Learner
 from dreal_tf.model.metrics import StepMetrics
@@ -23,11 +24,11 @@ from dreal_tf.rewards import (
     Assignment,
     HeldUpdates,
     RewardMeter,
-    Targets,
     draw_assignment,
     draw_images,
+    share_of,
+    targets_of,
     true_directions,
-    true_labels,
 )
 
 
@@ -48,6 +49,8 @@ class DREAL(ReplicatedModel):
         reward_fraction: float in (0, 1]. Share of each training batch that is measured.
         validation_fraction: float in (0, 1]. Share of each validation batch that is measured,
             exactly.
+        instrument_fraction: float in [0, 1]. Share of each validation batch on which the critic's
+            advice is tried, see `dreal_tf.instruments`; 0: never.
         baseline: "mean", "static" or "identity": the action of an ablated step.
         penalty: float >= 0. Minus the reward of a wrong answer (gamma, no unit).
         update: "simultaneous" (one critic forward for both losses) or "alternating" (the critic
@@ -72,12 +75,13 @@ class DREAL(ReplicatedModel):
     def __init__(
         self,
         network,
-        critic="paper",
+        critic="comparative",
         actor_weight=0.1,
         actor_warmup=0,
         estimator="sampled",
         reward_fraction=0.5,
         validation_fraction=0.25,
+        instrument_fraction=1 / 16,
         baseline="mean",
         penalty=1.0,
         update="simultaneous",
@@ -93,6 +97,7 @@ class DREAL(ReplicatedModel):
             estimator=estimator,
             reward_fraction=reward_fraction,
             validation_fraction=validation_fraction,
+            instrument_fraction=instrument_fraction,
             baseline=baseline,
             penalty=penalty,
             update=update,
@@ -104,6 +109,7 @@ class DREAL(ReplicatedModel):
         self.trajectory_network = network
         self.network = plain_network(network)
         self.critic = CRITICS[critic]() if isinstance(critic, str) else critic
+        self.instruments, self._evaluating = None, False
         if self.critic is not None:
             self.trajectory = Trajectory(network, stages)
             if not self.critic.built:
@@ -115,6 +121,10 @@ class DREAL(ReplicatedModel):
             explored = dict(exploration=self.critic.exploration, noise=self.critic.noise)
             self.meter = RewardMeter(self.network, self.trajectory, baseline, penalty, **explored)
             self.step_metrics = StepMetrics(self.trajectory.modules)
+            if instrument_fraction:
+                parts = network, self.trajectory, self.critic, self.meter
+                self.instruments = Instruments(*parts)
+                self.instrument_metrics = InstrumentMetrics(self.trajectory.modules)
         self.build(self.network.input_shape)
 
     def build(self, input_shape):
@@ -166,16 +176,13 @@ class DREAL(ReplicatedModel):
             logits = outputs["logits"]
             task_loss = self._task_loss(images, labels, logits, sample_weight, held.losses)
             scaled = self.optimizer.scale_loss(task_loss)
-            targets = self._targets(labels, logits, sample_weight)
+            targets = targets_of(labels, logits.shape[-1], sample_weight)
             log_p = self._log_p_asked_for(logits, targets)
         gradients = clipped(tape.gradient(scaled, weights), self.optimizer)
 
         # Rewards, the critic's L_r and the actors' L_q.
-        measurement = self._measure(images, targets, outputs, held.batch_statistics())
-        directions = self._directions_asked_for(tape, log_p, outputs)
-        lesson = self.learner.learn(
-            outputs, targets, measurement, directions, self._move_critic, self.optimizer.scale_loss
-        )
+        hindsight = self._hindsight(tape, log_p, outputs, targets)
+        measurement, lesson = self._learn(images, targets, outputs, hindsight, held.batch_statistics())
 
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
             self._add_climb(gradients, lesson.climb, actor_weight)
@@ -191,24 +198,38 @@ class DREAL(ReplicatedModel):
             return super().test_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         present = never_empty(images)
-        targets = never_empty(self._targets(labels, self.network.outputs[0], sample_weight))
+        classes = self.network.output_shape[-1]
+        targets = never_empty(targets_of(labels, classes, sample_weight))
         with tf.GradientTape() as tape:
             outputs = self.trajectory_network(present, training=False)
             log_p = self._log_p_asked_for(outputs["logits"], targets)
         logits = outputs["logits"][: tf.shape(labels)[0]]
         task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
 
-        count = self._share(targets, self.settings["validation_fraction"])
-        chosen = draw_images(tf.shape(targets.labels)[0], count, seed=(0, 0))  # The same each time.
+        batch = tf.shape(targets.labels)[0]
+        count = share_of(batch, self.settings["validation_fraction"])
+        chosen = draw_images(batch, count, seed=(0, 0))  # The same each time.
         drawn = Assignment(chosen, None)
         measurement = self.meter.exact(
             present, targets, outputs["actions"], drawn, exploration=("baseline",)
         )
-        directions = self._directions_asked_for(tape, log_p, outputs)
-        lesson = self.learner.test(outputs, targets, measurement, directions)
+        hindsight = self._hindsight(tape, log_p, outputs, targets)
+        lesson = self.learner.test(outputs, targets, measurement, hindsight)
 
         self._log(labels, targets, task_loss, lesson, self._actor_weight(), measurement)
-        return self.compute_metrics(images, labels, logits, sample_weight)
+        if self.instruments is not None:
+            pass_, verdict = (present, targets, outputs), (lesson.critiques, hindsight)
+            share = share_of(batch, self.settings["instrument_fraction"])
+            self.instruments.log(self.instrument_metrics, pass_, verdict, measurement, share)
+        logs = self.compute_metrics(images, labels, logits, sample_weight)
+        return logs | (self.instrument_metrics.result() if self.instruments else {})
+
+    def evaluate(self, *args, **kwargs):
+        self._evaluating = True
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._evaluating = False
 
     def _log_p_asked_for(self, logits, targets):
         """The labels' log probabilities, for a tape to see, where the critic needs directions."""
@@ -216,28 +237,28 @@ class DREAL(ReplicatedModel):
             return self.meter.true_log_probability(logits, targets.labels)
         return None
 
-    def _directions_asked_for(self, tape, log_p, outputs):
-        if log_p is None:
-            return None
-        actions = [outputs["actions"][module] for module in self.trajectory.modules]
-        return true_directions(tape, log_p, actions)
+    def _hindsight(self, tape, log_p, outputs, targets):
+        directions = None
+        if log_p is not None:
+            actions = [outputs["actions"][module] for module in self.trajectory.modules]
+            directions = true_directions(tape, log_p, actions)
+        return self.meter.hindsight(outputs["logits"], targets.labels, directions)
 
     def _task_loss(self, images, labels, logits, sample_weight, held=(), training=True):
         loss = self._compute_loss(images, labels, logits, sample_weight, training=training)
         # What layers added in the held pass; Keras itself adds weight regularisers.
         return tf.add_n([loss, *(self._aggregate_additional_loss(added) for added in held)])
 
-    def _targets(self, labels, logits, sample_weight):
-        labels, dominant = true_labels(labels, logits.shape[-1])
-        if sample_weight is None:
-            weights = tf.ones_like(labels, tf.float32)
-        else:
-            weights = tf.cast(tf.reshape(sample_weight, [-1]), tf.float32)
-        return Targets(labels, tf.cast(dominant & (weights > 0), tf.float32), weights)
+    def _learn(self, images, targets, outputs, hindsight, statistics=(), training=True):
+        """Measures some actions; the critic learns from that, and the actors hear where to climb."""
+        measurement = self._measure(images, targets, outputs, statistics)
+        move, scale = self._move_critic, self.optimizer.scale_loss
+        lesson = self.learner.learn(outputs, targets, measurement, hindsight, move, scale, training)
+        return measurement, lesson
 
     def _measure(self, images, targets, outputs, statistics):
         batch = tf.shape(targets.labels)[0]
-        measured = self._share(targets, self.settings["reward_fraction"])
+        measured = share_of(batch, self.settings["reward_fraction"])
         seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
         steps = len(self.trajectory.specs)
         forms = len(self.meter.exploration)
@@ -247,11 +268,6 @@ class DREAL(ReplicatedModel):
         return self.meter.sampled(
             images, targets, outputs["logits"], outputs["actions"], drawn, statistics
         )
-
-    def _share(self, targets, fraction):
-        """Number of images in a share of the batch, rounded up."""
-        batch = tf.cast(tf.shape(targets.labels)[0], tf.float32)
-        return tf.cast(tf.math.ceil(fraction * batch - 1e-4), tf.int32)
 
     def _move_critic(self, gradients):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
@@ -290,6 +306,9 @@ class DREAL(ReplicatedModel):
         result = super().get_metrics_result()
         if self.critic is None:
             result["task_loss"] = result["loss"]  # So that both are read by one name.
+        if self.instruments is not None and not self._evaluating:  # Training has not used them.
+            for name in self.instrument_metrics.result():
+                result.pop(name)
         return result
 
     def get_config(self):

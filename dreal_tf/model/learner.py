@@ -43,36 +43,37 @@ class Learner:
         self.trust = trust
         self.alternating = alternating
 
-    def learn(self, outputs, targets, measurement, directions, move_critic, scale_loss):
+    def learn(self, outputs, targets, measurement, hindsight, move_critic, scale_loss, training=True):
         """One step of both.
 
         Args:
             outputs: what the network gave, a dict of `logits`, `states` and `actions`.
             targets: `dreal_tf.rewards.Targets` of the batch.
             measurement: `dreal_tf.rewards.Measurement` of some of its actions.
-            directions: list of true directions, where the critic needs them, else None.
+            hindsight: `dreal_tf.critics.Hindsight` of the batch.
             move_critic: callable that applies gradients to the critic's variables.
             scale_loss: callable, the network's optimizer's loss scaling.
+            training: bool. Whether the network ran in training mode.
         Returns:
             `Lesson`.
         """
         with tf.GradientTape() as tape:
-            steps = self.trajectory.proposed_again(outputs)
+            steps = self.trajectory.proposed_again(outputs, training)
             actions = [step.action for step in steps]
-        verdict, critic_loss, advice, gradients = self._judge(steps, targets, measurement, directions)
+        verdict, critic_loss, advice, gradients = self._judge(steps, measurement, hindsight)
         trusted = self._trusted(advice, steps, measurement)
         move_critic(gradients)
         if self.alternating:
-            _, _, advice, _ = self._judge(steps, targets, measurement, directions)
+            _, _, advice, _ = self._judge(steps, measurement, hindsight)
         pushes = self._pushes(advice, trusted, targets, scale_loss)
         climb = tape.gradient(actions, self.trajectory.variables, output_gradients=pushes)
         actor_loss = losses.actor_loss(verdict.critiques, targets.weights)
         return Lesson(verdict.critiques, critic_loss, actor_loss, trusted, climb)
 
-    def test(self, outputs, targets, measurement, directions):
+    def test(self, outputs, targets, measurement, hindsight):
         """The same `Lesson` without learning; its climb is None."""
         steps = self.trajectory.emitted(outputs)
-        verdict = self.critic(steps, labels=targets.labels, directions=directions)
+        verdict = self.critic(steps, hindsight)
         return Lesson(
             verdict.critiques,
             self.critic.loss(verdict, steps, measurement),
@@ -81,16 +82,18 @@ class Learner:
             None,
         )
 
-    def _judge(self, steps, targets, measurement, directions):
+    def _judge(self, steps, measurement, hindsight):
         """The verdict, the critic loss, the critic's directions, and its own gradients."""
         actions = [step.action for step in steps]
         variables = self.critic.trainable_variables
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(actions)
-            verdict = self.critic(steps, labels=targets.labels, directions=directions)
+            verdict = self.critic(steps, hindsight)
             critic_loss = self.critic.loss(verdict, steps, measurement)
             scaled = per_replica(critic_loss)
-        advice = tape.gradient(verdict.critiques, actions)
+        # A critic may ignore an action; it then has no advice for it.
+        zero = tf.UnconnectedGradients.ZERO
+        advice = tape.gradient(verdict.critiques, actions, unconnected_gradients=zero)
         gradients = tape.gradient(scaled, variables) if variables else []
         return verdict, critic_loss, advice, gradients
 
@@ -98,9 +101,7 @@ class Learner:
         if self.trust is None:
             return tf.ones([len(advice)])
         predicted = predicted_differences(advice, steps, measurement)
-        return self.trust(
-            predicted, measurement.difference, measurement.steps, measurement.counted
-        )
+        return self.trust(predicted, measurement.difference, measurement.steps, measurement.counted)
 
     def _pushes(self, advice, trusted, targets, scale_loss):
         """The actor loss's gradient with respect to each action."""

@@ -49,6 +49,7 @@ def check_settings(network, critic, settings):
                 f"`{name}` must be above 0 and at most 1. Received: {name}={settings[name]}. "
                 "Give the share of a batch to measure, such as 0.5."
             )
+    _check_instruments(settings["instrument_fraction"])
     for name in ("actor_weight", "actor_warmup", "penalty"):
         if settings[name] < 0:
             raise InputError(
@@ -57,6 +58,14 @@ def check_settings(network, critic, settings):
     _check_stages(network, settings["stages"])
     if settings["baseline"] == "identity":
         _check_identity(network)
+
+
+def _check_instruments(fraction):
+    if not 0 <= fraction <= 1:
+        raise InputError(
+            f"`instrument_fraction` must be from 0 to 1. Received: instrument_fraction={fraction}. "
+            "Give the share of a validation batch to try the critic on, such as 0.0625; 0 for none."
+        )
 
 
 def _check_identity(network):

@@ -50,6 +50,8 @@ class Trust(keras.layers.Layer):
         counted = (counted > 0) & tf.reduce_all(tf.math.is_finite(terms), axis=0)
         terms = tf.where(counted, terms, 0.0)  # (4, n)
         added = tf.math.unsorted_segment_sum(tf.transpose(terms), steps, self.steps)
+        # The replicas' assignments are averaged; what they add up to is the number of pairs.
+        added *= tf.cast(tf.distribute.get_replica_context().num_replicas_in_sync, tf.float32)
         self.sums.assign(self.memory * self.sums + tf.transpose(added))
         return self.weights_now()
 

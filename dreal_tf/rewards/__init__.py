@@ -11,12 +11,14 @@ from dreal_tf.rewards.assignment import (
     draw_assignment,
     draw_images,
     every_assignment,
+    share_of,
 )
 from dreal_tf.rewards.directions import true_directions
 from dreal_tf.rewards.held_updates import HeldUpdates, normalizers_of
-from dreal_tf.rewards.meter import ESTIMATORS, Alternative, Measurement, RewardMeter, Targets
+from dreal_tf.rewards.meter import ESTIMATORS, Alternative, Measurement, RewardMeter
 from dreal_tf.rewards.restarts import Restarts
 from dreal_tf.rewards.reward import log_probabilities, relative_gain, reward, true_labels
+from dreal_tf.rewards.targets import Targets, targets_of
 
 __all__ = [
     "ALTERNATIVES",
@@ -38,6 +40,8 @@ __all__ = [
     "normalizers_of",
     "relative_gain",
     "reward",
+    "share_of",
+    "targets_of",
     "true_directions",
     "true_labels",
 ]

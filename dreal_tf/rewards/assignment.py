@@ -1,8 +1,24 @@
 """Which actions of a batch are measured: pairs of an image and a step. Pure functions."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
+
+
+def share_of(batch, fraction):
+    """Number of images in a share of a batch, rounded up.
+
+    Args:
+        batch: int or int tensor. Number of images.
+        fraction: float in [0, 1].
+    Returns:
+        int32 scalar.
+    Example:
+        >>> int(share_of(10, 0.25)), int(share_of(10, 0.2))
+        (3, 2)
+    """
+    return tf.cast(tf.math.ceil(fraction * tf.cast(batch, tf.float32) - 1e-4), tf.int32)
 
 
 def draw_images(batch, measured, seed):
@@ -65,7 +81,7 @@ def draw_assignment(batch, measured, steps, seed, forms=1):
     return Assignment(
         images=images,
         steps=(places + first) % steps,
-        forms=(places // steps + first_form) % forms,
+        forms=(places + places // math.lcm(steps, forms) + first_form) % forms,
         partners=_partners(batch, images, seed),
         seed=tf.random.experimental.stateless_fold_in(seed, 4),
     )

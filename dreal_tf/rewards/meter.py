@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from dreal_tf.critics import Hindsight
 from dreal_tf.layers import intervene
 from dreal_tf.rewards.alternatives import Alternatives
 from dreal_tf.rewards.assignment import every_assignment
@@ -53,20 +54,6 @@ class Alternative(NamedTuple):
 
     entries: object
     action: object
-
-
-class Targets(NamedTuple):
-    """What a batch's labels and sample weights say of its images.
-
-    Attributes:
-        labels: int32 tensor (batch,).
-        counted: float tensor (batch,). 1 where the image may be measured.
-        weights: float tensor (batch,). The sample weights.
-    """
-
-    labels: object
-    counted: object
-    weights: object
 
 
 class RewardMeter:
@@ -183,6 +170,20 @@ class RewardMeter:
         of_classes = log_probabilities(outputs, self.from_logits)
         return tf.gather(of_classes, labels, batch_dims=1)
 
+    def hindsight(self, outputs, labels, directions=None):
+        """What a critic may know of a batch in training.
+
+        Args:
+            outputs: float tensor (batch, classes), what the network answered.
+            labels: int32 tensor (batch,).
+            directions: list of true directions, where the critic needs them, or None.
+        Returns:
+            `dreal_tf.critics.Hindsight`.
+        """
+        of_classes = log_probabilities(outputs, self.from_logits)
+        errors = tf.one_hot(labels, outputs.shape[-1]) - tf.exp(of_classes)
+        return Hindsight(labels, tf.stop_gradient(errors), directions)
+
     def _alternatives(self, assignment, actions, exploration, only=None):
         return Alternatives(
             self.modules,
@@ -197,9 +198,7 @@ class RewardMeter:
             only,
         )
 
-    def _measurement(
-        self, assignment, exploration, targets, factual, changed, unchanged, alternatives
-    ):
+    def _measurement(self, assignment, exploration, targets, factual, changed, unchanged, alternatives):
         labels = tf.gather(targets.labels, assignment.images)
         log_p = self.true_log_probability(factual, labels)
         # An alternative that changes no action changes nothing, whatever the rounding of two passes.

@@ -80,7 +80,10 @@ def test_print_recipe_shows_what_would_be_trained(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "Expected a verb, one of: doctor, evaluate, recipes, train. Received: 'trian'"),
+        (
+            ["trian"],
+            "Expected a verb, one of: audit, doctor, evaluate, recipes, study, train. Received: 'trian'",
+        ),
         (["train", "digits_resnet9_se"], "Did you mean 'digits_resnet8_se'?"),
         (
             ["train", "digits_resnet8_se", "--set", "schedule.epoch=3"],

@@ -32,12 +32,13 @@ def test_blocks_of_a_stage_share_an_encoder_and_kinds_do_not():
 
 def test_a_critique_depends_on_its_own_step_and_those_before_it_alone():
     critic = PaperCritic(units=4)
-    critic.build([spec(f"conv2_{i}/se", "conv2", 6) for i in range(1, 4)])
+    critic.build([spec(f"conv2_{i}/se", "conv2", 6) for i in range(1, 4)], classes=3)
     steps = [step(6, seed=seed) for seed in range(3)]
     actions = [s.action for s in steps]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(actions)
-        critiques = critic([Step(s.state, a) for s, a in zip(steps, actions, strict=True)])
+        verdict = critic([Step(s.state, a) for s, a in zip(steps, actions, strict=True)])
+        critiques = verdict.critiques
         columns = tf.unstack(critiques, axis=1)
     depends = np.array(
         [
@@ -50,7 +51,8 @@ def test_a_critique_depends_on_its_own_step_and_those_before_it_alone():
 
 def test_critiques_of_an_image_do_not_depend_on_the_others():
     critic = PaperCritic(units=4)
-    critic.build([spec("conv2_1/se", "conv2", 6)])
+    critic.build([spec("conv2_1/se", "conv2", 6)], classes=3)
     whole = step(6)
     alone = Step(whole.state[1:2], whole.action[1:2])
-    np.testing.assert_allclose(critic([alone])[0], critic([whole])[1], rtol=1e-5)
+    alone, whole = critic([alone]).critiques, critic([whole]).critiques
+    np.testing.assert_allclose(alone[0], whole[1], rtol=1e-5)

@@ -4,6 +4,7 @@ import pytest
 from support import ACTORS, Pairwise, SpatialGate, TwoSteps, small_network
 
 from dreal_tf.layers import AttentionActor, SqueezeExcite, intervene
+from dreal_tf.layers.attention_actor import MARGIN
 
 STATE = np.random.default_rng(0).normal(size=(3, 5, 7, 4)).astype("float32")
 SHAPES = {
@@ -145,3 +146,37 @@ def test_a_network_survives_saving_with_its_steps(form, tmp_path):
     np.testing.assert_array_equal(ours["logits"], theirs["logits"])
     for module, action in ours["actions"].items():
         np.testing.assert_array_equal(theirs["actions"][module], action)
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_a_moved_action_stays_in_its_domain(form):
+    """sigmoid(logit A + change) for a gate, softmax(log A + change) for a row that sums to 1."""
+    actor, random = copy_of(ACTORS[form]), np.random.default_rng(1)
+    for index, action in enumerate(actions_of(actor)):
+        own = np.float64(action)
+        change = random.normal(size=own.shape)
+        moved = np.float64(actor.moved_action(action, change.astype("float32"), index))
+        if actor.kinds[index] == "pairwise":
+            unscaled = np.maximum(own, MARGIN) * np.exp(change)
+            expected = unscaled / unscaled.sum(axis=-1, keepdims=True)
+        else:
+            odds = own / (1 - own) * np.exp(change)
+            expected = odds / (1 + odds)
+        np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
+        assert np.abs(moved - own).max() > 1e-2
+
+
+def test_an_action_at_the_end_of_its_domain_can_be_moved():
+    gate = np.float32([0.0, 1.0]).reshape(1, 1, 1, 2)
+    moved = SqueezeExcite(2).moved_action(gate, np.float32([20.0, -20.0]).reshape(1, 1, 1, 2))
+    assert np.isfinite(moved).all() and moved[0, 0, 0, 0] > 0.9 and moved[0, 0, 0, 1] < 0.1
+    row = Pairwise().moved_action(np.float32([[[0.0, 1.0]]]), np.float32([[[20.0, 0.0]]]))
+    np.testing.assert_allclose(np.sum(row), 1, rtol=1e-6)
+    assert row[0, 0, 0] > 0.9
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_moved_action_keeps_its_precision(dtype):
+    action = keras.ops.full((1, 1, 1, 4), 0.5, dtype=dtype)
+    moved = SqueezeExcite(2).moved_action(action, keras.ops.zeros((1, 1, 1, 4)))
+    assert moved.dtype == action.dtype and keras.ops.all(moved == action)

@@ -21,7 +21,7 @@ def test_every_form_of_actor_trains(form):
         IMAGES, LABELS, batch_size=8, epochs=2, verbose=0, validation_split=0.25
     ).history
     modules = model.trajectory.modules
-    expected = LOGGED | {f"{q}/{m}" for q in ("reward", "gain", "critique") for m in modules}
+    expected = LOGGED | {f"{q}/{m}" for q in ("reward", "gain", "critique", "trust") for m in modules}
     assert set(history) == expected | {f"val_{name}" for name in expected}
     assert all(np.isfinite(curve).all() for curve in history.values())
 
@@ -45,7 +45,7 @@ def test_actors_climb_their_critic():
         def compute_loss(self, *args, **kwargs):
             return 0.0 * super().compute_loss(*args, **kwargs)
 
-    model = NoTask(small_network(), actor_weight=1.0)
+    model = NoTask(small_network(), critic="paper", actor_weight=1.0, trust=False)
     model.compile(keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.0), loss=logits_loss())
     history = model.fit(IMAGES, LABELS, batch_size=24, epochs=10, verbose=0).history
     assert (np.diff(history["actor_loss"]) < 0).all()
@@ -76,7 +76,7 @@ def test_only_clear_soft_labels_are_measured():
 def test_images_without_weight_move_nothing_and_do_not_count():
     """Padding: a batch with weightless images trains as the batch of their number without them."""
     weight = np.float32([1, 1, 1, 1, 0, 0, 0, 0])
-    ours = compiled(estimator="exact", reward_fraction=1.0, actor_weight=0.5)
+    ours = compiled(estimator="exact", reward_fraction=1.0, actor_weight=0.5, trust=False)
     before = values(ours.network.trainable_variables + ours.critic.trainable_variables)
     other = IMAGES[:8].copy(), LABELS[:8].copy()
     other[1][4:] = (other[1][4:] + 1) % 3

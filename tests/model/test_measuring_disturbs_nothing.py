@@ -7,6 +7,7 @@ import tensorflow as tf
 from support import TwoSteps, compiled, logits_loss, small_data, small_network
 
 from dreal_tf.backbones import plain_network
+from dreal_tf.critics import CRITICS
 
 STEPS, BATCH = 6, 8
 
@@ -66,18 +67,33 @@ def test_one_replica(clip):
     images, labels = small_data(STEPS // 2 * BATCH)
     plain = plain_course(images, labels, clip)
     assert_same(our_course(images, labels, clip, critic=None), plain)
-    assert_same(our_course(images, labels, clip, actor_weight=0.0), plain)
+    assert_same(our_course(images, labels, clip, critic="paper", actor_weight=0.0), plain)
     assert_same(
-        our_course(images, labels, clip, actor_weight=0.0, estimator="exact", update="alternating"),
+        our_course(
+            images,
+            labels,
+            clip,
+            critic="paper",
+            actor_weight=0.0,
+            estimator="exact",
+            update="alternating",
+        ),
         plain,
     )
     assert np.abs(plain[-1][0] - plain[0][0]).max() > 1e-3
 
 
+def test_every_kind_of_critic():
+    images, labels = small_data(STEPS // 2 * BATCH)
+    plain = plain_course(images, labels, {})
+    for critic in set(CRITICS) - {"paper"}:
+        assert_same(our_course(images, labels, {}, critic=critic, actor_weight=0.0), plain)
+
+
 def test_with_an_actor_weight_they_part():
     images, labels = small_data(STEPS // 2 * BATCH)
     plain = plain_course(images, labels, {})
-    ours = our_course(images, labels, {}, actor_weight=1.0)
+    ours = our_course(images, labels, {}, critic="paper", actor_weight=1.0, trust=False)
     assert any(np.any(a != b) for a, b in zip(ours[-1], plain[-1], strict=True))
 
 
@@ -85,6 +101,7 @@ def test_two_replicas(two_replicas):
     images, labels = small_data(STEPS // 2 * BATCH)
     with two_replicas.scope():
         plain = plain_course(images, labels, {})
-    with two_replicas.scope():
-        ours = our_course(images, labels, {}, actor_weight=0.0)
-    assert_same(ours, plain)
+    for critic in ("paper", "comparative", "direct"):  # The shuffled one differs in its targets.
+        with two_replicas.scope():
+            ours = our_course(images, labels, {}, critic=critic, actor_weight=0.0)
+        assert_same(ours, plain)

@@ -23,6 +23,7 @@ def model():
         reward_fraction=1.0,
         validation_fraction=1.0,
         penalty=PENALTY,
+        trust=False,
     )
     random = np.random.default_rng(3)
     for variable in critic.trainable_variables:  # Large enough to leave no gradient in the noise.
@@ -185,7 +186,9 @@ class NoTask(DREAL):
 @pytest.mark.parametrize("clip", [{}, {"global_clipnorm": 1e-3}, {"clipnorm": 1e-3}])
 def test_the_actor_loss_moves_actors_only(update, clip):
     network = small_network(TwoSteps())
-    model = NoTask(network, actor_weight=1.0, update=update, reward_fraction=1.0)
+    model = NoTask(
+        network, critic="paper", actor_weight=1.0, update=update, reward_fraction=1.0, trust=False
+    )
     model.compile(keras.optimizers.SGD(1.0, **clip), keras.optimizers.SGD(0.0), loss=_loss())
     images, labels = small_data()
     before = values(model.network.trainable_variables)
@@ -207,7 +210,9 @@ def test_the_critic_loss_moves_the_critic_only():
 
 
 def test_restricted_to_a_stage_only_its_actors_climb():
-    model = NoTask(small_network(blocks=3), actor_weight=1.0, stages={"conv3"})
+    model = NoTask(
+        small_network(blocks=3), critic="paper", actor_weight=1.0, stages={"conv3"}, trust=False
+    )
     model.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.0), loss=_loss())
     images, labels = small_data()
     before = values(model.network.trainable_variables)
@@ -236,7 +241,8 @@ def test_alternating_actors_climb_the_critic_that_has_moved():
     steps = {}
     for update in ("simultaneous", "alternating"):
         keras.utils.set_random_seed(0)
-        model = NoTask(small_network(), actor_weight=1.0, update=update, estimator="exact")
+        settings = dict(critic="paper", actor_weight=1.0, estimator="exact", trust=False)
+        model = NoTask(small_network(), update=update, **settings)
         model.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.5), loss=_loss())
         before = values(model.trajectory.variables)
         model.train_on_batch(images, labels)

@@ -1,6 +1,9 @@
 import numpy as np
+import tensorflow as tf
 
-from dreal_tf.model.metrics import ModuleMeans
+from dreal_tf.model.learner import Lesson
+from dreal_tf.model.metrics import ModuleMeans, StepMetrics
+from dreal_tf.rewards import Measurement, Targets
 
 
 def test_means_are_over_the_epoch_not_over_steps():
@@ -24,3 +27,27 @@ def test_reset_starts_anew():
     means.update_state(np.float32([5]), np.int32([0]), np.float32([1]))
     means.reset_state()
     assert float(means.result()["gain/a"]) == 0
+
+
+def test_only_what_was_ablated_counts_as_reward_and_gain():
+    """Noise and another image's action tell the critic something, not the log."""
+    metrics = StepMetrics(["a", "b"])
+    measurement = Measurement(
+        images=tf.constant([0, 1, 2, 3]),
+        steps=tf.constant([0, 0, 1, 0]),
+        difference=tf.zeros(4),
+        gain=tf.constant([0.5, 9.0, 9.0, -0.25]),
+        reward=tf.constant([0.5, 9.0, 9.0, -1.0]),
+        right=tf.constant([True, True, True, False]),
+        ablated=tf.constant([1.0, 0.0, 0.0, 1.0]),
+        counted=tf.ones(4),
+        alternatives=None,
+    )
+    lesson = Lesson(tf.ones([4, 2]), None, None, tf.constant([0.25, 0.75]), None)
+    targets = Targets(tf.zeros(4, tf.int32), tf.ones(4), tf.ones(4))
+    metrics.update_state({}, 4, lesson, targets, measurement)
+    logs = {name: float(value) for name, value in metrics.result().items()}
+    assert logs["reward/a"] == -0.25 and logs["gain/a"] == 0.5
+    assert logs["reward/b"] == logs["gain/b"] == 0
+    assert logs["reward_measured"] == 2
+    assert logs["trust/a"] == 0.25 and logs["trust/b"] == 0.75

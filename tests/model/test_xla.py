@@ -14,9 +14,12 @@ import keras, numpy as np
 from support import logits_loss, small_data, small_network
 from dreal_tf import DREAL
 
-estimator, update = sys.argv[1:]
+estimator, update, critic = sys.argv[1:]
 images, labels = small_data(16)
-model = DREAL(small_network(), estimator=estimator, update=update, actor_weight=0.5)
+model = DREAL(
+    small_network(), critic=critic, estimator=estimator, update=update, actor_weight=0.5,
+    instrument_fraction=0.0,
+)
 model.compile(keras.optimizers.SGD(0.1), loss=logits_loss(), jit_compile=True)
 assert model.jit_compile
 history = model.fit(images, labels, batch_size=8, validation_data=(images, labels), verbose=0).history
@@ -25,12 +28,17 @@ assert all(np.isfinite(curve).all() for curve in history.values()), history
 
 
 @pytest.mark.parametrize(
-    ("estimator", "update"), [("sampled", "simultaneous"), ("exact", "alternating")]
+    ("estimator", "update", "critic"),
+    [
+        ("sampled", "simultaneous", "paper"),
+        ("exact", "alternating", "paper"),
+        ("sampled", "simultaneous", "comparative"),
+    ],
 )
-def test_a_step_compiles_and_trains(estimator, update):
+def test_a_step_compiles_and_trains(estimator, update, critic):
     environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}", "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.run(
-        [sys.executable, "-c", CODE, estimator, update],
+        [sys.executable, "-c", CODE, estimator, update, critic],
         env=environment,
         capture_output=True,
         text=True,

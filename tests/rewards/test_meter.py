@@ -6,25 +6,22 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ACTORS, TwoSteps, small_data, small_network
+from support import (
+    ACTORS,
+    TwoSteps,
+    images_drawn,
+    log_softmax,
+    metered,
+    small_data,
+    small_network,
+    targets_of,
+)
 
 from dreal_tf import rewards
 from dreal_tf.backbones import Trajectory, plain_network
 from dreal_tf.critics import PaperCritic
 from dreal_tf.layers import intervene
-from dreal_tf.rewards import Ablation, Restarts, RewardMeter, Targets
-
-
-def metered(attention=None, **options):
-    network = small_network(attention, blocks=3, **options)
-    trajectory = Trajectory(network)
-    meter = RewardMeter(plain_network(network), trajectory)
-    return network, trajectory, meter
-
-
-def targets_of(labels):
-    ones = tf.ones(len(labels))
-    return Targets(tf.constant(labels), ones, ones)
+from dreal_tf.rewards import Alternatives, Assignment, Restarts, Targets
 
 
 def ablated_alone(network, actor, index, images):
@@ -54,7 +51,7 @@ def test_exact_and_sampled_rewards_equal_separate_passes(form):
         expected |= {(i, position): np.clip(gain[i], -1, 1) if right[i] else -1.0 for i in range(12)}
 
     targets, steps = targets_of(labels), len(trajectory.specs)
-    exact = meter.exact(images, targets, outputs["actions"], tf.range(12))
+    exact = meter.exact(images, targets, outputs["actions"], images_drawn(12))
     assignment = rewards.draw_assignment(12, 9, steps, seed=(0, 0))
     sampled = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
     assert len(exact.reward) == 12 * steps and len(sampled.reward) == 9
@@ -72,14 +69,17 @@ def test_the_sampled_loss_averages_to_the_exact_loss_over_all_assignments():
     network, trajectory, meter = metered()
     outputs, targets = network(images), targets_of(labels)
     critic = PaperCritic(units=8)
-    critic.build(trajectory.specs)
-    critiques = critic(trajectory.emitted(outputs))
-    exact = critic.loss(critiques, meter.exact(images, targets, outputs["actions"], tf.range(3)))
+    critic.build(trajectory.specs, classes=3)
+    steps = trajectory.emitted(outputs)
+    verdict = critic(steps)
+    exact = critic.loss(
+        verdict, steps, meter.exact(images, targets, outputs["actions"], images_drawn(3))
+    )
     swept = []
-    for steps in itertools.product(range(3), repeat=3):
-        assignment = tf.range(3), tf.constant(steps)
+    for assigned in itertools.product(range(3), repeat=3):
+        assignment = Assignment(tf.range(3), tf.constant(assigned))
         measured = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
-        swept.append(float(critic.loss(critiques, measured)))
+        swept.append(float(critic.loss(verdict, steps, measured)))
     assert np.mean(swept) == pytest.approx(float(exact), abs=1e-6)
     assert np.std(swept) > 1e-4
 
@@ -89,17 +89,18 @@ def test_the_sampled_loss_is_unbiased_over_draws():
     network, trajectory, meter = metered()
     outputs, targets = network(images), targets_of(labels)
     critic = PaperCritic(units=8)
-    critic.build(trajectory.specs)
-    critiques = critic(trajectory.emitted(outputs))
+    critic.build(trajectory.specs, classes=3)
+    steps = trajectory.emitted(outputs)
+    verdict = critic(steps)
     exact = float(
-        critic.loss(critiques, meter.exact(images, targets, outputs["actions"], tf.range(16)))
+        critic.loss(verdict, steps, meter.exact(images, targets, outputs["actions"], images_drawn(16)))
     )
 
     @tf.function
     def draw(seed):
         assignment = rewards.draw_assignment(16, 8, 3, tf.stack([5, seed]))
         measured = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
-        return critic.loss(critiques, measured)
+        return critic.loss(verdict, steps, measured)
 
     drawn = np.array([draw(tf.constant(seed)) for seed in range(800)])
     z = (drawn.mean() - exact) / (drawn.std() / np.sqrt(len(drawn)))
@@ -116,7 +117,7 @@ def test_an_action_that_equals_its_baseline_is_worth_exactly_nothing(estimator):
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
     targets = targets_of(labels)
     if estimator == "exact":
-        measured = meter.exact(images, targets, outputs["actions"], tf.range(9))
+        measured = meter.exact(images, targets, outputs["actions"], images_drawn(9))
     else:
         assignment = rewards.draw_assignment(9, 9, 3, (0, 0))
         measured = meter.sampled(images, targets, outputs["logits"], outputs["actions"], assignment)
@@ -134,7 +135,7 @@ def test_in_training_the_second_pass_adds_no_reward_of_its_own():
     meter.baseline = "static"  # ... but over images.
     outputs = network(images, training=True)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
-    measured = meter.exact(images, targets_of(labels), outputs["actions"], tf.range(9))
+    measured = meter.exact(images, targets_of(labels), outputs["actions"], images_drawn(9))
     np.testing.assert_array_equal(measured.gain, np.zeros(27))
 
 
@@ -142,8 +143,8 @@ def test_the_static_baseline_is_the_mean_action_over_images():
     images, _ = small_data(5)
     network, trajectory, _ = metered()
     actions = network(images)["actions"]
-    ablation = Ablation(trajectory.modules, tf.ones(5, tf.int32), "static", actions)
-    with intervene(ablation):
+    static = Alternatives(trajectory.modules, tf.ones(5, tf.int32), "static", actions)
+    with intervene(static):
         ablated = network(images)["actions"]
     for position, module in enumerate(trajectory.modules):
         own, got = np.array(actions[module]), np.array(ablated[module])
@@ -153,11 +154,88 @@ def test_the_static_baseline_is_the_mean_action_over_images():
             np.testing.assert_allclose(got, np.broadcast_to(own.mean(0), own.shape), rtol=1e-6)
 
 
+def differences_alone(network, actor, index, images, labels, alternative):
+    """Differences of log probabilities with given actions in one step, by a pass of its own."""
+
+    def decide(which, step, state, action):
+        return alternative if which is actor and step == index else action
+
+    rows = np.arange(len(labels))
+    factual = log_softmax(network(images)["logits"])[rows, labels]
+    with intervene(decide):
+        return factual - log_softmax(network(images)["logits"])[rows, labels]
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_the_kept_alternatives_are_those_that_were_applied(form):
+    """Given to the network again, each makes the difference that was measured."""
+    images, labels = small_data(12)
+    exploration = ("baseline", "permuted", "noise")
+    network, trajectory, meter = metered(ACTORS[form], exploration, noise=0.8)
+    outputs, targets, steps = network(images), targets_of(labels), len(trajectory.specs)
+    drawn = rewards.draw_assignment(12, 9, steps, seed=(0, 3), forms=3)
+    exact = meter.exact(images, targets, outputs["actions"], drawn)
+    sampled = meter.sampled(images, targets, outputs["logits"], outputs["actions"], drawn)
+    for measured in (exact, sampled):
+        seen = 0
+        pairs = zip(trajectory.actors, trajectory._indices, measured.alternatives, strict=True)
+        for step, (actor, index, (entries, action)) in enumerate(pairs):
+            here = measured.steps.numpy()[entries] == step
+            positions, applied = entries.numpy()[here], action.numpy()[here]
+            chosen = measured.images.numpy()[positions]
+            again = differences_alone(network, actor, index, images[chosen], labels[chosen], applied)
+            np.testing.assert_allclose(measured.difference.numpy()[positions], again, atol=2e-5)
+            seen += len(positions)
+        assert seen == len(measured.images) and np.ptp(measured.difference) > 1e-3
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_sampled_and_exact_differences_agree_entry_by_entry(form):
+    images, labels = small_data(12)
+    network, trajectory, meter = metered(ACTORS[form], ("baseline", "permuted"))
+    outputs, targets, steps = network(images), targets_of(labels), len(trajectory.specs)
+    drawn = rewards.draw_assignment(12, 7, steps, seed=(0, 5), forms=2)
+    every = rewards.every_assignment(drawn, steps, forms=2)
+    exact = meter.exact(images, targets, outputs["actions"], drawn)
+    sampled = meter.sampled(images, targets, outputs["logits"], outputs["actions"], every)
+    for part in ("images", "steps", "ablated", "right", "counted"):
+        np.testing.assert_array_equal(getattr(exact, part), getattr(sampled, part))
+    np.testing.assert_allclose(sampled.difference, exact.difference, atol=1e-5)
+    np.testing.assert_array_equal(exact.ablated, every.forms.numpy() == 0)
+    forms = every.forms.numpy()
+    assert min(np.abs(exact.difference.numpy()[forms == form]).max() for form in (0, 1)) > 1e-3
+
+
+def test_a_difference_is_the_gain_on_a_logarithmic_scale():
+    images, labels = small_data(12)
+    network, _, meter = metered()
+    outputs = network(images)
+    measured = meter.exact(images, targets_of(labels), outputs["actions"], images_drawn(12))
+    expected = 1 - np.exp(-np.float64(measured.difference))
+    np.testing.assert_allclose(measured.gain, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_hindsight_holds_what_the_answer_got_wrong():
+    """Whether the network ends in logits or in probabilities."""
+    images, labels = small_data(5)
+    network, _, meter = metered()
+    logits = np.float64(network(images)["logits"])
+    expected = np.eye(3)[labels] - np.exp(log_softmax(logits))
+    of_logits = meter.hindsight(tf.constant(logits, tf.float32), tf.constant(labels))
+    np.testing.assert_allclose(of_logits.errors, expected, atol=1e-6)
+    np.testing.assert_array_equal(of_logits.labels, labels)
+    assert of_logits.directions is None
+    meter.from_logits = False
+    probabilities = tf.constant(np.exp(log_softmax(logits)), tf.float32)
+    of_probabilities = meter.hindsight(probabilities, tf.constant(labels))
+    np.testing.assert_allclose(of_probabilities.errors, expected, atol=1e-6)
+
+
 def test_only_the_assigned_image_changes():
     images, _ = small_data(4)
     network, trajectory, _ = metered()
     before = np.array(network(images)["logits"])
-    with intervene(Ablation(trajectory.modules, np.int32([-1, 0, -1, 2]))):
+    with intervene(Alternatives(trajectory.modules, np.int32([-1, 0, -1, 2]))):
         after = np.array(network(images)["logits"])
     changed = np.abs(after - before).max(axis=1)
     assert (changed[[0, 2]] < 1e-6).all() and (changed[[1, 3]] > 1e-5).all()
@@ -168,9 +246,9 @@ def test_with_dropout_both_arms_are_measured_without_it():
     network, _, meter = metered(dropout=0.5)
     assert meter.stochastic
     training = network(images, training=True)
-    exact = meter.exact(images, targets_of(labels), training["actions"], tf.range(12))
+    exact = meter.exact(images, targets_of(labels), training["actions"], images_drawn(12))
     # With every BatchNorm at its averages the arms of `exact` are inference passes of one network.
-    assignment = tf.range(12), tf.zeros(12, tf.int32)
+    assignment = Assignment(tf.range(12), tf.zeros(12, tf.int32))
     sampled = meter.sampled(
         images, targets_of(labels), training["logits"], training["actions"], assignment
     )
@@ -182,7 +260,7 @@ def test_images_that_do_not_count_are_marked():
     network, _, meter = metered()
     outputs = network(images)
     targets = Targets(tf.constant(labels), tf.constant([1.0, 0, 1, 0]), tf.ones(4))
-    measured = meter.exact(images, targets, outputs["actions"], tf.constant([1, 2]))
+    measured = meter.exact(images, targets, outputs["actions"], Assignment(tf.constant([1, 2]), None))
     assert measured.counted.numpy().tolist() == [0, 1, 0, 1, 0, 1]
 
 

@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -60,29 +58,3 @@ def test_a_label_that_is_no_class_does_not_count():
 def test_labels_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"Expected labels \(batch,\).*Received: shape \(2, 5\)"):
         rewards.true_labels(np.zeros((2, 5)), 3)
-
-
-@pytest.mark.parametrize(("batch", "measured", "steps"), [(6, 6, 3), (8, 5, 3), (7, 2, 4), (4, 4, 1)])
-def test_drawn_images_are_distinct_and_steps_are_balanced(batch, measured, steps):
-    for seed in range(20):
-        images, drawn = rewards.draw_assignment(batch, measured, steps, seed=(0, seed))
-        assert len(set(images.numpy())) == measured and images.numpy().max() < batch
-        counts = np.bincount(drawn.numpy(), minlength=steps)
-        assert counts.sum() == measured and counts.max() - counts.min() <= 1
-
-
-def test_every_pair_is_drawn_equally_often():
-    batch, measured, steps, draws = 4, 3, 3, 4000
-    counts = np.zeros((batch, steps))
-    for seed in range(draws):
-        images, drawn = rewards.draw_assignment(batch, measured, steps, seed=(1, seed))
-        counts[images.numpy(), drawn.numpy()] += 1
-    share = measured / (batch * steps)
-    z = (counts / draws - share) / np.sqrt(share * (1 - share) / draws)
-    assert np.abs(z).max() <= 4
-
-
-def test_every_assignment_is_the_product_of_images_and_steps():
-    images, steps = rewards.every_assignment(np.int32([3, 1]), 3)
-    pairs = set(zip(images.numpy().tolist(), steps.numpy().tolist(), strict=True))
-    assert pairs == set(itertools.product([3, 1], range(3))) and len(images) == 6

@@ -1,0 +1,86 @@
+"""`dreal-tf study`."""
+
+import math
+import shlex
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dreal_tf.cli.output import next_command, result, say
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.errors import InputError
+from dreal_tf.studies.files import load_study
+
+
+def study(
+    study: Annotated[str, typer.Argument(help="Bundled name, or a .py study.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; rows found in it are kept.")],
+    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the study to seconds a run.")] = False,
+    data_dir: Annotated[
+        Optional[Path], typer.Option(help="Folder of the data. [default: recipe's]")
+    ] = None,
+    networks: Annotated[
+        Optional[Path],
+        typer.Option(help="Trained networks to reuse, folders seed<N>. [default: trained into --out]"),
+    ] = None,
+    arms: Annotated[
+        Optional[str], typer.Option(help="Arms to run, separated by commas. [default: all]")
+    ] = None,
+    seeds: Annotated[
+        Optional[str], typer.Option(help="Seeds, separated by commas. [default: the study's]")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print rows and summaries as one JSON object.")
+    ] = False,
+):
+    """Run a study, arms by seeds; repeated, it goes on from the rows in --out."""
+    loaded = load_study(study, smoke)
+    chosen = [arm.strip() for arm in arms.split(",")] if arms is not None else None
+    numbers = seeds_of(seeds) if seeds is not None else None
+    runner = import_quietly("dreal_tf.studies.runner")
+    rows = runner.run_study(loaded, out, chosen, numbers, networks, data_dir, say)
+    table = import_quietly("dreal_tf.studies.table")
+    found = {
+        arm: {
+            name: {part: _said(value) for part, value in summary._asdict().items()}
+            for name, summary in quantities.items()
+        }
+        for arm, quantities in table.summaries(rows).items()
+    }
+    finite = [{name: _said(value) for name, value in row.items()} for row in rows]
+    values = {"study": loaded.name, "what": loaded.what, "rows": finite, "arms": found}
+    result(values, as_json, table.table_lines(rows))
+    say(f"Rows, table and figure: {out}")
+    place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
+    shrunk = " --smoke" if smoke else ""
+    more = max(row["seed"] for row in rows) + 1
+    command = f"dreal-tf study {shlex.quote(study)} --out {shlex.quote(str(out))}"
+    next_command(f"{command}{shrunk}{place} --seeds {more}")
+
+
+def seeds_of(text):
+    """The seeds that `--seeds` names.
+
+    Args:
+        text: str, such as "0,1".
+    Returns:
+        List of int.
+    Raises:
+        InputError: if it names none, or what is no seed.
+    Example:
+        >>> seeds_of("0, 2")
+        [0, 2]
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(
+            f"Expected seeds from 0, separated by commas. Received: --seeds {text!r}. Write for "
+            "example --seeds 0,1,2."
+        )
+    return [int(part) for part in parts]
+
+
+def _said(value):
+    """A value as JSON can hold it: what a single seed cannot say is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

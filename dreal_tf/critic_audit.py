@@ -1,0 +1,223 @@
+"""Whether a run's critic can be trusted: all instruments, on test images."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from dreal_tf.builder import build
+from dreal_tf.callbacks.checkpoint import restore_last
+from dreal_tf.critics import predicted_differences
+from dreal_tf.errors import InputError
+from dreal_tf.instruments import (
+    Instruments,
+    bootstrap_mean,
+    explained_variance,
+    held_steps,
+)
+from dreal_tf.rewards import ALTERNATIVES, Targets, draw_assignment
+from dreal_tf.run_directory import RunDirectory
+
+BATCH = 64  # Images that are measured at a time.
+
+
+def audit_critic(run_path, images=2000, data_dir=None, track=None):
+    """Measures what the critic of a run knows, with the network it was trained beside.
+
+    Network and critic are those of the last epoch, which belong together; the images are drawn from
+    the test split, all classes mixed, by a fixed seed.
+
+    Args:
+        run_path: str or path of a finished run.
+        images: int >= 2. Number of test images; all of them where there are fewer.
+        data_dir: str, path or None. Where the data lies now; None for where the run found it.
+        track: callable that passes on the items of a list while it shows progress, or None.
+    Returns:
+        Dict, see `measure_critic`, and `epochs`: int, how many had been trained.
+    Raises:
+        InputError: if there is no such run, it has not ended, or it has no critic or checkpoints.
+    """
+    run = RunDirectory(run_path)
+    recipe = run.read_recipe()
+    if not recipe.dreal.enabled:
+        raise InputError(
+            f"Expected a run with a critic. Received: {str(run.path)!r}, which was trained without "
+            "the method. Name a run that was trained without --baseline."
+        )
+    if images < 2:
+        raise InputError(
+            f"Expected at least 2 images to measure on. Received: images={images}. Give for example "
+            "2000."
+        )
+    run.read_metrics()  # Refuses a run that has not ended.
+    if data_dir is not None:
+        recipe = recipe.replace({"data.folder": str(Path(data_dir).expanduser().resolve())})
+    model, data, _ = build(recipe)
+    epochs = restore_last(run.checkpoints, model)
+    drawn = draw_examples(data.test, data.sizes["test"], images, seed=recipe.run.seed)
+    return measure_critic(model, *drawn, recipe.run.seed, track) | {"epochs": epochs}
+
+
+def draw_examples(data, size, count, seed=0):
+    """Some examples of a data set, in random order.
+
+    Args:
+        data: tf.data.Dataset of (images, int labels), batched.
+        size: int. Number of its examples.
+        count: int. How many to draw; all where there are fewer.
+        seed: int.
+    Returns:
+        Float array (count, ...) and int array (count,).
+    Example:
+        >>> data = tf.data.Dataset.from_tensor_slices((np.arange(9.0), np.arange(9))).batch(4)
+        >>> images, labels = draw_examples(data, 9, 5)
+        >>> len(set(labels.tolist())), bool((images == labels).all())
+        (5, True)
+    """
+    chosen = np.random.default_rng(seed).permutation(size)[:count]
+    wanted, images, labels, start = np.sort(chosen), [], [], 0
+    for batch, of_batch in data.as_numpy_iterator():
+        here = wanted[(wanted >= start) & (wanted < start + len(of_batch))] - start
+        images.append(batch[here])
+        labels.append(of_batch[here])
+        start += len(of_batch)
+    order = np.random.default_rng(seed).permutation(sum(map(len, labels)))
+    return np.concatenate(images)[order], np.concatenate(labels)[order].astype("int32")
+
+
+def measure_critic(model, images, labels, seed=0, track=None):
+    """All instruments on some images, at inference.
+
+    Args:
+        model: compiled `DREAL` with a critic.
+        images: float array (n, ...).
+        labels: int array (n,).
+        seed: int, of the alternatives, the random signs and the bootstrap.
+        track: as of `audit_critic`.
+    Returns:
+        Dict of `images` (int) and, each by module name: `alignment` (`mean`, `low`, `high`,
+        `positive`), `explained` (`all`, `right`, `held`), `differences` (one for each alternative)
+        and `direction` (`advised`, `random`, and their difference's `mean`, `low`, `high`, in nats).
+        None where there was nothing to measure.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> model = DREAL(network, critic="direct")
+        >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> found = measure_critic(model, np.random.rand(20, 8, 8, 1), np.arange(20) % 10)
+        >>> round(found["alignment"]["conv2_1/se"]["mean"], 4)
+        1.0
+    """
+    places = range(0, len(labels), BATCH)
+    batches = [(images[p : p + BATCH], np.int32(labels[p : p + BATCH])) for p in places]
+    bench = _Bench(model)
+    sums = [bench.summed_actions(part) for part, _ in batches]
+    held = [sum(parts) / len(labels) for parts in zip(*sums, strict=True)]
+    measured = []
+    for number, batch in enumerate(track(batches) if track else batches):
+        seed_here = tf.constant([seed, number], tf.int32)
+        measured.append(bench.measure(*map(tf.constant, batch), held, seed_here))
+    arrays = {name: np.concatenate([part[name] for part in measured]) for name in measured[0]}
+    of_modules = {
+        module: {name: array[:, position] for name, array in arrays.items()}
+        for position, module in enumerate(model.trajectory.modules)
+    }
+    return {
+        "images": len(labels),
+        "alignment": {m: _alignment(found, seed) for m, found in of_modules.items()},
+        "explained": {m: _explained(found) for m, found in of_modules.items()},
+        "differences": {m: _differences(found) for m, found in of_modules.items()},
+        "direction": {m: _direction(found, seed) for m, found in of_modules.items()},
+    }
+
+
+class _Bench:
+    """What is compiled once for all batches."""
+
+    def __init__(self, model):
+        self.meter, self.trajectory = model.meter, model.trajectory
+        self.network, self.critic = model.trajectory_network, model.critic
+        self.instruments = Instruments(self.network, self.trajectory, self.critic, self.meter)
+        # The last batch may be shorter, which must not compile everything anew.
+        relaxed = {"reduce_retracing": True}
+        self.summed_actions = tf.function(self._summed_actions, **relaxed)
+        self._judge = tf.function(self._judged, **relaxed)
+        self._move = tf.function(self.instruments.gains, **relaxed)
+
+    def measure(self, images, labels, held, seed):
+        """Dict of arrays (images, steps)."""
+        found, advised = self._judge(images, labels, held, seed)
+        gains = []
+        for position in range(len(self.trajectory.specs)):
+            moved = tf.fill(tf.shape(labels), position)
+            own = tf.random.experimental.stateless_fold_in(seed, position)
+            gains.append(self._move(images, labels, advised, moved, own))
+        advised, random = (tf.stack(part, axis=1) for part in zip(*gains, strict=True))
+        found |= {"advised": advised, "random": random}
+        return {name: part.numpy() for name, part in found.items()}
+
+    def _summed_actions(self, images):
+        steps = self.trajectory.emitted(self.network(images, training=False))
+        return [tf.reduce_sum(tf.cast(step.action, tf.float32), axis=0) for step in steps]
+
+    def _judged(self, images, labels, held, seed):
+        advice = self.instruments.advice(images, labels)
+        cosines, there = self.instruments.alignments(advice)
+        held = held_steps([step.state for step in advice.steps], held)
+        found = {
+            "cosines": cosines,
+            "there": there,
+            "critiques": advice.critiques,
+            "held": self.critic(held, advice.hindsight).critiques,
+        }
+        for form in ALTERNATIVES:
+            found |= self._compared(form, images, labels, advice, seed)
+        return found, advice.advised
+
+    def _compared(self, form, images, labels, advice, seed):
+        """Every action against one alternative of each step."""
+        modules, count = self.trajectory.modules, tf.shape(labels)[0]
+        ones = tf.ones([count])
+        drawn = draw_assignment(count, count, len(modules), seed)
+        actions = {m: step.action for m, step in zip(modules, advice.steps, strict=True)}
+        targets = Targets(labels, ones, ones)
+        measurement = self.meter.exact(images, targets, actions, drawn, exploration=(form,))
+        predicted = predicted_differences(advice.advised, advice.steps, measurement)
+        places = tf.stack([measurement.images, measurement.steps], axis=1)
+        found = {f"{form}/measured": measurement.difference, f"{form}/predicted": predicted}
+        if form == "baseline":
+            right = tf.cast(measurement.right, tf.float32)
+            found |= {"reward": measurement.reward, "right": right}
+        shape = tf.stack([count, len(modules)])
+        return {name: tf.scatter_nd(places, values, shape) for name, values in found.items()}
+
+
+def _alignment(found, seed):
+    cosines = found["cosines"][found["there"]]
+    positive = float((cosines > 0).mean()) if cosines.size else None
+    return bootstrap_mean(cosines, seed) | {"positive": positive}
+
+
+def _explained(found):
+    reward, critiques, right = found["reward"], found["critiques"], found["right"] > 0
+    return {
+        "all": explained_variance(reward, critiques),
+        "right": explained_variance(reward[right], critiques[right]),
+        "held": explained_variance(reward, found["held"]),
+    }
+
+
+def _differences(found):
+    return {
+        form: explained_variance(found[f"{form}/measured"], found[f"{form}/predicted"])
+        for form in ALTERNATIVES
+    }
+
+
+def _direction(found, seed):
+    finite = np.isfinite(found["advised"]) & np.isfinite(found["random"])
+    advised, random = found["advised"][finite], found["random"][finite]
+    means = {
+        name: float(values.mean()) if values.size else None
+        for name, values in (("advised", advised), ("random", random))
+    }
+    return means | bootstrap_mean(advised - random, seed)

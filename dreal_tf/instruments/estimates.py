@@ -1,0 +1,92 @@
+"""Estimates from what was measured: explained variance, and means with intervals. Pure functions.
+
+From sums, as a run's logs add them up over batches and replicas; and from arrays, as an audit has them.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+# Share of the mean square below which a variance from sums is nothing but their rounding.
+ROUNDING = 1e-9
+# Half the width of a normal 95 % interval (standard errors).
+NORMAL_95 = 1.96
+
+
+def mean_interval_from_sums(count, total, squares):
+    """Means with their normal 95 % intervals.
+
+    Args:
+        count, total, squares: float tensors (n,). Number, sum and sum of squares of the values.
+    Returns:
+        Three float tensors (n,): mean, low and high. All 0 where the count is 0; of one value alone
+        the interval is its mean, since nothing is known of the spread.
+    Example:
+        >>> mean, low, high = mean_interval_from_sums(*np.float32([[2], [2], [4]]))  # 0 and 2.
+        >>> mean.numpy().tolist(), low.numpy().round(2).tolist(), high.numpy().round(2).tolist()
+        ([1.0], [-0.9599999785423279], [2.9600000381469727])
+    """
+    mean = tf.math.divide_no_nan(total, count)
+    spread = tf.nn.relu(squares - count * tf.square(mean))
+    variance = tf.math.divide_no_nan(spread, tf.nn.relu(count - 1.0))
+    half = NORMAL_95 * tf.sqrt(tf.math.divide_no_nan(variance, count))
+    return mean, mean - half, mean + half
+
+
+def explained_from_sums(count, total, squares, errors):
+    """Explained variance of predictions: 1 - mean squared error / variance of what was measured.
+
+    Args:
+        count, total, squares: float tensors (n,). Number, sum and sum of squares of the measured.
+        errors: float tensor (n,). Sum of squared errors of the predictions.
+    Returns:
+        Float tensor (n,), at most 1; 0 where nothing was measured or nothing varied.
+    Example:
+        >>> explained_from_sums(*np.float32([[2], [2], [4], [1]])).numpy().tolist()  # 0 and 2.
+        [0.5]
+    """
+    square = tf.math.divide_no_nan(squares, count)
+    variance = square - tf.square(tf.math.divide_no_nan(total, count))
+    varied = variance > ROUNDING * square
+    ratio = tf.math.divide_no_nan(tf.math.divide_no_nan(errors, count), variance)
+    return tf.where(varied, 1.0 - ratio, tf.zeros_like(ratio))
+
+
+def explained_variance(measured, predicted):
+    """Explained variance of predictions: 1 - mean squared error / variance of what was measured.
+
+    Args:
+        measured, predicted: float arrays (n,). A pair that is not finite is left out.
+    Returns:
+        Float, at most 1; None where there is nothing to explain: no values, or all equal.
+    Example:
+        >>> explained_variance(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
+        0.5
+    """
+    measured, predicted = np.float64(measured), np.float64(predicted)
+    finite = np.isfinite(measured) & np.isfinite(predicted)  # Half precision may overflow.
+    measured, predicted = measured[finite], predicted[finite]
+    if measured.size == 0 or np.ptp(measured) == 0:
+        return None
+    return float(1 - np.mean((measured - predicted) ** 2) / np.var(measured))
+
+
+def bootstrap_mean(values, seed=0, draws=1000):
+    """A mean with its 95 % interval: percentiles of the means of redrawn values.
+
+    Args:
+        values: float array (n,).
+        seed: int.
+        draws: int >= 1. How often the values are drawn anew.
+    Returns:
+        Dict of `mean`, `low` and `high`: float, or None where there are no values.
+    Example:
+        >>> bootstrap_mean(np.array([2.0, 2.0, 2.0]))
+        {'mean': 2.0, 'low': 2.0, 'high': 2.0}
+    """
+    values = np.float64(values)
+    if values.size == 0:
+        return {"mean": None, "low": None, "high": None}
+    random = np.random.default_rng(seed)
+    means = [values[random.integers(values.size, size=values.size)].mean() for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}

@@ -1,0 +1,5 @@
+"""Studies: experiments that anyone can repeat by one command. Light; TensorFlow is for workers."""
+
+from dreal_tf.studies.study import Climb, Directions, Study
+
+__all__ = ["Climb", "Directions", "Study"]

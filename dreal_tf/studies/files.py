@@ -1,0 +1,47 @@
+"""Finds and loads studies: bundled ones, and `.py` files of one's own."""
+
+from pathlib import Path
+
+import pydantic
+
+from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.recipe_files import load_python, recipes_folder
+from dreal_tf.studies.study import Study, study_error
+
+
+def bundled_studies():
+    """Names of the bundled studies.
+
+    Example:
+        >>> "critic_climb" in bundled_studies()
+        True
+    """
+    return sorted(path.stem for path in (recipes_folder() / "studies").glob("[a-z]*.py"))
+
+
+def load_study(study, smoke=False):
+    """A study by name or path.
+
+    Args:
+        study: str or path: a bundled name, or a `.py` file with a function `study(smoke=False)`.
+        smoke: bool. The study shrunk to seconds.
+    Returns:
+        `Study`, named after its file.
+    Raises:
+        InputError: if there is no such study, or it is not valid.
+    Example:
+        >>> load_study("critic_climb").what
+        'climb'
+    """
+    path = Path(study)
+    if path.suffix != ".py":
+        if str(study) not in bundled_studies():
+            raise unknown_name("study", str(study), bundled_studies())
+        path = recipes_folder() / "studies" / f"{study}.py"
+    try:
+        made = load_python(path, "study", Study, smoke)
+    except InputError as error:
+        if isinstance(error.__cause__, pydantic.ValidationError):
+            raise study_error(error.__cause__, str(path)) from error
+        raise
+    return made.model_copy(update={"name": f"{path.stem}_smoke" if smoke else path.stem})

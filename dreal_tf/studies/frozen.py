@@ -1,0 +1,80 @@
+"""A critic taught beside a network that does not move, and actors that learn from it alone."""
+
+import keras
+import tensorflow as tf
+
+from dreal_tf.distribute import nonempty_share
+from dreal_tf.model import DREAL
+from dreal_tf.rewards import targets_of
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class FrozenDREAL(DREAL):
+    """Moves the critic, and the judged actors by the critic alone: L_r and L_q without L_c.
+
+    The network runs in inference mode, so its moving averages stay as well. All layers but the
+    judged actors are marked as not trainable.
+
+    Args:
+        network: see `DREAL`; its weights are those of a trained network.
+        critic: see `DREAL`; not None.
+        wait: int >= 0. Steps in which the critic learns alone, before the actors climb it.
+        settings: of `DREAL`. At `actor_weight=0` the actors do not move.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> model = FrozenDREAL(network, "paper", actor_weight=1.0)
+        >>> sorted({variable.path.split("/")[0] for variable in network.trainable_variables})
+        ['conv2_1_se', 'conv3_1_se', 'conv4_1_se']
+    """
+
+    def __init__(self, network, critic="paper", wait=0, **settings):
+        super().__init__(network, critic, **settings)
+        self.wait = wait
+        judged = {actor.name for actor in self.trajectory.actors}
+        for layer in network.layers:
+            if layer.name not in judged:
+                layer.trainable = False
+
+    @classmethod
+    def of(cls, model, wait=0, **changes):
+        """The same network and critic, frozen.
+
+        Args:
+            model: `DREAL`, such as `build` gives.
+            wait: int >= 0.
+            changes: settings of `DREAL` to change.
+        Returns:
+            `FrozenDREAL`, to be compiled.
+        """
+        settings = model.settings | changes
+        return cls(model.trajectory_network, model.critic, wait, **settings)
+
+    def train_step(self, data):
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(nonempty_share(data))
+        with tf.GradientTape() as tape:
+            outputs = self.trajectory_network(images, training=False)
+            logits = outputs["logits"]
+            targets = targets_of(labels, logits.shape[-1], sample_weight)
+            log_p = self._log_p_asked_for(logits, targets)
+        hindsight = self._hindsight(tape, log_p, outputs, targets)
+        measurement, lesson = self._learn(images, targets, outputs, hindsight, training=False)
+
+        actor_weight = self._actor_weight()
+        theta = self.trajectory.variables
+        gradients = [tf.zeros_like(variable) for variable in theta]
+        for position, gradient in enumerate(lesson.climb):
+            if gradient is not None:
+                gradients[position] = actor_weight * gradient
+        # At weight 0 as well: it counts the steps, from which the draws follow.
+        self.optimizer.apply(gradients, theta)
+
+        task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
+        self._log(labels, targets, task_loss, lesson, actor_weight, measurement)
+        return self.compute_metrics(images, labels, logits, sample_weight)
+
+    def _actor_weight(self):
+        waiting = self.optimizer.iterations < self.wait
+        return tf.where(waiting, 0.0, super()._actor_weight())
+
+    def get_config(self):
+        return super().get_config() | {"wait": self.wait}

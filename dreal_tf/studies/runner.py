@@ -1,0 +1,168 @@
+"""Carries out a study: every arm and seed in a fresh process, one after another."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dreal_tf.errors import InputError, RunError, unknown_name
+from dreal_tf.run_directory import write_whole
+from dreal_tf.studies.networks import check_network, network_run
+from dreal_tf.studies.rows import StudyDirectory
+from dreal_tf.studies.table import table_lines
+
+PATIENCE = 10  # Seconds that a worker is given to end by itself.
+SHOWN = 12  # Lines of a failed worker's log that the message quotes.
+
+
+def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, say=print):
+    """Runs what is not done yet of a study, and sums up.
+
+    Args:
+        study: `Study`.
+        out: str or path, the study's folder.
+        arms: sequence of str; None for all.
+        seeds: sequence of int; None for the study's own.
+        networks: str or path of a folder that holds the trained networks `seed<N>`, or None: they are
+            trained into the study's folder.
+        data_dir: str, path or None. Folder of the data; None for the recipe's own.
+        say: callable that takes a line of progress.
+    Returns:
+        List of dicts: all rows of the folder, see `dreal_tf.studies.rows`.
+    Raises:
+        InputError: if an arm is unknown, or folder, networks or data are not what they should be.
+        RunError: if a run broke off; finished rows are kept.
+    """
+    arms = list(study.arms) if arms is None else list(dict.fromkeys(arms))
+    for arm in arms:
+        if arm not in study.arms:
+            raise unknown_name(f"arm of {study.name}", arm, study.arms)
+    seeds = list(study.seeds if seeds is None else dict.fromkeys(seeds))
+    data_dir = None if data_dir is None else str(Path(data_dir).expanduser().resolve())
+    folder = StudyDirectory(out)
+    place = {
+        "networks": str(folder.networks if networks is None else networks),
+        "runs": str(folder.runs),
+        "data_dir": data_dir,
+    }
+    if networks is not None and study.what != "train":
+        for seed in seeds:
+            check_network(network_run(networks, seed), study.network_recipe(seed))
+    with folder.begin(study, arms):
+        _run_missing(study, folder, arms, seeds, place, say)
+        rows = in_order(study, folder.read_rows())
+        conclude(study, folder, rows)
+    return rows
+
+
+def in_order(study, rows):
+    """Rows in the order of the study's arms, then of the seeds.
+
+    Args:
+        study: `Study`.
+        rows: sequence of dicts; arms that the study no longer has come last.
+    Returns:
+        List of dicts.
+    """
+    order = {arm: position for position, arm in enumerate(study.arms)}
+    return sorted(rows, key=lambda row: (order.get(row["arm"], len(order)), row["seed"]))
+
+
+def conclude(study, folder, rows):
+    """Writes table and figure.
+
+    Args:
+        study: `Study`.
+        folder: `StudyDirectory`.
+        rows: sequence of dicts.
+    """
+    write_whole(folder.table, "\n".join([f"# {study.name}", "", *table_lines(rows)]) + "\n")
+    from dreal_tf.studies.figures import study_figure
+
+    figure = study_figure(study.what, rows)
+    for path in (folder.figure, folder.figure.with_suffix(".svg")):
+        figure.savefig(path, dpi=160)
+
+
+def _run_missing(study, folder, arms, seeds, place, say):
+    done = {(row["arm"], row["seed"]) for row in folder.read_rows()}
+    missing = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in done]
+    total = len(arms) * len(seeds)
+    if len(missing) < total:
+        say(f"{total - len(missing)} of {total} runs are done; going on.")
+    spent = []
+    for number, (arm, seed) in enumerate(missing, start=total - len(missing) + 1):
+        if study.what != "train" and not network_run(place["networks"], seed).finished:
+            started = time.perf_counter()
+            _answer(study, folder, "network", None, seed, place)
+            say(f"network of seed {seed}: {time.perf_counter() - started:.0f} s")
+        started = time.perf_counter()
+        row = _answer(study, folder, study.what, arm, seed, place)
+        seconds = time.perf_counter() - started
+        folder.add_row({"arm": arm, "seed": seed, "seconds": round(seconds, 1)} | row)
+        spent.append(seconds)
+        remaining = sum(spent) / len(spent) * (total - number)
+        say(f"{number}/{total}  {arm}, seed {seed}: {seconds:.0f} s{_left(remaining)}")
+
+
+def _left(seconds):
+    if not seconds:
+        return ""
+    return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
+
+
+def _answer(study, folder, experiment, arm, seed, place):
+    """Has a worker do one job."""
+    answer = folder.path / "answer.json"
+    answer.unlink(missing_ok=True)  # Of a run that ended between its answer and its row.
+    name = f"network_seed{seed}" if arm is None else f"{arm}_seed{seed}"
+    folder.logs.mkdir(exist_ok=True)
+    log = folder.logs / f"{name}.log"
+    job = {
+        "study": study.model_dump(mode="json"),
+        "experiment": experiment,
+        "arm": arm,
+        "seed": seed,
+        "place": place,
+        "answer": str(answer),
+    }
+    with log.open("w") as file:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "dreal_tf.studies.worker"],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            worker.stdin.write(json.dumps(job).encode() + b"\n")
+            worker.stdin.flush()
+            worker.wait()
+        except BrokenPipeError:  # It could not even start; its log says why.
+            worker.wait()
+        finally:
+            _end(worker)
+    said = json.loads(answer.read_text()) if answer.is_file() else {}
+    answer.unlink(missing_ok=True)
+    if "wrong_input" in said:
+        raise InputError(said["wrong_input"])
+    if "row" not in said:
+        last = said.get("failed") or "\n".join(log.read_text().splitlines()[-SHOWN:])
+        raise RunError(
+            f"Expected the run {name} to end well. Received: exit code {worker.returncode}, and\n"
+            f"{last}\nMend what it says ({log} has all of it) and repeat the command; finished runs "
+            "are kept."
+        )
+    return said["row"]
+
+
+def _end(worker):
+    """Whatever happened, no worker outlives the command."""
+    with contextlib.suppress(BrokenPipeError):
+        worker.stdin.close()  # It ends when this does.
+    try:
+        worker.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()

@@ -1,0 +1,111 @@
+"""What the rows of a study come to: mean, spread and interval of each quantity, by arm."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from dreal_tf.studies.rows import KEYS
+
+
+class Summary(NamedTuple):
+    """A quantity over the seeds of an arm.
+
+    Attributes:
+        seeds: int. How many there are.
+        mean: float.
+        deviation: float. Standard deviation between seeds (n - 1); nan of a single one.
+        low, high: float. 95 % interval of the mean by Student's t; nan of a single seed.
+    """
+
+    seeds: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+def summary(values):
+    """Mean, spread and interval of a few values.
+
+    Args:
+        values: sequence of float, at least one.
+    Returns:
+        `Summary`.
+    Example:
+        >>> found = summary([1.0, 2.0, 3.0])
+        >>> found.mean, found.deviation, round(found.high - found.mean, 3)
+        (2.0, 1.0, 2.484)
+    """
+    values = np.asarray(values, float)
+    count, mean = len(values), float(values.mean())
+    if count == 1:
+        return Summary(1, mean, math.nan, math.nan, math.nan)
+    deviation = float(values.std(ddof=1))
+    half = float(stats.t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
+    return Summary(count, mean, deviation, mean - half, mean + half)
+
+
+def summaries(rows):
+    """Every measured quantity of every arm.
+
+    Args:
+        rows: sequence of dicts, see `dreal_tf.studies.rows`.
+    Returns:
+        Dict of dicts of `Summary`, by arm and quantity, both in the order of the rows.
+    Example:
+        >>> rows = [{"arm": "a", "seed": s, "seconds": 1.0, "accuracy": 0.5 + s} for s in (0, 1)]
+        >>> summaries(rows)["a"]["accuracy"].mean
+        1.0
+    """
+    found = {}
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        of_arm = [row for row in rows if row["arm"] == arm]
+        names = dict.fromkeys(name for row in of_arm for name in row if name not in KEYS)
+        columns = {name: [row[name] for row in of_arm if name in row] for name in names}
+        found[arm] = {name: summary(values) for name, values in columns.items()}
+    return found
+
+
+def table_lines(rows):
+    """A table per arm, as Markdown that reads well as it is.
+
+    Args:
+        rows: see `summaries`.
+    Returns:
+        List of str.
+    Example:
+        >>> for line in table_lines([{"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5}]):
+        ...     print(line)
+        ## a
+        <BLANKLINE>
+        | quantity | seeds |   mean | deviation | 95 % interval |
+        |----------|------:|-------:|----------:|--------------:|
+        | accuracy |     1 | 0.5000 |         - |             - |
+        <BLANKLINE>
+    """
+    lines = []
+    for arm, quantities in summaries(rows).items():
+        cells = [["quantity", "seeds", "mean", "deviation", "95 % interval"]]
+        for name, found in quantities.items():
+            spread = _number(found.deviation), f"{_number(found.low)} to {_number(found.high)}"
+            spread = ("-", "-") if found.seeds == 1 else spread
+            cells.append([name, str(found.seeds), _number(found.mean), *spread])
+        widths = [max(len(row[column]) for row in cells) for column in range(5)]
+        rule = "|".join(
+            "-" * (widths[c] + 2) if c == 0 else "-" * (widths[c] + 1) + ":" for c in range(5)
+        )
+        lines += [f"## {arm}", ""]
+        for row in cells:
+            aligned = [row[0].ljust(widths[0])]
+            aligned += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            lines.append(f"| {' | '.join(aligned)} |")
+        lines.insert(len(lines) - len(cells) + 1, f"|{rule}|")
+        lines.append("")
+    return lines
+
+
+def _number(value):
+    """Four decimals, or as many as a small number needs to be told from 0."""
+    return f"{value:.4f}" if value == 0 or not abs(value) < 1e-3 else f"{value:.2e}"

@@ -1,0 +1,30 @@
+from dreal_tf.studies import Directions, Study
+
+
+def study(smoke=False):
+    """Whose directions point where the network's own do: four critics, CIFAR-10 at 16×16.
+
+    Command: dreal-tf study critic_directions_cifar10 --out DIR --data-dir FOLDER
+    """
+    full = Study(
+        what="directions",
+        recipe="cifar10_resnet8_se",
+        changes={"data.image_size": 16, "augment.crop_padding": 2},
+        arms={
+            "paper": {"dreal.critic": "paper"},
+            "comparative": {"dreal.critic": "comparative"},
+            "direct": {"dreal.critic": "direct"},  # The true direction: the most there is.
+            "shuffled": {"dreal.critic": "shuffled"},  # Taught by other images: nothing to know.
+        },
+        seeds=(0, 1, 2),
+        directions=Directions(steps=1000, images=2000),
+    )
+    if not smoke:
+        return full
+    small = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "backbone.width": 0.25}
+    return full.replace(
+        recipe="digits_resnet8_se",  # At hand everywhere.
+        changes=small,
+        seeds=(0, 1),
+        directions=Directions(steps=12, images=60),
+    )

@@ -1,0 +1,107 @@
+"""The real command in fresh processes: every experiment, shrunk; interruptions; wrong input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dreal_tf.studies.files import load_study
+from dreal_tf.studies.rows import StudyDirectory
+
+REPOSITORY = Path(__file__).parents[2]
+MODULE = "conv2_1/se"
+BASELINE = ["critic_training", "--smoke", "--arms", "baseline"]
+
+
+def command(*arguments, folder, start=subprocess.run, **options):
+    return start(
+        [sys.executable, "-m", "dreal_tf", "study", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+JUDGED = {f"{name}/{MODULE}" for name in ("alignment", "explained", "direction")}
+COLUMNS = {
+    "critic_climb": {"accuracy@trained", "accuracy@start", "log_p@5", "log_p_ablated@10"} | JUDGED,
+    "critic_directions_digits": {"accuracy", "log_p", f"alignment_positive/{MODULE}"} | JUDGED,
+    "critic_training": {"accuracy", "val_accuracy", f"val_critique/{MODULE}", f"gain/{MODULE}"},
+}
+
+
+@pytest.mark.parametrize("study", COLUMNS)
+def test_every_experiment_ends_well_with_its_columns_table_and_figure(tmp_path, study):
+    arms = ["--smoke", "--arms", "direct", "--seeds", "0", "--json"]
+    process = command(study, "--out", "out", *arms, folder=tmp_path)
+    assert process.returncode == 0, process.stderr
+    said = json.loads(process.stdout)
+    (row,) = StudyDirectory(tmp_path / "out").read_rows()
+    assert said["rows"] == [row] and (row["arm"], row["seed"]) == ("direct", 0)
+    assert set(row) >= COLUMNS[study]
+    if study != "critic_training":  # The true direction is aligned with itself.
+        assert row[f"alignment/{MODULE}"] == pytest.approx(1, abs=1e-4)
+    assert said["arms"]["direct"]["accuracy@start" if study == "critic_climb" else "accuracy"]
+    assert (tmp_path / "out" / "figure.png").read_bytes()[:4] == b"\x89PNG"
+    assert "<svg" in (tmp_path / "out" / "figure.svg").read_text()
+    assert "## direct" in (tmp_path / "out" / "table.md").read_text()
+    assert process.stderr.strip().splitlines()[-1].startswith(f"Next: dreal-tf study {study} --out out")
+    assert "1/1  direct, seed 0: " in process.stderr
+
+
+def wait_for_rows(folder, count, process):
+    while len(StudyDirectory(folder).read_rows()) < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
+    three = [*BASELINE, "--seeds", "0,1,2", "--out", "out"]
+    process = command(*three, folder=tmp_path, start=subprocess.Popen, start_new_session=True)
+    wait_for_rows(tmp_path / "out", 1, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = StudyDirectory(tmp_path / "out").read_rows()
+    again = command(*three, folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    rows = StudyDirectory(tmp_path / "out").read_rows()
+    assert [row["seed"] for row in rows] == [0, 1, 2] and rows[: len(kept)] == kept
+    assert f"{len(kept)} of 3 runs are done; going on." in again.stderr
+
+
+def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
+    two = [*BASELINE, "--seeds", "0,1", "--out", "out"]
+    process = command(*two, folder=tmp_path, start=subprocess.Popen)
+    wait_for_rows(tmp_path / "out", 1, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "same command goes on" in said
+    assert "Traceback" not in said
+    assert [row["seed"] for row in StudyDirectory(tmp_path / "out").read_rows()] == [0]
+    with StudyDirectory(tmp_path / "out").begin(load_study("critic_training", smoke=True), ["paper"]):
+        pass  # Nobody holds the folder.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["critic_clim"], "Did you mean 'critic_climb'"),
+        (["critic_climb", "--arms", "papre"], "arm of critic_climb.*Did you mean 'paper'"),
+        (["critic_climb", "--seeds", "0;1"], "Expected seeds from 0.*--seeds 0,1,2"),
+        (["critic_climb", "--networks", "none"], "Expected a finished run.*none/seed0"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_writes_nothing(tmp_path, arguments, message):
+    process = command(*arguments, "--out", "out", folder=tmp_path)
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr and not (tmp_path / "out").exists()
+    assert re.search(message, process.stderr.replace("\n", " ")), process.stderr

@@ -1,0 +1,80 @@
+"""Every kind of critic in training, with every setting and every form of actor."""
+
+import keras
+import numpy as np
+import pytest
+from support import ACTORS, compiled, small_data, small_network, values
+
+from dreal_tf.critics import CRITICS
+from dreal_tf.model.settings import UPDATES
+from dreal_tf.rewards import ESTIMATORS
+
+IMAGES, LABELS = small_data(16)
+
+
+def all_forms():
+    """A network with an actor of every form."""
+    return small_network(list(ACTORS.values()), image_shape=(4, 4, 2), blocks=4)
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("critic", CRITICS)
+def test_it_trains_with_every_setting_on_every_form_of_actor(critic, estimator, update):
+    settings = dict(critic=critic, estimator=estimator, update=update)
+    model = compiled(all_forms(), actor_weight=0.5, **settings)
+    assert len({spec.module for spec in model.trajectory.specs}) == 5
+    model.run_eagerly = True  # Graphs of them all would take minutes; other tests make graphs.
+    images = IMAGES[:, :4, :4]
+    logs = model.fit(images[:8], LABELS[:8], batch_size=8, verbose=0).history
+    assert all(np.isfinite(curve).all() for curve in logs.values())
+    named = {name.split("/")[0] for name in logs if "/" in name}
+    assert named >= {"reward", "gain", "critique", "trust"}
+    trust = [curve[0] for name, curve in logs.items() if name.startswith("trust/")]
+    assert len(trust) == 5 and min(trust) >= 0 and max(trust) <= 1
+
+
+def assert_same_weights(one, other):
+    """Of network, critic and trust; not the random states of initializers, which are spent."""
+    pairs = [
+        m.network.variables + m.critic.trainable_variables + m.trust.variables for m in (one, other)
+    ]
+    for a, b in zip(*map(values, pairs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("critic", CRITICS)
+def test_saved_and_loaded_it_predicts_and_learns_as_before(critic, tmp_path):
+    model = compiled(small_network(ACTORS["two steps"]), critic=critic, actor_weight=0.3)
+    model.fit(IMAGES, LABELS, batch_size=8, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.critic) is type(model.critic)
+    assert loaded.critic.get_config() == model.critic.get_config()
+    assert_same_weights(model, loaded)
+    assert model.trust.sums.numpy().any()
+    np.testing.assert_array_equal(loaded.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    one, other = (m.evaluate(IMAGES, LABELS, return_dict=True, verbose=0) for m in (model, loaded))
+    assert one == pytest.approx(other, rel=1e-6)
+    one, other = (m.train_on_batch(IMAGES, LABELS, return_dict=True) for m in (model, loaded))
+    assert one == pytest.approx(other, rel=1e-6)
+    assert_same_weights(model, loaded)
+
+
+@pytest.mark.parametrize("trust", [True, False])
+def test_a_step_in_half_precision(trust):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = small_network(ACTORS["two steps"])
+        logits = keras.layers.Activation("linear", dtype="float32")(network.output["logits"])
+        network = keras.Model(network.input, network.output | {"logits": logits})
+        model = compiled(network, critic="comparative", actor_weight=0.5, trust=trust)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {v.dtype for v in model.critic.trainable_variables} <= {"float32"}
+    before = values(model.network.trainable_variables)
+    logs = model.train_on_batch(IMAGES, LABELS, return_dict=True)
+    assert all(np.isfinite(value) for value in logs.values())
+    after = values(model.network.trainable_variables)
+    assert all(np.isfinite(value).all() for value in after)
+    assert any(np.any(old != now) for old, now in zip(before, after, strict=True))

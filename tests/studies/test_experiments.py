@@ -1,0 +1,109 @@
+"""Pieces of the experiments, and their figures."""
+
+import numpy as np
+import pytest
+from support import logits_loss, moved, values
+
+from dreal_tf import DREAL
+from dreal_tf.builder import build_data, build_network
+from dreal_tf.recipe_files import load_recipe
+from dreal_tf.studies.experiments import reinitialise
+from dreal_tf.studies.figures import accuracy_points, alignment_bars, climb_curves
+from dreal_tf.studies.held_out import draw_held_out
+from dreal_tf.studies.table import summary
+
+RECIPE = load_recipe("digits_resnet8_se").replace({"backbone.width": 0.25, "dreal.stages": "conv3"})
+
+
+def test_attention_is_drawn_anew_by_its_own_initialisers_and_by_the_seed():
+    network = build_network(RECIPE, (8, 8, 1), 10)
+    model = DREAL(network, stages=["conv3"])
+    model.compile(loss=logits_loss())
+    for variable in network.variables:
+        variable.assign(np.full(variable.shape, 7.0, variable.dtype))
+    before = values(network.variables)
+    reinitialise(model, RECIPE, seed=3)
+    theta = model.trajectory.variables
+    assert moved(before, network.variables) == {v.path for v in theta}  # conv3's, nobody else's.
+    first = values(theta)
+    for variable, value in zip(theta, first, strict=True):
+        assert np.all(value == 0) if "bias" in variable.path else np.ptp(value) > 0
+    reinitialise(model, RECIPE, seed=3)
+    assert not moved(first, theta)
+    reinitialise(model, RECIPE, seed=4)
+    assert moved(first, theta) == {v.path for v in theta if "bias" not in v.path}
+
+
+def test_held_out_images_are_test_images_drawn_by_the_seed_with_their_labels():
+    data = build_data(RECIPE)
+    whole = draw_held_out(data, 10**6, seed=0)
+    images = np.concatenate([batch.numpy() for batch, _ in data.test])
+    labels = np.concatenate([batch.numpy() for _, batch in data.test])
+    assert len(whole.labels) == data.sizes["test"]
+    rows = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    drawn = draw_held_out(data, 50, seed=1)
+    assert len({image.tobytes() for image in drawn.images}) == 50
+    assert [rows[image.tobytes()] for image in drawn.images] == drawn.labels.tolist()
+    np.testing.assert_array_equal(drawn.images, draw_held_out(data, 50, seed=1).images)
+    assert not np.array_equal(drawn.images, draw_held_out(data, 50, seed=2).images)
+    order = np.random.default_rng(1).permutation(len(labels))[:50]
+    np.testing.assert_array_equal(drawn.labels, labels[order])
+
+
+def rows():
+    random = np.random.default_rng(0)
+    for seed in range(3):
+        for arm in ("comparative", "kept"):
+            start = 0.75 if arm == "kept" else 0.6
+            yield {
+                "arm": arm,
+                "seed": seed,
+                "seconds": 1.0,
+                "accuracy@trained": 0.75,
+                "accuracy@start": start,
+                "accuracy@5": start + 0.1 * random.random(),
+                "accuracy@10": start + 0.1 * random.random(),
+                "accuracy": random.random(),
+                "alignment/conv2_1/se": random.random(),
+                "alignment/conv3_1/se": -random.random(),
+            }
+
+
+def test_climb_curves_draw_means_bands_and_both_levels():
+    data = list(rows())
+    axes = climb_curves(data).axes[0]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    of_arm = [r for r in data if r["arm"] == "comparative"]
+    found = [summary([r[f"accuracy@{m}"] for r in of_arm]) for m in ("start", 5, 10)]
+    line = lines["comparative"]
+    np.testing.assert_allclose(line.get_xdata(), [0, 5, 10])
+    np.testing.assert_allclose(line.get_ydata(), [s.mean for s in found])
+    band = axes.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(max(s.high for s in found))
+    assert band[:, 1].min() == pytest.approx(min(s.low for s in found))
+    assert lines["trained network"].get_ydata()[0] == pytest.approx(0.75)
+    assert lines["attention drawn anew"].get_ydata()[0] == pytest.approx(0.6)  # Kept ones not counted.
+
+
+def test_alignment_bars_stand_for_means_with_whiskers():
+    data = list(rows())
+    axes = alignment_bars(data).axes[0]
+    bars = [patch.get_height() for patch in axes.patches]
+    expected = [
+        np.mean([r[f"alignment/{m}/se"] for r in data if r["arm"] == arm])
+        for arm in ("comparative", "kept")
+        for m in ("conv2_1", "conv3_1")
+    ]
+    np.testing.assert_allclose(bars, expected)
+    found = summary([r["alignment/conv2_1/se"] for r in data if r["arm"] == "comparative"])
+    whisker = axes.collections[0].get_segments()[0]
+    np.testing.assert_allclose(whisker[:, 1], [found.low, found.high])
+    alone = alignment_bars([data[0]]).axes[0]
+    assert len(alone.patches) == 2 and not alone.collections  # One seed has no whisker.
+
+
+def test_accuracy_points_show_every_seed():
+    data = list(rows())
+    axes = accuracy_points(data).axes[0]
+    shown = axes.collections[0].get_offsets()[:, 0]
+    np.testing.assert_allclose(shown, [r["accuracy"] for r in data if r["arm"] == "comparative"])
