@@ -43,7 +43,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["pytest>=9", "hypothesis>=6", "pillow>=11"],
+        "test": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "pillow>=11"],
     },
     entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},
     classifiers=[

@@ -120,8 +120,9 @@ def logits_loss():
 
 
 def compiled(network=None, rate=0.05, critic_rate=0.05, optimizer=None, loss=None, **settings):
-    """A compiled `DREAL` on a small network; the instruments have tests of their own."""
-    model = DREAL(network or small_network(), **(dict(instrument_fraction=0.0) | settings))
+    """A compiled `DREAL` on a small network; other critics and the instruments have their own tests."""
+    settings = dict(critic="paper", instrument_fraction=0.0) | settings
+    model = DREAL(network or small_network(), **settings)
     model.compile(
         optimizer or keras.optimizers.SGD(rate, momentum=0.9),
         keras.optimizers.SGD(critic_rate),
