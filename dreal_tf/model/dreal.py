@@ -14,7 +14,7 @@ from dreal_tf.distribute import (
 )
 from dreal_tf.instruments import InstrumentMetrics, Instruments
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
-from dreal_tf.model.learner import Learner
+from dreal_tf.model.learner import Learner, after
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.replicated import ReplicatedModel
 from dreal_tf.model.settings import check_settings
@@ -186,6 +186,7 @@ class DREAL(ReplicatedModel):
 
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
             self._add_climb(gradients, lesson.climb, actor_weight)
+        gradients = after([measurement.difference, lesson.critiques], gradients)
         with clipping_off(self.optimizer, self._clipping):
             self.optimizer.apply(gradients, weights)
         held.write_back()

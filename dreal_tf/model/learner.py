@@ -62,11 +62,12 @@ class Learner:
             actions = [step.action for step in steps]
         verdict, critic_loss, advice, gradients = self._judge(steps, measurement, hindsight)
         trusted = self._trusted(advice, steps, measurement)
-        move_critic(gradients)
+        move_critic(after([*advice, verdict.critiques], gradients))
         if self.alternating:
             _, _, advice, _ = self._judge(steps, measurement, hindsight)
         pushes = self._pushes(advice, trusted, targets, scale_loss)
         climb = tape.gradient(actions, self.trajectory.variables, output_gradients=pushes)
+        climb = after([measurement.difference], climb)
         actor_loss = losses.actor_loss(verdict.critiques, targets.weights)
         return Lesson(verdict.critiques, critic_loss, actor_loss, trusted, climb)
 
@@ -113,3 +114,22 @@ class Learner:
             weights = tf.reshape(weights, [-1] + [1] * (direction.shape.rank - 1))
             pushes.append(tf.cast(weights, direction.dtype) * direction)
         return pushes
+
+
+def after(known, gradients):
+    """The gradients, available only when what the old weights still serve for has been computed.
+
+    TensorFlow may move a weight in place while an operation that nothing ties to its gradient, such
+    as the extra pass, still reads it.
+
+    Args:
+        known: list of tensors to wait for.
+        gradients: list of tensors or None.
+    Returns:
+        List of tensors or None.
+    Example:
+        >>> float(after([tf.constant(1.0)], [tf.constant(2.0), None])[0])
+        2.0
+    """
+    with tf.control_dependencies(known):
+        return [gradient if gradient is None else tf.identity(gradient) for gradient in gradients]

@@ -1,0 +1,94 @@
+"""What a training step costs with each critic: `python -m dreal_tf.studies.cost RECIPE`.
+
+All arms train in one process and in turns, on images made up in the recipe's shape, so that what
+else the machine does falls on all alike.
+"""
+
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from dreal_tf.builder import build
+from dreal_tf.critics import CRITICS
+from dreal_tf.recipe_files import load_recipe
+
+ROUNDS = 15  # Turns of every arm.
+STEPS = 10  # Training steps a turn.
+
+
+def step_seconds(recipe, rounds=ROUNDS, steps=STEPS):
+    """Seconds that a training step takes, arm by arm, in turns.
+
+    Args:
+        recipe: `dreal_tf.Recipe`; its data section says shape and batch size.
+        rounds: int >= 1. Turns.
+        steps: int >= 1. Training steps a turn, of which the mean is taken.
+    Returns:
+        Dict of float arrays (rounds,): `baseline`, and one for each critic.
+    Example:
+        >>> recipe = load_recipe("digits_resnet8_se", smoke=True)
+        >>> list(step_seconds(recipe, rounds=1, steps=1))
+        ['baseline', 'paper', 'comparative', 'direct', 'shuffled']
+    """
+    arms = {"baseline": {"dreal.enabled": False}}
+    arms |= {critic: {"dreal.critic": critic} for critic in CRITICS}
+    turns = {arm: _turn(recipe.replace(changes), steps) for arm, changes in arms.items()}
+    for turn in turns.values():  # Once for tracing.
+        turn()
+    seconds = {arm: [] for arm in arms}
+    for _ in range(rounds):
+        for arm, turn in turns.items():
+            seconds[arm].append(turn())
+    return {arm: np.array(times) for arm, times in seconds.items()}
+
+
+def _turn(recipe, steps):
+    model, data, _ = build(recipe)
+    model.make_train_function()
+    batches = list(data.train.take(1))
+
+    def turn():
+        iterator = iter(tf.data.Dataset.from_tensors(batches[0]).repeat(steps))
+        start = time.perf_counter()
+        for _ in range(steps):
+            logs = model.train_function(iterator)
+        float(logs["loss"])  # Wait for the last.
+        return (time.perf_counter() - start) / steps
+
+    return turn
+
+
+def cost_lines(seconds):
+    """The median step of each arm, and its ratio to the baseline's with the quartiles over turns.
+
+    Args:
+        seconds: what `step_seconds` gave.
+    Returns:
+        List of str.
+    Example:
+        >>> cost_lines({"baseline": np.array([0.01, 0.01]), "paper": np.array([0.015, 0.015])})[1]
+        'paper          15.0 ms  1.50 of the baseline (1.50 to 1.50)'
+    """
+    lines = []
+    for arm, times in seconds.items():
+        low, ratio, high = np.quantile(times / seconds["baseline"], [0.25, 0.5, 0.75])
+        lines.append(
+            f"{arm:<12}{1e3 * np.median(times):7.1f} ms  {ratio:.2f} of the baseline "
+            f"({low:.2f} to {high:.2f})"
+        )
+    return lines
+
+
+def main():
+    """Prints the cost of a step of a recipe, on made-up images in its data's shape."""
+    recipe = load_recipe(sys.argv[1])
+    side = int(sys.argv[2]) if len(sys.argv) > 2 else 32
+    made_up = {"data.name": "generated", "data.shape": (side, side, 3), "data.images": 1024}
+    for line in cost_lines(step_seconds(recipe.replace(made_up))):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
