@@ -14,6 +14,8 @@ def study(smoke=False):
             "baseline": {"dreal.enabled": False},
             "paper": {"dreal.critic": "paper", "dreal.actor_weight": 1.0},
             "comparative": {"dreal.critic": "comparative", "dreal.actor_weight": 1.0},
+            # The true direction: the most there is.
+            "direct": {"dreal.critic": "direct", "dreal.actor_weight": 1.0},
             # Taught by other images: nothing to know.
             "shuffled": {"dreal.critic": "shuffled", "dreal.actor_weight": 1.0},
         },
