@@ -111,17 +111,23 @@ def _backbone_arguments(backbone):
     """The fields that are arguments of this backbone; one of another's must be left as it is."""
     arguments = {}
     for field, value in backbone.model_dump(exclude={"name"}).items():
-        default = type(backbone).model_fields[field].default
-        takers = [n for n, make in BACKBONES.items() if field in inspect.signature(make).parameters]
-        if backbone.name in takers:
+        if _takes("backbone", f"backbone.{field}", backbone, BACKBONES, "backbone.name"):
             arguments[field] = value
-        elif value != default:
-            raise InputError(
-                f"Expected backbone.{field}={default!r}, which the backbone {backbone.name!r} gives "
-                f"no choice of. Received: backbone.{field}={value!r}. Leave it out, or choose "
-                f"backbone.name={' or '.join(map(repr, takers))}."
-            )
     return arguments
+
+
+def _takes(what, path, values, makers, selector):
+    """Whether the chosen maker takes a field; one that only another takes must be left as it is."""
+    field, chosen = path.split(".")[1], getattr(values, selector.split(".")[1])
+    takers = [n for n, make in makers.items() if field in inspect.signature(make).parameters]
+    value, default = getattr(values, field), type(values).model_fields[field].default
+    if chosen not in takers and value != default:
+        raise InputError(
+            f"Expected {path}={default!r}, which the {what} {chosen!r} gives "
+            f"no choice of. Received: {path}={value!r}. Leave it out, or choose "
+            f"{selector}={' or '.join(map(repr, takers))}."
+        )
+    return chosen in takers
 
 
 def _loss(recipe, soft_labels):
@@ -158,21 +164,12 @@ def _method(recipe):
 
 
 def _critic(dreal):
-    make = CRITICS[dreal.critic]
     arguments = {"units": dreal.critic_units, "grid": dreal.critic_grid}
     for field in ("exploration", "noise"):
-        value = getattr(dreal, field)
-        if value is None:
-            continue
-        takers = [name for name, c in CRITICS.items() if field in inspect.signature(c).parameters]
-        if dreal.critic not in takers:
-            raise InputError(
-                f"Expected dreal.{field} to be left out, of which the critic {dreal.critic!r} gives "
-                f"no choice. Received: dreal.{field}={value!r}. Leave it out, or choose "
-                f"dreal.critic={' or '.join(map(repr, takers))}."
-            )
-        arguments[field] = value
-    return make(**arguments)
+        taken = _takes("critic", f"dreal.{field}", dreal, CRITICS, "dreal.critic")
+        if taken and getattr(dreal, field) is not None:
+            arguments[field] = getattr(dreal, field)
+    return CRITICS[dreal.critic](**arguments)
 
 
 def _optimizer(recipe, steps_per_epoch):

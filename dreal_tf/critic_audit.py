@@ -8,6 +8,7 @@ import tensorflow as tf
 from dreal_tf.builder import build
 from dreal_tf.callbacks.checkpoint import restore_last
 from dreal_tf.critics import predicted_differences
+from dreal_tf.data import draw_examples
 from dreal_tf.errors import InputError
 from dreal_tf.instruments import (
     Instruments,
@@ -56,33 +57,6 @@ def audit_critic(run_path, images=2000, data_dir=None, track=None):
     epochs = restore_last(run.checkpoints, model)
     drawn = draw_examples(data.test, data.sizes["test"], images, seed=recipe.run.seed)
     return measure_critic(model, *drawn, recipe.run.seed, track) | {"epochs": epochs}
-
-
-def draw_examples(data, size, count, seed=0):
-    """Some examples of a data set, in random order.
-
-    Args:
-        data: tf.data.Dataset of (images, int labels), batched.
-        size: int. Number of its examples.
-        count: int. How many to draw; all where there are fewer.
-        seed: int.
-    Returns:
-        Float array (count, ...) and int array (count,).
-    Example:
-        >>> data = tf.data.Dataset.from_tensor_slices((np.arange(9.0), np.arange(9))).batch(4)
-        >>> images, labels = draw_examples(data, 9, 5)
-        >>> len(set(labels.tolist())), bool((images == labels).all())
-        (5, True)
-    """
-    chosen = np.random.default_rng(seed).permutation(size)[:count]
-    wanted, images, labels, start = np.sort(chosen), [], [], 0
-    for batch, of_batch in data.as_numpy_iterator():
-        here = wanted[(wanted >= start) & (wanted < start + len(of_batch))] - start
-        images.append(batch[here])
-        labels.append(of_batch[here])
-        start += len(of_batch)
-    order = np.random.default_rng(seed).permutation(sum(map(len, labels)))
-    return np.concatenate(images)[order], np.concatenate(labels)[order].astype("int32")
 
 
 def measure_critic(model, images, labels, seed=0, track=None):

@@ -31,8 +31,8 @@ def excite(w, place, state):
     return sigmoid(np.maximum(hidden, 0) @ w[f"{place}/w2"] + w[f"{place}/b2"])
 
 
-def weights_of(network):
-    """The weights of a `support.small_network` with squeeze-and-excitation, by the names used here."""
+def variables_of(network):
+    """The variables of a `support.small_network` with squeeze-and-excitation, by the names used here."""
     found = {}
     for name in ("conv1", "logits"):
         found[f"{name}/kernel"] = network.get_layer(name).kernel
@@ -48,7 +48,12 @@ def weights_of(network):
             f"{place}/w2": actor.excite.kernel,
             f"{place}/b2": actor.excite.bias,
         }
-    return {name: np.float64(variable) for name, variable in found.items()}
+    return found
+
+
+def weights_of(network):
+    """Their values in float64."""
+    return {name: np.float64(variable) for name, variable in variables_of(network).items()}
 
 
 def forward(w, images, statistics=None, ablate=None, given=None):

@@ -109,3 +109,22 @@ def test_the_critic_changes_no_initial_weight_of_the_network():
     ours, baseline = (build(SMALL.replace({"dreal.enabled": on}))[0] for on in (True, False))
     for a, b in zip(ours.network.variables, baseline.network.variables, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("critic", ["comparative", "shuffled"])
+def test_exploration_and_noise_reach_the_critic_and_what_measures(critic):
+    changes = {"dreal.critic": critic, "dreal.exploration": "baseline,permuted", "dreal.noise": 0.25}
+    model, _, _ = build(SMALL.replace(changes))
+    for part in (model.critic, model.meter):
+        assert part.exploration == ("baseline", "permuted") and part.noise == 0.25
+
+
+def test_the_critic_chooses_where_nothing_is_said():
+    model, _, _ = build(SMALL)
+    assert model.critic.exploration.count("noise") == 3 and model.critic.noise == 0.5
+
+
+def test_a_critic_without_a_choice_refuses_one():
+    with pytest.raises(InputError, match="the critic 'paper' gives no choice of") as error:
+        build(SMALL.replace({"dreal.critic": "paper", "dreal.noise": 0.25}))
+    assert "choose dreal.critic='comparative' or 'shuffled'" in str(error.value)

@@ -3,6 +3,7 @@
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS
 from dreal_tf.data.digits import digits
+from dreal_tf.data.examples import draw_examples
 from dreal_tf.data.fashion_mnist import fashion_mnist
 from dreal_tf.data.folder import image_folder
 from dreal_tf.data.generated import generated, generated_like
@@ -26,6 +27,7 @@ __all__ = [
     "Options",
     "Splits",
     "digits",
+    "draw_examples",
     "fashion_mnist",
     "from_arrays",
     "generated",

@@ -17,7 +17,13 @@ from dreal_tf.rewards.directions import true_directions
 from dreal_tf.rewards.held_updates import HeldUpdates, normalizers_of
 from dreal_tf.rewards.meter import ESTIMATORS, Alternative, Measurement, RewardMeter
 from dreal_tf.rewards.restarts import Restarts
-from dreal_tf.rewards.reward import log_probabilities, relative_gain, reward, true_labels
+from dreal_tf.rewards.reward import (
+    label_log_probability,
+    log_probabilities,
+    relative_gain,
+    reward,
+    true_labels,
+)
 from dreal_tf.rewards.targets import Targets, targets_of
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "draw_assignment",
     "draw_images",
     "every_assignment",
+    "label_log_probability",
     "log_probabilities",
     "normalizers_of",
     "relative_gain",

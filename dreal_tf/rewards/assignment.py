@@ -55,6 +55,20 @@ class Assignment(NamedTuple):
     partners: object = None
     seed: object = (0, 0)
 
+    def each(self, change):
+        """The assignment with every tensor of entries changed alike.
+
+        Args:
+            change: callable from a tensor (n,) to a tensor.
+        Returns:
+            `Assignment`; its seed is the same.
+        Example:
+            >>> Assignment(np.int32([0, 4]), np.int32([1, 2])).each(lambda part: part[1:]).images
+            array([4], dtype=int32)
+        """
+        fields = {n: p for n, p in self._asdict().items() if n != "seed" and p is not None}
+        return self._replace(**{name: change(part) for name, part in fields.items()})
+
 
 def draw_assignment(batch, measured, steps, seed, forms=1):
     """Draws which images are measured, the one step that is changed in each, and how.
@@ -103,18 +117,10 @@ def every_assignment(drawn, steps, forms=1):
     """
     count = tf.shape(drawn.images)[0]
     which = tf.repeat(tf.range(steps), tf.fill([steps], count))
-
-    def repeated(part):
-        return None if part is None else tf.tile(part, [steps])
-
-    chosen = repeated(drawn.forms)
-    return Assignment(
-        images=repeated(drawn.images),
-        steps=which,
-        forms=chosen if chosen is None else (chosen + which) % forms,
-        partners=repeated(drawn.partners),
-        seed=drawn.seed,
-    )
+    every = drawn.each(lambda part: tf.tile(part, [steps]))._replace(steps=which)
+    if every.forms is None:
+        return every
+    return every._replace(forms=(every.forms + which) % forms)
 
 
 def _draw_below(count, seed, fold):

@@ -7,10 +7,15 @@ import tensorflow as tf
 
 from dreal_tf.critics import Hindsight
 from dreal_tf.layers import intervene
-from dreal_tf.rewards.alternatives import Alternatives
+from dreal_tf.rewards.alternatives import Alternatives, check_exploration
 from dreal_tf.rewards.assignment import every_assignment
 from dreal_tf.rewards.restarts import Restarts
-from dreal_tf.rewards.reward import log_probabilities, relative_gain, reward
+from dreal_tf.rewards.reward import (
+    label_log_probability,
+    log_probabilities,
+    relative_gain,
+    reward,
+)
 
 ESTIMATORS = ("sampled", "exact")
 
@@ -75,6 +80,7 @@ class RewardMeter:
         exploration=("baseline",),
         noise=1.0,
     ):
+        check_exploration(exploration)  # Here, before any training starts.
         self.network = network
         self.modules = trajectory.modules
         self.actors = trajectory.actors
@@ -140,7 +146,8 @@ class RewardMeter:
         with keras.StatelessScope(list(statistics)):
             factual, cache = self._restarts.start(_taken(images, drawn.images))
             for step, actor in enumerate(self.actors):
-                here = _entries(every, slice(step * count, (step + 1) * count))
+                place = slice(step * count, (step + 1) * count)
+                here = every.each(lambda part, place=place: part[place])
                 intervention = self._alternatives(here, actions, exploration, only=step)
                 with intervene(intervention):
                     changed = self._restarts.restart(actor.name, cache)
@@ -167,8 +174,7 @@ class RewardMeter:
         Returns:
             Float tensor (n,).
         """
-        of_classes = log_probabilities(outputs, self.from_logits)
-        return tf.gather(of_classes, labels, batch_dims=1)
+        return label_log_probability(outputs, labels, self.from_logits)
 
     def hindsight(self, outputs, labels, directions=None):
         """What a critic may know of a batch in training.
@@ -229,19 +235,6 @@ def _taken(images, positions):
 
 def _both_arms(assignment):
     """The entries twice, the first time with no step to change."""
-    doubled = {
-        name: part if part is None else tf.concat([part, part], axis=0)
-        for name, part in assignment._asdict().items()
-        if name != "seed"
-    }
-    doubled["steps"] = tf.concat([-tf.ones_like(assignment.steps), assignment.steps], axis=0)
-    return assignment._replace(**doubled)
-
-
-def _entries(assignment, here):
-    parts = {
-        name: part if part is None else part[here]
-        for name, part in assignment._asdict().items()
-        if name != "seed"
-    }
-    return assignment._replace(**parts)
+    doubled = assignment.each(lambda part: tf.concat([part, part], axis=0))
+    unchanged = -tf.ones_like(assignment.steps)
+    return doubled._replace(steps=tf.concat([unchanged, assignment.steps], axis=0))

@@ -58,6 +58,22 @@ def log_probabilities(outputs, from_logits):
     return tf.math.log(tf.maximum(outputs, keras.config.epsilon()))
 
 
+def label_log_probability(outputs, labels, from_logits):
+    """Log probability of each image's label, in float32.
+
+    Args:
+        outputs, from_logits: see `log_probabilities`.
+        labels: int32 tensor (batch,).
+    Returns:
+        Float tensor (batch,).
+    Example:
+        >>> outputs = np.float32([[0.25, 0.75]])
+        >>> round(float(label_log_probability(outputs, np.int32([1]), from_logits=False)[0]), 3)
+        -0.288
+    """
+    return tf.gather(log_probabilities(outputs, from_logits), labels, batch_dims=1)
+
+
 def relative_gain(log_p, log_p_ablated):
     """Relative gain of the true class's probability by an action: 1 - p(ablated) / p.
 

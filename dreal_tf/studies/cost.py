@@ -4,6 +4,7 @@ All arms train in one process and in turns, on images made up in the recipe's sh
 else the machine does falls on all alike.
 """
 
+import argparse
 import sys
 import time
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from dreal_tf.builder import build
 from dreal_tf.critics import CRITICS
+from dreal_tf.errors import InputError
 from dreal_tf.recipe_files import load_recipe
 
 ROUNDS = 15  # Turns of every arm.
@@ -81,14 +83,23 @@ def cost_lines(seconds):
     return lines
 
 
-def main():
-    """Prints the cost of a step of a recipe, on made-up images in its data's shape."""
-    recipe = load_recipe(sys.argv[1])
-    side = int(sys.argv[2]) if len(sys.argv) > 2 else 32
+def main(recipe: str, side: int = 32):
+    """Prints the cost of a step of a recipe, on made-up images of SIDE × SIDE pixels.
+
+    Args:
+        recipe: str, name or path.
+        side: int >= 1, in pixels.
+    """
     made_up = {"data.name": "generated", "data.shape": (side, side, 3), "data.images": 1024}
-    for line in cost_lines(step_seconds(recipe.replace(made_up))):
+    for line in cost_lines(step_seconds(load_recipe(recipe).replace(made_up))):
         print(line)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="What a training step costs with each critic.")
+    parser.add_argument("recipe", help="Bundled name, .py recipe, or recipe.json of a run.")
+    parser.add_argument("side", nargs="?", type=int, default=32, help="Of the images (pixels).")
+    try:
+        main(**vars(parser.parse_args()))
+    except InputError as error:
+        sys.exit(f"Error: {error}")

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from dreal_tf.data import draw_examples
 from dreal_tf.layers import intervene
-from dreal_tf.rewards import log_probabilities
+from dreal_tf.rewards import label_log_probability
 
 AT_A_TIME = 500  # Images per pass.
 
@@ -57,18 +58,7 @@ def draw_held_out(data, count, seed):
         >>> len(draw_held_out(data, 40, seed=0).labels)
         40
     """
-    size = data.sizes["test"]
-    order = np.random.default_rng(seed).permutation(size)[: min(count, size)]
-    chosen = np.zeros(size, bool)
-    chosen[order] = True
-    images, labels, start = [], [], 0
-    for batch, batch_labels in data.test:  # Only what was drawn is kept in memory.
-        here = chosen[start : start + len(batch_labels)]
-        images.append(batch.numpy()[here])
-        labels.append(batch_labels.numpy()[here])
-        start += len(here)
-    mixed = np.argsort(np.argsort(order))  # From the order of the data to that of the draw.
-    return HeldOut(np.concatenate(images)[mixed], np.concatenate(labels)[mixed].astype("int32"))
+    return HeldOut(*draw_examples(data.test, data.sizes["test"], count, seed))
 
 
 class Judge:
@@ -100,7 +90,7 @@ class Judge:
 
     def _pass(self, images, labels):
         logits = self.network(images, training=False)["logits"]
-        log_p = tf.gather(log_probabilities(logits, from_logits=True), labels, batch_dims=1)
+        log_p = label_log_probability(logits, labels, from_logits=True)
         return log_p, tf.argmax(logits, axis=1, output_type=tf.int32) == labels
 
     def _without_attention(self, images, labels):

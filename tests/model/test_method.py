@@ -47,23 +47,10 @@ def batch(model):
 def variables_of(model):
     """The model's variables by the names that the oracle uses."""
     network, critic = model.network, model.critic
-    found = {"conv1/kernel": network.get_layer("conv1").kernel}
-    found["conv1/bias"] = network.get_layer("conv1").bias
-    found["logits/kernel"] = network.get_layer("logits").kernel
-    found["logits/bias"] = network.get_layer("logits").bias
+    found = oracle.variables_of(network)
     for position, place in enumerate(oracle.BLOCKS):
-        norm, actor = network.get_layer(f"{place}_bn"), network.get_layer(f"{place}_se")
-        found |= {
-            f"{place}/kernel": network.get_layer(place).kernel,
-            f"{place}/gamma": norm.gamma,
-            f"{place}/beta": norm.beta,
-            f"{place}/w1": actor.squeeze.kernel,
-            f"{place}/b1": actor.squeeze.bias,
-            f"{place}/w2": actor.excite.kernel,
-            f"{place}/b2": actor.excite.bias,
-            f"encoder/{place}/w": critic.walk.encoders[position].kernel,
-            f"encoder/{place}/b": critic.walk.encoders[position].bias,
-        }
+        encoder = critic.walk.encoders[position]
+        found |= {f"encoder/{place}/w": encoder.kernel, f"encoder/{place}/b": encoder.bias}
     memory = critic.walk.memory
     found |= {"lstm/kernel": memory.kernel, "lstm/recurrent": memory.recurrent_kernel}
     found |= {"lstm/bias": memory.bias, "head/w": critic.head.kernel, "head/b": critic.head.bias}
