@@ -8,6 +8,12 @@ ACTION_KINDS = ("channel", "spatial", "pairwise")
 # The axes along which an action of each kind selects.
 SELECTIVE_AXES = {"channel": (3,), "spatial": (1, 2), "pairwise": (-1,)}
 
+# What an axis of a pairwise action can stand for: heads of attention; places of the state, row by
+# row; its rows and its columns; places after the state is halved along each side; the height places
+# of a query's column and then the width places of its row; offsets of a square window around a
+# query, row by row; a fixed number of learnt things, such as descriptors, bases or channels.
+AXES = ("heads", "places", "rows", "columns", "halved", "cross", "window", "members")
+
 
 class Step(NamedTuple):
     """One decision of an actor.
@@ -32,6 +38,8 @@ class StepSpec(NamedTuple):
         kind: str, one of `ACTION_KINDS`.
         state_shape: tuple of int or None, without the batch axis.
         action_shape: tuple of int or None, without the batch axis.
+        axes: tuple of str of `AXES`, what each axis of a pairwise action stands for; empty for any
+            other kind.
     """
 
     module: str
@@ -39,6 +47,7 @@ class StepSpec(NamedTuple):
     kind: str
     state_shape: tuple
     action_shape: tuple
+    axes: tuple = ()
 
 
 def module_name(layer_name, suffix, kind):

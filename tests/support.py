@@ -51,6 +51,7 @@ class Pairwise(AttentionActor):
     """A pairwise action (batch, places, places) whose rows sum to 1, beside a residual path."""
 
     attention, suffixes, kinds = "pair", ("pair",), ("pairwise",)
+    axes, residual = (("places", "places"),), True
 
     def build(self, state_shape):
         self.query = keras.layers.Dense(4, name="query")

@@ -7,8 +7,10 @@ from keras import ops
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.layers.anchored_mean import anchored_mean
 from dreal_tf.layers.intervention import decided
+from dreal_tf.layers.placement import Placement
 from dreal_tf.steps import (
     ACTION_KINDS,
+    AXES,
     SELECTIVE_AXES,
     Step,
     StepSpec,
@@ -32,6 +34,12 @@ class AttentionActor(keras.layers.Layer):
         attention: str. The attention kind, also the ending of the layer's name in a network.
         suffixes: tuple of str. One per step, the ending of the step's module name.
         kinds: tuple of str. One per step, each one of `ACTION_KINDS`.
+        axes: tuple of tuples of str of `AXES`. One per step: what each axis of a pairwise action
+            stands for, the batch left out; empty for any other kind. May be left out where no
+            action is pairwise.
+        residual: bool. Whether the refined map is the state plus what a pairwise action makes of
+            it, so that an action of zeros, which attends to nothing, passes the state through.
+        placement: `Placement`, where the layer stands in a network.
     Call arguments:
         state: float tensor (batch, height, width, channels).
         action: tensor to apply instead of the layer's own, or a tuple of them (None keeps the
@@ -50,6 +58,9 @@ class AttentionActor(keras.layers.Layer):
     attention = ""
     suffixes = ()
     kinds = ()
+    axes = ()
+    residual = False
+    placement = Placement()
 
     def propose(self, state, index=0, training=None):
         """The action of step `index` for its state."""
@@ -60,7 +71,16 @@ class AttentionActor(keras.layers.Layer):
         return state * ops.cast(action, state.dtype)
 
     def walk(self, state, decide, training=None):
-        """Takes the steps in order; `decide(index, state)` gives the action to apply."""
+        """Takes the steps in order.
+
+        Args:
+            state: float tensor, what the layer was given.
+            decide: callable (index, state, proposed=None) that gives the action to apply in a step;
+                a walk that has what `propose` would give may pass it.
+            training: bool.
+        Returns:
+            The refined map.
+        """
         for index in range(len(self.suffixes)):
             state = self.refine(state, decide(index, state), index, training)
         return state
@@ -72,7 +92,7 @@ class AttentionActor(keras.layers.Layer):
             action: tensor, the step's own action.
             baseline: "mean": the action's mean over the axes along which it selects, for each image
                 (uniform attention where rows sum to 1); "identity": the action that changes
-                nothing, which only gates have. ("static" is a mean over images, which a layer
+                nothing, which gates and residual actors have. ("static" is a mean over images, which a layer
                 cannot know: see `dreal_tf.rewards.Alternatives`.)
             index: int. Position of the step in the layer.
         Returns:
@@ -88,7 +108,7 @@ class AttentionActor(keras.layers.Layer):
 
     def has_identity(self, index=0):
         """Whether there is an action with which step `index` passes its state through."""
-        return self.kinds[index] != "pairwise"
+        return self.residual or self.kinds[index] != "pairwise"
 
     def identity_action(self, action, index=0):
         """The action with which step `index` passes its state through."""
@@ -97,7 +117,7 @@ class AttentionActor(keras.layers.Layer):
                 "Expected an actor that can pass its state through, for the baseline 'identity'. "
                 f"Received: {self.name!r}, whose action mixes places. Use the baseline 'mean'."
             )
-        return ops.ones_like(action)
+        return ops.zeros_like(action) if self.kinds[index] == "pairwise" else ops.ones_like(action)
 
     def moved_action(self, action, change, index=0):
         """The action after a change of its logits: it stays in its own domain.
@@ -146,8 +166,8 @@ class AttentionActor(keras.layers.Layer):
         given = tuple(given) + (None,) * (len(self.suffixes) - len(given))
         steps = []
 
-        def decide(index, state):
-            applied = self.propose(state, index, training)
+        def decide(index, state, proposed=None):
+            applied = self.propose(state, index, training) if proposed is None else proposed
             if given[index] is not None:
                 applied = self._checked(given[index], applied)
             applied = decided(self, index, state, applied)
@@ -183,11 +203,18 @@ class AttentionActor(keras.layers.Layer):
         Returns:
             Tuple of `StepSpec`.
         """
-        specs = []
-        for module, kind, step in zip(self.modules(), self.kinds, steps, strict=True):
-            state_shape, action_shape = tuple(step.state.shape[1:]), tuple(step.action.shape[1:])
-            specs.append(StepSpec(module, stage_name(module), kind, state_shape, action_shape))
-        return tuple(specs)
+        axes = self.axes or ((),) * len(self.kinds)
+        return tuple(
+            StepSpec(
+                module,
+                stage_name(module),
+                kind,
+                tuple(step.state.shape[1:]),
+                tuple(step.action.shape[1:]),
+                axes,
+            )
+            for module, kind, axes, step in zip(self.modules(), self.kinds, axes, steps, strict=True)
+        )
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -195,4 +222,13 @@ class AttentionActor(keras.layers.Layer):
             raise TypeError(
                 f"Expected one kind of {ACTION_KINDS} for each suffix of {cls.__name__}. Received: "
                 f"suffixes={cls.suffixes}, kinds={cls.kinds}. Set one kind per step."
+            )
+        axes = cls.axes or ((),) * len(cls.kinds)
+        known = all(set(step) <= set(AXES) for step in axes)
+        named = [kind == "pairwise" for kind in cls.kinds] == [bool(step) for step in axes]
+        if not (known and named):
+            raise TypeError(
+                f"Expected `axes` to name, of {AXES}, what each axis of every pairwise action of "
+                f"{cls.__name__} stands for. Received: kinds={cls.kinds}, axes={cls.axes}. Set one "
+                'tuple per step, such as ("places", "places").'
             )

@@ -82,8 +82,23 @@ def test_the_identity_of_a_gate_passes_the_state_through():
 
 
 def test_an_actor_that_mixes_places_has_no_identity():
+    mixer = type("Mixer", (Pairwise,), {"residual": False})(name="mixer")
     with pytest.raises(ValueError, match="mixes places.*Use the baseline 'mean'"):
-        Pairwise(name="mixer").baseline_action(np.ones((1, 4, 4)), "identity")
+        mixer.baseline_action(np.ones((1, 4, 4)), "identity")
+
+
+def test_the_identity_of_a_residual_actor_passes_the_state_through():
+    actor = Pairwise()
+    _, action = actor(STATE, return_action=True)
+    nothing = actor.baseline_action(action, "identity")
+    assert nothing.shape == action.shape
+    np.testing.assert_array_equal(actor(STATE, action=nothing), STATE)
+
+
+@pytest.mark.parametrize("axes", [(), ((),), (("places", "nowhere"),)])
+def test_the_axes_of_a_pairwise_action_must_be_named(axes):
+    with pytest.raises(TypeError, match="Expected `axes` to name"):
+        type("Bad", (AttentionActor,), {"suffixes": ("a",), "kinds": ("pairwise",), "axes": axes})
 
 
 def test_an_unknown_baseline_is_refused_by_name():
