@@ -4,6 +4,8 @@ The public names are loaded when they are first used, so that the command line a
 """
 
 import importlib
+import pkgutil
+import sys
 
 import wrapt
 
@@ -11,19 +13,39 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AttentionActor": "layers",
+    "AugmentedConvolution": "layers",
+    "CBAM": "layers",
+    "CrissCross": "layers",
     "DREAL": "model",
+    "DoubleAttention": "layers",
+    "DualAttention": "layers",
+    "ECA": "layers",
+    "ExpectationMaximization": "layers",
+    "NonLocal": "layers",
     "Recipe": "recipe",
+    "SRM": "layers",
     "SqueezeExcite": "layers",
+    "StandAloneAttention": "layers",
     "build": "builder",
     "imagenet_residual_network": "backbones",
     "load_recipe": "recipe_files",
     "residual_network": "backbones",
 }
 __all__ = [
+    "CBAM",
     "DREAL",
+    "ECA",
+    "SRM",
     "AttentionActor",
+    "AugmentedConvolution",
+    "CrissCross",
+    "DoubleAttention",
+    "DualAttention",
+    "ExpectationMaximization",
+    "NonLocal",
     "Recipe",
     "SqueezeExcite",
+    "StandAloneAttention",
     "build",
     "imagenet_residual_network",
     "load_recipe",
@@ -41,8 +63,18 @@ def __dir__():
     return __all__
 
 
-@wrapt.when_imported("keras")
-def _register(_):
-    """Makes our classes known to Keras, so that `keras.saving.load_model` finds them."""
-    for part in ("model", "schedules"):
-        importlib.import_module(f"{__name__}.{part}")
+def _register(imported):
+    """Makes our classes known to Keras, so that `keras.saving.load_model` finds them.
+
+    It waits for the end of an import of ours that has brought Keras in: what is imported in the
+    middle of another part would see half of it.
+    """
+    ours = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
+    begun = [module for module in ours if module.__spec__._initializing and module is not imported]
+    if "keras" in sys.modules and not begun:
+        for part in ("model", "schedules"):
+            importlib.import_module(f"{__name__}.{part}")
+
+
+for _name in ("keras", *(f"{__name__}.{part.name}" for part in pkgutil.iter_modules(__path__))):
+    wrapt.register_post_import_hook(_register, _name)

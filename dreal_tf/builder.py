@@ -103,6 +103,7 @@ def build_network(recipe, image_shape, classes):
             **_backbone_arguments(recipe.backbone),
             attention=_attention(recipe),
             attention_stages=recipe.attention.stages,
+            attention_blocks=recipe.attention.blocks,
             weight_decay=_kernel_decay(recipe),
         )
 
@@ -142,10 +143,14 @@ def _attention(recipe):
     if kind == "none":
         return None
     arguments = {}
-    if recipe.attention.reduction is not None:
-        arguments["reduction"] = recipe.attention.reduction
+    for field, value in recipe.attention.model_dump(exclude={"kind", "stages", "blocks"}).items():
+        path = f"attention.{field}"
+        if _takes("attention", path, recipe.attention, ACTORS, "attention.kind") and value is not None:
+            arguments[field] = value
     if _kernel_decay(recipe):
         arguments["kernel_regularizer"] = keras.regularizers.L2(_kernel_decay(recipe) / 2)
+    if "synchronized" in inspect.signature(ACTORS[kind]).parameters:  # Those with a BatchNorm inside.
+        arguments["synchronized"] = recipe.backbone.synchronized
     return ACTORS[kind](**arguments)
 
 

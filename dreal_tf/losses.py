@@ -38,12 +38,13 @@ def comparison_loss(predicted, difference, weights, delta=0.5):
     """Huber loss of predicted differences between actions, so that no single pair rules.
 
     Args:
-        predicted: float tensor (n,). What the critic predicted (nats).
-        difference: float tensor (n,). What was measured (nats). No gradient flows through it.
+        predicted: float tensor (n,). What the critic predicted.
+        difference: float tensor (n,). What was measured, in the same unit. No gradient flows
+            through it.
         weights: float tensor (n,). 1 where the measurement counts, 0 elsewhere.
-        delta: float > 0. Error up to which the loss is its square (nats).
+        delta: float > 0. Error up to which the loss is its square, in that unit.
     Returns:
-        Float scalar, in nats squared.
+        Float scalar, in that unit squared.
     Example:
         >>> ones = np.ones(2, "float32")
         >>> float(comparison_loss(np.float32([0.25, 0]), np.float32([0, 2]), ones))

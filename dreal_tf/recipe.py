@@ -29,6 +29,15 @@ def _split_commas(value):
     return value
 
 
+def _split_block_numbers(value):
+    """Lets `--set attention.blocks=1,3` stand for a list of numbers."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    if isinstance(value, str) and value not in ("all", "last"):
+        return tuple(part.strip() for part in value.split(","))
+    return value
+
+
 def _rising(shares):
     if any(late <= early for early, late in itertools.pairwise(shares)):
         raise ValueError("a rising sequence")
@@ -38,6 +47,22 @@ def _rising(shares):
 Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
 Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
+AttentionKind = Literal[
+    "none",
+    "se",
+    "cbam",
+    "srm",
+    "eca",
+    "non_local",
+    "a2",
+    "aa",
+    "sasa",
+    "danet",
+    "ccnet",
+    "emanet",
+]
+BlockNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+Blocks = Annotated[Literal["all", "last"] | BlockNumbers | None, BeforeValidator(_split_block_numbers)]
 Alternative = Literal["baseline", "permuted", "noise"]
 Exploration = Annotated[
     Annotated[tuple[Alternative, ...], Field(min_length=1)] | None, BeforeValidator(_split_commas)
@@ -97,11 +122,16 @@ class Backbone(Section):
 
 
 class Attention(Section):
-    """The actors."""
+    """The actors. None stands for what the kind's paper has."""
 
-    kind: Literal["none", "se"] = "se"  # Which attention module.
-    stages: Stages = None  # Stages that get it, such as ["conv4"]; None for all.
-    reduction: PositiveInt | None = None  # Channels over hidden width; None for the kind's own.
+    kind: AttentionKind = "se"  # Which attention module.
+    stages: Stages = None  # Stages that get it, such as ["conv4"].
+    blocks: Blocks = None  # Their blocks: "all", "last", or numbers from 1.
+    reduction: PositiveInt | None = None  # Of se and cbam: channels over hidden width.
+    kernel_size: PositiveInt | None = None  # Of cbam, eca, aa, sasa: side of the window (places).
+    heads: PositiveInt | None = None  # Of aa and sasa: heads of attention.
+    recurrence: Literal[1, 2] | None = None  # Of ccnet: how often it is applied.
+    bases: PositiveInt | None = None  # Of emanet: how many.
 
 
 class Dreal(Section):
@@ -186,6 +216,9 @@ class Recipe(Section):
     def replace(self, changes):
         """A recipe with some fields changed.
 
+        With another `attention.kind`, all else of that section that is not given too becomes that
+        kind's own: what suits one kind means little to another.
+
         Args:
             changes: dict from dotted path, such as "optim.rate", to the new value; a str is read as
                 the field's type.
@@ -195,6 +228,8 @@ class Recipe(Section):
             InputError: if a path is unknown or a value does not fit its field.
         """
         tree = self.model_dump()
+        if changes.get("attention.kind", self.attention.kind) != self.attention.kind:
+            tree["attention"] = Attention().model_dump()
         for path, value in changes.items():
             section, _, field = path.partition(".")
             if path not in self.paths():
@@ -231,7 +266,8 @@ class Recipe(Section):
                 "backbone.stride_placement": "3x3",
                 "backbone.depth": 8 if small else 18,
                 "backbone.width": 0.25 if small else 0.125,
-                "attention.reduction": None if self.attention.kind == "none" else 2,
+                "attention.reduction": 2 if self.attention.kind in ("se", "cbam") else None,
+                "attention.blocks": None,
                 "schedule.epochs": 2,
                 "schedule.warmup_epochs": min(self.schedule.warmup_epochs, 1.0),
                 "dreal.actor_warmup": min(self.dreal.actor_warmup, 2),

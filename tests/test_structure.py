@@ -24,6 +24,7 @@ LEVELS = {
     "losses": 0,
     "schedules": 0,
     "distribute": 1,
+    "multiply_adds": 1,
     "recipe": 1,
     "layers": 1,
     "critics": 1,
@@ -43,7 +44,17 @@ LEVELS = {
     "cli": 10,
 }
 # What computes knows nothing of recipes, files or the command line.
-PURE = {"errors", "steps", "losses", "distribute", "layers", "critics", "backbones", "rewards"}
+PURE = {
+    "errors",
+    "steps",
+    "losses",
+    "distribute",
+    "multiply_adds",
+    "layers",
+    "critics",
+    "backbones",
+    "rewards",
+}
 PURE |= {"instruments", "model"}
 FILES = {"recipe", "recipe_files", "run_directory", "data", "builder", "training", "cli", "callbacks"}
 FILES |= {"studies", "critic_audit"}

@@ -3,7 +3,6 @@
 import keras
 
 from dreal_tf.layers import AttentionActor
-from dreal_tf.steps import stage_name
 
 
 class Wiring:
@@ -13,6 +12,8 @@ class Wiring:
         attention: `AttentionActor` used as a pattern: each place gets a new layer with its
             arguments. None wires a network without attention.
         stages: collection of str, the stages that get attention, such as {"conv4"}; None for all.
+        blocks: collection of int, the numbers of the blocks that get attention, counted from 1 in
+            each stage; None for all.
     Example:
         >>> images = keras.Input((8, 8, 16))
         >>> wiring = Wiring(SqueezeExcite(4))
@@ -22,23 +23,35 @@ class Wiring:
         ['conv2_1/se']
     """
 
-    def __init__(self, attention=None, stages=None):
+    def __init__(self, attention=None, stages=None, blocks=None):
         self.attention = attention
         self.stages = stages
+        self.blocks = blocks
         self.states = {}
         self.actions = {}
 
-    def attend(self, state, place):
+    def belongs(self, place):
+        """Whether `place` gets an actor."""
+        stage, _, number = place.rpartition("_")
+        return (
+            self.attention is not None
+            and (self.stages is None or (stage or place) in self.stages)
+            and (self.blocks is None or int(number) in self.blocks)
+        )
+
+    def attend(self, state, place, **arguments):
         """The state refined by a new actor at `place`, or as it came where none belongs.
 
         Args:
             state: symbolic float tensor (batch, height, width, channels).
             place: str, the block, such as "conv4_3". The layer is called `<place>_<kind>`.
+            **arguments: what this actor is made with in place of the pattern's own.
         """
-        if self.attention is None or (self.stages is not None and stage_name(place) not in self.stages):
+        if not self.belongs(place):
             return state
-        name = f"{place}_{self.attention.attention}"
-        actor = type(self.attention).from_config(self.attention.get_config() | {"name": name})
+        own = {"name": f"{place}_{self.attention.attention}"}
+        config = self.attention.get_config() | own | arguments
+        actor = type(self.attention).from_config(config)
         refined, steps = actor(state, return_steps=True)
         for module, step in zip(actor.modules(), steps, strict=True):
             self.states[module], self.actions[module] = step

@@ -29,6 +29,7 @@ def imagenet_residual_network(
     width=1.0,
     attention=None,
     attention_stages=None,
+    attention_blocks=None,
     stride_placement="3x3",
     zero_gamma=False,
     last_stride=2,
@@ -36,7 +37,7 @@ def imagenet_residual_network(
     synchronized=False,
     name=None,
 ):
-    """A residual network for large images, with attention after the last BatchNorm of each block.
+    """A residual network for large images, with attention in its blocks.
 
     A 7×7 convolution and a 3×3 max pooling, both of stride 2, then four stages, conv2 to conv5, of
     basic blocks (two 3×3 convolutions; depths 18 and 34) or bottleneck blocks (1×1, 3×3 and 1×1;
@@ -49,8 +50,11 @@ def imagenet_residual_network(
         classes: int >= 2. Number of classes.
         depth: int, 18, 34, 50, 101 or 152. Layers with weights along the longest path.
         width: float > 0. Multiplies all of the paper's channels, 64 to 512 (no unit).
-        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite()`, or None.
-        attention_stages: collection of str, such as {"conv4"}; None for all.
+        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite()`, or None. Its `placement`
+            says where it stands.
+        attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
+        attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
+            it, counted from 1; None for those of its placement.
         stride_placement: "3x3" or "1x1": which convolution of a bottleneck block halves the map.
             Defaults to "3x3", as in Goyal 2017, torchvision and the CBAM and SRM authors' code;
             "1x1" as in He 2016 and the SE authors' code.
@@ -83,7 +87,8 @@ def imagenet_residual_network(
     wiring = ResidualWiring(
         attention,
         attention_stages,
-        STAGES,
+        attention_blocks,
+        dict(zip(STAGES, STAGE_BLOCKS[depth], strict=True)),
         weight_decay,
         synchronized,
         zero_gamma,

@@ -17,12 +17,13 @@ def residual_network(
     width=1.0,
     attention=None,
     attention_stages=None,
+    attention_blocks=None,
     shortcut="identity",
     weight_decay=0.0,
     synchronized=False,
     name=None,
 ):
-    """A residual network for small images, with attention after the last BatchNorm of each block.
+    """A residual network for small images, with attention in its blocks.
 
     Three stages, conv2 to conv4, of (depth - 2) / 6 blocks of two 3×3 convolutions; each later
     stage halves the map and doubles the channels.
@@ -33,8 +34,11 @@ def residual_network(
         classes: int >= 2. Number of classes.
         depth: int, 6n + 2, such as 8, 20, 32 or 56. Layers with weights along the longest path.
         width: float > 0. Multiplies the paper's 16, 32 and 64 channels (no unit).
-        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite(4)`, or None.
-        attention_stages: collection of str, such as {"conv4"}; None for all.
+        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite(4)`, or None. Its `placement`
+            says where it stands.
+        attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
+        attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
+            it, counted from 1; None for those of its placement.
         shortcut: "identity" (subsampled and padded with zero channels, the paper's option A) or
             "projection" (1×1 convolution and BatchNorm where the shape changes, option B).
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss.
@@ -44,8 +48,8 @@ def residual_network(
         Functional `keras.Model` from images to a dict: `logits` (batch, classes), and `states` and
         `actions` by module name.
     Raises:
-        InputError: if the depth is not 6n + 2, a stage or shortcut is unknown, or the images are
-            smaller than the network's total stride.
+        InputError: if the depth is not 6n + 2, a stage, block or shortcut is unknown, or the images
+            are smaller than the network's total stride.
     Example:
         >>> network = residual_network((32, 32, 3), 10, depth=20)
         >>> sum(int(np.prod(v.shape)) for v in network.trainable_variables)  # Paper: 0.27 million
@@ -64,7 +68,14 @@ def residual_network(
             "`shortcut` must be 'identity' or 'projection'. Received: "
             f"shortcut={shortcut!r}. Choose one of these."
         )
-    wiring = ResidualWiring(attention, attention_stages, STAGES, weight_decay, synchronized)
+    wiring = ResidualWiring(
+        attention,
+        attention_stages,
+        attention_blocks,
+        dict.fromkeys(STAGES, blocks),
+        weight_decay,
+        synchronized,
+    )
     images = wiring.images(image_shape, TOTAL_STRIDE)
     hidden = wiring.convolution(images, stage_channels(FIRST_CHANNELS, width, 0), 3, 1, "conv1")
     hidden = keras.layers.ReLU(name="conv1_relu")(hidden)

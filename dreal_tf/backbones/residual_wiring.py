@@ -5,15 +5,19 @@ from keras import ops
 
 from dreal_tf.backbones.backbone import Wiring
 from dreal_tf.errors import InputError
+from dreal_tf.layers import Placement
 
 
 class ResidualWiring(Wiring):
-    """Wires residual networks from their parts; attention sits at the end of each block's branch.
+    """Wires residual networks from their parts, with attention where its `placement` has it.
 
     Args:
         attention: `AttentionActor` used as a pattern, or None.
-        attention_stages: collection of str, the stages that get attention; None for all.
-        known_stages: tuple of str, the stages of the network.
+        attention_stages: collection of str, the stages that get attention; None for those of the
+            attention's placement.
+        attention_blocks: "all" or "last", or a collection of int, the numbers of the blocks that
+            get attention in each of these stages; None for those of the placement.
+        stage_blocks: dict of the number of blocks by stage, in depth order.
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss; biases
             and BatchNorm's weights are left alone.
         synchronized: bool. Whether BatchNorm's statistics span all replicas.
@@ -23,9 +27,9 @@ class ResidualWiring(Wiring):
         kernel_initializer: str or dict, a Keras initializer's name or config; each convolution gets
             an initializer of its own.
     Raises:
-        InputError: if a stage of `attention_stages` is none of `known_stages`.
+        InputError: if a stage or a block that is to get attention is none of the network's.
     Example:
-        >>> wiring = ResidualWiring(SqueezeExcite(4), None, ("conv2",))
+        >>> wiring = ResidualWiring(SqueezeExcite(4), None, None, {"conv2": 1})
         >>> images = wiring.images((8, 8, 3), total_stride=2)
         >>> hidden = wiring.block(images, [(4, 1, 1), (4, 3, 2), (16, 1, 1)], "conv2_1")
         >>> logits = wiring.classifier(hidden, classes=10)
@@ -37,25 +41,35 @@ class ResidualWiring(Wiring):
         self,
         attention,
         attention_stages,
-        known_stages,
+        attention_blocks,
+        stage_blocks,
         weight_decay=0.0,
         synchronized=False,
         zero_gamma=False,
         symmetric=False,
         kernel_initializer="he_normal",
     ):
-        unknown = set(attention_stages or ()) - set(known_stages)
-        if unknown:
-            raise InputError(
-                f"`attention_stages` must be among {known_stages}. Received: {sorted(unknown)}. "
-                "Name stages of this network."
-            )
+        placement = attention.placement if attention else Placement()
+        if attention_stages is None:
+            attention_stages = placement.chosen(tuple(stage_blocks))
+        _check(attention_stages, attention_blocks, stage_blocks)
         super().__init__(attention, attention_stages)
+        self.where = placement.where
+        self.chosen = attention_blocks if attention_blocks is not None else placement.blocks
+        self.stage_blocks = stage_blocks
         self.weight_decay = weight_decay
         self.synchronized = synchronized
         self.last_gamma = "zeros" if zero_gamma else "ones"
         self.symmetric = symmetric
         self.kernel_initializer = kernel_initializer
+
+    def belongs(self, place):
+        stage, _, number = place.rpartition("_")
+        if self.chosen == "last":
+            here = int(number) == self.stage_blocks[stage]
+        else:
+            here = self.chosen == "all" or int(number) in self.chosen
+        return here and super().belongs(place)
 
     def images(self, image_shape, total_stride):
         """The network's input.
@@ -99,16 +113,20 @@ class ResidualWiring(Wiring):
             kernel_regularizer=self._l2(),
             name=name,
         )(inputs)
+        return self.normalization(outputs, name, gamma)
+
+    def normalization(self, inputs, name, gamma="ones"):
+        """BatchNorm called `<name>_bn`, whose scale starts at `gamma`."""
         return keras.layers.BatchNormalization(
             momentum=0.9,
             epsilon=1e-5,
             gamma_initializer=gamma,
             synchronized=self.synchronized,
             name=f"{name}_bn",
-        )(outputs)
+        )(inputs)
 
     def block(self, inputs, convolutions, place, shortcut="projection"):
-        """A residual block: relu(skip + attention(branch)).
+        """A residual block: relu(skip + branch), with attention where it belongs.
 
         Args:
             inputs: symbolic float tensor (batch, height, width, channels).
@@ -118,18 +136,31 @@ class ResidualWiring(Wiring):
             shortcut: "projection" or "identity", the skip path where the shape changes, see
                 `residual_network`.
         """
+        replaced = self._replaced(convolutions, place)
         hidden, total_strides = inputs, 1
         for number, (channels, size, strides) in enumerate(convolutions, start=1):
-            last = number == len(convolutions)
+            last, name = number == len(convolutions), f"{place}_{number}"
             gamma = self.last_gamma if last else "ones"
-            hidden = self.convolution(hidden, channels, size, strides, f"{place}_{number}", gamma)
+            if number == replaced:
+                hidden = self.attend(hidden, place, filters=channels, strides=strides)
+                hidden = self.normalization(hidden, name, gamma)
+            else:
+                hidden = self.convolution(hidden, channels, size, strides, name, gamma)
             if not last:
-                hidden = keras.layers.ReLU(name=f"{place}_{number}_relu")(hidden)
+                hidden = keras.layers.ReLU(name=f"{name}_relu")(hidden)
             total_strides *= strides
-        hidden = self.attend(hidden, place)
+        if self.where == "branch":
+            hidden = self.attend(hidden, place)
         skip = self._skip(inputs, channels, total_strides, place, shortcut)
         hidden = keras.layers.Add(name=f"{place}_add")([skip, hidden])
-        return keras.layers.ReLU(name=f"{place}_relu")(hidden)
+        hidden = keras.layers.ReLU(name=f"{place}_relu")(hidden)
+        return self.attend(hidden, place) if self.where == "stage" else hidden
+
+    def _replaced(self, convolutions, place):
+        """The number of the convolution that an actor takes the place of, or None."""
+        if self.where != "convolution" or not self.belongs(place):
+            return None
+        return next(n for n, (_, size, _) in enumerate(convolutions, start=1) if size == 3)
 
     def classifier(self, hidden, classes, kernel_initializer="glorot_uniform"):
         """The logits (batch, classes) of the last map's mean over places."""
@@ -152,6 +183,23 @@ class ResidualWiring(Wiring):
 
     def _l2(self):
         return keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
+
+
+def _check(stages, blocks, stage_blocks):
+    unknown = set(stages) - set(stage_blocks)
+    if unknown:
+        raise InputError(
+            f"`attention_stages` must be among {tuple(stage_blocks)}. Received: {sorted(unknown)}. "
+            "Name stages of this network."
+        )
+    if blocks in (None, "all", "last"):
+        return
+    deepest = max((stage_blocks[stage] for stage in stages), default=0)
+    if isinstance(blocks, str) or not blocks or not set(blocks) <= set(range(1, deepest + 1)):
+        raise InputError(
+            f"`attention_blocks` must be 'all', 'last' or numbers from 1 to {deepest}, the most "
+            f"blocks of a stage. Received: attention_blocks={blocks!r}. Choose one of these."
+        )
 
 
 def stage_channels(first_channels, width, position):

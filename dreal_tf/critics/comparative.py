@@ -7,11 +7,15 @@ from dreal_tf.critics.critic import Critic, Verdict
 from dreal_tf.critics.direction import direction_head
 from dreal_tf.critics.measured import measured_reward_loss, predicted_differences
 from dreal_tf.critics.meta_critic import MetaCritic
+from dreal_tf.critics.pairwise_axes import flat_rows
 from dreal_tf.critics.summary import summarize, summary_width
 from dreal_tf.losses import comparison_loss
 from dreal_tf.steps import SELECTIVE_AXES
 
 EXPLORATION = ("baseline", "noise", "noise", "noise")
+# Added to the length of the error that differences are compared relative to, so that answers as
+# good as certain do not count without end.
+LEAST_ERROR = 0.02
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -19,10 +23,10 @@ class ComparativeCritic(Critic):
     """Q = V + <h, A - Ā>: a value, and an advantage that is linear in the action.
 
     The direction h is regressed on differences: <h, A - A'> + c on log p(A) - log p(A') for noisy
-    alternatives A', where c takes up what any change costs on average. The value V takes up what is
-    left of the reward. All read the states, in depth order, and what the answer got wrong; h is
-    bilinear in the two, as the true gradient is, and vanishes with the error. The action of a step
-    enters its own direction as a fixed feature only.
+    alternatives A', where c takes up what any change costs on average, all relative to the length
+    of the error. The value V takes up what is left of the reward. All read the states, in depth
+    order, and what the answer got wrong; h is bilinear in the two, as the true gradient is, and
+    vanishes with the error. The action of a step enters its own direction as a fixed feature only.
 
     Args:
         units: int >= 1. Width of encoders, memory and error embedding. Defaults to 64.
@@ -62,10 +66,10 @@ class ComparativeCritic(Critic):
         self.cost.build((None, None, self.units))
         self.gates, self.heads = [], []
         for position, spec in enumerate(self.specs):
-            width = self.units + summary_width(spec.kind, spec.state_shape[-1], self.grid)
+            width = self.units + summary_width(spec, self.grid)
             gate = keras.layers.Dense(self.units, dtype="float32", name=f"gate_{position}")
             gate.build((None, width))
-            head = direction_head(spec, self.units, self.grid, name=f"direction_{position}")
+            head = direction_head(spec, self.units, name=f"direction_{position}")
             head.build((None, self.units))
             self.gates.append(gate)
             self.heads.append(head)
@@ -77,18 +81,20 @@ class ComparativeCritic(Critic):
         for position, (spec, step) in enumerate(zip(self.specs, steps, strict=True)):
             direction = self._direction(position, spec, step, memories[:, position], wrong)
             directions.append(direction)
-            advantages.append(advantage(spec.kind, step.action, direction))
+            advantages.append(advantage(spec.kind, step.action, direction, spec.axes))
         # What the value is fitted to has nothing to do with directions, and must not bend them.
         repeated = tf.repeat(wrong[:, None, :], len(self.specs), axis=1)
         known = self.known(tf.stop_gradient(tf.concat([memories, repeated], axis=2)))
         value, cost = (tf.squeeze(head(known), axis=2) for head in (self.value, self.cost))
-        return Verdict(value + tf.stack(advantages, axis=1), directions, cost)
+        size = tf.norm(tf.cast(hindsight.errors, tf.float32), axis=1)  # (batch,)
+        critiques = value + tf.stack(advantages, axis=1)
+        return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR)
 
     def _direction(self, position, spec, step, memory, wrong):
         state, action = tf.stop_gradient(step.state), tf.stop_gradient(step.action)
         # What the actor itself is a function of: with it among the features of a least-squares
         # critic, the policy gradient is unbiased (compatible features, Sutton et al. 2000).
-        summary = summarize(spec.kind, state, action, self.grid)
+        summary = summarize(spec, state, action, self.grid)
         seen = self.gates[position](tf.concat([memory, summary], axis=1))
         return self.heads[position](wrong * (1.0 + seen), state, action)
 
@@ -97,7 +103,10 @@ class ComparativeCritic(Critic):
         pairs = tf.stack([measurement.images, measurement.steps], axis=1)
         predicted += tf.gather_nd(verdict.costs, pairs)
         explored = measurement.counted * (1.0 - measurement.ablated)
-        compared = comparison_loss(predicted, measurement.difference, explored)
+        # Differences are as large as the error is: weighted least squares, or the few images that
+        # are far from certain are all that the critic learns from.
+        scales = tf.gather(verdict.scales, measurement.images)
+        compared = comparison_loss(predicted / scales, measurement.difference / scales, explored)
         return compared + measured_reward_loss(verdict.critiques, measurement)
 
     def get_config(self):
@@ -109,7 +118,7 @@ class ComparativeCritic(Critic):
         }
 
 
-def advantage(kind, action, direction):
+def advantage(kind, action, direction, axes=()):
     """First-order advantage of an action over the same action without selectivity.
 
     The comparison and the direction are held fixed, so the gradient with respect to the action is
@@ -119,6 +128,8 @@ def advantage(kind, action, direction):
         kind: str, one of `ACTION_KINDS`.
         action: float tensor (batch, ...).
         direction: float32 tensor of the same shape.
+        axes: tuple of str, what the axes of a pairwise action stand for, see `StepSpec`: some have
+            keys to which a query cannot attend, and which are no part of the mean.
     Returns:
         Float32 tensor (batch,), in nats.
     Example:
@@ -127,6 +138,9 @@ def advantage(kind, action, direction):
         [0.5]
     """
     action = tf.cast(action, tf.float32)
-    flat = tf.reduce_mean(action, axis=SELECTIVE_AXES[kind], keepdims=True)
+    if kind == "pairwise":
+        flat = flat_rows(action, axes)
+    else:
+        flat = tf.reduce_mean(action, axis=SELECTIVE_AXES[kind], keepdims=True)
     products = tf.stop_gradient(direction) * (action - tf.stop_gradient(flat))
     return tf.reduce_sum(products, axis=list(range(1, products.shape.rank)))

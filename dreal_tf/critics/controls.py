@@ -24,12 +24,12 @@ class DirectCritic(Critic):
         super().__init__(**(kwargs | {"dtype": "float32"}))
 
     def build(self, step_specs, classes):
-        self.kinds = [spec.kind for spec in step_specs]
+        self.specs = tuple(step_specs)
 
     def call(self, steps, hindsight):
         critiques = [
-            advantage(kind, step.action, direction)
-            for kind, step, direction in zip(self.kinds, steps, hindsight.directions, strict=True)
+            advantage(spec.kind, step.action, direction, spec.axes)
+            for spec, step, direction in zip(self.specs, steps, hindsight.directions, strict=True)
         ]
         return Verdict(tf.stack(critiques, axis=1), hindsight.directions)
 
@@ -50,6 +50,9 @@ class ShuffledCritic(ComparativeCritic):
         # Images are measured in random order, so the next one is any other.
         taught = ("difference", "reward", "right", "ablated", "counted")
         others = {name: tf.roll(getattr(measurement, name), 1, axis=0) for name in taught}
+        # Relative to the error, as the other image's difference was, or its size would say whose.
+        scales = tf.gather(verdict.scales, measurement.images)
+        others["difference"] *= scales / tf.roll(scales, 1, axis=0)
         others["counted"] *= measurement.counted
         shuffled = measurement._replace(**others)
         return super().loss(verdict, steps, shuffled)

@@ -15,11 +15,15 @@ class Verdict(NamedTuple):
             from a critic that knows it (nats per unit of the action); None from any other.
         costs: float32 tensor (batch, steps), what changing the action by chance costs on average
             (nats), from a critic that knows it; None from any other.
+        scales: float32 tensor (batch,), above 0: how large differences between an image's actions
+            are expected to be (no unit), from a critic that compares them relative to that; None
+            from any other.
     """
 
     critiques: object
     directions: object = None
     costs: object = None
+    scales: object = None
 
 
 class Hindsight(NamedTuple):

@@ -10,8 +10,8 @@ from dreal_tf.critics.summary import summarize, summary_width
 class MetaCritic(keras.layers.Layer):
     """Walks the steps in depth order and gives one memory vector per step.
 
-    One encoder per stage and kind of action, shared by the stage's blocks; one LSTM cell over all
-    stages, whose time is depth.
+    One encoder per stage and kind of action, with its axes if it is pairwise, shared by the stage's
+    blocks; one LSTM cell over all stages, whose time is depth.
 
     Args:
         units: int >= 1. Width of encoders and memory.
@@ -48,11 +48,11 @@ class MetaCritic(keras.layers.Layer):
         self.encoder_of = []  # Position in `encoders` for each step.
         keys, self.encoders = {}, []
         for spec in self.step_specs:
-            width = summary_width(spec.kind, spec.state_shape[-1], self.grid, self.reads_actions)
-            key = (spec.stage, spec.kind, width)
+            width = summary_width(spec, self.grid, self.reads_actions)
+            key = (spec.stage, spec.kind, *spec.axes, str(width))
             if key not in keys:
                 keys[key] = len(self.encoders)
-                name = f"encoder_{spec.stage}_{spec.kind}_{width}"
+                name = "_".join(("encoder", *key))
                 encoder = keras.layers.Dense(self.units, "relu", dtype="float32", name=name)
                 encoder.build((None, width))
                 self.encoders.append(encoder)
@@ -67,7 +67,7 @@ class MetaCritic(keras.layers.Layer):
         memories = []
         for spec, encoder, step in zip(self.step_specs, self.encoder_of, steps, strict=True):
             action = step.action if self.reads_actions else None
-            summary = summarize(spec.kind, step.state, action, self.grid)  # (batch, features)
+            summary = summarize(spec, step.state, action, self.grid)  # (batch, features)
             memory, carried = self.memory(self.encoders[encoder](summary), carried)  # (batch, units)
             memories.append(memory)
         return tf.stack(memories, axis=1)  # (batch, steps, units)

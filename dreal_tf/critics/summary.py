@@ -1,59 +1,61 @@
 """Steps to vectors whose length does not depend on the image size: what a critic reads. [ours]"""
 
+import math
+
 import tensorflow as tf
 
+from dreal_tf.critics.pairwise_axes import pairwise_axes
 
-def summarize(kind, state, action=None, grid=4):
+
+def summarize(spec, state, action=None, grid=4):
     """One vector per image from the state and action of a step, or from its state alone.
 
     Channel: [global average of the state; action]. Spatial: the state's channel mean and the
-    action, both averaged to a grid. Pairwise: the attention received by each place and the entropy
-    of each place's own attention, both averaged to a grid, and the global average of the state.
+    action, both averaged to a grid. Pairwise: the attention received by each key, a mean over
+    queries and heads, and the entropy of each query's attention, a mean over heads, both averaged
+    to grid² cells, and the global average of the state. A cross of keys receives place by place.
     Without the action: its part left out, and for a spatial one the state's global average too.
 
     Args:
-        kind: str, one of `ACTION_KINDS`.
-        state: float tensor (batch, height, width, channels).
+        spec: `StepSpec`.
+        state: float tensor (batch, height, width, channels), of any height and width.
         action: float tensor of the kind's shape, see `Step`, or None.
         grid: int >= 1. Side of the grid (cells).
     Returns:
         float32 tensor (batch, features); `summary_width` gives the number of features.
+    Raises:
+        ValueError: if the axes of a pairwise step are none that critics know.
     Example:
-        >>> vector = summarize("channel", np.ones((2, 4, 4, 8)), np.zeros((2, 1, 1, 8)))
+        >>> spec = StepSpec("conv2_1/se", "conv2", "channel", (4, 4, 8), (1, 1, 8))
+        >>> vector = summarize(spec, np.ones((2, 4, 4, 8)), np.zeros((2, 1, 1, 8)))
         >>> tuple(vector.shape), float(vector[0, 0]), float(vector[0, 8])
         ((2, 16), 1.0, 0.0)
     """
     state = tf.cast(state, tf.float32)
     if action is None:
-        return _state_alone(kind, state, grid)
+        return _state_alone(spec.kind, state, grid)
     action = tf.cast(action, tf.float32)
-    if kind == "channel":
+    if spec.kind == "channel":
         return tf.concat([tf.reduce_mean(state, [1, 2]), tf.squeeze(action, [1, 2])], axis=1)
-    if kind == "spatial":
+    if spec.kind == "spatial":
         maps = tf.concat([tf.reduce_mean(state, axis=3, keepdims=True), action], axis=3)
         return _flat(area_pool(maps, grid))
-    head_axes = list(range(1, action.shape.rank - 2))
-    action = tf.reduce_mean(action, axis=head_axes) if head_axes else action
-    received = tf.reduce_mean(action, axis=1)
-    entropy = -tf.reduce_sum(tf.math.xlogy(action, action), axis=2)
-    return tf.concat(
-        [
-            _flat(area_pool(_as_map(received, state), grid)),
-            _flat(area_pool(_as_map(entropy, state), grid)),
-            tf.reduce_mean(state, [1, 2]),
-        ],
-        axis=1,
-    )
+    return tf.concat([*_attention(spec, state, action, grid), tf.reduce_mean(state, [1, 2])], axis=1)
 
 
-def summary_width(kind, channels, grid=4, with_action=True):
-    """Number of features that `summarize` gives for a state of `channels` channels.
+def summary_width(spec, grid=4, with_action=True):
+    """Number of features that `summarize` gives for a step.
 
+    Raises:
+        ValueError: as `summarize`, but before any image is seen.
     Example:
-        >>> summary_width("channel", 8), summary_width("spatial", 8), summary_width("pairwise", 8)
-        (16, 32, 40)
+        >>> spec = StepSpec("conv2_1/se", "conv2", "channel", (4, 4, 8), (1, 1, 8))
+        >>> summary_width(spec), summary_width(spec, with_action=False)
+        (16, 8)
     """
-    cells = grid**2
+    kind, channels, cells = spec.kind, spec.state_shape[-1], grid**2
+    if kind == "pairwise":
+        pairwise_axes(spec.axes)
     if with_action:
         return {"channel": 2 * channels, "spatial": 2 * cells, "pairwise": 2 * cells + channels}[kind]
     return {"channel": channels, "spatial": cells + channels, "pairwise": channels}[kind]
@@ -65,6 +67,52 @@ def _state_alone(kind, state, grid):
         return average
     map_ = tf.reduce_mean(state, axis=3, keepdims=True)
     return tf.concat([average, _flat(area_pool(map_, grid))], axis=1)
+
+
+def _attention(spec, state, action, grid):
+    """Attention received and entropy, each (batch, grid²)."""
+    axes = pairwise_axes(spec.axes)
+    entropy = -tf.reduce_sum(tf.math.xlogy(action, action), axis=-1)
+    if axes.heads:
+        action, entropy = tf.reduce_mean(action, axis=1), tf.reduce_mean(entropy, axis=1)
+    if axes.keys == "cross":
+        received, of_keys = _received_in_crosses(action), "places"
+    else:
+        received = tf.reduce_mean(action, axis=list(range(1, action.shape.rank - 1)))
+        of_keys = axes.keys
+    length = spec.action_shape
+    return (
+        _cells(received, of_keys, length[-1], state, grid),
+        _cells(entropy, axes.queries, length[-2], state, grid),
+    )
+
+
+def _received_in_crosses(action):
+    """What each place receives from the places of its column and row, a mean over all queries.
+
+    Args:
+        action: float32 tensor (batch, height, width, height + width).
+    Returns:
+        Float32 tensor (batch, height, width).
+    """
+    height, width = tf.shape(action)[1], tf.shape(action)[2]
+    in_columns = tf.reduce_sum(action[..., :height], axis=1)  # (batch, width, height)
+    in_rows = tf.reduce_sum(action[..., height:], axis=2)  # (batch, height, width)
+    received = tf.transpose(in_columns, [0, 2, 1]) + in_rows
+    return received / tf.cast(height * width, tf.float32)
+
+
+def _cells(values, role, length, state, grid):
+    """Values, one for each entry of an axis, averaged to (batch, grid²) as the axis is laid out."""
+    if role == "members":  # In no order that a map could show: side by side.
+        return tf.einsum("gn,bn->bg", _overlap(tf.shape(values)[1], grid**2), values)
+    height, width = tf.shape(state)[1], tf.shape(state)[2]
+    if role == "halved":
+        height, width = (height + 1) // 2, (width + 1) // 2
+    elif role == "window":
+        height = width = math.isqrt(length)
+    map_ = tf.reshape(values, tf.stack([tf.shape(values)[0], height, width, 1]))
+    return _flat(area_pool(map_, grid))
 
 
 def area_pool(maps, grid):
@@ -91,14 +139,6 @@ def _overlap(size, grid):
     pixels = tf.range(length)
     covered = tf.minimum(edges[1:, None], pixels + 1) - tf.maximum(edges[:-1, None], pixels)
     return tf.maximum(covered, 0.0) * grid / length
-
-
-def _as_map(values, state):
-    """Values (batch, n) laid out as the state's map where n is its number of places, else as a row."""
-    places = tf.shape(state)[1] * tf.shape(state)[2]
-    count = tf.shape(values)[1]
-    height = tf.where(count == places, tf.shape(state)[1], 1)
-    return tf.reshape(values, tf.stack([tf.shape(values)[0], height, count // height, 1]))
 
 
 def _flat(maps):

@@ -2,26 +2,33 @@
 
 import tensorflow as tf
 
+from dreal_tf.critics.pairwise_axes import flat_rows
+
 ARMS = 4  # Along the advice and against it; along random signs and against them.
 
 
-def advised_change(kind, direction, size=0.5):
+def advised_change(kind, direction, size=0.5, axes=()):
     """A step of one size in every entry of an action, along a critic's direction.
 
     Args:
         kind: str, one of `dreal_tf.steps.ACTION_KINDS`.
         direction: float tensor (batch, ...), shaped like the action.
         size: float > 0. Length of the step in each entry (logits).
+        axes: tuple of str, what the axes of a pairwise action stand for, see `StepSpec`: some have
+            keys to which a query cannot attend, and which are no part of the mean.
     Returns:
         Float32 tensor of that shape: -size, 0 or size. What is said alike of all keys of a row does
         not move a softmax, so a pairwise direction counts from its mean over keys.
     Example:
         >>> advised_change("pairwise", np.float32([[[1.0, 3.0]]])).numpy().tolist()
         [[[-0.5, 0.5]]]
+        >>> cross = np.float32([[0, 2, 3], [2, 0, 3]]).reshape(1, 2, 1, 3)
+        >>> advised_change("pairwise", cross, axes=("rows", "columns", "cross"))[0, 0, 0].numpy().tolist()
+        [0.0, -0.5, 0.5]
     """
     direction = tf.cast(direction, tf.float32)
     if kind == "pairwise":
-        direction -= tf.reduce_mean(direction, axis=-1, keepdims=True)
+        direction -= flat_rows(direction, axes)
     return size * tf.sign(tf.where(tf.math.is_finite(direction), direction, 0.0))
 
 

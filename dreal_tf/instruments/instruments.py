@@ -121,7 +121,8 @@ class Instruments:
         changes = []
         for position, (spec, direction) in enumerate(zip(self.trajectory.specs, advised, strict=True)):
             own = tf.random.experimental.stateless_fold_in(seed, position)
-            changes.append(arms_of(advised_change(spec.kind, direction, self.size), own))
+            change = advised_change(spec.kind, direction, self.size, spec.axes)
+            changes.append(arms_of(change, own))
         tiled = tf.nest.map_structure(lambda part: tf.concat([part] * ARMS, axis=0), images)
         with intervene(Moved(self.trajectory.modules, tf.tile(moved, [ARMS]), changes)):
             outputs = self.meter.network(tiled, training=False)

@@ -1,5 +1,6 @@
 """What layers with pairwise actions have in common: pure functions."""
 
+import tensorflow as tf
 from keras import ops
 
 
@@ -46,7 +47,8 @@ def row_stochastic(logits, dtype):
         >>> row_stochastic(np.float16([[0.0, 0.0]]), "float16").numpy().tolist()
         [[0.5, 0.5]]
     """
-    return ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=-1), dtype)
+    # Not the softmax of keras.ops, which warns of rows of one key: a map of one place has such rows.
+    return ops.cast(tf.nn.softmax(ops.cast(logits, "float32"), axis=-1), dtype)
 
 
 def attends(action):

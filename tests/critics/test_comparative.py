@@ -7,10 +7,11 @@ import tensorflow as tf
 from support import ACTORS, metered, randomized, small_data, targets_of
 
 from dreal_tf import rewards
-from dreal_tf.critics import ComparativeCritic, predicted_differences
-from dreal_tf.critics.comparative import advantage
+from dreal_tf.critics import ComparativeCritic, Hindsight, predicted_differences
+from dreal_tf.critics.comparative import LEAST_ERROR, advantage
 from dreal_tf.critics.measured import measured_reward_loss
 from dreal_tf.losses import comparison_loss
+from dreal_tf.steps import Step, StepSpec
 
 IMAGES, LABELS = small_data(10)
 DELTA = 0.5  # Of the Huber loss, nats.
@@ -95,6 +96,26 @@ def test_an_advantage_is_linear_and_nothing_without_selectivity(kind, shape, axe
     np.testing.assert_allclose(advantage(kind, even, direction), 0, atol=1e-5)
 
 
+def test_a_critique_of_crosses_is_over_the_keys_that_there_are():
+    """Each place has its own key twice and attends to it once: the value is of even attention."""
+    random, axes = np.random.default_rng(0), ("rows", "columns", "cross")
+    critic = ComparativeCritic(units=6, grid=3)
+    spec = StepSpec("conv2_1/cross", "conv2", "pairwise", (3, 4, 2), (3, 4, 7), axes)
+    critic.build([spec], classes=3)
+    randomized(critic)
+    state = random.normal(size=(2, 3, 4, 2)).astype("float32")
+    valid = np.arange(7) != np.arange(3)[:, None, None]  # Its column's part comes first.
+    even = np.broadcast_to(valid / 6, (2, 3, 4, 7)).astype("float32")
+    action = even * random.uniform(size=even.shape).astype("float32")
+    action /= action.sum(axis=-1, keepdims=True)
+    hindsight = Hindsight(None, random.normal(size=(2, 3)).astype("float32"))
+    verdict = critic([Step(state, action)], hindsight)
+    gained = np.sum(verdict.directions[0] * (action - even), axis=(1, 2, 3))
+    assert np.abs(gained).min() > 1e-3
+    value = critic([Step(state, even)], hindsight).critiques[:, 0]
+    np.testing.assert_allclose(verdict.critiques[:, 0], value + gained, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("form", ACTORS)
 def test_a_critic_that_has_learnt_nothing_advises_nothing(form):
     critic, steps, hindsight, _ = judged(form, trained=False)
@@ -134,7 +155,8 @@ def test_the_label_matters():
 
 @pytest.mark.parametrize("form", ["two steps", "pairwise"])
 def test_its_loss_is_the_one_written_out(form):
-    """Huber's error of the differences that explored, squared error of the rewards."""
+    """Huber's error of the differences that explored, relative to the length of the image's error;
+    squared error of the rewards."""
     critic, steps, hindsight, measurement = judged(form)
     random = np.random.default_rng(1)
     counted = np.float32(random.uniform(size=len(measurement.images)) < 0.8)
@@ -142,11 +164,13 @@ def test_its_loss_is_the_one_written_out(form):
     measurement = measurement._replace(
         counted=tf.constant(counted), difference=8 * measurement.difference
     )
+    wrong = np.float64(hindsight.errors)
+    size = np.sqrt((wrong**2).sum(axis=1))[measurement.images.numpy()]
     verdict = critic(steps, hindsight)
     pairs = measurement.images.numpy(), measurement.steps.numpy()
     predicted = np.float64(predicted_differences(verdict.directions, steps, measurement))
     predicted += np.float64(verdict.costs)[pairs]
-    error = np.abs(predicted - np.float64(measurement.difference))
+    error = np.abs(predicted - np.float64(measurement.difference)) / (size + LEAST_ERROR)
     huber = np.where(error <= DELTA, error**2, DELTA * (2 * error - DELTA))
     squared = (np.float64(verdict.critiques)[pairs] - np.float64(measurement.reward)) ** 2
     ablated = measurement.ablated.numpy()

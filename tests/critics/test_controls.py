@@ -122,11 +122,11 @@ def test_the_shuffled_critic_is_never_taught_what_an_image_itself_showed(estimat
     verdict = critic(steps, meter.hindsight(outputs["logits"], tf.constant(labels)))
     verdict = Verdict(
         *tf.nest.map_structure(lambda said: tf.constant(0.01 * np.array(said)), tuple(verdict))
-    )
+    )._replace(scales=tf.constant(np.linspace(0.5, 1.0, 6), tf.float32))
 
     def taught(measurement):
         """By image: the gradients of the loss with respect to what is said of it."""
-        said = tf.nest.flatten(verdict)
+        said = tf.nest.flatten(verdict._replace(scales=()))  # These are none of the critic's.
         with tf.GradientTape() as tape:
             tape.watch(said)
             loss = critic.loss(verdict, steps, measurement)

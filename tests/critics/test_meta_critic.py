@@ -30,6 +30,26 @@ def test_blocks_of_a_stage_share_an_encoder_and_kinds_do_not():
     assert critic.encoder_of == [0, 1, 0, 2] and len(critic.encoders) == 3
 
 
+def test_pairwise_steps_share_an_encoder_only_where_their_axes_are_the_same():
+    """The two of A² and the two of DANet stand in one stage and have summaries of one width."""
+    axes = [
+        ("members", "places"),
+        ("places", "members"),
+        ("places", "places"),
+        ("members", "members"),
+        ("members", "places"),
+    ]
+    critic = MetaCritic(units=4)
+    critic.build(
+        [
+            StepSpec(f"conv2_{block}/a", "conv2", "pairwise", (4, 4, 6), (16, 16), of_step)
+            for block, of_step in enumerate(axes)
+        ]
+    )
+    assert critic.encoder_of == [0, 1, 2, 3, 0] and len(critic.encoders) == 4
+    assert len({variable.path for variable in critic.trainable_variables}) == 2 * 4 + 3
+
+
 def test_a_critique_depends_on_its_own_step_and_those_before_it_alone():
     critic = PaperCritic(units=4)
     critic.build([spec(f"conv2_{i}/se", "conv2", 6) for i in range(1, 4)], classes=3)

@@ -1,0 +1,106 @@
+"""Double attention."""
+
+import keras
+from keras import ops
+
+from dreal_tf.errors import InputError
+from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
+from dreal_tf.layers.placement import Placement
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class DoubleAttention(AttentionActor):
+    """Gathers the map into a few descriptors, then hands them out: y = F + W(A2 (A1 a(F))).
+
+    Step one, A1 = softmax over places of b(F): each descriptor is a mean of the features a(F),
+    weighted over all places. Step two, A2 = softmax over descriptors of v(F): each place takes a
+    mix of descriptors. a, b, v and W are 1×1 convolutions. Both actions are made from F alone, so F
+    is the state of both steps, and whatever replaces the first leaves the second as it is.
+
+    Rows of an action are its last axis: the gather action is (batch, descriptors, places), which
+    the paper and most code write the other way round.
+
+    Args:
+        features: int >= 1, width of a(F) (c_m in the paper), or None for a quarter of the channels.
+        descriptors: int >= 1, how many descriptors are gathered (c_n in the paper), or None for a
+            quarter of the channels.
+        kernel_regularizer: Keras regularizer of the four kernels, or None.
+    Call arguments:
+        state: float tensor (batch, height, width, channels).
+        action: tuple of two float tensors to apply instead of the layer's own, None for one to
+            keep: (batch, descriptors, places) and (batch, places, descriptors). Where either is all
+            zeros the image's state passes unchanged.
+    Returns:
+        Tensor shaped like `state`; with `return_action=True`, also both actions, whose rows sum to 1.
+    Raises:
+        ValueError: if `features` or `descriptors` is below 1.
+    Example:
+        >>> refined, actions = DoubleAttention()(np.ones((2, 4, 5, 16)), return_action=True)
+        >>> [tuple(action.shape) for action in actions]
+        [(2, 4, 20), (2, 20, 4)]
+    Source: Chen, Kalantidis, Li, Yan, Feng, "A²-Nets: Double Attention Networks", NeurIPS 2018,
+    arXiv 1810.11579, section 3. Departs from it in: b has no bias, since a softmax over places
+    cancels it. There is no BatchNorm.
+    """
+
+    attention = "a2"
+    suffixes = ("a2_gather", "a2_distribute")
+    kinds = ("pairwise", "pairwise")
+    axes = (("members", "places"), ("places", "members"))
+    residual = True
+    placement = Placement("stage", slice(1, 3), "last")
+
+    def __init__(self, features=None, descriptors=None, kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        for name, value in (("features", features), ("descriptors", descriptors)):
+            if value is not None and value < 1:
+                raise InputError(
+                    f"`{name}` must be at least 1. Received: {name}={value}. Raise it, or give None "
+                    "for a quarter of the channels."
+                )
+        self.features = features
+        self.descriptors = descriptors
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, state_shape):
+        channels = state_shape[-1]
+        quarter = max(1, channels // 4)
+        features, descriptors = self.features or quarter, self.descriptors or quarter
+
+        def convolution(width, inputs, name, use_bias=True):
+            layer = keras.layers.Conv2D(
+                width,
+                1,
+                data_format="channels_last",
+                use_bias=use_bias,
+                kernel_regularizer=self.kernel_regularizer,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            layer.build((*state_shape[:-1], inputs))
+            return layer
+
+        self.reduce = convolution(features, channels, "reduce")
+        self.gather = convolution(descriptors, channels, "gather", use_bias=False)
+        self.distribute = convolution(descriptors, channels, "distribute")
+        self.expand = convolution(channels, features, "expand")
+
+    def propose(self, state, index=0, training=None):
+        logits = rows_of((self.gather, self.distribute)[index](state))
+        if index == 0:
+            logits = ops.transpose(logits, (0, 2, 1))  # The softmax runs over places.
+        return row_stochastic(logits, self.compute_dtype)
+
+    def walk(self, state, decide, training=None):
+        gathering, distributing = decide(0, state), decide(1, state)
+        descriptors = ops.matmul(gathering, rows_of(self.reduce(state)))
+        branch = self.expand(maps_of(ops.matmul(distributing, descriptors), like=state))
+        return state + branch * attends(gathering) * attends(distributing)
+
+    def get_config(self):
+        return super().get_config() | {
+            "features": self.features,
+            "descriptors": self.descriptors,
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

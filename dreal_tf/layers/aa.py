@@ -1,0 +1,231 @@
+"""Attention-augmented convolution."""
+
+import keras
+from keras import ops
+
+from dreal_tf.errors import InputError
+from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
+from dreal_tf.layers.placement import Placement
+
+UNKNOWN_SIDE = 32  # Places along a side of the map for which a table is made where none is known.
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class AugmentedConvolution(AttentionActor):
+    """A convolution of which some channels are attention: y = [conv(F); softmax(Q(K + R)ᵀ) V W].
+
+    Every place attends to every place, in several heads. R is learnt for the offset between two
+    places, a row part plus a column part, shared by the heads. On maps of another size than the
+    one it was built for, the table of offsets is interpolated linearly; offset 0 stays offset 0.
+    With unknown height or width the table is that of a map of 32 places along that side.
+
+    Args:
+        filters: int >= 2. Channels of the result; None: as many as the state has.
+        strides: int >= 1. Places from one application of the kernel to the next. Above 1 the
+            attention reads the state averaged over cells of this side: that is the step's state.
+        kernel_size: int >= 1. Side of the convolution's kernel (places). Paper: 3, as the
+            convolutions that it augments.
+        heads: int >= 1. Heads of attention; no more than filters // 2 are used. Paper: 8.
+        key_fraction: float > 0. Channels of the keys to `filters` (kappa). Paper: 0.2.
+        value_fraction: float, above 0 and below 1. Channels of the attention to `filters`
+            (upsilon); rounded for each head, at least 1. Paper: 0.1.
+        least_key_size: int >= 1. Channels that each head's keys have at least. Paper: 20.
+        relative: bool. Whether there is R.
+        use_bias: bool. Whether convolution and projections have biases. Defaults to False, as
+            BatchNorm follows in a network.
+        kernel_regularizer: Keras regularizer of all kernels, or None.
+    Call arguments:
+        state: float tensor (batch, height, width, channels).
+        action: float tensor (batch, heads, places, places) to apply instead of the layer's own, or
+            None. Places are those of the result, row by row.
+    Returns:
+        Tensor (batch, ceil(height / strides), ceil(width / strides), filters); with
+        `return_action=True`, also the action, whose rows sum to 1.
+    Raises:
+        ValueError: if an argument is out of its range, or no channel is left to the convolution.
+    Example:
+        >>> layer = AugmentedConvolution(filters=20, strides=2, heads=2)
+        >>> refined, action = layer(np.ones((2, 6, 8, 16)), return_action=True)
+        >>> tuple(refined.shape), tuple(action.shape)
+        ((2, 3, 4, 20), (2, 2, 12, 12))
+    Source: Bello, Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV
+    2019, arXiv 1904.09925, section 3. Departs from it in: fewer heads in narrow layers; tables
+    interpolated for other sizes; averaging over cells where there are strides (the paper averages
+    over 3×3 places where it halves the attention's input). Embeddings start at a mean of 0; in the
+    paper's listing the number meant as their deviation stands where the mean is expected.
+    """
+
+    attention = "aa"
+    suffixes = ("aa",)
+    kinds = ("pairwise",)
+    axes = (("heads", "places", "places"),)
+    placement = Placement("convolution", slice(1, None))
+
+    def __init__(
+        self,
+        filters=None,
+        strides=1,
+        kernel_size=3,
+        heads=8,
+        key_fraction=0.2,
+        value_fraction=0.1,
+        least_key_size=20,
+        relative=True,
+        use_bias=False,
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        counts = dict(
+            strides=strides, kernel_size=kernel_size, heads=heads, least_key_size=least_key_size
+        )
+        for name, count in counts.items():
+            if count < 1:
+                raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")
+        if key_fraction <= 0:
+            raise InputError(
+                f"`key_fraction` must be above 0. Received: key_fraction={key_fraction}. Raise it."
+            )
+        if not 0 < value_fraction < 1:
+            raise InputError(
+                "`value_fraction` must be above 0 and below 1. Received: value_fraction="
+                f"{value_fraction}. Choose a part of the channels, such as 0.1."
+            )
+        self.filters = filters
+        self.strides = strides
+        self.kernel_size = kernel_size
+        self.heads = heads
+        self.key_fraction = key_fraction
+        self.value_fraction = value_fraction
+        self.least_key_size = least_key_size
+        self.relative = relative
+        self.use_bias = use_bias
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, state_shape):
+        filters = state_shape[-1] if self.filters is None else self.filters
+        if filters < 2:
+            raise InputError(
+                "`filters` must be at least 2: one channel of the convolution and one of the "
+                f"attention. Received: filters={filters}. Give 2 or more."
+            )
+        self.used_heads = min(self.heads, filters // 2)
+        key_share = round(self.key_fraction * filters / self.used_heads)
+        value_share = round(self.value_fraction * filters / self.used_heads)
+        self.key_size = max(self.least_key_size, key_share)
+        keys = self.used_heads * self.key_size
+        values = self.used_heads * max(1, value_share)
+        if values >= filters:
+            raise InputError(
+                f"`value_fraction` must leave the convolution some of the {filters} channels. "
+                f"Received: value_fraction={self.value_fraction}, which gives {self.used_heads} "
+                f"heads {values} channels. Lower it, or the number of heads."
+            )
+        common = dict(
+            use_bias=self.use_bias,
+            kernel_regularizer=self.kernel_regularizer,
+            dtype=self.dtype_policy,
+        )
+        self.convolution = keras.layers.Conv2D(
+            filters - values,
+            self.kernel_size,
+            self.strides,
+            padding="same",
+            kernel_initializer="he_normal",
+            name="convolution",
+            **common,
+        )
+        self.query = keras.layers.Dense(keys, name="query", **common)
+        self.key = keras.layers.Dense(keys, name="key", **common)
+        self.value = keras.layers.Dense(values, name="value", **common)
+        self.project = keras.layers.Dense(values, name="project", **common)
+        for layer in (self.convolution, self.query, self.key, self.value):
+            layer.build(state_shape)
+        self.project.build((*state_shape[:-1], values))
+        if self.relative:
+            self.row_table = self._table(state_shape[1], "row_table")
+            self.column_table = self._table(state_shape[2], "column_table")
+
+    def _table(self, side, name):
+        side = UNKNOWN_SIDE if side is None else -(-side // self.strides)
+        return self.add_weight(
+            shape=(2 * side - 1, self.key_size),
+            initializer=keras.initializers.RandomNormal(stddev=self.key_size**-0.5),
+            name=name,
+        )
+
+    def walk(self, state, decide, training=None):
+        pooled = state
+        if self.strides > 1:
+            pooled = ops.average_pool(state, self.strides, self.strides, padding="same")
+        attended = self.refine(pooled, decide(0, pooled), 0, training)
+        return ops.concatenate([self.convolution(state), attended], axis=-1)
+
+    def propose(self, state, index=0, training=None):
+        height, width = ops.shape(state)[1:3]
+        heads = (-1, height, width, self.used_heads, self.key_size)
+        # In float32, or products overflow under mixed precision.
+        query = ops.cast(ops.reshape(self.query(state), heads), "float32") * self.key_size**-0.5
+        key = ops.cast(ops.reshape(self.key(state), heads), "float32")
+        # Query at row i and column j, key at row y and column x.
+        logits = ops.einsum("bijhd,byxhd->bhijyx", query, key)
+        if self.relative:
+            rows = ops.einsum("bijhd,iyd->bhijy", query, offsets(self.row_table, height))
+            columns = ops.einsum("bijhd,jxd->bhijx", query, offsets(self.column_table, width))
+            logits = logits + rows[..., None] + columns[..., None, :]
+        places = height * width
+        logits = ops.reshape(logits, (-1, self.used_heads, places, places))
+        return row_stochastic(logits, self.compute_dtype)
+
+    def refine(self, state, action, index=0, training=None):
+        """The attention's channels; `walk` sets those of the convolution before them."""
+        value = rows_of(self.value(state))
+        values = value.shape[-1]
+        height, width = ops.shape(state)[1:3]
+        value = ops.reshape(value, (-1, height * width, self.used_heads, values // self.used_heads))
+        attended = ops.einsum("bhqk,bkhd->bqhd", ops.cast(action, value.dtype), value)
+        attended = ops.reshape(attended, (-1, height * width, values))
+        return maps_of(self.project(attended), like=state)
+
+    def get_config(self):
+        return super().get_config() | {
+            "filters": self.filters,
+            "strides": self.strides,
+            "kernel_size": self.kernel_size,
+            "heads": self.heads,
+            "key_fraction": self.key_fraction,
+            "value_fraction": self.value_fraction,
+            "least_key_size": self.least_key_size,
+            "relative": self.relative,
+            "use_bias": self.use_bias,
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+
+def offsets(table, side):
+    """What a table of embeddings says of each key's offset from each query along one side.
+
+    Args:
+        table: float tensor (2 · built side - 1, channels), for the offsets from 1 - built side to
+            built side - 1.
+        side: int or int tensor. Places along the side (places). Where it is not the built side,
+            the table is stretched: its ends stay the ends, offset 0 stays in the middle.
+    Returns:
+        float32 tensor (side, side, channels): query, key.
+    Example:
+        >>> table = np.float32([[-2], [0], [4]])
+        >>> offsets(table, 3)[0, :, 0].numpy().tolist()
+        [0.0, 2.0, 4.0]
+    """
+    table = ops.cast(table, "float32")
+    reach = (table.shape[0] - 1) // 2
+    places = ops.arange(side, dtype="int32")
+    offset = places[None, :] - places[:, None]
+    longest = ops.maximum(places[-1], 1)
+    # A hat around each entry, in whole numbers: at the built side it picks entries to the bit. As a
+    # product, and not a look-up, it leaves the table a dense gradient.
+    entries = ops.arange(-reach, reach + 1, dtype="int32")
+    distance = ops.abs(offset[..., None] * reach - entries * longest)
+    shares = ops.relu(1 - ops.cast(distance, "float32") / ops.cast(longest, "float32"))
+    return ops.matmul(shares, table)

@@ -1,0 +1,164 @@
+"""Stand-alone self-attention over a local window."""
+
+import keras
+from keras import ops
+
+from dreal_tf.errors import InputError
+from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.pairwise import row_stochastic
+from dreal_tf.layers.placement import Placement
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class StandAloneAttention(AttentionActor):
+    """Attention over a k×k window in place of a convolution: y = Σ_w softmax_w(q·(k_w + r_w)) v_w.
+
+    Queries, keys and values are linear in each place's channels. r_w is learnt for each head and
+    offset of the window: its first half by the row, its second half by the column (of an odd number
+    of channels the rows have one more, so that a head of 1 channel knows rows only). Outside the
+    map keys and values are 0; such a key still counts, by its r_w.
+
+    Args:
+        filters: int >= 1. Channels of the result; None: as many as the state has.
+        strides: int >= 1. Above 1, the result is averaged over cells of this side. The action
+            keeps one query for each place of the state.
+        kernel_size: int >= 1, odd. Side of the window (places). Paper: 7.
+        heads: int >= 1. Heads of attention; the greatest number up to this one that divides
+            `filters` and leaves each head two of them is used. Paper: 8.
+        scale: bool. Whether queries are divided by the root of a head's channels. Paper: not.
+        kernel_regularizer: Keras regularizer of the three kernels, or None.
+    Call arguments:
+        state: float tensor (batch, height, width, channels).
+        action: float tensor (batch, heads, places, kernel_size²) to apply instead of the layer's
+            own, or None. Places and offsets are row by row.
+    Returns:
+        Tensor (batch, ceil(height / strides), ceil(width / strides), filters); with
+        `return_action=True`, also the action, whose rows sum to 1.
+    Raises:
+        ValueError: if an argument is out of its range.
+    Example:
+        >>> layer = StandAloneAttention(filters=12, strides=2, kernel_size=3, heads=4)
+        >>> refined, action = layer(np.ones((2, 6, 8, 16)), return_action=True)
+        >>> tuple(refined.shape), tuple(action.shape)
+        ((2, 3, 4, 12), (2, 4, 48, 9))
+    Source: Ramachandran, Parmar, Vaswani, Bello, Levskaya, Shlens, "Stand-Alone Self-Attention in
+    Vision Models", NeurIPS 2019, arXiv 1906.05909, equations 2-3 and section 3.1. Departs from it
+    in: each head reads all channels of the state, not a group of them; zeros outside the map and
+    the rule for odd numbers of channels are ours.
+    """
+
+    attention = "sasa"
+    suffixes = ("sasa",)
+    kinds = ("pairwise",)
+    axes = (("heads", "places", "window"),)
+    placement = Placement("convolution")
+
+    def __init__(
+        self,
+        filters=None,
+        strides=1,
+        kernel_size=7,
+        heads=8,
+        scale=False,
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, count in (("strides", strides), ("heads", heads)):
+            if count < 1:
+                raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")
+        if filters is not None and filters < 1:
+            raise InputError(
+                f"`filters` must be at least 1, or None. Received: filters={filters}. Raise it."
+            )
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise InputError(
+                "`kernel_size` must be odd, so that the window has a middle. Received: "
+                f"kernel_size={kernel_size}. Choose 3, 5, 7, ..."
+            )
+        self.filters = filters
+        self.strides = strides
+        self.kernel_size = kernel_size
+        self.heads = heads
+        self.scale = scale
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, state_shape):
+        filters = state_shape[-1] if self.filters is None else self.filters
+        # A head of one channel would have none left for the columns of the window.
+        most = min(self.heads, max(1, filters // 2))
+        self.used_heads = max(n for n in range(1, most + 1) if filters % n == 0)
+        self.head_size = filters // self.used_heads
+        for name in ("query", "key", "value"):
+            layer = keras.layers.Dense(
+                filters,
+                use_bias=False,
+                kernel_regularizer=self.kernel_regularizer,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            layer.build(state_shape)
+            setattr(self, name, layer)
+        self.row_table = self._table((self.head_size + 1) // 2, "row_table")
+        if self.head_size > 1:
+            self.column_table = self._table(self.head_size // 2, "column_table")
+
+    def _table(self, channels, name):
+        return self.add_weight(
+            shape=(self.used_heads, self.kernel_size, channels),
+            initializer=keras.initializers.RandomNormal(stddev=self.head_size**-0.5),
+            name=name,
+        )
+
+    def propose(self, state, index=0, training=None):
+        # In float32, or unscaled products overflow under mixed precision.
+        query = ops.cast(self._in_heads(self.query(state)), "float32")
+        key = ops.cast(self.key(state), "float32")
+        if self.scale:
+            query = query * self.head_size**-0.5
+        logits = ops.einsum("bnhd,bnwhd->bhnw", query, self._windows(key))
+        logits = logits + ops.einsum("bnhd,hwd->bhnw", query, ops.cast(self._offsets(), "float32"))
+        return row_stochastic(logits, self.compute_dtype)
+
+    def refine(self, state, action, index=0, training=None):
+        windows = self._windows(self.value(state))
+        height, width = ops.shape(state)[1:3]
+        attended = ops.einsum("bhnw,bnwhd->bnhd", ops.cast(action, windows.dtype), windows)
+        filters = self.used_heads * self.head_size
+        attended = ops.reshape(attended, (-1, height, width, filters))
+        if self.strides > 1:
+            attended = ops.average_pool(attended, self.strides, self.strides, padding="same")
+        return attended
+
+    def _in_heads(self, maps):
+        height, width = ops.shape(maps)[1:3]
+        return ops.reshape(maps, (-1, height * width, self.used_heads, self.head_size))
+
+    def _windows(self, maps):
+        """What surrounds each place: (batch, places, offsets of the window, heads, channels)."""
+        side, margin = self.kernel_size, self.kernel_size // 2
+        height, width = ops.shape(maps)[1:3]
+        padded = ops.pad(maps, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+        # Shifted rows, then shifted columns of these: 2k slices, and never places × places.
+        rows = ops.stack([padded[:, shift : shift + height] for shift in range(side)], axis=3)
+        both = ops.stack([rows[:, :, shift : shift + width] for shift in range(side)], axis=4)
+        return ops.reshape(both, (-1, height * width, side**2, self.used_heads, self.head_size))
+
+    def _offsets(self):
+        """The embedding of each offset: (heads, offsets of the window, channels)."""
+        side = self.kernel_size
+        offsets = ops.repeat(ops.convert_to_tensor(self.row_table), side, axis=1)
+        if self.head_size > 1:
+            columns = ops.tile(ops.convert_to_tensor(self.column_table), (1, side, 1))
+            offsets = ops.concatenate([offsets, columns], axis=-1)
+        return offsets
+
+    def get_config(self):
+        return super().get_config() | {
+            "filters": self.filters,
+            "strides": self.strides,
+            "kernel_size": self.kernel_size,
+            "heads": self.heads,
+            "scale": self.scale,
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

@@ -1,0 +1,91 @@
+"""What a network costs at inference: multiply-adds, counted on its graph."""
+
+import math
+
+import tensorflow as tf
+
+from dreal_tf.errors import InputError
+
+
+def multiply_adds(network, image_shape=None):
+    """Multiply-adds of a network's convolutions and matrix products, for one image.
+
+    They are counted on the traced graph, whatever layer they come from. Element-wise operations,
+    pooling and normalisation are left out, as is the custom.
+
+    Args:
+        network: `keras.Model` of one input.
+        image_shape: tuple (height, width, channels); None where the network says it.
+    Returns:
+        int.
+    Raises:
+        InputError: if a size is not known, or the network holds a loop, which has no fixed count.
+    Example:
+        >>> multiply_adds(residual_network((32, 32, 3), 10, depth=20))
+        40551040
+    """
+    shape = tuple(image_shape or network.input_shape[1:])
+    if None in shape:
+        raise InputError(
+            f"Expected the size of the images. Received: {shape}. Give `image_shape`, such as "
+            "(224, 224, 3)."
+        )
+    spec = tf.TensorSpec((1, *shape), network.input.dtype)
+    traced = tf.function(lambda images: network(images, training=False)).get_concrete_function(spec)
+    return _of_graph(traced.graph)
+
+
+def _of_graph(graph):
+    count = 0
+    for operation in graph.get_operations():
+        if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
+            # Keras runs some layers as functions of their own, grouped convolutions on CPU for one.
+            count += _of_graph(graph._functions[operation.get_attr("f").name].graph)
+        else:
+            count += _of_operation(operation)
+    return count
+
+
+def _of_operation(operation):
+    if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
+        return _of_convolution(operation)
+    if operation.type in ("MatMul", "BatchMatMulV2", "BatchMatMul"):
+        transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
+        summed = operation.inputs[0].shape[-2 if transposed else -1]
+        return _size(operation.outputs[0]) * summed
+    if operation.type == "Einsum":
+        return _of_einsum(operation)
+    if "While" in operation.type:
+        raise InputError(
+            f"Expected a network without loops. Received: {operation.name!r}, a {operation.type}. "
+            "Unroll it."
+        )
+    return 0
+
+
+def _of_convolution(operation):
+    height, width, channels, _ = operation.inputs[1].shape
+    result = operation.outputs[0]
+    if operation.type == "DepthwiseConv2dNative":
+        return _size(result) * height * width
+    return _size(result) * height * width * channels
+
+
+def _of_einsum(operation):
+    """One for each combination of all indices that occur."""
+    inputs = operation.get_attr("equation").decode().split("->")[0].split(",")
+    lengths = {}
+    for labels, tensor in zip(inputs, operation.inputs, strict=True):
+        shape = list(tensor.shape)
+        if "..." in labels:
+            before, after = labels.split("...")
+            middle = shape[len(before) : len(shape) - len(after)]
+            lengths |= {f"...{n}": length for n, length in enumerate(reversed(middle))}
+            shape = shape[: len(before)] + shape[len(shape) - len(after) :]
+            labels = before + after
+        lengths |= dict(zip(labels, shape, strict=True))
+    return math.prod(lengths.values()) if len(inputs) > 1 else 0
+
+
+def _size(tensor):
+    return math.prod(tensor.shape)

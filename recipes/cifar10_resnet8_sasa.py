@@ -1,0 +1,21 @@
+from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Schedule
+
+
+def recipe(smoke=False):
+    """CIFAR-10 (32×32, 10 classes), ResNet-8 with stand-alone self-attention in every block, in windows of 5×5.
+
+    Command: dreal-tf train cifar10_resnet8_sasa --data-dir FOLDER
+    Expect: not run here in full
+    Time: not run here in full
+    Paper: names the module; no figure for this network.
+    """
+    full = Recipe(
+        data=Data(name="cifar10", batch_size=128),
+        augment=Augment(crop_padding=4, flip=True),
+        backbone=Backbone(name="resnet", depth=8),
+        attention=Attention(kind="sasa", kernel_size=5),
+        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=500),
+        optim=Optim(rate=0.1, weight_decay=5e-4),
+        schedule=Schedule(epochs=8, decay="cosine", warmup_epochs=1),
+    )
+    return full.shrunk() if smoke else full

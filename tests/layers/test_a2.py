@@ -1,0 +1,185 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreal_tf.layers.a2 import DoubleAttention
+
+CHANNELS, FEATURES, DESCRIPTORS = 6, 3, 4
+SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS)]
+
+
+def drawn(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def made(**settings):
+    layer = DoubleAttention(FEATURES, DESCRIPTORS, **settings)
+    layer.build((None, None, None, CHANNELS))
+    random = np.random.default_rng(1)
+    layer.set_weights([random.normal(size=w.shape) for w in layer.get_weights()])
+    return layer
+
+
+def weights_of(layer):
+    names = ("reduce.kernel", "reduce.bias", "gather.kernel", "distribute.kernel")
+    names += ("distribute.bias", "expand.kernel", "expand.bias")
+    found = {}
+    for name in names:
+        sublayer, weight = name.split(".")
+        value = np.float64(getattr(getattr(layer, sublayer), weight))
+        found[name] = value[0, 0] if weight == "kernel" else value
+    return found
+
+
+def softmax(vector):
+    powers = np.exp(vector - vector.max())
+    return powers / powers.sum()
+
+
+def by_hand(state, weights, given=(None, None)):
+    """The paper's two attention steps for one image after the other, place by place, in float64."""
+    refined, gatherings, distributings = np.float64(state), [], []
+    for image, places in enumerate(np.float64(state).reshape(len(state), -1, CHANNELS)):
+        count = len(places)
+        features = places @ weights["reduce.kernel"] + weights["reduce.bias"]
+        maps = places @ weights["gather.kernel"]
+        vectors = places @ weights["distribute.kernel"] + weights["distribute.bias"]
+        gathering = np.array([softmax(maps[:, member]) for member in range(maps.shape[1])])
+        distributing = np.array([softmax(vectors[place]) for place in range(count)])
+        gatherings.append(gathering)
+        distributings.append(distributing)
+        gathering = gathering if given[0] is None else given[0][image]
+        distributing = distributing if given[1] is None else given[1][image]
+        taken = np.zeros((count, features.shape[1]))
+        for place in range(count):
+            for member in range(maps.shape[1]):
+                descriptor = sum(gathering[member, other] * features[other] for other in range(count))
+                taken[place] += distributing[place, member] * descriptor
+        expanded = taken @ weights["expand.kernel"] + weights["expand.bias"]
+        refined[image] += expanded.reshape(state.shape[1:])
+    return np.array(gatherings), np.array(distributings), refined
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_actions_and_map_follow_the_paper(shape):
+    layer, state = made(), drawn(shape)
+    refined, (gathering, distributing) = layer(state, return_action=True)
+    expected = by_hand(state, weights_of(layer))
+    for ours, theirs in zip((gathering, distributing, refined), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_both_steps_read_the_map_that_came_in():
+    layer, state = made(), drawn(SHAPES[0])
+    _, steps = layer(state, return_steps=True)
+    for index, step in enumerate(steps):
+        np.testing.assert_array_equal(step.state, state)
+        np.testing.assert_array_equal(layer(state, propose_only=index), step.action)
+
+
+def test_a_replaced_action_is_applied_and_leaves_the_other_as_it_was():
+    layer, state = made(), drawn(SHAPES[0])
+    own = layer(state, return_action=True)[1]
+    random = np.random.default_rng(2)
+    for index in (0, 1):
+        other = random.dirichlet(np.ones(own[index].shape[-1]), size=own[index].shape[:2])
+        given = (other, None) if index == 0 else (None, other)
+        refined, actions = layer(state, action=given, return_action=True)
+        np.testing.assert_array_equal(actions[1 - index], own[1 - index])
+        expected = by_hand(state, weights_of(layer), given)[2]
+        np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_image_does_not_depend_on_the_others_of_its_batch():
+    """A softmax over the batch axis would."""
+    layer, state = made(), drawn((3, 4, 3, CHANNELS))
+    changed = np.concatenate([state[:1], 5 * drawn((2, 4, 3, CHANNELS), seed=3)])
+    results = [layer(maps, return_action=True) for maps in (state, changed, state[::-1])]
+    for pick in (lambda r: r[0], lambda r: r[1][0], lambda r: r[1][1]):
+        first, second, turned = (np.array(pick(result)) for result in results)
+        np.testing.assert_allclose(second[0], first[0], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(turned[::-1], first, rtol=1e-6, atol=1e-7)
+        assert np.abs(second[1:] - first[1:]).max() > 0.01
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_zeros_in_either_action_pass_that_image_through_to_the_bit(step):
+    layer, state = made(), drawn(SHAPES[0])
+    refined, actions = layer(state, return_action=True)
+    given = [None, None]
+    given[step] = np.array(actions[step])
+    given[step][0] = 0
+    changed = np.array(layer(state, action=given))
+    np.testing.assert_array_equal(changed[0], state[0])
+    np.testing.assert_allclose(changed[1], refined[1], rtol=1e-6)
+
+
+def test_gradients_are_those_of_the_formula():
+    layer, state = made(), drawn((2, 3, 2, CHANNELS))
+    direction = drawn(state.shape, seed=4)
+    inputs, weights = tf.constant(state), weights_of(layer)
+    variables = {
+        name: getattr(getattr(layer, name.split(".")[0]), name.split(".")[1]) for name in weights
+    }
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = tf.reduce_sum(direction * layer(inputs))
+    gradients = tape.gradient(value, {"state": inputs} | variables)
+    assert len(variables) == len(layer.trainable_variables)
+    points = {"state": np.float64(state)} | weights
+    random, size = np.random.default_rng(5), 1e-5
+    for name, gradient in gradients.items():
+        gradient = np.array(gradient).ravel()
+        for entry in random.choice(gradient.size, min(20, gradient.size), replace=False):
+            sums = []
+            for sign in (1, -1):
+                moved = {key: point.copy() for key, point in points.items()}
+                moved[name].flat[entry] += sign * size
+                sums.append((direction * by_hand(moved["state"], moved)[2]).sum())
+            slope = (sums[0] - sums[1]) / (2 * size)
+            np.testing.assert_allclose(gradient[entry], slope, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "channels", "features", "descriptors"),
+    [({}, 16, 4, 4), ({}, 3, 1, 1), (dict(features=5), 10, 5, 2), (dict(descriptors=7), 10, 2, 7)],
+)
+def test_widths_and_parameters(settings, channels, features, descriptors):
+    layer = DoubleAttention(**settings)
+    _, actions = layer(np.ones((2, 3, 2, channels), "float32"), return_action=True)
+    assert tuple(actions[0].shape) == (2, descriptors, 6)
+    assert tuple(actions[1].shape) == (2, 6, descriptors)
+    assert layer.count_params() == (
+        (channels + 1) * features
+        + channels * descriptors
+        + (channels + 1) * descriptors
+        + (features + 1) * channels
+    )
+
+
+def test_config_gives_back_the_same_layer():
+    layer = DoubleAttention(3, None, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
+    again = DoubleAttention.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert (again.features, again.descriptors) == (3, None)
+
+
+def test_the_regularizer_is_on_all_four_kernels():
+    layer = made(kernel_regularizer=keras.regularizers.L2(0.5))
+    kernels = [value for name, value in weights_of(layer).items() if "kernel" in name]
+    expected = 0.5 * sum((kernel**2).sum() for kernel in kernels)
+    assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["features", "descriptors"])
+def test_a_width_below_one_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: {name}=0. Raise it"):
+        DoubleAttention(**{name: 0})
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)])
+def test_maps_of_one_pixel_and_batches_of_one(shape):
+    layer, state = made(), drawn(shape)
+    expected = by_hand(state, weights_of(layer))[2]
+    np.testing.assert_allclose(layer(state), expected, rtol=1e-5, atol=1e-6)

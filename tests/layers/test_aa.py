@@ -1,0 +1,249 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import randomized
+
+from dreal_tf.layers.aa import AugmentedConvolution, offsets
+
+RANDOM = np.random.default_rng(0)
+SMALL = dict(heads=2, key_fraction=0.5, value_fraction=0.5, least_key_size=3)
+
+
+def built(shape, seed=1, **arguments):
+    layer = AugmentedConvolution(**(SMALL | arguments))
+    layer.build(shape)
+    return randomized(layer, seed)
+
+
+def variables_of(layer):
+    variables = {"convolution": layer.convolution.kernel}
+    variables |= {n: getattr(layer, n).kernel for n in ("query", "key", "value", "project")}
+    if layer.use_bias:
+        names = ("convolution", "query", "key", "value", "project")
+        variables |= {n + "_bias": getattr(layer, n).bias for n in names}
+    if layer.relative:
+        variables |= {"rows": layer.row_table, "columns": layer.column_table}
+    return variables
+
+
+def weights_of(layer):
+    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
+
+
+def stretched(table, side):
+    """The table read at 2 · side - 1 places from its one end to its other."""
+    places = np.linspace(0, len(table) - 1, 2 * side - 1) if side > 1 else [(len(table) - 1) / 2]
+    known = np.arange(len(table))
+    return np.stack([np.interp(places, known, column) for column in table.T], axis=1)
+
+
+def pooled(state, stride):
+    """The mean of each cell; cells at the far ends may hold fewer places."""
+    height, width = (-(-side // stride) for side in state.shape[1:3])
+    result = np.zeros((len(state), height, width, state.shape[3]))
+    for i in range(height):
+        for j in range(width):
+            cell = state[:, i * stride : (i + 1) * stride, j * stride : (j + 1) * stride]
+            result[:, i, j] = cell.mean(axis=(1, 2))
+    return result
+
+
+def convolved(state, kernel, stride):
+    size = len(kernel)
+    sides = [-(-side // stride) for side in state.shape[1:3]]
+    total = [
+        max((out - 1) * stride + size - side, 0)
+        for out, side in zip(sides, state.shape[1:3], strict=True)
+    ]
+    pads = [(0, 0), *((t // 2, t - t // 2) for t in total), (0, 0)]
+    padded = np.pad(state, pads)
+    result = np.zeros((len(state), *sides, kernel.shape[3]))
+    for i in range(sides[0]):
+        for j in range(sides[1]):
+            patch = padded[:, i * stride : i * stride + size, j * stride : j * stride + size]
+            result[:, i, j] = np.tensordot(patch, kernel, 3)
+    return result
+
+
+def by_hand(state, weights, heads, strides=1):
+    """Equations 1 to 4 of the paper, place by place."""
+    bias = {
+        n: weights.get(n + "_bias", 0.0) for n in ("convolution", "query", "key", "value", "project")
+    }
+    small = pooled(state, strides)
+    batch, height, width, _ = small.shape
+    query, key, value = (small @ weights[n] + bias[n] for n in ("query", "key", "value"))
+    size, places = query.shape[-1] // heads, height * width
+    if "rows" in weights:
+        rows, columns = stretched(weights["rows"], height), stretched(weights["columns"], width)
+    action = np.zeros((batch, heads, places, places))
+    attended = np.zeros(value.shape)
+    for b, h in np.ndindex(batch, heads):
+        keys, values = slice(h * size, (h + 1) * size), value.shape[-1] // heads
+        values = slice(h * values, (h + 1) * values)
+        for i, j in np.ndindex(height, width):
+            q = query[b, i, j, keys] / np.sqrt(size)
+            logits = np.zeros((height, width))
+            for y, x in np.ndindex(height, width):
+                logits[y, x] = q @ key[b, y, x, keys]
+                if "rows" in weights:
+                    logits[y, x] += q @ rows[y - i + height - 1] + q @ columns[x - j + width - 1]
+            row = np.exp(logits - logits.max())
+            row /= row.sum()
+            action[b, h, i * width + j] = row.ravel()
+            attended[b, i, j, values] = (row[..., None] * value[b, :, :, values]).sum(axis=(0, 1))
+    attended = attended @ weights["project"] + bias["project"]
+    convolution = convolved(state, weights["convolution"], strides) + bias["convolution"]
+    return action, np.concatenate([convolution, attended], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments"),
+    [
+        ((2, 5, 7, 6), {}),
+        ((1, 3, 4, 6), {"relative": False, "filters": 9, "heads": 3}),
+        ((2, 5, 7, 6), {"strides": 2, "filters": 8}),
+        ((1, 3, 4, 5), {"strides": 2, "kernel_size": 1, "use_bias": True}),
+        ((2, 1, 1, 4), {}),
+    ],
+)
+def test_action_and_map_follow_the_paper(shape, arguments):
+    layer, state = built(shape, **arguments), RANDOM.normal(size=shape).astype("float32")
+    refined, action = layer(state, return_action=True)
+    strides = arguments.get("strides", 1)
+    expected_action, expected = by_hand(state, weights_of(layer), layer.heads, strides)
+    np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+def test_gradients_are_those_of_the_formula(strides):
+    layer = built((1, 3, 4, 6), strides=strides, use_bias=True)
+    state = tf.constant(RANDOM.normal(size=(1, 3, 4, 6)), tf.float32)
+    weight = RANDOM.normal(size=tuple(layer(state).shape))
+    variables = variables_of(layer)
+    with tf.GradientTape() as tape:
+        tape.watch(state)
+        loss = tf.reduce_sum(weight.astype("float32") * layer(state))
+    found = tape.gradient(loss, {"state": state} | {n: v.value for n, v in variables.items()})
+
+    point = {"state": np.float64(state)} | weights_of(layer)
+    for name, values in point.items():
+        for place in RANDOM.choice(values.size, min(8, values.size), replace=False):
+            ends = []
+            for step in (1e-5, -1e-5):
+                there = {n: v.copy() for n, v in point.items()}
+                there[name].flat[place] += step
+                ends.append((weight * by_hand(there.pop("state"), there, 2, strides)[1]).sum())
+            expected = (ends[0] - ends[1]) / 2e-5
+            np.testing.assert_allclose(
+                np.ravel(found[name])[place], expected, rtol=1e-3, atol=1e-4, err_msg=name
+            )
+
+
+def test_every_head_reads_its_own_part_of_the_queries():
+    """A port that reshapes heads without the transpose mixes places of one head with another's."""
+    layer = built((2, 3, 4, 6), least_key_size=4)
+    state = RANDOM.normal(size=(2, 3, 4, 6)).astype("float32")
+    _, before = layer(state, return_action=True)
+    kernel = layer.query.kernel.numpy()
+    kernel[:, 4:] = RANDOM.normal(size=(6, 4))
+    layer.query.kernel.assign(kernel)
+    _, after = layer(state, return_action=True)
+    np.testing.assert_array_equal(before[:, 0], after[:, 0])
+    assert np.abs(before[:, 1] - after[:, 1]).max(axis=-1).min() > 1e-3
+
+
+def test_every_head_s_action_moves_its_own_part_of_the_values():
+    layer = built((1, 3, 4, 8))
+    layer.project.kernel.assign(np.eye(4))
+    state = RANDOM.normal(size=(1, 3, 4, 8)).astype("float32")
+    refined, action = layer(state, return_action=True)
+    other = np.array(action)
+    other[:, 1] = np.roll(other[:, 1], 1, axis=-1)
+    moved = np.abs(layer(state, action=other) - refined).max(axis=(0, 1, 2))
+    assert (moved[:6] == 0).all() and (moved[6:] > 1e-3).all()
+
+
+@pytest.mark.parametrize("side", [(5, 7), (3, 9), (8, 4), (1, 1), (1, 6)])
+@pytest.mark.parametrize("known", [True, False])
+def test_tables_stretch_to_images_of_another_size(side, known):
+    layer = built((None, 5, 7, 6) if known else (None, None, None, 6))
+    assert tuple(layer.row_table.shape) == ((9, 3) if known else (63, 3))
+    assert tuple(layer.column_table.shape) == ((13, 3) if known else (63, 3))
+    state = RANDOM.normal(size=(2, *side, 6)).astype("float32")
+    expected_action, expected = by_hand(state, weights_of(layer), heads=2)
+    free = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 6))])
+    for call in (layer, free):
+        np.testing.assert_allclose(call(state), expected, rtol=1e-5, atol=1e-5)
+    action = layer(state, propose_only=0)
+    np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 32])
+def test_the_built_size_reads_the_table_to_the_bit(side):
+    table = RANDOM.normal(size=(2 * side - 1, 3)).astype("float32")
+    free = tf.function(lambda side: offsets(table, side), input_signature=[tf.TensorSpec((), tf.int32)])
+    for found in (offsets(table, side), free(side)):
+        for query, key in np.ndindex(side, side):
+            np.testing.assert_array_equal(found[query, key], table[key - query + side - 1])
+
+
+def test_with_strides_the_step_s_state_is_the_one_that_attention_reads():
+    layer = built((None, 5, 7, 6), strides=2)
+    state = RANDOM.normal(size=(2, 5, 7, 6)).astype("float32")
+    _, (step,) = layer(state, return_steps=True)
+    np.testing.assert_allclose(step.state, pooled(state, 2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(layer(step.state, propose_only=0), step.action)
+
+
+@pytest.mark.parametrize(
+    ("filters", "heads", "keys", "values"),
+    [
+        (64, 8, 160, 8),  # 64 / 8 · 0.2 = 1.6, at least 20; 0.8, rounded.
+        (1024, 8, 208, 104),  # 25.6 and 12.8, rounded.
+        (6, 3, 60, 3),  # As many heads as leave the convolution half of the channels.
+        (2, 1, 20, 1),
+    ],
+)
+def test_widths_are_those_of_the_paper_and_narrow_layers_use_fewer_heads(filters, heads, keys, values):
+    layer = AugmentedConvolution(filters=filters)
+    layer.build((None, 6, 5, 16))
+    assert layer(np.ones((1, 6, 5, 16)), propose_only=0).shape[1] == heads
+    kernels = 9 * 16 * (filters - values) + 16 * (2 * keys + values) + values**2
+    assert layer.count_params() == kernels + (11 + 9) * keys // heads
+    without = AugmentedConvolution(filters=filters, relative=False, use_bias=True)
+    without.build((None, 6, 5, 16))
+    assert without.count_params() == kernels + filters - values + 2 * keys + 2 * values
+
+
+def test_all_kernels_are_regularized():
+    layer = built((None, 3, 3, 6), kernel_regularizer=keras.regularizers.L2(0.1))
+    kernels = [v for n, v in weights_of(layer).items() if n not in ("rows", "columns")]
+    np.testing.assert_allclose(sum(layer.losses), 0.1 * sum((k**2).sum() for k in kernels), rtol=1e-5)
+
+
+def test_config_gives_back_the_same_layer():
+    layer = AugmentedConvolution(
+        12, 2, 5, 4, 0.3, 0.2, 5, False, True, keras.regularizers.L2(0.1), name="a"
+    )
+    again = AugmentedConvolution.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert list(layer.get_config().values())[-10:-1] == [12, 2, 5, 4, 0.3, 0.2, 5, False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"strides": 0}, "`strides` must be at least 1. Received: strides=0"),
+        ({"heads": 0}, "`heads` must be at least 1. Received: heads=0"),
+        ({"key_fraction": 0}, "`key_fraction` must be above 0. Received: key_fraction=0"),
+        ({"value_fraction": 1.0}, "above 0 and below 1. Received: value_fraction=1.0"),
+        ({"filters": 0}, "`filters` must be at least 2.*Received: filters=0"),
+        ({"filters": 4, "value_fraction": 0.9}, "some of the 4 channels.*gives 2 heads 4 channels"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AugmentedConvolution(**arguments)(np.ones((1, 3, 3, 6), "float32"))

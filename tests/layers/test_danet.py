@@ -1,0 +1,275 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreal_tf.layers.danet import DualAttention
+
+STATE = np.random.default_rng(0).normal(size=(2, 5, 7, 6), scale=0.5).astype("float32")
+SHAPES = [(2, 5, 7, 6), (1, 3, 4, 16), (3, 1, 1, 4), (1, 2, 1, 3)]
+
+
+def state_of(shape):
+    return np.random.default_rng(sum(shape)).normal(size=shape, scale=0.5).astype("float32")
+
+
+def drawn(state, **options):
+    """A layer whose every weight is random, the factors that start at 0 included."""
+    layer = DualAttention(**options)
+    layer.build(state.shape)
+    random = np.random.default_rng(1)
+    for weight in layer.weights:
+        weight.assign(random.normal(size=weight.shape, scale=0.5))
+    layer.alpha.assign(0.7)
+    layer.beta.assign(-1.3)
+    return layer
+
+
+def variables_of(layer):
+    named = {"alpha": layer.alpha, "beta": layer.beta}
+    for sublayer in (layer.query, layer.key, layer.value):
+        named[f"{sublayer.name}/kernel"] = sublayer.kernel
+        named[f"{sublayer.name}/bias"] = sublayer.bias
+    return named
+
+
+def weights_of(layer):
+    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
+
+
+def softmax(row):
+    shares = np.exp(row - row.max())
+    return shares / shares.sum()
+
+
+def by_hand(w, state, actions=(None, None)):
+    """Equations 1, 2 and 4 of the paper, image by image; channel attention as the authors' code has it."""
+    state = np.float64(state)
+    batch, height, width, channels = state.shape
+    places = height * width
+    own = np.zeros((batch, places, places)), np.zeros((batch, channels, channels))
+    parts = np.zeros((2, *state.shape))
+    for image in range(batch):
+        pixels = [state[image, i, j] for i in range(height) for j in range(width)]
+        query, key, value = (
+            [pixel @ w[f"{name}/kernel"][0, 0] + w[f"{name}/bias"] for pixel in pixels]
+            for name in ("query", "key", "value")
+        )
+        for j in range(places):
+            own[0][image, j] = softmax(np.array([query[j] @ key[i] for i in range(places)]))
+        for j in range(channels):
+            alike = np.array([sum(pixel[j] * pixel[i] for pixel in pixels) for i in range(channels)])
+            own[1][image, j] = softmax(alike.max() - alike)
+        position, channel = (
+            (mine if given is None else np.float64(given))[image]
+            for mine, given in zip(own, actions, strict=True)
+        )
+        for j in range(places):
+            asked = sum(position[j, i] * value[i] for i in range(places))
+            parts[0][image, j // width, j % width] = w["alpha"] * asked
+        for j in range(channels):
+            asked = sum(channel[j, i] * state[image, :, :, i] for i in range(channels))
+            parts[1][image, :, :, j] = w["beta"] * asked
+    return own, state + parts[0] + parts[1]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_actions_and_map_follow_the_paper(shape):
+    state = state_of(shape)
+    layer = drawn(state, reduction=2)
+    refined, actions = layer(state, return_action=True)
+    expected_actions, expected = by_hand(weights_of(layer), state)
+    for action, expected_action in zip(actions, expected_actions, strict=True):
+        np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_other_actions_are_applied_by_their_rows():
+    layer, random = drawn(STATE), np.random.default_rng(3)
+    actions = tuple(
+        random.dirichlet(np.full(size, 0.3), size=(2, size)).astype("float32") for size in (35, 6)
+    )
+    _, expected = by_hand(weights_of(layer), STATE, actions)
+    np.testing.assert_allclose(layer(STATE, action=actions), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_row_i_of_the_channel_action_makes_channel_i():
+    layer = drawn(STATE)
+    nothing = np.zeros((2, 35, 35), "float32")
+    sources = [2, 0, 0, 5, 1, 3]
+    channel = np.tile(np.eye(6, dtype="float32")[sources], (2, 1, 1))
+    refined = layer(STATE, action=(nothing, channel))
+    np.testing.assert_allclose(refined, STATE - 1.3 * STATE[..., sources], rtol=1e-5, atol=1e-6)
+
+
+def test_a_channel_asks_most_of_those_least_like_it():
+    state = np.random.default_rng(4).normal(size=(1, 4, 4, 1)).astype("float32")
+    _, (_, action) = DualAttention()(
+        np.concatenate([state, state, -state], axis=-1), return_action=True
+    )
+    assert np.argmax(action[0], axis=-1).tolist()[:2] == [2, 2] and action[0, 0, 2] > 0.9
+
+
+def test_both_steps_read_the_same_state():
+    layer = drawn(STATE)
+    _, steps = layer(STATE, return_steps=True)
+    for step in steps:
+        np.testing.assert_array_equal(step.state, STATE)
+    other = np.full((2, 35, 35), 1 / 35, "float32")
+    _, (_, channel) = layer(STATE, action=(other, None), return_action=True)
+    np.testing.assert_array_equal(channel, steps[1].action)
+
+
+def test_zeros_pass_the_state_through_to_the_bit_and_leave_the_other_part_alone():
+    layer = drawn(STATE)
+    refined, own = layer(STATE, return_action=True)
+    nothing = tuple(layer.baseline_action(action, "identity", i) for i, action in enumerate(own))
+    np.testing.assert_array_equal(layer(STATE, action=nothing), STATE)
+    parts = []
+    for index in (0, 1):
+        mixed = [nothing[0], nothing[1]]
+        mixed[index] = own[index]
+        alone = layer(STATE, action=tuple(mixed))
+        _, expected = by_hand(weights_of(layer), STATE, mixed)
+        np.testing.assert_allclose(alone, expected, rtol=1e-5, atol=1e-6)
+        parts.append(alone - STATE)
+        assert np.abs(parts[index]).max() > 1e-2
+        np.testing.assert_array_equal(layer.refine(STATE, own[index], index), alone)
+        np.testing.assert_array_equal(layer.refine(STATE, nothing[index], index), STATE)
+    np.testing.assert_allclose(STATE + parts[0] + parts[1], refined, rtol=1e-5, atol=1e-6)
+
+
+def test_zeros_for_one_image_leave_the_others_alone():
+    layer = drawn(STATE)
+    refined, own = layer(STATE, return_action=True)
+    cut = tuple(action * np.float32([1, 0]).reshape(2, 1, 1) for action in own)
+    again = layer(STATE, action=cut)
+    np.testing.assert_array_equal(again[1], STATE[1])
+    np.testing.assert_allclose(again[0], refined[0], rtol=1e-6)
+
+
+def test_gradients_are_those_of_the_formula():
+    layer, random = drawn(STATE, reduction=2), np.random.default_rng(5)
+    weights, direction = weights_of(layer), random.normal(size=STATE.shape)
+    inputs = {"state": np.float64(STATE)} | weights
+
+    def value_of(inputs):
+        return (direction * by_hand(inputs, inputs["state"])[1]).sum()
+
+    state = tf.Variable(STATE)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(direction.astype("float32") * layer(state))
+    variables = [state] + [variable.value for variable in variables_of(layer).values()]
+    gradients = tape.gradient(value, variables)
+    for (name, exact), gradient in zip(inputs.items(), gradients, strict=True):
+        gradient = np.array(gradient).ravel()
+        entries = random.permutation(exact.size)[:12]
+        differences = []
+        for entry in entries:
+            change = np.zeros(exact.size)
+            change[entry] = 1e-5
+            change = change.reshape(exact.shape)
+            up, down = (value_of(inputs | {name: exact + sign * change}) for sign in (1, -1))
+            differences.append((up - down) / 2e-5)
+        np.testing.assert_allclose(gradient[entries], differences, rtol=2e-3, atol=2e-4, err_msg=name)
+        # A row of the softmax does not see what all its keys share.
+        assert (np.abs(differences).max() < 1e-4) == (name == "key/bias"), name
+
+
+@pytest.mark.parametrize(("index", "expected"), [(0, {"query", "key"}), (1, set())])
+def test_only_the_position_action_has_weights_to_learn(index, expected):
+    layer = drawn(STATE)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(layer(STATE, propose_only=index) ** 2)
+    variables = variables_of(layer)
+    gradients = tape.gradient(value, [v.value for v in variables.values()])
+    reached = {
+        name.split("/")[0] for name, g in zip(variables, gradients, strict=True) if g is not None
+    }
+    assert reached == expected
+
+
+def test_the_state_is_reached_through_the_channel_action():
+    state = tf.Variable(STATE)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(drawn(STATE)(state, propose_only=1) ** 2)
+    assert np.abs(tape.gradient(value, state)).max() > 1e-4
+
+
+def test_a_new_layer_passes_the_state_through_and_can_learn_not_to():
+    layer = DualAttention()
+    direction = np.random.default_rng(6).normal(size=STATE.shape).astype("float32")
+    with tf.GradientTape() as tape:
+        refined = layer(STATE)
+        value = tf.reduce_sum(direction * refined)
+    np.testing.assert_array_equal(refined, STATE)
+    assert min(np.abs(g) for g in tape.gradient(value, [layer.alpha.value, layer.beta.value])) > 1e-3
+
+
+def test_a_new_layer_of_a_wide_state_attends_to_more_than_one_place():
+    wide = np.random.default_rng(7).normal(size=(1, 4, 4, 512)).astype("float32")
+    largest = np.max(DualAttention()(wide, propose_only=0), axis=-1)
+    assert np.median(largest) < 0.9
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_large_logits_neither_overflow_nor_blur(policy):
+    """Sums of 160,000: beyond float16, and nearer to each other than steps of bfloat16."""
+    layer = DualAttention(reduction=1, dtype=policy)
+    state = np.float32([[[[400.0, 400.0], [0.0, 1.0]]]])
+    layer.build(state.shape)
+    for sublayer in (layer.query, layer.key):
+        sublayer.kernel.assign(np.eye(2).reshape(1, 1, 2, 2))
+    one = 1 / (1 + np.exp(-1))
+    position, channel = (layer(state, propose_only=index) for index in (0, 1))
+    assert position.dtype == channel.dtype == layer.compute_dtype
+    np.testing.assert_allclose(np.float32(position), [[[1, 0], [1, 0]]], atol=5e-3)
+    np.testing.assert_allclose(np.float32(channel), [[[0.5, 0.5], [one, 1 - one]]], atol=5e-3)
+
+
+def test_axes_say_what_rows_and_keys_are():
+    layer = DualAttention(name="conv5_3_danet")
+    _, steps = layer(keras.Input((5, 7, 6)), return_steps=True)
+    position, channel = layer.step_specs(steps)
+    assert (position.module, position.axes) == ("conv5_3/danet_position", ("places", "places"))
+    assert (channel.module, channel.axes) == ("conv5_3/danet_channel", ("members", "members"))
+    assert (position.action_shape, channel.action_shape) == ((35, 35), (6, 6))
+
+
+@pytest.mark.parametrize(("channels", "reduction", "narrow"), [(16, 8, 2), (7, 3, 2), (3, 8, 1)])
+def test_width_of_queries_is_the_whole_part_of_channels_over_reduction(channels, reduction, narrow):
+    layer = DualAttention(reduction)
+    layer.build((None, 4, 4, channels))
+    value = channels * channels + channels
+    assert layer.count_params() == 2 * (channels * narrow + narrow) + value + 2
+
+
+def test_weight_decay_leaves_the_factors_alone():
+    layer = drawn(STATE)
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    optimizer.build(layer.trainable_variables)
+    optimizer.apply([tf.zeros_like(v.value) for v in layer.trainable_variables])
+    assert (float(layer.alpha), float(layer.beta)) == pytest.approx((0.7, -1.3), rel=1e-6)
+
+
+def test_config_gives_back_the_same_layer():
+    layer = DualAttention(4, keras.regularizers.L2(0.1), name="a")
+    again = DualAttention.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert again.reduction == 4 and float(again.kernel_regularizer.l2) == pytest.approx(0.1)
+
+
+def test_every_kernel_is_regularised_and_no_factor():
+    layer = drawn(STATE, kernel_regularizer=keras.regularizers.L2(0.1))
+    kernels = [value for name, value in weights_of(layer).items() if name.endswith("kernel")]
+    expected = sum(0.1 * (kernel**2).sum() for kernel in kernels)
+    assert len(kernels) == 3
+    np.testing.assert_allclose(sum(layer.losses), expected, rtol=1e-5)
+
+
+def test_a_reduction_that_widens_is_refused():
+    with pytest.raises(
+        ValueError, match="`reduction` must be at least 1. Received: reduction=0.*Raise"
+    ):
+        DualAttention(0)

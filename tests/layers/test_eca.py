@@ -1,0 +1,129 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreal_tf.layers.eca import ECA
+
+SHAPES = [(2, 5, 7, 6), (1, 3, 4, 6), (2, 1, 1, 6)]
+
+
+def filled(shape, dtype=None, **arguments):
+    """A layer with a random kernel, and that kernel in float64."""
+    layer = ECA(dtype=dtype, **arguments)
+    layer.build(shape)
+    (kernel,) = layer.weights
+    kernel.assign(np.random.default_rng(1).normal(size=kernel.shape))
+    return layer, np.float64(kernel).ravel()
+
+
+def by_hand(state, kernel):
+    """Equation 9 of the paper channel by channel, in float64: action and refined map."""
+    batch, _, _, channels = state.shape
+    averages = state.mean(axis=(1, 2))
+    action = np.zeros((batch, 1, 1, channels))
+    for image, channel in np.ndindex(batch, channels):
+        logit = 0.0
+        for position, weight in enumerate(kernel):
+            neighbour = channel + position - len(kernel) // 2
+            if 0 <= neighbour < channels:
+                logit += weight * averages[image, neighbour]
+        action[image, 0, 0, channel] = 1 / (1 + np.exp(-logit))
+    return action, state * action
+
+
+def nearest_odd(value):
+    """Of two that are equally near, the greater."""
+    return min(range(1, 99, 2), key=lambda odd: (abs(odd - value), -odd))
+
+
+def draw(shape):
+    return np.random.default_rng(0).normal(size=shape)
+
+
+@pytest.mark.parametrize("kernel_size", [None, 1, 5, 9])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_action_and_map_follow_the_paper(shape, kernel_size):
+    layer, kernel = filled(shape, kernel_size=kernel_size)
+    state = draw(shape).astype("float32")
+    refined, action = layer(state, return_action=True)
+    expected_action, expected = by_hand(np.float64(state), kernel)
+    np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("channels", "width"),
+    [(1, 1), (2, 1), (8, 3), (16, 3), (64, 3), (128, 5), (256, 5), (512, 5), (1024, 5), (2048, 7)],
+)
+def test_width_grows_with_the_channels(channels, width):
+    layer = ECA()
+    layer.build((None, None, None, channels))
+    assert layer.count_params() == layer.convolve.kernel.shape[0] == width
+
+
+@pytest.mark.parametrize(("gamma", "b"), [(2, 1), (1, 0), (3, 2), (1.5, -4)])
+def test_width_is_the_nearest_odd_number(gamma, b):
+    for channels in range(1, 600):
+        value = abs(np.log2(channels) / gamma + b / gamma)
+        assert ECA(gamma, b).width(channels) == nearest_odd(value), channels
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 6), (2, 1, 1, 6)])
+def test_gradient_is_that_of_the_formula(shape):
+    layer, kernel = filled(shape, dtype="float64")
+    state, probe = draw(shape), np.random.default_rng(2).normal(size=shape)
+    with tf.GradientTape() as tape:
+        variable = tf.Variable(state)
+        loss = tf.reduce_sum(probe * layer(variable))
+    gradients = tape.gradient(loss, [variable, layer.convolve.kernel.value])
+    random = np.random.default_rng(3)
+    for array, gradient in zip((state, kernel), gradients, strict=True):
+        for place in random.choice(array.size, min(20, array.size), replace=False):
+            entry = np.unravel_index(place, array.shape)
+            values = []
+            for shift in (1e-6, -2e-6):
+                array[entry] += shift
+                values.append(np.sum(probe * by_hand(state, kernel)[1]))
+            array[entry] += 1e-6
+            slope = (values[0] - values[1]) / 2e-6
+            np.testing.assert_allclose(gradient.numpy().reshape(array.shape)[entry], slope, rtol=1e-5)
+
+
+def test_config_gives_back_the_same_layer():
+    arguments = dict(gamma=3, b=2, kernel_size=7)
+    layer = ECA(**arguments, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
+    again = ECA.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert {name: getattr(again, name) for name in arguments} == arguments
+    assert again.kernel_regularizer.get_config() == {"l2": layer.kernel_regularizer.l2}
+
+
+def test_a_width_worked_out_from_the_channels_stays_out_of_the_config():
+    layer = ECA()
+    layer.build((None, 4, 4, 256))
+    assert layer.get_config()["kernel_size"] is None
+
+
+def test_the_kernel_is_regularized():
+    layer, kernel = filled((2, 5, 7, 6), kernel_regularizer=keras.regularizers.L2(0.1))
+    np.testing.assert_allclose(sum(layer.losses), 0.1 * np.sum(kernel**2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_runs_the_convolution_and_keeps_the_kernel_in_float32(policy):
+    shape = (2, 5, 7, 6)
+    layer, kernel = filled(shape, dtype=policy)
+    refined, action = layer(draw(shape), return_action=True)
+    assert layer.convolve.kernel.dtype == "float32"
+    assert refined.dtype == action.dtype == layer.compute_dtype
+    np.testing.assert_allclose(np.float32(action), by_hand(draw(shape), kernel)[0], atol=2e-2)
+
+
+def test_arguments_without_a_meaning_are_refused():
+    for gamma in (0, -1):
+        with pytest.raises(ValueError, match=f"above 0. Received: gamma={gamma}. Raise it"):
+            ECA(gamma=gamma)
+    for size in (4, 0, -1):
+        with pytest.raises(ValueError, match=f"odd.*Received: kernel_size={size}. Give an odd number"):
+            ECA(kernel_size=size)

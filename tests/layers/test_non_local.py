@@ -1,0 +1,287 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreal_tf.layers.non_local import NonLocal
+
+STATE = np.random.default_rng(0).normal(size=(2, 5, 7, 6)).astype("float32")
+SHAPES = [(2, 5, 7, 6), (1, 3, 4, 6), (3, 4, 6, 2)]
+FORMS = list(itertools.product((True, False), (True, False)))  # subsample, scale
+
+
+def state_of(shape):
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype("float32")
+
+
+def drawn(state, **options):
+    """A layer whose every weight is random, those that start at 0 or 1 included."""
+    layer = NonLocal(**options)
+    layer.build(state.shape)
+    random = np.random.default_rng(1)
+    for weight in layer.weights:
+        value = random.normal(size=weight.shape, scale=0.5)
+        weight.assign(np.abs(value) + 0.5 if weight.name == "moving_variance" else value)
+    return layer
+
+
+def weights_of(layer):
+    named = {}
+    for sublayer in (layer.theta, layer.phi, layer.g, layer.w_z, layer.norm):
+        for weight in sublayer.weights:
+            named[f"{sublayer.name}/{weight.name}"] = np.float64(weight)
+    return named
+
+
+def variable_of(layer, name):
+    part, weight = name.split("/")
+    return {v.name: v for v in getattr(layer, part).weights}[weight]
+
+
+def embedded(w, name, state):
+    """A 1×1 convolution, place by place."""
+    places = np.ndindex(state.shape[:3])
+    out = np.zeros((*state.shape[:3], w[f"{name}/kernel"].shape[-1]))
+    for place in places:
+        out[place] = state[place] @ w[f"{name}/kernel"][0, 0] + w.get(f"{name}/bias", 0.0)
+    return out
+
+
+def pooled(maps):
+    """The greatest of each 2×2 window; windows at the end of an odd side are cut off."""
+    rows, columns = -(-maps.shape[1] // 2), -(-maps.shape[2] // 2)
+    out = np.zeros((maps.shape[0], rows, columns, maps.shape[3]))
+    for row, column in np.ndindex(rows, columns):
+        window = maps[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        out[:, row, column] = window.max(axis=(1, 2))
+    return out
+
+
+def by_hand(w, state, subsample=True, scale=False, training=False, action=None):
+    """Equations 1, 3 and 6 of the paper, place by place, in float64."""
+    state = np.float64(state)
+    batch, height, width, _ = state.shape
+    theta, phi, g = (embedded(w, name, state) for name in ("theta", "phi", "g"))
+    if subsample:
+        phi, g = pooled(phi), pooled(g)
+    inner = theta.shape[-1]
+    asked = [(i, j) for i in range(height) for j in range(width)]
+    answering = [(i, j) for i in range(phi.shape[1]) for j in range(phi.shape[2])]
+    own = np.zeros((batch, len(asked), len(answering)))
+    for image in range(batch):
+        for query, place in enumerate(asked):
+            for key, other in enumerate(answering):
+                product = theta[(image, *place)] @ phi[(image, *other)]
+                own[image, query, key] = np.exp(product / np.sqrt(inner) if scale else product)
+            own[image, query] /= own[image, query].sum()
+    action = own if action is None else np.float64(action)
+    attended = np.zeros((batch, height, width, inner))
+    for image in range(batch):
+        for query, place in enumerate(asked):
+            for key, other in enumerate(answering):
+                attended[(image, *place)] += action[image, query, key] * g[(image, *other)]
+    widened = embedded(w, "w_z", attended)
+    mean, variance = w["norm/moving_mean"], w["norm/moving_variance"]
+    if training:
+        mean, variance = widened.mean(axis=(0, 1, 2)), widened.var(axis=(0, 1, 2))
+    branch = (widened - mean) / np.sqrt(variance + 1e-5) * w["norm/gamma"] + w["norm/beta"]
+    for image in range(batch):
+        if not action[image].any():
+            branch[image] = 0.0
+    return own, state + branch
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("subsample", "scale"), FORMS)
+def test_action_and_map_follow_the_paper(shape, subsample, scale):
+    state = state_of(shape)
+    layer = drawn(state, subsample=subsample, scale=scale)
+    refined, action = layer(state, return_action=True)
+    expected_action, expected = by_hand(weights_of(layer), state, subsample, scale)
+    np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_logits_are_not_scaled_by_default():
+    layer = drawn(STATE)
+    _, expected = by_hand(weights_of(layer), STATE, subsample=True, scale=False)
+    np.testing.assert_allclose(layer(STATE), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_training_normalises_by_the_batch_and_moves_the_averages():
+    layer = drawn(STATE)
+    weights = weights_of(layer)
+    _, expected = by_hand(weights, STATE, training=True)
+    np.testing.assert_allclose(layer(STATE, training=True), expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(layer.norm.moving_mean - weights["norm/moving_mean"]).max() > 1e-3
+
+
+def test_neither_inference_nor_proposing_moves_the_averages():
+    layer = drawn(STATE)
+    before = weights_of(layer)
+    layer(STATE, training=False)
+    layer(STATE, propose_only=0, training=True)
+    for name, value in weights_of(layer).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_another_action_is_applied_to_the_halved_values(training):
+    layer, random = drawn(STATE), np.random.default_rng(3)
+    action = random.dirichlet(np.ones(12), size=(2, 35)).astype("float32")
+    _, expected = by_hand(weights_of(layer), STATE, training=training, action=action)
+    refined = layer(STATE, action=action, training=training)
+    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("subsample", "scale"), [(True, False), (False, True)])
+def test_gradients_are_those_of_the_formula(training, subsample, scale):
+    layer, random = drawn(STATE, subsample=subsample, scale=scale), np.random.default_rng(4)
+    weights, direction = weights_of(layer), random.normal(size=STATE.shape)
+    inputs = {"state": np.float64(STATE)} | weights
+
+    def value_of(inputs):
+        _, refined = by_hand(inputs, inputs["state"], subsample, scale, training)
+        return (direction * refined).sum()
+
+    state = tf.Variable(STATE)
+    trained = [name for name in weights if "moving" not in name]
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(direction.astype("float32") * layer(state, training=training))
+    variables = [state] + [variable_of(layer, name).value for name in trained]
+    gradients = tape.gradient(value, variables)
+    for name, gradient in zip(["state", *trained], gradients, strict=True):
+        gradient, exact = np.array(gradient).ravel(), inputs[name]
+        entries = random.permutation(exact.size)[:12]
+        differences = []
+        for entry in entries:
+            change = np.zeros(exact.size)
+            change[entry] = 1e-5
+            change = change.reshape(exact.shape)
+            up, down = (value_of(inputs | {name: exact + sign * change}) for sign in (1, -1))
+            differences.append((up - down) / 2e-5)
+        np.testing.assert_allclose(gradient[entries], differences, rtol=2e-3, atol=2e-4, err_msg=name)
+        # A row of the softmax does not see what all its keys share; BatchNorm takes off what all
+        # places share.
+        silent = name == "phi/bias" or (training and name == "g/bias")
+        assert (np.abs(differences).max() < 1e-4) == silent, name
+
+
+def test_only_what_makes_the_action_learns_from_the_action():
+    layer = drawn(STATE)
+    direction = np.random.default_rng(5).normal(size=(2, 35, 12)).astype("float32")
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(direction * layer(STATE, propose_only=0))
+    gradients = tape.gradient(value, [v.value for v in layer.trainable_variables])
+    reached = {
+        v.path.split("/")[-2]
+        for v, g in zip(layer.trainable_variables, gradients, strict=True)
+        if g is not None
+    }
+    assert reached == {"theta", "phi"}
+
+
+def test_a_new_layer_passes_the_state_through_with_an_action_of_its_own():
+    layer = NonLocal()
+    for training in (False, True):
+        refined, action = layer(100 * STATE, training=training, return_action=True)
+        np.testing.assert_array_equal(refined, 100 * STATE)
+        assert np.std(action, axis=-1).max() > 1e-3
+
+
+def test_a_new_layer_of_a_wide_state_attends_to_more_than_one_place():
+    wide = np.random.default_rng(6).normal(size=(1, 4, 4, 512)).astype("float32")
+    assert np.max(NonLocal(subsample=False)(wide, propose_only=0)) < 0.5
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_an_action_of_zeros_passes_its_image_through_to_the_bit(training):
+    layer = drawn(STATE)
+    assert np.abs(layer.norm.beta).max() > 0.1
+    action = np.array(layer(STATE, propose_only=0))
+    action[1] = 0
+    refined = layer(STATE, action=action, training=training)
+    np.testing.assert_array_equal(refined[1], STATE[1])
+    _, expected = by_hand(weights_of(drawn(STATE)), STATE, training=training, action=action)
+    np.testing.assert_allclose(refined[0], expected[0], rtol=1e-5, atol=1e-5)
+    assert np.abs(refined[0] - STATE[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize(("subsample", "keys"), [(True, "halved"), (False, "places")])
+def test_axes_say_what_the_keys_are(subsample, keys):
+    layer = NonLocal(subsample=subsample)
+    _, steps = layer(keras.Input((5, 7, 6)), return_steps=True)
+    (spec,) = layer.step_specs(steps)
+    assert spec.axes == ("places", keys)
+    assert spec.action_shape == (35, 12 if subsample else 35)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_large_logits_neither_overflow_nor_blur(policy):
+    """Products of 160,000: beyond float16, and nearer to each other than steps of bfloat16."""
+    layer = NonLocal(bottleneck=1, subsample=False, dtype=policy)
+    state = np.float32([[[[400.0, 0.0], [400.0, 1.0]]]])
+    layer.build(state.shape)
+    for sublayer in (layer.theta, layer.phi):
+        sublayer.kernel.assign(np.eye(2).reshape(1, 1, 2, 2))
+    action = layer(state, propose_only=0)
+    assert action.dtype == layer.compute_dtype
+    one = 1 / (1 + np.exp(-1))
+    expected = [[[0.5, 0.5], [1 - one, one]]]
+    np.testing.assert_allclose(np.float32(action), expected, atol=5e-3)
+
+
+@pytest.mark.parametrize(("channels", "bottleneck", "inner"), [(6, 2, 3), (7, 3, 2), (3, 8, 1)])
+def test_inner_width_is_the_whole_part_of_channels_over_bottleneck(channels, bottleneck, inner):
+    layer = NonLocal(bottleneck)
+    layer.build((None, 4, 4, channels))
+    embeddings = 3 * (channels * inner + inner)
+    assert layer.count_params() == embeddings + inner * channels + 4 * channels
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 6), (2, 1, 3, 6), (1, 2, 1, 6)])
+@pytest.mark.parametrize("subsample", [True, False])
+def test_maps_of_one_pixel_and_batches_of_one(shape, subsample):
+    state = state_of(shape)
+    layer = drawn(state, subsample=subsample)
+    expected_action, expected = by_hand(weights_of(layer), state, subsample)
+    refined, action = layer(state, return_action=True)
+    assert action.shape == expected_action.shape
+    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_config_gives_back_the_same_layer():
+    layer = NonLocal(4, False, True, keras.regularizers.L2(0.1), True, name="a")
+    again = NonLocal.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert again.axes == layer.axes == (("places", "places"),)
+    assert (again.bottleneck, again.subsample, again.scale, again.synchronized) == (
+        4,
+        False,
+        True,
+        True,
+    )
+
+
+def test_every_kernel_is_regularised():
+    layer = drawn(STATE, kernel_regularizer=keras.regularizers.L2(0.1))
+    kernels = [value for name, value in weights_of(layer).items() if name.endswith("kernel")]
+    expected = sum(0.1 * (kernel**2).sum() for kernel in kernels)
+    assert len(kernels) == 4
+    np.testing.assert_allclose(sum(layer.losses), expected, rtol=1e-5)
+
+
+def test_statistics_span_replicas_where_asked():
+    layer = NonLocal(synchronized=True)
+    layer.build(STATE.shape)
+    assert layer.norm.synchronized and (layer.norm.momentum, layer.norm.epsilon) == (0.9, 1e-5)
+
+
+def test_a_bottleneck_that_widens_is_refused():
+    with pytest.raises(
+        ValueError, match="`bottleneck` must be at least 1. Received: bottleneck=0.*Raise"
+    ):
+        NonLocal(0)

@@ -1,0 +1,163 @@
+"""Every attention kind in a network that the method trains."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import images_drawn, moved, small_data, targets_of, values
+
+from dreal_tf import residual_network
+from dreal_tf.backbones import Trajectory, plain_network
+from dreal_tf.layers import ACTORS
+from dreal_tf.model import DREAL
+from dreal_tf.rewards import RewardMeter
+
+SMALL = {"se": {"reduction": 2}, "cbam": {"reduction": 2}, "emanet": {"bases": 5}}
+SHAPE, CLASSES = (9, 9, 3), 3
+OWN_STATE = ("cbam", "srm", "non_local", "emanet")  # With averages of their own.
+# What makes the actions of each kind: all that L_q may move. What only shifts whole rows of a softmax
+# is left out (bias of a key), and so is what works on the result alone (values, scales, BatchNorm).
+MAKERS = {
+    "se": {"squeeze/kernel", "squeeze/bias", "excite/kernel", "excite/bias"},
+    "cbam": {"squeeze/kernel", "squeeze/bias", "excite/kernel", "excite/bias", "convolve/kernel"}
+    | {"norm/gamma", "norm/beta"},
+    "srm": {"style", "norm/gamma", "norm/beta"},
+    "eca": {"convolve/kernel"},
+    "non_local": {"theta/kernel", "theta/bias", "phi/kernel"},
+    "a2": {"gather/kernel", "distribute/kernel", "distribute/bias"},
+    "aa": {"query/kernel", "key/kernel", "row_table", "column_table"},
+    "sasa": {"query/kernel", "key/kernel", "row_table", "column_table"},
+    "danet": {"query/kernel", "query/bias", "key/kernel"},
+    "ccnet": {"query/kernel", "query/bias", "key/kernel"},
+    "emanet": {"project/kernel", "project/bias"},
+}
+
+
+def network_of(kind, stages=("conv3", "conv4"), **options):
+    """ResNet-8 with attention in its last stages, and nothing in it that starts doing nothing."""
+    attention = ACTORS[kind](**SMALL.get(kind, {}))
+    network = residual_network(
+        SHAPE, CLASSES, depth=8, attention=attention, attention_stages=stages, **options
+    )
+    random = np.random.default_rng(0)
+    for variable in network.trainable_variables:
+        if not np.any(variable):
+            variable.assign(0.3 * random.normal(size=variable.shape))
+    return network
+
+
+def names(variables):
+    return {variable.path.split("/", 1)[1] for variable in variables}
+
+
+@pytest.mark.parametrize("kind", ACTORS)
+def test_the_actor_loss_reaches_what_makes_the_action_and_nothing_else(kind):
+    network = network_of(kind)
+    images, _ = small_data(6, SHAPE, CLASSES)
+    trajectory, random = Trajectory(network), np.random.default_rng(1)
+    before = values(network.variables)
+    with tf.GradientTape() as tape:
+        outputs = network(images, training=False)
+        steps = trajectory.proposed_again(outputs)
+        along = [tf.constant(random.normal(size=step.action.shape), tf.float32) for step in steps]
+        total = sum(tf.reduce_sum(s.action * a) for s, a in zip(steps, along, strict=True))
+    variables = network.trainable_variables
+    gradients = tape.gradient(total, variables)
+    sizes = [0.0 if g is None else float(tf.reduce_max(tf.abs(g))) for g in gradients]
+    reached = [v for v, size in zip(variables, sizes, strict=True) if size > 1e-6 * max(sizes)]
+    assert names(reached) == MAKERS[kind]
+    assert {id(v) for v in reached} <= {id(v) for v in trajectory.variables}
+    assert not moved(before, network.variables)  # Averages and bases included.
+
+
+@pytest.mark.parametrize("kind", ACTORS)
+def test_steps_proposed_again_are_those_that_were_taken(kind):
+    """In training too, where BatchNorm inside reads the batch."""
+    network = network_of(kind)
+    images, _ = small_data(6, SHAPE, CLASSES)
+    trajectory = Trajectory(network)
+    with keras.StatelessScope():
+        outputs = network(images, training=True)
+    for taken, again in zip(
+        trajectory.emitted(outputs), trajectory.proposed_again(outputs), strict=True
+    ):
+        np.testing.assert_allclose(again.action, taken.action, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ACTORS)
+def test_a_constant_action_is_worth_exactly_nothing(kind):
+    """Every actor proposes its own baseline, so that ablating any of them changes no action."""
+    network = network_of(kind)
+    trajectory = Trajectory(network)
+    for actor in trajectory.actors:
+        own = getattr(actor, "own_propose", actor.propose)
+
+        def flat(state, index=0, training=None, actor=actor, own=own):
+            return actor.baseline_action(own(state, index, training), "mean", index)
+
+        actor.own_propose, actor.propose = own, flat
+        if kind == "emanet":  # Its walk has the action at hand: bases alike give even ones.
+            actor.shared_bases.assign(np.full(actor.shared_bases.shape, 0.25))
+    images, _ = small_data(6, SHAPE, CLASSES)
+    outputs = network(images, training=False)
+    labels = np.argmax(outputs["logits"], axis=1).astype("int32")
+    meter = RewardMeter(plain_network(network), trajectory)
+    measured = meter.exact(images, targets_of(labels), outputs["actions"], images_drawn(6))
+    assert len(measured.reward) == 6 * len(trajectory.specs)
+    np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
+    np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))
+
+
+def trained(kind, critic="comparative", precision="float32", **settings):
+    keras.utils.set_random_seed(0)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        network = network_of(kind, stages=("conv4",), synchronized=True)
+        model = DREAL(network, critic=critic, actor_weight=0.5, **settings)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.compile(
+        keras.optimizers.SGD(0.02, momentum=0.9),
+        keras.optimizers.SGD(0.02),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    images, labels = small_data(4 * 8, SHAPE, CLASSES)
+    validation = images[:8], labels[:8]
+    history = model.fit(
+        images, labels, batch_size=8, shuffle=False, validation_data=validation, verbose=0
+    ).history
+    return model, history
+
+
+@pytest.mark.parametrize("kind", ACTORS)
+def test_it_trains_with_everything_logged_for_each_of_its_steps(kind):
+    model, history = trained(kind, instrument_fraction=1.0, validation_fraction=1.0)
+    assert all(np.isfinite(curve).all() for curve in history.values())
+    modules = [m for actor in model.trajectory.actors for m in actor.modules()]
+    assert len(set(modules)) == len(ACTORS[kind].suffixes)
+    for module in modules:
+        assert history[f"val_reward/{module}"][0] != 0 and history[f"critique/{module}"][0] != 0
+        assert abs(history[f"val_alignment/{module}"][0]) > 1e-6
+
+
+@pytest.mark.parametrize("kind", ["cbam", "emanet", "ccnet", "aa"])
+def test_it_trains_under_mixed_precision(kind):
+    _, history = trained(kind, precision="mixed_bfloat16")
+    assert all(np.isfinite(curve).all() for curve in history.values())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k if k in OWN_STATE else pytest.param(k, marks=pytest.mark.slow) for k in ACTORS],
+)
+def test_one_replica_and_two_draw_the_same_curve(kind, two_replicas):
+    settings = dict(estimator="exact", reward_fraction=1.0, validation_fraction=1.0)
+    one, history = trained(kind, critic="paper", instrument_fraction=0.0, **settings)
+    with two_replicas.scope():
+        two, other = trained(kind, critic="paper", instrument_fraction=0.0, **settings)
+    for name, curve in history.items():
+        assert other[name][0] == pytest.approx(curve[0], rel=2e-3, abs=2e-4), name
+    for ours, theirs in zip(values(one.network.variables), values(two.network.variables), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=2e-3, atol=2e-4)
