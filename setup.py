@@ -43,6 +43,8 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        # timm itself would bring the CUDA build of PyTorch: install it with --no-deps.
+        "timm": ["torch==2.13.0", "pyyaml>=6", "safetensors>=0.8"],
         "test": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "pillow>=11"],
     },
     entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},

@@ -32,6 +32,7 @@ LEVELS = {
     "run_directory": 2,
     "backbones": 2,
     "rewards": 3,
+    "module_table": 3,
     "instruments": 4,
     "model": 5,
     "data": 5,

@@ -9,6 +9,10 @@ import tensorflow as tf
 
 from dreal_tf.critics.pairwise_axes import pairwise_axes
 from dreal_tf.critics.pairwise_direction import CrissCrossDirection, PairwiseDirection
+from dreal_tf.critics.summary import area_pool
+
+SIDES = 2  # A channel's map is seen in quarters.
+OWN_FEATURES = 2 + SIDES**2
 
 
 def direction_head(spec, units, name):
@@ -31,13 +35,13 @@ def direction_head(spec, units, name):
 
 
 class ChannelDirection(keras.layers.Layer):
-    """Advice to each channel: linear in the features.
+    """Advice to each channel: how far its own features agree with what the critic looks for.
 
     Args:
         spec: `StepSpec` of a channel action.
     Call arguments:
         features: float32 tensor (batch, width), what the critic knows of the image.
-        state: float tensor (batch, height, width, channels).
+        state: float tensor (batch, height, width, channels), of any height and width.
         action: float tensor (batch, 1, 1, channels).
     Returns:
         Float32 tensor (batch, 1, 1, channels).
@@ -53,17 +57,40 @@ class ChannelDirection(keras.layers.Layer):
         self.spec = spec
 
     def build(self, features_shape):
-        self.dense = keras.layers.Dense(
-            self.spec.action_shape[-1],
+        self.sought = keras.layers.Dense(
+            OWN_FEATURES * self.spec.action_shape[-1],
             use_bias=False,
             kernel_initializer="zeros",
             dtype="float32",
-            name="dense",
+            name="sought",
         )
-        self.dense.build(features_shape)
+        self.sought.build(features_shape)
 
     def call(self, features, state, action):
-        return self.dense(features)[:, None, None, :]
+        own = channel_features(state)
+        sought = tf.reshape(self.sought(features), tf.shape(own))
+        return tf.reduce_sum(own * sought, axis=1)[:, None, None, :]
+
+
+def channel_features(state):
+    """What tells a channel from another image's: how strong it is, and where.
+
+    What a gate does to the logits is what its channel holds where the rest of the network looks.
+
+    Args:
+        state: float tensor (batch, height, width, channels), of any height and width.
+    Returns:
+        Float32 tensor (batch, 6, channels): 1, the mean of the absolute values, and the means of the
+        map's four quarters.
+    Example:
+        >>> channel_features(np.float32([1, -3]).reshape(1, 2, 1, 1))[0, :, 0].numpy().tolist()
+        [1.0, 2.0, 1.0, 1.0, -3.0, -3.0]
+    """
+    state = tf.cast(state, tf.float32)
+    strength = tf.reduce_mean(tf.abs(state), axis=[1, 2])[:, None]
+    quarters = area_pool(state, SIDES)
+    quarters = tf.reshape(quarters, [-1, SIDES**2, state.shape[-1]])
+    return tf.concat([tf.ones_like(strength), strength, quarters], axis=1)
 
 
 class SpatialDirection(keras.layers.Layer):

@@ -36,17 +36,39 @@ def step_seconds(recipe, rounds=ROUNDS, steps=STEPS):
     """
     arms = {"baseline": {"dreal.enabled": False}}
     arms |= {critic: {"dreal.critic": critic} for critic in CRITICS}
-    turns = {arm: _turn(recipe.replace(changes), steps) for arm, changes in arms.items()}
+    return interleaved(
+        {arm: turn_of(recipe.replace(made), steps) for arm, made in arms.items()}, rounds
+    )
+
+
+def interleaved(turns, rounds):
+    """Seconds of each arm, turn by turn.
+
+    Args:
+        turns: dict of callables by arm, each of which takes a turn and returns its seconds.
+        rounds: int >= 1. Turns of every arm, after one that does not count.
+    Returns:
+        Dict of float arrays (rounds,).
+    Example:
+        >>> interleaved({"one": iter([9.0, 1.0, 2.0]).__next__}, rounds=2)["one"].tolist()
+        [1.0, 2.0]
+    """
     for turn in turns.values():  # Once for tracing.
         turn()
-    seconds = {arm: [] for arm in arms}
+    seconds = {arm: [] for arm in turns}
     for _ in range(rounds):
         for arm, turn in turns.items():
             seconds[arm].append(turn())
     return {arm: np.array(times) for arm, times in seconds.items()}
 
 
-def _turn(recipe, steps):
+def turn_of(recipe, steps):
+    """A callable that trains a recipe's model for some steps and returns the seconds of one.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+        steps: int >= 1. Training steps a turn, always on the same batch.
+    """
     model, data, _ = build(recipe)
     model.make_train_function()
     batches = list(data.train.take(1))

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import tensorflow as tf
+from graphs import largest_tensor
 from support import randomized
 
 from dreal_tf.critics import ComparativeCritic, Hindsight, PaperCritic
@@ -311,7 +312,7 @@ def test_a_critic_of_every_form_judges_images_of_any_size(kind):
         np.testing.assert_allclose(alone[0], critiques[1], rtol=1e-4, atol=1e-5)
 
 
-def largest_tensor(form, kind, side):
+def largest_of(form, kind, side):
     """Entries of the largest tensor in the graph of a critic and its gradients, for one image."""
     critic = kind(units=UNITS, grid=GRID)
     spec = spec_of(form, side, side)
@@ -323,14 +324,7 @@ def largest_tensor(form, kind, side):
             total = tf.reduce_sum(critic([Step(state, action)], Hindsight(None, errors)).critiques)
         return tape.gradient(total, [action, *critic.trainable_variables])
 
-    shapes = [(1, 3), (1, *spec.state_shape), (1, *spec.action_shape)]
-    graph = tf.function(learn).get_concrete_function(*map(tf.TensorSpec, shapes)).graph
-    operations = graph.get_operations()
-    # No graph within, whose tensors would not be seen here; no tensor of an unknown size.
-    assert not [o for o in operations for a in o.node_def.attr.values() if a.HasField("func")]
-    outputs = [out for operation in operations for out in operation.outputs if out.dtype.is_floating]
-    assert all(out.shape.is_fully_defined() for out in outputs)
-    return max(out.shape.num_elements() for out in outputs)
+    return largest_tensor(learn, (1, 3), (1, *spec.state_shape), (1, *spec.action_shape))
 
 
 @pytest.mark.parametrize("kind", [PaperCritic, ComparativeCritic])
@@ -340,8 +334,8 @@ def test_nothing_is_larger_than_the_action(form, kind):
     side = 64
     entries = int(np.prod(spec_of(form, side, side).action_shape))
     features = side**2 * max(HEADS * UNITS, GRID**2)  # Of each place.
-    assert largest_tensor(form, kind, side) <= max(entries, features)
+    assert largest_of(form, kind, side) <= max(entries, features)
     if form in ("SASA", "CCNet", "CCNet with heads"):
         assert max(entries, features) < side**4 / 15
     if form == "non-local":
-        assert largest_tensor(form, kind, side) == side**4
+        assert largest_of(form, kind, side) == side**4

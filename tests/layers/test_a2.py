@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from differences import check_gradients
 
 from dreal_tf.layers.a2 import DoubleAttention
 
@@ -116,29 +116,15 @@ def test_zeros_in_either_action_pass_that_image_through_to_the_bit(step):
 
 
 def test_gradients_are_those_of_the_formula():
-    layer, state = made(), drawn((2, 3, 2, CHANNELS))
-    direction = drawn(state.shape, seed=4)
-    inputs, weights = tf.constant(state), weights_of(layer)
-    variables = {
-        name: getattr(getattr(layer, name.split(".")[0]), name.split(".")[1]) for name in weights
-    }
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        value = tf.reduce_sum(direction * layer(inputs))
-    gradients = tape.gradient(value, {"state": inputs} | variables)
-    assert len(variables) == len(layer.trainable_variables)
-    points = {"state": np.float64(state)} | weights
-    random, size = np.random.default_rng(5), 1e-5
-    for name, gradient in gradients.items():
-        gradient = np.array(gradient).ravel()
-        for entry in random.choice(gradient.size, min(20, gradient.size), replace=False):
-            sums = []
-            for sign in (1, -1):
-                moved = {key: point.copy() for key, point in points.items()}
-                moved[name].flat[entry] += sign * size
-                sums.append((direction * by_hand(moved["state"], moved)[2]).sum())
-            slope = (sums[0] - sums[1]) / (2 * size)
-            np.testing.assert_allclose(gradient[entry], slope, rtol=2e-4, atol=2e-5, err_msg=name)
+    layer = made()
+    weights = weights_of(layer)
+    check_gradients(
+        layer,
+        lambda points: by_hand(points["state"], points)[2],
+        drawn((2, 3, 2, CHANNELS)),
+        {name: getattr(getattr(layer, name.split(".")[0]), name.split(".")[1]) for name in weights},
+        weights,
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from differences import check_gradients
 from support import randomized
 
 from dreal_tf.layers.aa import AugmentedConvolution, offsets
@@ -120,26 +121,14 @@ def test_action_and_map_follow_the_paper(shape, arguments):
 @pytest.mark.parametrize("strides", [1, 2])
 def test_gradients_are_those_of_the_formula(strides):
     layer = built((1, 3, 4, 6), strides=strides, use_bias=True)
-    state = tf.constant(RANDOM.normal(size=(1, 3, 4, 6)), tf.float32)
-    weight = RANDOM.normal(size=tuple(layer(state).shape))
-    variables = variables_of(layer)
-    with tf.GradientTape() as tape:
-        tape.watch(state)
-        loss = tf.reduce_sum(weight.astype("float32") * layer(state))
-    found = tape.gradient(loss, {"state": state} | {n: v.value for n, v in variables.items()})
-
-    point = {"state": np.float64(state)} | weights_of(layer)
-    for name, values in point.items():
-        for place in RANDOM.choice(values.size, min(8, values.size), replace=False):
-            ends = []
-            for step in (1e-5, -1e-5):
-                there = {n: v.copy() for n, v in point.items()}
-                there[name].flat[place] += step
-                ends.append((weight * by_hand(there.pop("state"), there, 2, strides)[1]).sum())
-            expected = (ends[0] - ends[1]) / 2e-5
-            np.testing.assert_allclose(
-                np.ravel(found[name])[place], expected, rtol=1e-3, atol=1e-4, err_msg=name
-            )
+    check_gradients(
+        layer,
+        lambda points: by_hand(points["state"], points, 2, strides)[1],
+        RANDOM.normal(size=(1, 3, 4, 6)),
+        variables_of(layer),
+        weights_of(layer),
+        silent=("key_bias",),  # A row of the softmax does not see what all its keys share.
+    )
 
 
 def test_every_head_reads_its_own_part_of_the_queries():

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from differences import check_gradients
 
 from dreal_tf.layers.cbam import CBAM
 
@@ -112,26 +112,14 @@ def test_only_training_moves_the_averages_and_by_a_tenth():
 def test_gradient_is_that_of_the_formula(training):
     shape = (2, 5, 7, 6)
     layer, w = filled(shape, dtype="float64")
-    state, probe = draw(shape), np.random.default_rng(2).normal(size=shape)
-    with tf.GradientTape() as tape:
-        variable = tf.Variable(state)
-        loss = tf.reduce_sum(probe * layer(variable, training=training))
-    names = [v.path.removeprefix(layer.name + "/") for v in layer.trainable_variables]
-    sources = [variable, *(v.value for v in layer.trainable_variables)]
-    found = dict(zip(["state", *names], tape.gradient(loss, sources), strict=True))
-    arrays = w | {"state": state}
-    random = np.random.default_rng(3)
-    for name, gradient in found.items():
-        array = arrays[name]
-        for place in random.choice(array.size, min(20, array.size), replace=False):
-            entry = np.unravel_index(place, array.shape)
-            values = []
-            for shift in (1e-6, -2e-6):
-                array[entry] += shift
-                values.append(np.sum(probe * by_hand(state, w, training)[1]))
-            array[entry] += 1e-6
-            slope = (values[0] - values[1]) / 2e-6
-            np.testing.assert_allclose(gradient.numpy()[entry], slope, rtol=1e-5, atol=1e-6)
+    check_gradients(
+        layer,
+        lambda points: by_hand(points["state"], points, training)[1],
+        draw(shape),
+        {v.path.removeprefix(layer.name + "/"): v for v in layer.trainable_variables},
+        w,
+        training=training,
+    )
 
 
 @pytest.mark.parametrize(("channels", "reduction"), [(8, 2), (16, 16), (24, 16), (7, 3)])

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from differences import check_gradients
 
 from dreal_tf.layers.danet import DualAttention
 
@@ -149,31 +150,15 @@ def test_zeros_for_one_image_leave_the_others_alone():
 
 
 def test_gradients_are_those_of_the_formula():
-    layer, random = drawn(STATE, reduction=2), np.random.default_rng(5)
-    weights, direction = weights_of(layer), random.normal(size=STATE.shape)
-    inputs = {"state": np.float64(STATE)} | weights
-
-    def value_of(inputs):
-        return (direction * by_hand(inputs, inputs["state"])[1]).sum()
-
-    state = tf.Variable(STATE)
-    with tf.GradientTape() as tape:
-        value = tf.reduce_sum(direction.astype("float32") * layer(state))
-    variables = [state] + [variable.value for variable in variables_of(layer).values()]
-    gradients = tape.gradient(value, variables)
-    for (name, exact), gradient in zip(inputs.items(), gradients, strict=True):
-        gradient = np.array(gradient).ravel()
-        entries = random.permutation(exact.size)[:12]
-        differences = []
-        for entry in entries:
-            change = np.zeros(exact.size)
-            change[entry] = 1e-5
-            change = change.reshape(exact.shape)
-            up, down = (value_of(inputs | {name: exact + sign * change}) for sign in (1, -1))
-            differences.append((up - down) / 2e-5)
-        np.testing.assert_allclose(gradient[entries], differences, rtol=2e-3, atol=2e-4, err_msg=name)
-        # A row of the softmax does not see what all its keys share.
-        assert (np.abs(differences).max() < 1e-4) == (name == "key/bias"), name
+    layer = drawn(STATE, reduction=2)
+    check_gradients(
+        layer,
+        lambda points: by_hand(points, points["state"])[1],
+        STATE,
+        variables_of(layer),
+        weights_of(layer),
+        silent=("key/bias",),  # A row of the softmax does not see what all its keys share.
+    )
 
 
 @pytest.mark.parametrize(("index", "expected"), [(0, {"query", "key"}), (1, set())])

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from differences import check_gradients
 
 from dreal_tf.layers.eca import ECA
 
@@ -72,22 +72,13 @@ def test_width_is_the_nearest_odd_number(gamma, b):
 @pytest.mark.parametrize("shape", [(2, 5, 7, 6), (2, 1, 1, 6)])
 def test_gradient_is_that_of_the_formula(shape):
     layer, kernel = filled(shape, dtype="float64")
-    state, probe = draw(shape), np.random.default_rng(2).normal(size=shape)
-    with tf.GradientTape() as tape:
-        variable = tf.Variable(state)
-        loss = tf.reduce_sum(probe * layer(variable))
-    gradients = tape.gradient(loss, [variable, layer.convolve.kernel.value])
-    random = np.random.default_rng(3)
-    for array, gradient in zip((state, kernel), gradients, strict=True):
-        for place in random.choice(array.size, min(20, array.size), replace=False):
-            entry = np.unravel_index(place, array.shape)
-            values = []
-            for shift in (1e-6, -2e-6):
-                array[entry] += shift
-                values.append(np.sum(probe * by_hand(state, kernel)[1]))
-            array[entry] += 1e-6
-            slope = (values[0] - values[1]) / 2e-6
-            np.testing.assert_allclose(gradient.numpy().reshape(array.shape)[entry], slope, rtol=1e-5)
+    check_gradients(
+        layer,
+        lambda points: by_hand(points["state"], points["kernel"])[1],
+        draw(shape),
+        {"kernel": layer.convolve.kernel},
+        {"kernel": kernel},
+    )
 
 
 def test_config_gives_back_the_same_layer():

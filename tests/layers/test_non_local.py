@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from differences import check_gradients
 
 from dreal_tf.layers.non_local import NonLocal
 
@@ -139,35 +140,19 @@ def test_another_action_is_applied_to_the_halved_values(training):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("subsample", "scale"), [(True, False), (False, True)])
 def test_gradients_are_those_of_the_formula(training, subsample, scale):
-    layer, random = drawn(STATE, subsample=subsample, scale=scale), np.random.default_rng(4)
-    weights, direction = weights_of(layer), random.normal(size=STATE.shape)
-    inputs = {"state": np.float64(STATE)} | weights
-
-    def value_of(inputs):
-        _, refined = by_hand(inputs, inputs["state"], subsample, scale, training)
-        return (direction * refined).sum()
-
-    state = tf.Variable(STATE)
-    trained = [name for name in weights if "moving" not in name]
-    with tf.GradientTape() as tape:
-        value = tf.reduce_sum(direction.astype("float32") * layer(state, training=training))
-    variables = [state] + [variable_of(layer, name).value for name in trained]
-    gradients = tape.gradient(value, variables)
-    for name, gradient in zip(["state", *trained], gradients, strict=True):
-        gradient, exact = np.array(gradient).ravel(), inputs[name]
-        entries = random.permutation(exact.size)[:12]
-        differences = []
-        for entry in entries:
-            change = np.zeros(exact.size)
-            change[entry] = 1e-5
-            change = change.reshape(exact.shape)
-            up, down = (value_of(inputs | {name: exact + sign * change}) for sign in (1, -1))
-            differences.append((up - down) / 2e-5)
-        np.testing.assert_allclose(gradient[entries], differences, rtol=2e-3, atol=2e-4, err_msg=name)
+    layer = drawn(STATE, subsample=subsample, scale=scale)
+    weights = weights_of(layer)
+    check_gradients(
+        layer,
+        lambda points: by_hand(points, points["state"], subsample, scale, training)[1],
+        STATE,
+        {name: variable_of(layer, name) for name in weights if "moving" not in name},
+        weights,
         # A row of the softmax does not see what all its keys share; BatchNorm takes off what all
         # places share.
-        silent = name == "phi/bias" or (training and name == "g/bias")
-        assert (np.abs(differences).max() < 1e-4) == silent, name
+        silent=("phi/bias", "g/bias") if training else ("phi/bias",),
+        training=training,
+    )
 
 
 def test_only_what_makes_the_action_learns_from_the_action():

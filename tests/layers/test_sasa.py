@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from differences import check_gradients
+from graphs import largest_tensor
 from support import randomized
 
 from dreal_tf.layers.sasa import StandAloneAttention
@@ -95,26 +97,13 @@ def test_action_and_map_follow_the_paper(shape, arguments):
 @pytest.mark.parametrize("strides", [1, 2])
 def test_gradients_are_those_of_the_formula(strides):
     layer = built((1, 3, 4, 5), filters=6, strides=strides)
-    state = tf.constant(RANDOM.normal(size=(1, 3, 4, 5)), tf.float32)
-    weight = RANDOM.normal(size=tuple(layer(state).shape))
-    variables = variables_of(layer)
-    with tf.GradientTape() as tape:
-        tape.watch(state)
-        loss = tf.reduce_sum(weight.astype("float32") * layer(state))
-    found = tape.gradient(loss, {"state": state} | {n: v.value for n, v in variables.items()})
-
-    point = {"state": np.float64(state)} | weights_of(layer)
-    for name, values in point.items():
-        for place in RANDOM.choice(values.size, min(12, values.size), replace=False):
-            ends = []
-            for step in (1e-5, -1e-5):
-                there = {n: v.copy() for n, v in point.items()}
-                there[name].flat[place] += step
-                ends.append((weight * by_hand(there.pop("state"), there, 3, strides)[1]).sum())
-            expected = (ends[0] - ends[1]) / 2e-5
-            np.testing.assert_allclose(
-                np.ravel(found[name])[place], expected, rtol=1e-3, atol=1e-4, err_msg=name
-            )
+    check_gradients(
+        layer,
+        lambda points: by_hand(points["state"], points, 3, strides)[1],
+        RANDOM.normal(size=(1, 3, 4, 5)),
+        variables_of(layer),
+        weights_of(layer),
+    )
 
 
 def test_logits_are_a_dot_product_over_channels():
@@ -151,23 +140,9 @@ def test_the_greatest_number_of_heads_that_divides_the_filters_is_used(filters, 
     assert layer.count_params() == 3 * 5 * filters + 7 * tables
 
 
-def largest_tensor(function, *signature):
-    """Elements of the largest tensor in a traced graph, those of the functions it calls included."""
-    graph = function.get_concrete_function(*signature).graph
-    largest, graphs = 0, [graph, *(f.graph for f in graph._functions.values() if hasattr(f, "graph"))]
-    for inner in graphs:
-        for operation in inner.get_operations():
-            for output in operation.outputs:
-                if output.dtype not in (tf.resource, tf.variant):
-                    assert output.shape.is_fully_defined(), output
-                    largest = max(largest, output.shape.num_elements())
-    return largest
-
-
 def test_memory_grows_with_the_window_and_not_with_pairs_of_places():
     layer = built((1, 96, 96, 4), strides=2)
 
-    @tf.function
     def with_gradient(state):
         with tf.GradientTape() as tape:
             tape.watch(state)
@@ -175,7 +150,7 @@ def test_memory_grows_with_the_window_and_not_with_pairs_of_places():
         return tape.gradient(loss, state), layer(state, propose_only=0)
 
     places = 96 * 96
-    assert largest_tensor(with_gradient, tf.TensorSpec((1, 96, 96, 4))) <= places * 9 * 4
+    assert largest_tensor(with_gradient, (1, 96, 96, 4)) <= places * 9 * 4
 
 
 def test_images_of_any_size():

@@ -1,0 +1,69 @@
+"""Gradients of layers against central differences of a formula in NumPy and float64."""
+
+import numpy as np
+import tensorflow as tf
+
+STEP = 1e-6
+ENTRIES = 20  # Of each array, or all where there are fewer.
+TOLERANCES = {"float32": dict(rtol=2e-4, atol=2e-5), "float64": dict(rtol=1e-6, atol=1e-8)}
+NOTHING = 1e-4  # A slope below this, for each entry of an array, says that the array does not matter.
+
+
+def slopes(function, points, name, entries):
+    """How a number changes with some entries of one array.
+
+    Args:
+        function: makes a float of a dict like `points`, whose arrays it may write to.
+        points: dict of float64 arrays.
+        name: str, the array in `points` that is moved; the others and `points` itself stay.
+        entries: ints, places in that array once it is laid out flat.
+    Returns:
+        Float64 array (entries,).
+    """
+    ends = np.zeros((2, len(entries)))
+    for end, sign in enumerate((1, -1)):
+        for position, entry in enumerate(entries):
+            moved = {key: np.array(point) for key, point in points.items()}
+            moved[name].flat[entry] += sign * STEP
+            ends[end, position] = function(moved)
+    return (ends[0] - ends[1]) / (2 * STEP)
+
+
+def check_gradients(layer, formula, state, variables, weights, silent=(), training=None):
+    """Gradients of a random weighing of the map that a layer makes are those of the formula.
+
+    Also fails where a trainable variable is left out or gets no gradient, and where the formula
+    does not answer to an array, whose gradient would then say nothing.
+
+    Args:
+        layer: a built layer; differentiated in the precision that it computes in.
+        formula: makes the refined map, in float64, of a dict with `state` and all of `weights`.
+        state: float array (batch, height, width, channels).
+        variables: dict of all trainable variables of the layer.
+        weights: dict of float64 arrays: those variables, of any shape with the same order of
+            entries, and what else the formula reads.
+        silent: names of the arrays that the map does not depend on.
+        training: passed on to the layer.
+    """
+    random = np.random.default_rng(3)
+    inputs = tf.constant(state, layer.compute_dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        refined = layer(inputs, training=training)
+        probe = random.normal(size=refined.shape).astype(layer.compute_dtype)
+        value = tf.reduce_sum(probe * refined)
+    assert {v.path for v in variables.values()} == {v.path for v in layer.trainable_variables}
+    sources = {"state": inputs} | {name: variable.value for name, variable in variables.items()}
+    gradients = tape.gradient(value, sources)
+    points = weights | {"state": np.float64(inputs)}
+
+    def weighed(points):
+        return np.sum(np.float64(probe) * formula(points))
+
+    for name, gradient in gradients.items():
+        assert gradient is not None and tf.size(gradient) == points[name].size, name
+        chosen = random.permutation(points[name].size)[:ENTRIES]
+        expected = slopes(weighed, points, name, chosen)
+        found = np.ravel(gradient)[chosen]
+        np.testing.assert_allclose(found, expected, **TOLERANCES[layer.compute_dtype], err_msg=name)
+        assert (np.abs(expected).max() < NOTHING) == (name in silent), name
