@@ -150,7 +150,7 @@ class Dreal(Section):
     estimator: Literal["sampled", "exact"] = "sampled"  # How rewards are measured in training.
     reward_fraction: Fraction = 0.5  # Share of each training batch that is measured.
     validation_fraction: Fraction = 0.25  # Share of each validation batch, measured exactly.
-    # Share of each validation batch on which the critic's advice is tried; 0: never.
+    # Share of the validation images on which the critic's advice is tried; 0: never.
     instrument_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0625
     baseline: Literal["mean", "static", "identity"] = "mean"  # Action of an ablated step.
     penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong answer (gamma, no unit).

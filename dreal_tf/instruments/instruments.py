@@ -8,8 +8,10 @@ from dreal_tf.distribute import replica_seed
 from dreal_tf.instruments.alignment import alignment
 from dreal_tf.instruments.direction_test import ARMS, Moved, advised_change, arms_of, gains_of_arms
 from dreal_tf.layers import intervene
-from dreal_tf.rewards import draw_assignment, true_directions
+from dreal_tf.rewards import draw_assignment, share_of, true_directions
 from dreal_tf.steps import Step
+
+MOST_BATCHES = 4
 
 
 class Advice(NamedTuple):
@@ -41,6 +43,9 @@ class Instruments:
         critic: `dreal_tf.critics.Critic`, built.
         meter: `dreal_tf.rewards.RewardMeter` of the same steps.
         size: float > 0. How far the direction test moves every entry of an action (logits).
+        fraction: float in (0, 1]. Share of the validation images on which `log` tries the critic's
+            directions: up to four times as much of each batch, but then not of every batch, since
+            a batch costs much the same however few of its images are tried.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> trajectory, critic = Trajectory(network), DirectCritic()
@@ -53,12 +58,14 @@ class Instruments:
         [1.0, 1.0, 1.0]
     """
 
-    def __init__(self, network, trajectory, critic, meter, size=0.5):
+    def __init__(self, network, trajectory, critic, meter, size=0.5, fraction=1.0):
         self.network = network
         self.trajectory = trajectory
         self.critic = critic
         self.meter = meter
         self.size = size
+        self.period = min(int(1 / fraction), MOST_BATCHES)  # Batches to one that is tried.
+        self.share = fraction * self.period  # Of that one.
 
     def advice(self, images, labels):
         """The critic's directions for some images, and the true ones.
@@ -128,8 +135,8 @@ class Instruments:
             outputs = self.meter.network(tiled, training=False)
         return gains_of_arms(self.meter.true_log_probability(outputs, tf.tile(labels, [ARMS])))
 
-    def log(self, metrics, batch, verdict, measurement, share):
-        """Adds a share of a validation batch to a run's logs.
+    def log(self, metrics, batch, verdict, measurement):
+        """Adds a validation batch to a run's logs.
 
         Args:
             metrics: `InstrumentMetrics`.
@@ -137,14 +144,18 @@ class Instruments:
                 network gave for the images.
             verdict: pair: the critiques (batch, steps), and the `Hindsight` they were made with.
             measurement: `dreal_tf.rewards.Measurement`, exact, of baseline actions.
-            share: int tensor >= 1. Number of images to try the critic's directions on.
         """
         images, targets, outputs = batch
         self._log_explained(metrics, targets, outputs, verdict, measurement)
+        tried = metrics.batches_done() % self.period == 0
+        tf.cond(tried, lambda: self._log_directions(metrics, images, targets), tf.no_op)
+        metrics.add_batch()
+
+    def _log_directions(self, metrics, images, targets):
         # Another draw for each batch, or few images a batch would leave out the same steps each time.
         seed = replica_seed(0, metrics.batches_done())
-        steps = len(self.trajectory.specs)
-        drawn = draw_assignment(tf.shape(targets.labels)[0], share, steps, seed)
+        steps, batch = len(self.trajectory.specs), tf.shape(targets.labels)[0]
+        drawn = draw_assignment(batch, share_of(batch, self.share), steps, seed)
         chosen = tf.nest.map_structure(lambda part: tf.gather(part, drawn.images), images)
         labels = tf.gather(targets.labels, drawn.images)
         counted = tf.gather(targets.counted, drawn.images)
@@ -152,6 +163,7 @@ class Instruments:
         metrics.add_alignment(*self.alignments(advice), counted)
         advised, random = self.gains(chosen, labels, advice.advised, drawn.steps, drawn.seed)
         metrics.add_direction(advised - random, drawn.steps, counted)
+        return tf.no_op()
 
     def _log_explained(self, metrics, targets, outputs, verdict, measurement):
         critiques, hindsight = verdict

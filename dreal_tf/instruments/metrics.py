@@ -166,6 +166,10 @@ class InstrumentMetrics(keras.metrics.Metric):
         """How many batches this replica has added in this evaluation, an int32 tensor."""
         return tf.cast(tf.convert_to_tensor(self.batches.total), tf.int32)
 
+    def add_batch(self):
+        """Counts a batch."""
+        self.batches.update_state(1.0)
+
     def add_alignment(self, cosines, there, counted):
         """Adds the cosines of a batch.
 
@@ -178,7 +182,6 @@ class InstrumentMetrics(keras.metrics.Metric):
         positions = tf.tile(tf.range(modules), [images])
         there &= counted[:, None] > 0
         self.alignment.update_state(tf.reshape(cosines, [-1]), positions, tf.reshape(there, [-1]))
-        self.batches.update_state(1.0)
 
     def add_direction(self, differences, positions, counted):
         """Adds direction tests.

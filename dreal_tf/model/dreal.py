@@ -49,7 +49,7 @@ class DREAL(ReplicatedModel):
         reward_fraction: float in (0, 1]. Share of each training batch that is measured.
         validation_fraction: float in (0, 1]. Share of each validation batch that is measured,
             exactly.
-        instrument_fraction: float in [0, 1]. Share of each validation batch on which the critic's
+        instrument_fraction: float in [0, 1]. Share of the validation images on which the critic's
             advice is tried, see `dreal_tf.instruments`; 0: never.
         baseline: "mean", "static" or "identity": the action of an ablated step.
         penalty: float >= 0. Minus the reward of a wrong answer (gamma, no unit).
@@ -123,7 +123,7 @@ class DREAL(ReplicatedModel):
             self.step_metrics = StepMetrics(self.trajectory.modules)
             if instrument_fraction:
                 parts = network, self.trajectory, self.critic, self.meter
-                self.instruments = Instruments(*parts)
+                self.instruments = Instruments(*parts, fraction=instrument_fraction)
                 self.instrument_metrics = InstrumentMetrics(self.trajectory.modules)
         self.build(self.network.input_shape)
 
@@ -220,8 +220,7 @@ class DREAL(ReplicatedModel):
         self._log(labels, targets, task_loss, lesson, self._actor_weight(), measurement)
         if self.instruments is not None:
             pass_, verdict = (present, targets, outputs), (lesson.critiques, hindsight)
-            share = share_of(batch, self.settings["instrument_fraction"])
-            self.instruments.log(self.instrument_metrics, pass_, verdict, measurement, share)
+            self.instruments.log(self.instrument_metrics, pass_, verdict, measurement)
         logs = self.compute_metrics(images, labels, logits, sample_weight)
         return logs | (self.instrument_metrics.result() if self.instruments else {})
 

@@ -104,11 +104,23 @@ def test_several_batches_are_judged_as_one():
 
 
 def test_every_module_gets_its_turn_in_small_batches():
-    """Of each batch one image is tried, and one of its steps moved."""
-    model = compiled(small_network(blocks=4), critic="direct", instrument_fraction=1 / 16)
+    """Of every fourth batch one image is tried, and one of its steps moved."""
+    model = compiled(small_network(blocks=2), critic="direct", instrument_fraction=1 / 16)
     logs = judged(model, batch=2)
     assert all(logs[f"direction/{module}"] != 0 for module in model.trajectory.modules)
     assert logs == judged(model, batch=2)  # The same draws each time.
+
+
+@pytest.mark.parametrize(
+    ("fraction", "tried"),
+    [(1 / 16, 2 * 2), (1 / 8, 2 * 4), (1 / 3, 2 * 8), (0.75, 5 * 6), (1.0, 5 * 8)],
+)
+def test_a_share_of_the_images_is_tried_in_few_batches(fraction, tried):
+    """Five batches of 8 images: every fourth or third gives all that is asked for, or each does."""
+    model = compiled(small_network(blocks=2), critic="direct", instrument_fraction=fraction)
+    judged(model, batch=8)
+    counts = np.array(model.instrument_metrics.alignment.sums)[0]
+    np.testing.assert_array_equal(counts, [tried] * 2)
 
 
 def test_only_evaluation_logs_them():
