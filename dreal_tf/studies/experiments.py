@@ -7,14 +7,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from dreal_tf.backbones import actors_of, plain_network
-from dreal_tf.builder import build, build_network
+from dreal_tf.backbones import plain_network
+from dreal_tf.builder import build
 from dreal_tf.callbacks import read_history
 from dreal_tf.run_directory import RunDirectory
 from dreal_tf.studies.frozen import FrozenDREAL
 from dreal_tf.studies.held_out import Judge, draw_held_out
 from dreal_tf.studies.judgement import judged_critic
 from dreal_tf.studies.networks import check_network, network_run
+from dreal_tf.studies.reinitialise import reinitialise
 from dreal_tf.training import train
 
 ATTENTION_SEED = 1_000_003  # Added to the seed: no network's own first attention is drawn again.
@@ -143,22 +144,6 @@ def recovered(trained, start, end):
         0.5
     """
     return None if trained <= start else (end - start) / (trained - start)
-
-
-def reinitialise(model, recipe, seed):
-    """Draws every variable of the judged actors anew, as their layers first did.
-
-    Args:
-        model: `DREAL` on a network of the recipe.
-        recipe: `dreal_tf.Recipe`.
-        seed: int.
-    """
-    network = model.trajectory_network
-    keras.utils.set_random_seed(seed)
-    shape, classes = network.input_shape[1:], model.network.output_shape[-1]
-    fresh = {actor.name: actor for actor in actors_of(build_network(recipe, shape, classes))}
-    for actor in {id(actor): actor for actor in model.trajectory.actors}.values():
-        actor.set_weights(fresh[actor.name].get_weights())
 
 
 class Probe(keras.callbacks.Callback):

@@ -7,9 +7,9 @@ from support import logits_loss, moved, values
 from dreal_tf import DREAL
 from dreal_tf.builder import build_data, build_network
 from dreal_tf.recipe_files import load_recipe
-from dreal_tf.studies.experiments import reinitialise
 from dreal_tf.studies.figures import accuracy_points, alignment_bars, climb_curves
 from dreal_tf.studies.held_out import draw_held_out
+from dreal_tf.studies.reinitialise import reinitialise
 from dreal_tf.studies.table import summary
 
 RECIPE = load_recipe("digits_resnet8_se").replace({"backbone.width": 0.25, "dreal.stages": "conv3"})
@@ -32,6 +32,27 @@ def test_attention_is_drawn_anew_by_its_own_initialisers_and_by_the_seed():
     assert not moved(first, theta)
     reinitialise(model, RECIPE, seed=4)
     assert moved(first, theta) == {v.path for v in theta if "bias" not in v.path}
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "drawn"),
+    [
+        ("cbam", set(), {"squeeze/kernel", "convolve/kernel", "norm/gamma", "norm/moving_mean"}),
+        ("non_local", {"g/kernel", "w_z/kernel", "norm/gamma", "norm/moving_mean"}, {"phi/kernel"}),
+        ("emanet", {"restore/kernel", "shared_bases", "norm/beta"}, {"project/kernel"}),
+    ],
+)
+def test_what_only_uses_an_action_stays_as_it_was_trained(kind, kept, drawn):
+    recipe = RECIPE.replace({"attention.kind": kind, "attention.stages": "conv3", "backbone.width": 1})
+    network = build_network(recipe, (8, 8, 1), 10)
+    model = DREAL(network)
+    model.compile(loss=logits_loss())
+    for variable in network.variables:
+        variable.assign(np.full(variable.shape, 7.0, variable.dtype))
+    before = values(network.variables)
+    reinitialise(model, recipe, seed=3)
+    changed = {path.split("/", 1)[1] for path in moved(before, network.variables)}
+    assert drawn <= changed and not kept & changed
 
 
 def test_held_out_images_are_test_images_drawn_by_the_seed_with_their_labels():

@@ -1,0 +1,30 @@
+from dreal_tf.studies import Climb, Study
+
+
+def study(smoke=False):
+    """Non-local attention drawn anew climbs a critic, all else frozen: how much of the accuracy returns?
+
+    Command: dreal-tf study critic_climb_non_local --out DIR --data-dir FOLDER
+    """
+    full = Study(
+        what="climb",
+        recipe="cifar10_resnet8_non_local",
+        # Every critic is obeyed in full: trust would hold back those that know nothing.
+        changes={"data.image_size": 16, "augment.crop_padding": 2, "dreal.trust": False},
+        arms={
+            "comparative": {"dreal.critic": "comparative"},
+            "paper": {"dreal.critic": "paper"},
+            "direct": {"dreal.critic": "direct"},  # The true direction: the most there is.
+        },
+        seeds=(0, 1, 2),
+        climb=Climb(steps=2000, rate=0.2, momentum=0.9, decay="cosine", probes=4, images=10000),
+    )
+    if not smoke:
+        return full
+    small = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "attention.kind": "non_local"}
+    return full.replace(
+        recipe="digits_resnet8_se",  # At hand everywhere.
+        changes=small | {"dreal.trust": False},
+        seeds=(0, 1),
+        climb=Climb(steps=10, wait=3, probes=2, images=60, decay="cosine"),
+    )

@@ -1,0 +1,28 @@
+from dreal_tf.studies import Directions, Study
+
+
+def study(smoke=False):
+    """Whose directions point where the network's own do, for CBAM: channels, then places; CIFAR-10 at 16×16.
+
+    Command: dreal-tf study critic_directions_cbam --out DIR --data-dir FOLDER
+    """
+    full = Study(
+        what="directions",
+        recipe="cifar10_resnet8_cbam",
+        changes={"data.image_size": 16, "augment.crop_padding": 2},
+        arms={
+            "paper": {"dreal.critic": "paper"},
+            "comparative": {"dreal.critic": "comparative"},
+        },
+        seeds=(0, 1, 2),
+        directions=Directions(steps=1000, images=2000),
+    )
+    if not smoke:
+        return full
+    small = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "attention.kind": "cbam"}
+    return full.replace(
+        recipe="digits_resnet8_se",  # At hand everywhere.
+        changes=small,
+        seeds=(0, 1),
+        directions=Directions(steps=12, images=60),
+    )

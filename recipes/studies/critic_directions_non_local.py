@@ -1,0 +1,28 @@
+from dreal_tf.studies import Directions, Study
+
+
+def study(smoke=False):
+    """Whose directions point where the network's own do, for non-local attention: pairs of places; CIFAR-10 at 16×16.
+
+    Command: dreal-tf study critic_directions_non_local --out DIR --data-dir FOLDER
+    """
+    full = Study(
+        what="directions",
+        recipe="cifar10_resnet8_non_local",
+        changes={"data.image_size": 16, "augment.crop_padding": 2},
+        arms={
+            "paper": {"dreal.critic": "paper"},
+            "comparative": {"dreal.critic": "comparative"},
+        },
+        seeds=(0, 1, 2),
+        directions=Directions(steps=1000, images=2000),
+    )
+    if not smoke:
+        return full
+    small = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "attention.kind": "non_local"}
+    return full.replace(
+        recipe="digits_resnet8_se",  # At hand everywhere.
+        changes=small,
+        seeds=(0, 1),
+        directions=Directions(steps=12, images=60),
+    )
