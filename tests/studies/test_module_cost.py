@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+SMALL = ["--side", "32", "--batch", "2", "--rounds", "1"]
 
 
 @pytest.mark.slow
 def test_the_command_prints_a_row_for_each_module():
     process = subprocess.run(
-        [sys.executable, "-m", "dreal_tf.studies.module_cost", "eca"]
-        + ["--side", "32", "--batch", "2", "--rounds", "1"],
+        [sys.executable, "-m", "dreal_tf.studies.module_cost", "eca", *SMALL],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
