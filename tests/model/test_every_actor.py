@@ -131,17 +131,6 @@ def trained(kind, critic="comparative", precision="float32", **settings):
     return model, history
 
 
-@pytest.mark.parametrize("kind", ACTORS)
-def test_it_trains_with_everything_logged_for_each_of_its_steps(kind):
-    model, history = trained(kind, instrument_fraction=1.0, validation_fraction=1.0)
-    assert all(np.isfinite(curve).all() for curve in history.values())
-    modules = [m for actor in model.trajectory.actors for m in actor.modules()]
-    assert len(set(modules)) == len(ACTORS[kind].suffixes)
-    for module in modules:
-        assert history[f"val_reward/{module}"][0] != 0 and history[f"critique/{module}"][0] != 0
-        assert abs(history[f"val_alignment/{module}"][0]) > 1e-6
-
-
 @pytest.mark.parametrize("kind", ["cbam", "emanet", "ccnet", "aa"])
 def test_it_trains_under_mixed_precision(kind):
     _, history = trained(kind, precision="mixed_bfloat16")
