@@ -3,14 +3,18 @@
 import keras
 import tensorflow as tf
 
+MARGIN = 4.0  # Standard errors.
+
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class Trust(keras.layers.Layer):
     """A weight in [0, 1] for each step, by which its actor heeds the critic. [ours]
 
     For every measured pair of an action and an alternative, the critic's direction predicts a
-    difference and the network showed one. Their cosine over recent pairs, less two standard errors
-    and at least 0, is the weight: an ignorant critic is not obeyed. A pair is judged before the
+    difference and the network showed one. Their cosine over recent pairs, less four standard
+    errors and at least 0, is the weight: an ignorant critic is not obeyed. So many, because a few
+    pairs with large differences make up most of the cosine, and because a critic is judged at every
+    step: by two of them one that knows nothing was heeded now and then. A pair is judged before the
     critic learns from it, so nothing is set aside for it.
 
     Args:
@@ -20,7 +24,7 @@ class Trust(keras.layers.Layer):
         >>> trust, differences = Trust(steps=1), np.random.normal(size=99).astype("float32")
         >>> ones, steps = np.ones(99, "float32"), np.zeros(99, "int32")
         >>> round(float(trust(differences, differences, steps, ones)[0]), 2)
-        0.8
+        0.6
         >>> float(trust(-differences, 9 * differences, steps, ones)[0])
         0.0
     """
@@ -60,7 +64,7 @@ class Trust(keras.layers.Layer):
         products, predicted, measured, pairs = tf.unstack(tf.convert_to_tensor(self.sums))
         cosine = tf.math.divide_no_nan(products, tf.sqrt(predicted * measured))
         error = tf.math.rsqrt(tf.maximum(pairs, 1.0))  # Of a cosine that is 0 in truth.
-        return tf.maximum(cosine - 2.0 * error, 0.0)
+        return tf.maximum(cosine - MARGIN * error, 0.0)
 
     def get_config(self):
         return super().get_config() | {"steps": self.steps, "memory": self.memory}

@@ -8,7 +8,7 @@ from dreal_tf.model.trust import Trust
 
 
 def in_numpy(batches, steps, memory):
-    """Cosine of all pairs, the older the lighter, less two standard errors, at least 0."""
+    """Cosine of all pairs, the older the lighter, less four standard errors, at least 0."""
     products, predicted_squares, measured_squares, pairs = np.zeros((4, steps))
     for predicted, measured, which, counted in batches:
         for sums in (products, predicted_squares, measured_squares, pairs):
@@ -20,7 +20,7 @@ def in_numpy(batches, steps, memory):
                 measured_squares[step] += m * m
                 pairs[step] += 1
     cosine = products / np.sqrt(predicted_squares * measured_squares)
-    return np.maximum(cosine - 2 / np.sqrt(np.maximum(pairs, 1)), 0)
+    return np.maximum(cosine - 4 / np.sqrt(np.maximum(pairs, 1)), 0)
 
 
 def batches_of(random, number, pairs, steps, knowledge):
@@ -34,9 +34,9 @@ def batches_of(random, number, pairs, steps, knowledge):
 
 
 @pytest.mark.parametrize("memory", [0.5, 0.98])
-def test_trust_is_the_cosine_less_two_standard_errors(memory):
+def test_trust_is_the_cosine_less_four_standard_errors(memory):
     random, trust = np.random.default_rng(0), Trust(steps=4, memory=memory)
-    batches = list(batches_of(random, 12, 200, 4, knowledge=[0, 0.5, 2, -1]))
+    batches = list(batches_of(random, 12, 200, 4, knowledge=[0, 2, 6, -1]))
     for number, batch in enumerate(batches, start=1):
         expected = in_numpy(batches[:number], 4, memory)
         np.testing.assert_allclose(trust(*batch), expected, rtol=1e-4, atol=1e-5)
@@ -56,7 +56,7 @@ def test_what_was_measured_long_ago_is_forgotten():
     for sign in [1] * 10 + [-1] * 10:
         measured = random.normal(size=100).astype("float32")
         course.append(float(trust(sign * measured, measured, steps, ones)[0]))
-    assert course[9] > 0.85 and course[10] < course[9] and course[-1] == 0
+    assert course[9] > 0.75 and course[10] < course[9] and course[-1] == 0
 
 
 def test_pairs_of_weight_zero_or_without_a_finite_difference_say_nothing():
@@ -86,7 +86,7 @@ def test_a_critic_that_knows_nothing_is_not_heeded(tails):
         predicted = random.normal(size=len(steps)).astype("float32")
         measured = random.standard_t(tails, size=len(steps)).astype("float32")
         weights = trust(predicted, measured, steps, ones).numpy()
-    assert np.mean(weights > 0.02) <= 0.05
+    assert np.mean(weights > 0) <= 0.005
 
 
 def test_a_critic_that_knows_everything_is_heeded_in_full():
@@ -97,7 +97,7 @@ def test_a_critic_that_knows_everything_is_heeded_in_full():
         measured = random.standard_t(3, size=300).astype("float32")
         predicted = measured * np.float32([1, 0.01, -1])[steps]
         weights = trust(predicted, measured, steps, ones).numpy()
-    assert weights[0] > 0.96 and weights[1] > 0.96 and weights[2] == 0
+    assert weights[0] > 0.92 and weights[1] > 0.92 and weights[2] == 0
 
 
 def test_one_and_two_replicas_agree(two_replicas):
