@@ -1,5 +1,7 @@
 """How far a critic's advice has been borne out: what it predicted against what was measured."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -10,21 +12,24 @@ MARGIN = 4.0  # Standard errors.
 class Trust(keras.layers.Layer):
     """A weight in [0, 1] for each step, by which its actor heeds the critic. [ours]
 
-    For every measured pair of an action and an alternative, the critic's direction predicts a
-    difference and the network showed one. Their cosine over recent pairs, less four standard
-    errors and at least 0, is the weight: an ignorant critic is not obeyed. So many, because a few
-    pairs with large differences make up most of the cosine, and because a critic is judged at every
-    step: by two of them one that knows nothing was heeded now and then. A pair is judged before the
-    critic learns from it, so nothing is set aside for it.
+    For every measured pair of an action and an alternative, the critic's direction says which of
+    the two is better, and the network showed it. Agreement is how much oftener the two signs are
+    alike than by chance: the covariance of the signs over recent pairs, so that to call every action
+    better is worth nothing, however often it is. Less four standard errors and at least 0, it gives
+    the weight: the correlation that normal differences with that agreement have. A pair is judged
+    before the critic learns from it, so nothing is set aside for it.
+
+    Signs, and so many standard errors, because a critic is judged at every step and an ignorant one
+    must never be obeyed: in sums of the differences themselves a few large ones decide.
 
     Args:
         steps: int >= 1. Number of steps.
         memory: float in (0, 1). Share of what was known that a training step keeps.
     Example:
-        >>> trust, differences = Trust(steps=1), np.random.normal(size=99).astype("float32")
-        >>> ones, steps = np.ones(99, "float32"), np.zeros(99, "int32")
-        >>> round(float(trust(differences, differences, steps, ones)[0]), 2)
-        0.6
+        >>> trust, differences = Trust(steps=1), np.random.normal(size=400).astype("float32")
+        >>> ones, steps = np.ones(400, "float32"), np.zeros(400, "int32")
+        >>> float(trust(differences, differences, steps, ones)[0]) > 0.9
+        True
         >>> float(trust(-differences, 9 * differences, steps, ones)[0])
         0.0
     """
@@ -33,7 +38,7 @@ class Trust(keras.layers.Layer):
         super().__init__(**(kwargs | {"dtype": "float32"}))
         self.steps = steps
         self.memory = memory
-        # Decayed sums of products, of squares, and of how many pairs there were.
+        # Decayed sums: pairs, predicted signs, measured signs, their products.
         self.sums = self.add_weight(
             (4, steps), initializer="zeros", trainable=False, aggregation="mean", name="sums"
         )
@@ -49,9 +54,10 @@ class Trust(keras.layers.Layer):
         Returns:
             Float tensor (steps,), the weights now.
         """
-        terms = tf.stack([predicted * measured, predicted**2, measured**2, tf.ones_like(measured)])
         # Half precision may overflow; a difference that is not finite says nothing.
-        counted = (counted > 0) & tf.reduce_all(tf.math.is_finite(terms), axis=0)
+        counted = (counted > 0) & tf.math.is_finite(predicted) & tf.math.is_finite(measured)
+        signs = tf.sign(predicted), tf.sign(measured)
+        terms = tf.stack([tf.ones_like(measured), *signs, signs[0] * signs[1]])
         terms = tf.where(counted, terms, 0.0)  # (4, n)
         added = tf.math.unsorted_segment_sum(tf.transpose(terms), steps, self.steps)
         # The replicas' assignments are averaged; what they add up to is the number of pairs.
@@ -61,10 +67,12 @@ class Trust(keras.layers.Layer):
 
     def weights_now(self):
         """The weights, float tensor (steps,), as they are."""
-        products, predicted, measured, pairs = tf.unstack(tf.convert_to_tensor(self.sums))
-        cosine = tf.math.divide_no_nan(products, tf.sqrt(predicted * measured))
-        error = tf.math.rsqrt(tf.maximum(pairs, 1.0))  # Of a cosine that is 0 in truth.
-        return tf.maximum(cosine - MARGIN * error, 0.0)
+        pairs, predicted, measured, products = tf.unstack(tf.convert_to_tensor(self.sums))
+        count = tf.maximum(pairs, 1.0)
+        agreement = products / count - predicted * measured / count**2
+        # The standard error of an agreement that is 0 in truth is at most this.
+        agreement -= MARGIN * tf.math.rsqrt(count)
+        return tf.sin(math.pi / 2 * tf.maximum(agreement, 0.0))
 
     def get_config(self):
         return super().get_config() | {"steps": self.steps, "memory": self.memory}

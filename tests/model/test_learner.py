@@ -72,10 +72,11 @@ class Scene:
         return flat
 
 
-def trusting(*cosines):
+def trusting(*weights):
     """A `Trust` that has seen so much that one more batch hardly moves it."""
-    trust = Trust(steps=len(cosines))
-    trust.sums.assign([[1e6 * c for c in cosines], *[[1e6] * len(cosines)] * 3])
+    trust = Trust(steps=len(weights))
+    pairs, even = [1e8] * len(weights), [0.0] * len(weights)
+    trust.sums.assign([pairs, even, even, [1e8 * np.arcsin(w) * 2 / np.pi for w in weights]])
     return trust
 
 
