@@ -18,7 +18,9 @@ KEPT = (
     "optim.name",
 )
 
-LONG = ("imagenet_resnet101_cbam",)  # 16 steps, each with a pass of its own in validation.
+# 16 steps, each with a pass of its own in validation; kinds placed as another one that is tried.
+LONG = ("imagenet_resnet101_cbam", "imagenet_resnet101_srm")
+LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("srm", "eca", "a2", "danet", "sasa"))
 
 
 def field(recipe, path):

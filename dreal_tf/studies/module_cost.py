@@ -64,7 +64,7 @@ def memory_of(kind, side, batch):
     return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
-def table_lines(measured):
+def cost_table(measured):
     """The measurements as a Markdown table.
 
     Args:
@@ -73,7 +73,7 @@ def table_lines(measured):
         List of str.
     Example:
         >>> none = {"seconds": 0.5, "low": 1.0, "ratio": 1.0, "high": 1.0, "peak": 1000.0}
-        >>> table_lines({"none": none})[2]
+        >>> cost_table({"none": none})[2]
         '| none | 0.50 s | 1.00 (1.00 to 1.00) | 1000 MiB | 1.00 |'
     """
     lines = ["| module | a step | ratio (quartiles) | peak memory | ratio |", "|---|---|---|---|---|"]
@@ -110,7 +110,7 @@ def main(kinds, side, batch, rounds, only):
             parts = (_in_a_process(kind, "--only", part, *shared) for part in ("time", "memory"))
             measured[kind] = {name: value for part in parts for name, value in part.items()}
             print(kind, measured[kind], file=sys.stderr)
-        print("\n".join(table_lines(measured)))
+        print("\n".join(cost_table(measured)))
 
 
 if __name__ == "__main__":

@@ -221,7 +221,9 @@ def test_a_critic_needs_attention_to_judge():
     assert DREAL(network, critic=None).critic is None
 
 
-def test_the_identity_baseline_needs_gates():
+def test_the_identity_baseline_needs_a_way_past_the_actor(monkeypatch):
+    DREAL(small_network(ACTORS["pairwise"]), baseline="identity")
+    monkeypatch.setattr(type(ACTORS["pairwise"]), "residual", False)
     with pytest.raises(ValueError, match="for the baseline 'identity'. Received: 'conv2_1/pair'"):
         DREAL(small_network(ACTORS["pairwise"]), baseline="identity")
 
