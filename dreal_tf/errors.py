@@ -52,3 +52,22 @@ def unknown_name(what, name, known):
     cure = f"Did you mean {near[0]!r}?" if near else "Choose one that exists."
     article = "an" if what[0] in "aeiou" else "a"
     return InputError(f"Expected {article} {what}, {listed}. Received: {name!r}. {cure}")
+
+
+def check_at_least_one(**counts):
+    """Refuses an argument below 1; None is left alone.
+
+    Args:
+        **counts: int or None, by the name of the argument.
+    Raises:
+        InputError: naming the first that is too small.
+    Example:
+        >>> try:
+        ...     check_at_least_one(heads=4, strides=0)
+        ... except InputError as error:
+        ...     print(error)
+        `strides` must be at least 1. Received: strides=0. Raise it.
+    """
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")

@@ -106,7 +106,10 @@ def _shape(kind, axes):
 def _flat(kind, axes):
     if axes[-1:] == ("cross",):
         return "1/(H+W-1), 0 on the masked key"
-    return FLAT.get(kind) or f"1/{SYMBOLS[axes[-1]]}".replace("1/N/4", "1/(N/4)")
+    if kind in FLAT:
+        return FLAT[kind]
+    keys = SYMBOLS[axes[-1]]
+    return f"1/({keys})" if "/" in keys else f"1/{keys}"
 
 
 def _where(placement):

@@ -3,6 +3,7 @@
 import keras
 
 from dreal_tf.layers import AttentionActor
+from dreal_tf.steps import stage_name
 
 
 class Wiring:
@@ -12,8 +13,6 @@ class Wiring:
         attention: `AttentionActor` used as a pattern: each place gets a new layer with its
             arguments. None wires a network without attention.
         stages: collection of str, the stages that get attention, such as {"conv4"}; None for all.
-        blocks: collection of int, the numbers of the blocks that get attention, counted from 1 in
-            each stage; None for all.
     Example:
         >>> images = keras.Input((8, 8, 16))
         >>> wiring = Wiring(SqueezeExcite(4))
@@ -23,21 +22,15 @@ class Wiring:
         ['conv2_1/se']
     """
 
-    def __init__(self, attention=None, stages=None, blocks=None):
+    def __init__(self, attention=None, stages=None):
         self.attention = attention
         self.stages = stages
-        self.blocks = blocks
         self.states = {}
         self.actions = {}
 
     def belongs(self, place):
         """Whether `place` gets an actor."""
-        stage, _, number = place.rpartition("_")
-        return (
-            self.attention is not None
-            and (self.stages is None or (stage or place) in self.stages)
-            and (self.blocks is None or int(number) in self.blocks)
-        )
+        return self.attention is not None and (self.stages is None or stage_name(place) in self.stages)
 
     def attend(self, state, place, **arguments):
         """The state refined by a new actor at `place`, or as it came where none belongs.

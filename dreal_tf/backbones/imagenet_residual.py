@@ -50,8 +50,8 @@ def imagenet_residual_network(
         classes: int >= 2. Number of classes.
         depth: int, 18, 34, 50, 101 or 152. Layers with weights along the longest path.
         width: float > 0. Multiplies all of the paper's channels, 64 to 512 (no unit).
-        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite()`, or None. Its `placement`
-            says where it stands.
+        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite()`, or None.
+            Its `placement` says where it stands.
         attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
         attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
             it, counted from 1; None for those of its placement.

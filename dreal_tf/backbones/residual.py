@@ -34,8 +34,8 @@ def residual_network(
         classes: int >= 2. Number of classes.
         depth: int, 6n + 2, such as 8, 20, 32 or 56. Layers with weights along the longest path.
         width: float > 0. Multiplies the paper's 16, 32 and 64 channels (no unit).
-        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite(4)`, or None. Its `placement`
-            says where it stands.
+        attention: `AttentionActor` used as a pattern, such as `SqueezeExcite(4)`, or None.
+            Its `placement` says where it stands.
         attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
         attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
             it, counted from 1; None for those of its placement.

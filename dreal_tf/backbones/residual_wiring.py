@@ -6,6 +6,7 @@ from keras import ops
 from dreal_tf.backbones.backbone import Wiring
 from dreal_tf.errors import InputError
 from dreal_tf.layers import Placement
+from dreal_tf.steps import stage_name
 
 
 class ResidualWiring(Wiring):
@@ -55,7 +56,7 @@ class ResidualWiring(Wiring):
         _check(attention_stages, attention_blocks, stage_blocks)
         super().__init__(attention, attention_stages)
         self.where = placement.where
-        self.chosen = attention_blocks if attention_blocks is not None else placement.blocks
+        self.blocks = attention_blocks if attention_blocks is not None else placement.blocks
         self.stage_blocks = stage_blocks
         self.weight_decay = weight_decay
         self.synchronized = synchronized
@@ -64,12 +65,12 @@ class ResidualWiring(Wiring):
         self.kernel_initializer = kernel_initializer
 
     def belongs(self, place):
-        stage, _, number = place.rpartition("_")
-        if self.chosen == "last":
-            here = int(number) == self.stage_blocks[stage]
-        else:
-            here = self.chosen == "all" or int(number) in self.chosen
-        return here and super().belongs(place)
+        if not super().belongs(place) or self.blocks == "all":
+            return super().belongs(place)
+        number = int(place.rpartition("_")[2])
+        if self.blocks == "last":
+            return number == self.stage_blocks[stage_name(place)]
+        return number in self.blocks
 
     def images(self, image_shape, total_stride):
         """The network's input.

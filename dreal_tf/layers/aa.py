@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
 from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
 from dreal_tf.layers.placement import Placement
@@ -77,12 +77,9 @@ class AugmentedConvolution(AttentionActor):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        counts = dict(
+        check_at_least_one(
             strides=strides, kernel_size=kernel_size, heads=heads, least_key_size=least_key_size
         )
-        for name, count in counts.items():
-            if count < 1:
-                raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")
         if key_fraction <= 0:
             raise InputError(
                 f"`key_fraction` must be above 0. Received: key_fraction={key_fraction}. Raise it."

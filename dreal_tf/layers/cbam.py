@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.squeeze_excite import hidden_width
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -58,10 +59,7 @@ class CBAM(AttentionActor):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if reduction < 1:
-            raise InputError(
-                f"`reduction` must be at least 1. Received: reduction={reduction}. Raise it."
-            )
+        check_at_least_one(reduction=reduction)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise InputError(
                 "`kernel_size` must be odd and at least 1, so that the kernel has a centre. Received: "
@@ -75,12 +73,7 @@ class CBAM(AttentionActor):
 
     def build(self, state_shape):
         channels = state_shape[-1]
-        if self.reduction > channels:
-            raise InputError(
-                f"`reduction` must be from 1 to the {channels} channels of the state. Received: "
-                f"reduction={self.reduction}. Lower it, or place the actor on a wider stage."
-            )
-        hidden = channels // self.reduction
+        hidden = hidden_width(channels, self.reduction)
         shared = dict(kernel_regularizer=self.kernel_regularizer, dtype=self.dtype_policy)
         self.squeeze = keras.layers.Dense(
             hidden,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
 from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
 from dreal_tf.layers.placement import Placement
@@ -55,10 +55,7 @@ class DualAttention(AttentionActor):
 
     def __init__(self, reduction=8, kernel_regularizer=None, **kwargs):
         super().__init__(**kwargs)
-        if reduction < 1:
-            raise InputError(
-                f"`reduction` must be at least 1. Received: reduction={reduction}. Raise it."
-            )
+        check_at_least_one(reduction=reduction)
         self.reduction = reduction
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 

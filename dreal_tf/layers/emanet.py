@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 from dreal_tf.layers.placement import Placement
@@ -106,9 +106,7 @@ class ExpectationMaximization(AttentionActor):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in (("bases", bases), ("iterations", iterations)):
-            if value < 1:
-                raise InputError(f"`{name}` must be at least 1. Received: {name}={value}. Raise it.")
+        check_at_least_one(bases=bases, iterations=iterations)
         if not 0 <= momentum <= 1:
             raise InputError(
                 "`momentum` must be from 0 to 1, the share of the bases that a step keeps. Received: "

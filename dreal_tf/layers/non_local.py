@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 from dreal_tf.layers.placement import Placement
@@ -66,10 +66,7 @@ class NonLocal(AttentionActor):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if bottleneck < 1:
-            raise InputError(
-                f"`bottleneck` must be at least 1. Received: bottleneck={bottleneck}. Raise it."
-            )
+        check_at_least_one(bottleneck=bottleneck)
         self.bottleneck = bottleneck
         self.subsample = subsample
         self.scale = scale

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
 from dreal_tf.layers.pairwise import row_stochastic
 from dreal_tf.layers.placement import Placement
@@ -64,9 +64,7 @@ class StandAloneAttention(AttentionActor):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, count in (("strides", strides), ("heads", heads)):
-            if count < 1:
-                raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")
+        check_at_least_one(strides=strides, heads=heads)
         if filters is not None and filters < 1:
             raise InputError(
                 f"`filters` must be at least 1, or None. Received: filters={filters}. Raise it."

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
 
 
@@ -36,28 +36,21 @@ class SqueezeExcite(AttentionActor):
 
     def __init__(self, reduction=16, use_bias=True, kernel_regularizer=None, **kwargs):
         super().__init__(**kwargs)
-        if reduction < 1:
-            raise InputError(
-                f"`reduction` must be at least 1. Received: reduction={reduction}. Raise it."
-            )
+        check_at_least_one(reduction=reduction)
         self.reduction = reduction
         self.use_bias = use_bias
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, state_shape):
         channels = state_shape[-1]
-        if self.reduction > channels:
-            raise InputError(
-                f"`reduction` must be from 1 to the {channels} channels of the state. Received: "
-                f"reduction={self.reduction}. Lower it, or place the actor on a wider stage."
-            )
+        hidden = hidden_width(channels, self.reduction)
         dense = dict(
             use_bias=self.use_bias,
             kernel_regularizer=self.kernel_regularizer,
             dtype=self.dtype_policy,
         )
         self.squeeze = keras.layers.Dense(
-            channels // self.reduction,
+            hidden,
             activation="relu",
             kernel_initializer="he_normal",
             name="squeeze",
@@ -65,7 +58,7 @@ class SqueezeExcite(AttentionActor):
         )
         self.excite = keras.layers.Dense(channels, activation="sigmoid", name="excite", **dense)
         self.squeeze.build((None, 1, 1, channels))
-        self.excite.build((None, 1, 1, channels // self.reduction))
+        self.excite.build((None, 1, 1, hidden))
 
     def propose(self, state, index=0, training=None):
         return self.excite(self.squeeze(ops.mean(state, axis=(1, 2), keepdims=True)))
@@ -76,3 +69,25 @@ class SqueezeExcite(AttentionActor):
             "use_bias": self.use_bias,
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
+
+
+def hidden_width(channels, reduction):
+    """Units between a gate's two layers: the whole part of channels over reduction.
+
+    Args:
+        channels: int. Channels of the state.
+        reduction: int >= 1.
+    Returns:
+        Int >= 1.
+    Raises:
+        ValueError: if nothing is left.
+    Example:
+        >>> hidden_width(24, 16)
+        1
+    """
+    if reduction > channels:
+        raise InputError(
+            f"`reduction` must be from 1 to the {channels} channels of the state. Received: "
+            f"reduction={reduction}. Lower it, or place the actor on a wider stage."
+        )
+    return channels // reduction

@@ -84,6 +84,20 @@ def turn_of(recipe, steps):
     return turn
 
 
+def ratio_quartiles(seconds, reference):
+    """How many times as long one arm takes as another: lower quartile, median, upper quartile.
+
+    Args:
+        seconds, reference: float arrays (rounds,), of the same turns.
+    Returns:
+        Float array (3,).
+    Example:
+        >>> ratio_quartiles(np.array([2.0, 3.0, 4.0]), np.ones(3)).tolist()
+        [2.5, 3.0, 3.5]
+    """
+    return np.quantile(seconds / reference, [0.25, 0.5, 0.75])
+
+
 def cost_lines(seconds):
     """The median step of each arm, and its ratio to the baseline's with the quartiles over turns.
 
@@ -97,7 +111,7 @@ def cost_lines(seconds):
     """
     lines = []
     for arm, times in seconds.items():
-        low, ratio, high = np.quantile(times / seconds["baseline"], [0.25, 0.5, 0.75])
+        low, ratio, high = ratio_quartiles(times, seconds["baseline"])
         lines.append(
             f"{arm:<12}{1e3 * np.median(times):7.1f} ms  {ratio:.2f} of the baseline "
             f"({low:.2f} to {high:.2f})"

@@ -15,7 +15,7 @@ import numpy as np
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
 from dreal_tf.recipe_files import load_recipe
-from dreal_tf.studies.cost import interleaved, turn_of
+from dreal_tf.studies.cost import interleaved, ratio_quartiles, turn_of
 
 RECIPE = "imagenet_resnet50_se"
 KINDS = ("none", *ACTORS)
@@ -50,7 +50,7 @@ def time_of(kind, side, batch, rounds):
     """
     arms = {arm: turn_of(recipe_of(arm, side, batch), 1) for arm in ("none", kind)}
     seconds = interleaved(arms, rounds)
-    low, ratio, high = np.quantile(seconds[kind] / seconds["none"], [0.25, 0.5, 0.75])
+    low, ratio, high = ratio_quartiles(seconds[kind], seconds["none"])
     return {"seconds": np.median(seconds[kind]), "low": low, "ratio": ratio, "high": high}
 
 
