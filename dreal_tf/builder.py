@@ -39,6 +39,8 @@ def build(recipe, data=None):
     """
     if recipe.run.deterministic:
         tf.config.experimental.enable_op_determinism()
+        # It rewrites sums by what else is in the graph: a critic that nobody heeds would move last bits.
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     keras.utils.set_random_seed(recipe.run.seed)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if recipe.data.batch_size < replicas:

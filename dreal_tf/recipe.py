@@ -191,7 +191,8 @@ class Run(Section):
         0  # Of weights, splits, order, augmentation and draws.
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # Of the network.
-    deterministic: bool = True  # The same bits each time; may cost speed on GPUs.
+    # The same bits each time, and the baseline's where no critic is heeded; may cost speed on GPUs.
+    deterministic: bool = True
 
 
 class Recipe(Section):

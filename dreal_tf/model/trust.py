@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-MARGIN = 4.0  # Standard errors.
+MARGIN = 5.0  # Standard errors.
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -15,7 +15,7 @@ class Trust(keras.layers.Layer):
     For every measured pair of an action and an alternative, the critic's direction says which of
     the two is better, and the network showed it. Agreement is how much oftener the two signs are
     alike than by chance: the covariance of the signs over recent pairs, so that to call every action
-    better is worth nothing, however often it is. Less four standard errors and at least 0, it gives
+    better is worth nothing, however often it is. Less five standard errors and at least 0, it gives
     the weight: the correlation that normal differences with that agreement have. A pair is judged
     before the critic learns from it, so nothing is set aside for it.
 

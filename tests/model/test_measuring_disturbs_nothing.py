@@ -1,4 +1,4 @@
-"""With actor_weight=0 and the critics on, the network follows plain Keras to the last bit."""
+"""With actor_weight=0, or with a critic not trusted, the network follows plain Keras to the last bit."""
 
 import keras
 import numpy as np
@@ -88,6 +88,13 @@ def test_every_kind_of_critic():
     plain = plain_course(images, labels, {})
     for critic in set(CRITICS) - {"paper"}:
         assert_same(our_course(images, labels, {}, critic=critic, actor_weight=0.0), plain)
+
+
+@pytest.mark.parametrize("critic", ["paper", "shuffled"])
+def test_a_critic_that_is_not_trusted(critic):
+    images, labels = small_data(STEPS // 2 * BATCH)
+    plain = plain_course(images, labels, {})
+    assert_same(our_course(images, labels, {}, critic=critic, actor_weight=1.0), plain)
 
 
 def test_with_an_actor_weight_they_part():

@@ -8,7 +8,7 @@ from dreal_tf.model.trust import Trust
 
 
 def in_numpy(batches, steps, memory):
-    """Covariance of the signs of all pairs, the older the lighter, less four standard errors, at
+    """Covariance of the signs of all pairs, the older the lighter, less five standard errors, at
     least 0; as the correlation of normal variables whose signs have that covariance."""
     weights = [[] for _ in range(steps)]
     signs = [[] for _ in range(steps)]
@@ -22,7 +22,7 @@ def in_numpy(batches, steps, memory):
     trusted = []
     for weight, sign in zip(weights, signs, strict=True):
         covariance = np.cov(np.transpose(sign), aweights=weight, ddof=0)[0, 1]
-        trusted.append(np.sin(np.pi / 2 * max(covariance - 4 / np.sqrt(max(sum(weight), 1)), 0)))
+        trusted.append(np.sin(np.pi / 2 * max(covariance - 5 / np.sqrt(max(sum(weight), 1)), 0)))
     return np.array(trusted)
 
 
@@ -37,7 +37,7 @@ def batches_of(random, number, pairs, steps, knowledge):
 
 
 @pytest.mark.parametrize("memory", [0.5, 0.98])
-def test_trust_is_the_agreement_of_signs_less_four_standard_errors(memory):
+def test_trust_is_the_agreement_of_signs_less_five_standard_errors(memory):
     random, trust = np.random.default_rng(0), Trust(steps=4, memory=memory)
     batches = list(batches_of(random, 12, 200, 4, knowledge=[0, 2, 6, -1]))
     for number, batch in enumerate(batches, start=1):
