@@ -1,13 +1,8 @@
 """Whatever part is imported first, Keras knows our classes, and nothing is seen half made."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from fresh_process import ended
 
-REPOSITORY = Path(__file__).parents[1]
 KNOWN = """
 import keras
 for name in ("DREAL", "SqueezeExcite", "PaperCritic", "WarmUp"):
@@ -19,11 +14,5 @@ for name in ("DREAL", "SqueezeExcite", "PaperCritic", "WarmUp"):
     "first", ["import dreal_tf.layers", "import dreal_tf.critics", "import keras, dreal_tf"]
 )
 def test_a_part_can_be_imported_first(first):
-    process = subprocess.run(
-        [sys.executable, "-c", first + KNOWN],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = ended("-c", first + KNOWN)
     assert process.returncode == 0, process.stderr[-2000:]

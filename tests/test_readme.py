@@ -1,31 +1,21 @@
 """What the README says is so: its code runs, its commands and files exist."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
+
+from fresh_process import REPOSITORY, ended
 
 from dreal_tf.cli.main import app
 from dreal_tf.instruments import InstrumentMetrics
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.recipe_files import bundled_recipes
 
-REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
 
 
 def test_the_python_blocks_run_in_their_order(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
     assert len(blocks) >= 2
-    process = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = ended("-c", "\n".join(blocks), folder=tmp_path)
     assert process.returncode == 0, process.stderr[-2000:]
     assert (tmp_path / "network.keras").is_file()
 

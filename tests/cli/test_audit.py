@@ -1,32 +1,20 @@
 """`dreal-tf audit --critic`: the real command in a fresh process, and what it refuses."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from fresh_process import COMMAND, ended
 
 from dreal_tf import build, load_recipe
 from dreal_tf.callbacks.checkpoint import restore_last
 from dreal_tf.critic_audit import audit_critic
 from dreal_tf.errors import InputError
 
-REPOSITORY = Path(__file__).parents[2]
-
 
 def run(*arguments, folder):
-    return subprocess.run(
-        [sys.executable, "-m", "dreal_tf", *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return ended(*COMMAND, *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -4,22 +4,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from fresh_process import COMMAND, ended, started
 
-REPOSITORY = Path(__file__).parents[2]
 SMOKE = ["train", "digits_resnet8_se", "--smoke"]
 
 
 def run(*arguments, folder, **environment):
-    command = [sys.executable, "-m", "dreal_tf", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return ended(*COMMAND, *arguments, folder=folder, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +116,7 @@ def test_another_backend_is_refused_with_the_cure(tmp_path):
 def test_what_needs_no_tensorflow_does_not_load_it(tmp_path, arguments):
     code = "import sys; from dreal_tf.cli.main import main\ntry: main(sys.argv[1:])\n"
     code += "finally: sys.stderr.write(f'LOADED {\"tensorflow\" in sys.modules}')"
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = ended("-c", code, *arguments, folder=tmp_path)
     assert process.stderr.endswith("LOADED False")
 
 
@@ -142,16 +128,8 @@ def test_recipes_lists_every_recipe_with_result_and_time(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_with_130_and_keeps_the_state(tmp_path, number):
-    command = [sys.executable, "-m", "dreal_tf", *SMOKE, "--set", "schedule.epochs=400", "--out", "run"]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    long = [*SMOKE, "--set", "schedule.epochs=400", "--out", "run"]
+    process = started(*COMMAND, *long, folder=tmp_path)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "history.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -168,16 +146,8 @@ def test_keras_opens_a_saved_network_once_we_are_imported(trained):
         "import dreal_tf, keras; network = keras.saving.load_model("
         "'runs/digits_resnet8_se_smoke_seed0/model.keras'); print(network.output_shape)"
     )
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     for order in (code, code.replace("dreal_tf, keras", "keras, dreal_tf")):
-        process = subprocess.run(
-            [sys.executable, "-c", order],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        process = ended("-c", order, folder=folder)
         assert process.stdout.strip() == "(None, 4)", process.stderr
 
 

@@ -3,31 +3,19 @@
 import csv
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from fresh_process import COMMAND, PREPARED, ended
 
 from dreal_tf.layers import ACTORS
 
-REPOSITORY = Path(__file__).parents[2]
-CIFAR = REPOSITORY.parent / "shared" / "data" / "tfds"
 MEASURED = ("reward", "critique", "alignment", "trust")
 
 pytestmark = pytest.mark.slow
 
 
 def train(tmp_path, recipe, *arguments):
-    command = [sys.executable, "-m", "dreal_tf", "train", recipe, "--out", str(tmp_path / "run")]
-    process = subprocess.run(
-        [*command, *arguments],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = ended(*COMMAND, "train", recipe, "--out", tmp_path / "run", *arguments)
     assert process.returncode == 0, process.stderr[-2000:]
     with open(tmp_path / "run" / "history.csv") as file:
         epochs = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
@@ -55,13 +43,13 @@ def test_digits(kind, tmp_path):
     assert metrics["accuracy"] > 0.9
 
 
-@pytest.mark.skipif(not CIFAR.is_dir(), reason=f"no CIFAR-10 in {CIFAR}")
+@pytest.mark.skipif(not PREPARED.is_dir(), reason=f"{PREPARED} is not there")
 @pytest.mark.parametrize("kind", ACTORS)
 def test_an_epoch_of_cifar10(kind, tmp_path):
     """At 16×16 pixels, so that all kinds together take minutes."""
     changes = ["--set", "data.image_size=16", "--set", "augment.crop_padding=2"]
     changes += ["--set", "schedule.epochs=1", "--set", "schedule.warmup_epochs=0.2"]
-    changes += ["--data-dir", str(CIFAR)]
+    changes += ["--data-dir", str(PREPARED)]
     epochs, metrics = train(tmp_path, f"cifar10_resnet8_{kind}", *changes)
     assert_all_is_logged(kind, epochs)
     assert metrics["accuracy"] > 0.25

@@ -1,32 +1,23 @@
 """Runs that are killed without warning: `python -m pytest -m slow tests/cli/test_kill.py`."""
 
 import json
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from fresh_process import COMMAND, started
 
 from dreal_tf.callbacks import read_history
 
-REPOSITORY = Path(__file__).parents[2]
-TRAIN = [sys.executable, "-m", "dreal_tf", "train", "digits_resnet8_se"]
+TRAIN = [*COMMAND, "train", "digits_resnet8_se"]
 TRAIN += ["--set", "schedule.epochs=6", "--set", "backbone.width=0.5"]
 KILLS = 20  # Random moments.
 
 
 def start(out):
-    return subprocess.Popen(
-        [*TRAIN, "--out", str(out)],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return started(*TRAIN, "--out", out)
 
 
 def metrics_of(out):

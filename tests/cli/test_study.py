@@ -4,31 +4,20 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from fresh_process import COMMAND, ended, started
 
 from dreal_tf.studies.files import load_study
 from dreal_tf.studies.rows import StudyDirectory
 
-REPOSITORY = Path(__file__).parents[2]
 MODULE = "conv2_1/se"
 BASELINE = ["critic_training", "--smoke", "--arms", "baseline"]
 
 
-def command(*arguments, folder, start=subprocess.run, **options):
-    return start(
-        [sys.executable, "-m", "dreal_tf", "study", *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+def command(*arguments, run=ended, **options):
+    return run(*COMMAND, "study", *arguments, **options)
 
 
 JUDGED = {f"{name}/{MODULE}" for name in ("alignment", "explained", "direction")}
@@ -66,7 +55,7 @@ def wait_for_rows(folder, count, process):
 
 def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
     three = [*BASELINE, "--seeds", "0,1,2", "--out", "out"]
-    process = command(*three, folder=tmp_path, start=subprocess.Popen, start_new_session=True)
+    process = command(*three, folder=tmp_path, run=started, own_group=True)
     wait_for_rows(tmp_path / "out", 1, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -80,7 +69,7 @@ def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
 
 def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
     two = [*BASELINE, "--seeds", "0,1", "--out", "out"]
-    process = command(*two, folder=tmp_path, start=subprocess.Popen)
+    process = command(*two, folder=tmp_path, run=started)
     wait_for_rows(tmp_path / "out", 1, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)

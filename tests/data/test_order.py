@@ -1,11 +1,9 @@
 """Which images an epoch draws, and in which order: for every kind of source."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from fresh_process import ended
 
 from dreal_tf.data import from_arrays
 from dreal_tf.data.arrays import Arrays
@@ -87,8 +85,7 @@ def test_a_new_process_draws_the_same():
     )
     here = {}
     exec(program, here)
-    command = [sys.executable, "-c", program + "print(digest)"]
-    there = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    there = ended("-c", program + "print(digest)").stdout
     assert there.strip().splitlines()[-1] == here["digest"]
 
 

@@ -1,16 +1,14 @@
 """Sets of TensorFlow Datasets: small ones prepared here, and the ready-made ones where they are."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from fresh_process import PREPARED
 
 from dreal_tf.data import prepared_data_set
 from dreal_tf.errors import InputError
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "tfds"
 tfds.disable_progress_bar()
 
 
@@ -181,9 +179,9 @@ def test_what_is_not_for_classification_is_refused(tmp_path):
     [("cifar10", 10000, 10, 32), ("tiny_imagenet_50", 2500, 50, 64)],
 )
 def test_the_ready_made_ones(name, test, classes, side):
-    if not SHARED.is_dir():
-        pytest.skip(f"{SHARED} is not there")
-    data = prepared_data_set(name, SHARED, batch_size=100, memory_limit=0, train_limit=500)
+    if not PREPARED.is_dir():
+        pytest.skip(f"{PREPARED} is not there")
+    data = prepared_data_set(name, PREPARED, batch_size=100, memory_limit=0, train_limit=500)
     assert len(data.class_names) == classes
     assert data.image_shape == (side, side, 3)
     assert data.sizes["test"] == test

@@ -1,13 +1,8 @@
 """XLA, in a process of its own: the other tests fix the order of operations, which keeps XLA off."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from fresh_process import ended
 
-TESTS = Path(__file__).parents[1]
 CODE = """
 import sys
 import keras, numpy as np
@@ -36,12 +31,5 @@ assert all(np.isfinite(curve).all() for curve in history.values()), history
     ],
 )
 def test_a_step_compiles_and_trains(estimator, update, critic):
-    environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.run(
-        [sys.executable, "-c", CODE, estimator, update, critic],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = ended("-c", CODE, estimator, update, critic, TF_CPP_MIN_LOG_LEVEL="3")
     assert process.returncode == 0, process.stderr[-2000:]
