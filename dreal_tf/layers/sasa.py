@@ -5,7 +5,7 @@ from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
-from dreal_tf.layers.pairwise import row_stochastic
+from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
 from dreal_tf.layers.placement import Placement
 
 
@@ -110,37 +110,45 @@ class StandAloneAttention(AttentionActor):
 
     def propose(self, state, index=0, training=None):
         # In float32, or unscaled products overflow under mixed precision.
-        query = ops.cast(self._in_heads(self.query(state)), "float32")
-        key = ops.cast(self.key(state), "float32")
+        query, key = (ops.cast(dense(state), "float32") for dense in (self.query, self.key))
         if self.scale:
             query = query * self.head_size**-0.5
-        logits = ops.einsum("bnhd,bnwhd->bhnw", query, self._windows(key))
-        logits = logits + ops.einsum("bnhd,hwd->bhnw", query, ops.cast(self._offsets(), "float32"))
+        query = rows_of(query)
+        products = ops.matmul(query[:, None] * self._windows(key), self._membership("float32"))
+        offsets = ops.cast(self._offsets(), "float32")
+        logits = ops.transpose(products, (0, 3, 2, 1))
+        logits = logits + ops.einsum("bnhd,hwd->bhnw", self._in_heads(query), offsets)
         return row_stochastic(logits, self.compute_dtype)
 
     def refine(self, state, action, index=0, training=None):
         windows = self._windows(self.value(state))
-        height, width = ops.shape(state)[1:3]
-        attended = ops.einsum("bhnw,bnwhd->bnhd", ops.cast(action, windows.dtype), windows)
-        filters = self.used_heads * self.head_size
-        attended = ops.reshape(attended, (-1, height, width, filters))
+        weights = ops.transpose(ops.cast(action, windows.dtype), (0, 3, 2, 1))
+        weights = ops.matmul(weights, ops.transpose(self._membership(windows.dtype)))
+        attended = maps_of(ops.sum(weights * windows, axis=1), like=state)
         if self.strides > 1:
             attended = ops.average_pool(attended, self.strides, self.strides, padding="same")
         return attended
 
-    def _in_heads(self, maps):
-        height, width = ops.shape(maps)[1:3]
-        return ops.reshape(maps, (-1, height * width, self.used_heads, self.head_size))
+    def _in_heads(self, rows):
+        return ops.reshape(rows, (-1, ops.shape(rows)[1], self.used_heads, self.head_size))
+
+    def _membership(self, dtype):
+        """Which channel belongs to which head, (filters, heads): one product with it takes the place
+        of as many tiny ones as there are places, heads and images."""
+        return ops.repeat(ops.eye(self.used_heads, dtype=dtype), self.head_size, axis=0)
 
     def _windows(self, maps):
-        """What surrounds each place: (batch, places, offsets of the window, heads, channels)."""
+        """What surrounds each place: (batch, offsets of the window, places, filters)."""
         side, margin = self.kernel_size, self.kernel_size // 2
-        height, width = ops.shape(maps)[1:3]
-        padded = ops.pad(maps, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-        # Shifted rows, then shifted columns of these: 2k slices, and never places × places.
-        rows = ops.stack([padded[:, shift : shift + height] for shift in range(side)], axis=3)
-        both = ops.stack([rows[:, :, shift : shift + width] for shift in range(side)], axis=4)
-        return ops.reshape(both, (-1, height * width, side**2, self.used_heads, self.head_size))
+        batch, height, width, filters = ops.shape(maps)
+        rows = ops.pad(maps, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+        # Shifted rows, then shifted columns of these: 2k slices, and never places × places. By
+        # ops.slice, since the gradient of a slice in brackets takes twenty times as long.
+        shape = batch, height, width + 2 * margin, filters
+        rows = ops.stack([ops.slice(rows, (0, row, 0, 0), shape) for row in range(side)], axis=1)
+        shape = batch, side, height, width, filters
+        both = [ops.slice(rows, (0, 0, 0, column, 0), shape) for column in range(side)]
+        return ops.reshape(ops.stack(both, axis=2), (-1, side**2, height * width, filters))
 
     def _offsets(self):
         """The embedding of each offset: (heads, offsets of the window, channels)."""
