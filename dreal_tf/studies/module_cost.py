@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.layers import ACTORS
 from dreal_tf.recipe_files import load_recipe
 from dreal_tf.studies.cost import interleaved, ratio_quartiles, turn_of
@@ -98,7 +98,10 @@ def _in_a_process(*arguments):
 
 
 def main(kinds, side, batch, rounds, only):
-    """Measures all kinds, each in processes of its own, or `only` one thing of one kind here."""
+    """Measures kinds, each in processes of its own, or `only` one thing of one kind here."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown_name("attention kind", kind, KINDS)
     if only == "time":
         print(json.dumps(time_of(kinds[0], side, batch, rounds)))
     elif only == "memory":
@@ -106,7 +109,7 @@ def main(kinds, side, batch, rounds, only):
     else:
         shared = ["--side", side, "--batch", batch, "--rounds", rounds]
         measured = {}
-        for kind in dict.fromkeys(["none", *kinds]):
+        for kind in dict.fromkeys(["none", *(kinds or KINDS)]):
             parts = (_in_a_process(kind, "--only", part, *shared) for part in ("time", "memory"))
             measured[kind] = {name: value for part in parts for name, value in part.items()}
             print(kind, measured[kind], file=sys.stderr)
@@ -115,7 +118,7 @@ def main(kinds, side, batch, rounds, only):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What a step of ResNet-50 costs with each module.")
-    parser.add_argument("kinds", nargs="*", default=list(KINDS), choices=[*KINDS, []], metavar="KIND")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"Of {', '.join(KINDS)}; none: all.")
     parser.add_argument("--side", type=int, default=64, help="Of the images (pixels).")
     parser.add_argument("--batch", type=int, default=32, help="Images a step.")
     parser.add_argument("--rounds", type=int, default=7, help="Turns of a step each.")

@@ -13,3 +13,8 @@ def test_the_command_prints_a_row_for_each_module():
     lines = process.stdout.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| none", "| eca"]
     assert all(line.count("|") == lines[0].count("|") for line in lines)
+
+
+def test_a_kind_that_nobody_knows_is_refused():
+    process = ended("-m", "dreal_tf.studies.module_cost", "ecq", *SMALL)
+    assert process.returncode == 1 and "Did you mean 'eca'" in process.stderr
