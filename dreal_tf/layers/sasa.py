@@ -5,7 +5,7 @@ from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
-from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
+from dreal_tf.layers.pairwise import row_stochastic, rows_of
 from dreal_tf.layers.placement import Placement
 
 
@@ -110,32 +110,30 @@ class StandAloneAttention(AttentionActor):
 
     def propose(self, state, index=0, training=None):
         # In float32, or unscaled products overflow under mixed precision.
-        query, key = (ops.cast(dense(state), "float32") for dense in (self.query, self.key))
+        query = ops.transpose(self._in_heads(rows_of(self.query(state))), (0, 2, 1, 3))
+        keys = ops.transpose(self._in_heads(self._windows(self.key(state))), (0, 3, 2, 4, 1))
+        query, keys = (ops.cast(part, "float32") for part in (query, keys))
         if self.scale:
             query = query * self.head_size**-0.5
-        query = rows_of(query)
-        products = ops.matmul(query[:, None] * self._windows(key), self._membership("float32"))
-        offsets = ops.cast(self._offsets(), "float32")
-        logits = ops.transpose(products, (0, 3, 2, 1))
-        logits = logits + ops.einsum("bnhd,hwd->bhnw", self._in_heads(query), offsets)
+        logits = ops.squeeze(ops.matmul(query[..., None, :], keys), axis=-2)
+        logits = logits + ops.einsum("bhnd,hwd->bhnw", query, ops.cast(self._offsets(), "float32"))
         return row_stochastic(logits, self.compute_dtype)
 
     def refine(self, state, action, index=0, training=None):
-        windows = self._windows(self.value(state))
-        weights = ops.transpose(ops.cast(action, windows.dtype), (0, 3, 2, 1))
-        weights = ops.matmul(weights, ops.transpose(self._membership(windows.dtype)))
-        attended = maps_of(ops.sum(weights * windows, axis=1), like=state)
+        values = ops.transpose(self._in_heads(self._windows(self.value(state))), (0, 3, 2, 1, 4))
+        weights = ops.cast(action, values.dtype)[..., None, :]
+        attended = ops.squeeze(ops.matmul(weights, values), axis=-2)  # (batch, heads, places, channels)
+        attended = ops.transpose(attended, (0, 2, 1, 3))
+        height, width = ops.shape(state)[1:3]
+        filters = self.used_heads * self.head_size
+        attended = ops.reshape(attended, (-1, height, width, filters))
         if self.strides > 1:
             attended = ops.average_pool(attended, self.strides, self.strides, padding="same")
         return attended
 
     def _in_heads(self, rows):
-        return ops.reshape(rows, (-1, ops.shape(rows)[1], self.used_heads, self.head_size))
-
-    def _membership(self, dtype):
-        """Which channel belongs to which head, (filters, heads): one product with it takes the place
-        of as many tiny ones as there are places, heads and images."""
-        return ops.repeat(ops.eye(self.used_heads, dtype=dtype), self.head_size, axis=0)
+        """(..., filters) as (..., heads, channels)."""
+        return ops.reshape(rows, (-1, *ops.shape(rows)[1:-1], self.used_heads, self.head_size))
 
     def _windows(self, maps):
         """What surrounds each place: (batch, offsets of the window, places, filters)."""

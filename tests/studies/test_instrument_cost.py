@@ -3,7 +3,7 @@
 import pytest
 from fresh_process import ended
 
-SMALL = ["--images", "64", "--side", "8", "--rounds", "1"]
+SMALL = ["--images", "200", "--side", "8", "--rounds", "1"]
 
 
 @pytest.mark.slow
