@@ -19,7 +19,7 @@ def study(smoke=False):
             # Taught by other images: nothing to know.
             "shuffled": {"dreal.critic": "shuffled", "dreal.actor_weight": 1.0},
         },
-        seeds=tuple(range(8)),
+        seeds=(0, 1, 2),
     )
     if not smoke:
         return full
