@@ -19,7 +19,7 @@ KEPT = (
 )
 
 # 16 steps, each with a pass of its own in validation; kinds placed as another one that is tried.
-LONG = ("imagenet_resnet101_cbam", "imagenet_resnet101_srm")
+LONG = tuple(f"imagenet_resnet101_{kind}" for kind in ("se", "cbam", "srm"))
 LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("srm", "eca", "a2", "danet", "sasa"))
 
 

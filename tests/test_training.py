@@ -112,7 +112,9 @@ class StopAt(keras.callbacks.Callback):
             raise Stop
 
 
-@pytest.mark.parametrize("moments", [[(0, 1)], [(1, 0)], [(2, 2)], [(1, 2), (2, 0)]])
+@pytest.mark.parametrize(
+    "moments", [[(0, 1)], pytest.param([(1, 0)], marks=pytest.mark.slow), [(1, 2), (2, 0)]]
+)
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(finished, recipe, tmp_path, moments):
     whole, metrics = finished
     for moment in moments:

@@ -68,14 +68,15 @@ def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
 
 
 def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
-    two = [*BASELINE, "--seeds", "0,1", "--out", "out"]
-    process = command(*two, folder=tmp_path, run=started)
+    many = [*BASELINE, "--seeds", "0,1,2,3,4,5", "--out", "out"]
+    process = command(*many, folder=tmp_path, run=started)
     wait_for_rows(tmp_path / "out", 1, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "same command goes on" in said
     assert "Traceback" not in said
-    assert [row["seed"] for row in StudyDirectory(tmp_path / "out").read_rows()] == [0]
+    done = [row["seed"] for row in StudyDirectory(tmp_path / "out").read_rows()]
+    assert done in ([0], [0, 1], [0, 1, 2])  # A slow machine may be late with the signal.
     with StudyDirectory(tmp_path / "out").begin(load_study("critic_training", smoke=True), ["paper"]):
         pass  # Nobody holds the folder.
 

@@ -61,7 +61,15 @@ def operations_as_written():
 
 
 @pytest.mark.parametrize(
-    "clip", [{}, {"global_clipnorm": 0.1}, {"clipnorm": 0.05}, {"clipvalue": 0.01}]
+    "clip",
+    [
+        {},
+        {"global_clipnorm": 0.1},
+        *(
+            pytest.param(clip, marks=pytest.mark.slow)
+            for clip in ({"clipnorm": 0.05}, {"clipvalue": 0.01})
+        ),
+    ],
 )
 def test_one_replica(clip):
     images, labels = small_data(STEPS // 2 * BATCH)
