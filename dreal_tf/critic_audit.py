@@ -153,8 +153,8 @@ class _Bench:
         ones = tf.ones([count])
         drawn = draw_assignment(count, count, len(modules), seed)
         actions = {m: step.action for m, step in zip(modules, advice.steps, strict=True)}
-        targets = Targets(labels, ones, ones)
-        measurement = self.meter.exact(images, targets, actions, drawn, exploration=(form,))
+        outputs, targets = {"actions": actions}, Targets(labels, ones, ones)
+        measurement = self.meter.exact(images, targets, outputs, drawn, exploration=(form,))
         predicted = predicted_differences(advice.advised, advice.steps, measurement)
         places = tf.stack([measurement.images, measurement.steps], axis=1)
         found = {f"{form}/measured": measurement.difference, f"{form}/predicted": predicted}

@@ -30,3 +30,17 @@ def largest_tensor(function, *shapes):
                         names.add(called.name)
                         graphs.append(graph._get_function(called.name).graph)
     return largest
+
+
+def operations_of(graph):
+    """The type of each operation, those of called functions included as often as these are defined."""
+    graphs, names, types = [graph], set(), []
+    for part in graphs:  # Grows as functions are found.
+        for operation in part.get_operations():
+            types.append(operation.type)
+            for attribute in operation.node_def.attr.values():
+                for called in (attribute.func, *attribute.list.func):
+                    if called.name and called.name not in names:
+                        names.add(called.name)
+                        graphs.append(part._get_function(called.name).graph)
+    return types

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 from dreal_tf import DREAL
-from dreal_tf.backbones import Trajectory, Wiring, actors_of, plain_network
+from dreal_tf.backbones import Trajectory, Wiring, actors_of
 from dreal_tf.layers import AttentionActor, SqueezeExcite
 from dreal_tf.rewards import Assignment, RewardMeter, Targets
 
@@ -137,7 +137,7 @@ def metered(attention=None, exploration=("baseline",), noise=1.0, **options):
     """A small network, its steps, and what measures them."""
     network = small_network(attention, **(dict(blocks=3) | options))
     trajectory = Trajectory(network)
-    meter = RewardMeter(plain_network(network), trajectory, exploration=exploration, noise=noise)
+    meter = RewardMeter(network, trajectory, exploration=exploration, noise=noise)
     return network, trajectory, meter
 
 

@@ -50,7 +50,7 @@ class Instruments:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> trajectory, critic = Trajectory(network), DirectCritic()
         >>> critic.build(trajectory.specs, classes=10)
-        >>> meter = RewardMeter(plain_network(network), trajectory)
+        >>> meter = RewardMeter(network, trajectory)
         >>> instruments = Instruments(network, trajectory, critic, meter)
         >>> advice = instruments.advice(np.random.rand(4, 8, 8, 1), np.int32([1, 2, 3, 4]))
         >>> cosines, counted = instruments.alignments(advice)
@@ -132,8 +132,8 @@ class Instruments:
             changes.append(arms_of(change, own))
         tiled = tf.nest.map_structure(lambda part: tf.concat([part] * ARMS, axis=0), images)
         with intervene(Moved(self.trajectory.modules, tf.tile(moved, [ARMS]), changes)):
-            outputs = self.meter.network(tiled, training=False)
-        return gains_of_arms(self.meter.true_log_probability(outputs, tf.tile(labels, [ARMS])))
+            logits = self.network(tiled, training=False)["logits"]
+        return gains_of_arms(self.meter.true_log_probability(logits, tf.tile(labels, [ARMS])))
 
     def log(self, metrics, batch, verdict, measurement):
         """Adds a validation batch to a run's logs.

@@ -119,7 +119,7 @@ class DREAL(ReplicatedModel):
             alternating = update == "alternating"
             self.learner = Learner(self.critic, self.trajectory, self.trust, alternating)
             explored = dict(exploration=self.critic.exploration, noise=self.critic.noise)
-            self.meter = RewardMeter(self.network, self.trajectory, baseline, penalty, **explored)
+            self.meter = RewardMeter(network, self.trajectory, baseline, penalty, **explored)
             self.step_metrics = StepMetrics(self.trajectory.modules)
             if instrument_fraction:
                 parts = network, self.trajectory, self.critic, self.meter
@@ -172,7 +172,7 @@ class DREAL(ReplicatedModel):
         # L_c, which moves the whole network.
         with tf.GradientTape(persistent=self.critic.needs_directions) as tape:
             with HeldUpdates(self.network) as held:
-                outputs = self.trajectory_network(images, training=True)
+                outputs = self.meter.factual(images, training=True)
             logits = outputs["logits"]
             task_loss = self._task_loss(images, labels, logits, sample_weight, held.losses)
             scaled = self.optimizer.scale_loss(task_loss)
@@ -202,7 +202,7 @@ class DREAL(ReplicatedModel):
         classes = self.network.output_shape[-1]
         targets = never_empty(targets_of(labels, classes, sample_weight))
         with tf.GradientTape() as tape:
-            outputs = self.trajectory_network(present, training=False)
+            outputs = self.meter.factual(present)
             log_p = self._log_p_asked_for(outputs["logits"], targets)
         logits = outputs["logits"][: tf.shape(labels)[0]]
         task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
@@ -211,9 +211,7 @@ class DREAL(ReplicatedModel):
         count = share_of(batch, self.settings["validation_fraction"])
         chosen = draw_images(batch, count, seed=(0, 0))  # The same each time.
         drawn = Assignment(chosen, None)
-        measurement = self.meter.exact(
-            present, targets, outputs["actions"], drawn, exploration=("baseline",)
-        )
+        measurement = self.meter.exact(present, targets, outputs, drawn, exploration=("baseline",))
         hindsight = self._hindsight(tape, log_p, outputs, targets)
         lesson = self.learner.test(outputs, targets, measurement, hindsight)
 
@@ -263,11 +261,9 @@ class DREAL(ReplicatedModel):
         steps = len(self.trajectory.specs)
         forms = len(self.meter.exploration)
         drawn = draw_assignment(batch, measured, steps, seed, forms)
-        if self.settings["estimator"] == "exact":
-            return self.meter.exact(images, targets, outputs["actions"], drawn, statistics)
-        return self.meter.sampled(
-            images, targets, outputs["logits"], outputs["actions"], drawn, statistics
-        )
+        exact = self.settings["estimator"] == "exact"
+        measure = self.meter.exact if exact else self.meter.measure
+        return measure(images, targets, outputs, drawn, statistics)
 
     def _move_critic(self, gradients):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):

@@ -13,10 +13,11 @@ from dreal_tf.rewards.assignment import (
     every_assignment,
     share_of,
 )
+from dreal_tf.rewards.changes import Alternative, Changes
 from dreal_tf.rewards.directions import true_directions
+from dreal_tf.rewards.extra_pass import ExtraPass
 from dreal_tf.rewards.held_updates import HeldUpdates, normalizers_of
-from dreal_tf.rewards.meter import ESTIMATORS, Alternative, Measurement, RewardMeter
-from dreal_tf.rewards.restarts import Restarts
+from dreal_tf.rewards.meter import ESTIMATORS, Measurement, RewardMeter
 from dreal_tf.rewards.reward import (
     label_log_probability,
     log_probabilities,
@@ -33,9 +34,10 @@ __all__ = [
     "Alternative",
     "Alternatives",
     "Assignment",
+    "Changes",
+    "ExtraPass",
     "HeldUpdates",
     "Measurement",
-    "Restarts",
     "RewardMeter",
     "Targets",
     "check_exploration",

@@ -1,6 +1,5 @@
 """Which actions of a batch are measured: pairs of an image and a step. Pure functions."""
 
-import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -39,7 +38,7 @@ def draw_images(batch, measured, seed):
 
 
 class Assignment(NamedTuple):
-    """Which actions of a batch are measured, against which alternatives; one entry per pair.
+    """Which actions of a batch are measured, against which alternatives; one row per pair.
 
     Attributes:
         images: int32 tensor (n,). Position of the image in the batch.
@@ -47,6 +46,10 @@ class Assignment(NamedTuple):
         forms: int32 tensor (n,). Position of the alternative in the exploration; None for the first.
         partners: int32 tensor (n,). Position of the image that lends its action; None without.
         seed: int tensor (2,), of the noise.
+        in_order: bool. Whether the rows run through the steps in order, as evenly as they can: the
+            step of row j of n, of L steps, is j L / n or up to (L - 1) / n more, rounded down. Where
+            a step's rows lie is then known before they are drawn.
+        rounds: int. How often the same images are listed, one list after another.
     """
 
     images: object
@@ -54,20 +57,39 @@ class Assignment(NamedTuple):
     forms: object = None
     partners: object = None
     seed: object = (0, 0)
+    in_order: bool = False
+    rounds: int = 1
 
-    def each(self, change):
-        """The assignment with every tensor of entries changed alike.
+    def begin(self, step, steps):
+        """The first row that can change step `step` of `steps` or a later one and no earlier one.
 
         Args:
-            change: callable from a tensor (n,) to a tensor.
+            step: int from 0 to `steps`, which stands for the end.
+            steps: int. Number of steps in the network.
         Returns:
-            `Assignment`; its seed is the same.
+            int32 scalar.
         Example:
-            >>> Assignment(np.int32([0, 4]), np.int32([1, 2])).each(lambda part: part[1:]).images
-            array([4], dtype=int32)
+            >>> drawn = draw_assignment(8, 6, 3, seed=(0, 1))
+            >>> [int(drawn.begin(step, 3)) for step in range(4)]
+            [0, 2, 4, 6]
         """
-        fields = {n: p for n, p in self._asdict().items() if n != "seed" and p is not None}
-        return self._replace(**{name: change(part) for name, part in fields.items()})
+        rows = tf.shape(self.images)[0]
+        if self.in_order:
+            return (step * rows + steps - 1) // steps
+        return rows if step else tf.zeros_like(rows)
+
+    def candidates(self, step, steps):
+        """The rows that can change step `step` of `steps`: first, and one past the last.
+
+        Example:
+            >>> drawn = draw_assignment(8, 4, 3, seed=(0, 1))
+            >>> [tuple(map(int, drawn.candidates(step, 3))) for step in range(3)]
+            [(0, 2), (1, 3), (2, 4)]
+        """
+        rows = tf.shape(self.images)[0]
+        if self.in_order:
+            return step * rows // steps, self.begin(step + 1, steps)
+        return tf.zeros_like(rows), rows
 
 
 def draw_assignment(batch, measured, steps, seed, forms=1):
@@ -83,21 +105,23 @@ def draw_assignment(batch, measured, steps, seed, forms=1):
         seed: int tensor (2,). The same seed gives the same draw.
         forms: int. Number of alternatives.
     Returns:
-        `Assignment` of `measured` entries. A partner is any other image of the batch.
+        `Assignment` of `measured` rows, in order of steps. A partner is any other image of the batch.
     Example:
         >>> drawn = draw_assignment(8, 6, 3, seed=(0, 1), forms=2)
         >>> sorted(drawn.steps.numpy().tolist()), sorted(drawn.forms.numpy().tolist())
         ([0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 1])
     """
     images = draw_images(batch, measured, seed)
-    first, first_form = (_draw_below(count, seed, fold) for fold, count in ((1, steps), (2, forms)))
-    places = tf.range(measured)
+    offset, first_form = (_draw_below(count, seed, fold) for fold, count in ((1, steps), (2, forms)))
+    rows = tf.range(measured)
     return Assignment(
         images=images,
-        steps=(places + first) % steps,
-        forms=(places + places // math.lcm(steps, forms) + first_form) % forms,
+        # Over all rows and offsets, each step comes up equally often (systematic sampling).
+        steps=(rows * steps + offset) // tf.maximum(measured, 1),
+        forms=(rows + first_form) % forms,
         partners=_partners(batch, images, seed),
         seed=tf.random.experimental.stateless_fold_in(seed, 4),
+        in_order=True,
     )
 
 
@@ -109,18 +133,26 @@ def every_assignment(drawn, steps, forms=1):
         steps: int. Number of steps in the network.
         forms: int. Number of alternatives; each image's differs from step to step.
     Returns:
-        `Assignment` of `steps` times as many entries.
+        `Assignment` of `steps` times as many rows.
     Example:
         >>> every = every_assignment(Assignment(np.int32([0, 4]), None), 2)
         >>> every.images.numpy().tolist(), every.steps.numpy().tolist()
         ([0, 4, 0, 4], [0, 0, 1, 1])
     """
-    count = tf.shape(drawn.images)[0]
-    which = tf.repeat(tf.range(steps), tf.fill([steps], count))
-    every = drawn.each(lambda part: tf.tile(part, [steps]))._replace(steps=which)
-    if every.forms is None:
-        return every
-    return every._replace(forms=(every.forms + which) % forms)
+    which = tf.repeat(tf.range(steps), tf.fill([steps], tf.shape(drawn.images)[0]))
+
+    def often(part):
+        return None if part is None else tf.tile(part, [steps])
+
+    chosen = often(drawn.forms)
+    return drawn._replace(
+        images=often(drawn.images),
+        steps=which,
+        forms=None if chosen is None else (chosen + which) % forms,
+        partners=often(drawn.partners),
+        in_order=True,
+        rounds=steps,
+    )
 
 
 def _draw_below(count, seed, fold):

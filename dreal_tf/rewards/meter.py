@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from dreal_tf.critics import Hindsight
 from dreal_tf.layers import intervene
-from dreal_tf.rewards.alternatives import Alternatives, check_exploration
+from dreal_tf.rewards.alternatives import check_exploration
 from dreal_tf.rewards.assignment import every_assignment
-from dreal_tf.rewards.restarts import Restarts
+from dreal_tf.rewards.changes import Changes
+from dreal_tf.rewards.extra_pass import ExtraPass
 from dreal_tf.rewards.reward import (
     label_log_probability,
     log_probabilities,
@@ -48,24 +49,11 @@ class Measurement(NamedTuple):
     alternatives: object
 
 
-class Alternative(NamedTuple):
-    """The actions that took the place of one step's own in some entries of a measurement.
-
-    Attributes:
-        entries: int32 tensor (m,). Positions in the measurement, those of other steps among them.
-        action: float tensor (m, ...). The action applied there, which is the step's own in the
-            entries of other steps.
-    """
-
-    entries: object
-    action: object
-
-
 class RewardMeter:
     """Measures what the actions of a network are worth.
 
     Args:
-        network: functional `keras.Model` from images to logits (or probabilities).
+        network: functional `keras.Model` with auxiliary outputs, see `DREAL`.
         trajectory: `dreal_tf.backbones.Trajectory`, the steps to measure.
         baseline, exploration, noise: see `dreal_tf.rewards.Alternatives`.
         penalty: float >= 0, see `dreal_tf.rewards.reward`.
@@ -81,7 +69,6 @@ class RewardMeter:
         noise=1.0,
     ):
         check_exploration(exploration)  # Here, before any training starts.
-        self.network = network
         self.modules = trajectory.modules
         self.actors = trajectory.actors
         self.baseline = baseline
@@ -91,79 +78,66 @@ class RewardMeter:
         self.from_logits = True
         # Dropout in the factual pass would pass for a difference between the two arms.
         self.stochastic = any(v.name == "seed_generator_state" for v in network.variables)
-        self._restarts = None
+        self.extra_pass = ExtraPass(network, self.actors)
 
-    def sampled(self, images, targets, outputs, actions, assignment, statistics=()):
-        """One changed step per measured image: a single extra pass, whatever the number of steps.
+    def factual(self, images, training=False):
+        """The factual pass: what the network gives for a batch, and what an extra pass needs of it.
+
+        Args:
+            images: the batch, a float tensor or a structure of them.
+            training: bool.
+        Returns:
+            Dict of the network's outputs and `borders`, see `ExtraPass`; without these where the
+            pass drops out at random, so that its values are none that a second pass could share.
+        """
+        outputs = dict(self.extra_pass.factual(images, training=training))
+        if training and self.stochastic:
+            del outputs["borders"]
+        return outputs
+
+    def measure(self, images, targets, outputs, assignment, statistics=(), exploration=None):
+        """Measures some actions of a batch by one extra pass, whatever the number of steps.
 
         Args:
             images: the batch, a float tensor or a structure of them.
             targets: `Targets` of the batch.
-            outputs: float tensor (batch, classes), what the network answered for the batch.
-            actions: dict of the factual actions by module name.
-            assignment: `Assignment`, from `draw_assignment`.
+            outputs: what `factual` gave for the batch. Without `borders` the measured images take
+                the factual pass once more, at inference.
+            assignment: `Assignment`: one changed step for each image from `draw_assignment`, or
+                every step of some images from `every_assignment`.
             statistics: pairs (variable, value) under which the extra pass runs, such as the
                 batch's own BatchNorm statistics.
+            exploration: sequence of str in place of the meter's own, or None.
         Returns:
             `Measurement` of the assigned pairs.
         """
-        chosen = _taken(images, assignment.images)
-        factual = tf.gather(outputs, assignment.images)
-        arms = assignment
-        if self.stochastic:  # Both arms, the first unchanged.
-            chosen = tf.nest.map_structure(lambda part: tf.concat([part, part], axis=0), chosen)
-            arms = _both_arms(assignment)
-        intervention = self._alternatives(arms, actions, self.exploration)
-        with keras.StatelessScope(list(statistics)), intervene(intervention):
-            changed = self.network(chosen, training=False)
-        unchanged, applied = intervention.unchanged, intervention.applied
-        if self.stochastic:
-            factual, changed = tf.split(changed, 2)
-            unchanged = tf.split(unchanged, 2)[1]
-            applied = {module: tf.split(action, 2)[1] for module, action in applied.items()}
-        entries = tf.range(tf.shape(assignment.images)[0])
-        alternatives = [Alternative(entries, applied[module]) for module in self.modules]
-        return self._measurement(
-            assignment, self.exploration, targets, factual, changed, unchanged, alternatives
-        )
+        exploration = self.exploration if exploration is None else tuple(exploration)
+        with keras.StatelessScope(list(statistics)):
+            factual, positions = self._shared(images, outputs, assignment)
 
-    def exact(self, images, targets, actions, drawn, statistics=(), exploration=None):
-        """Every step changed in each of the chosen images; what lies before it is computed once.
+            def own(module, first, end):
+                return tf.gather(factual["actions"][module], positions[first:end])
+
+            settings = dict(baseline=self.baseline, exploration=exploration, noise=self.noise)
+            changes = Changes(self.modules, assignment, own, outputs["actions"], settings)
+            with intervene(changes):
+                begins = self._begins(assignment)
+                changed = self.extra_pass(factual["borders"], positions, begins)
+        factual = tf.gather(factual["logits"], positions)
+        return self._measurement(assignment, exploration, targets, factual, changed, changes)
+
+    def exact(self, images, targets, outputs, drawn, statistics=(), exploration=None):
+        """Measures every step of the chosen images.
 
         Args:
-            images, targets, actions, statistics: as in `sampled`.
-            drawn: `Assignment`, whose images are measured, all steps of each.
-            exploration: sequence of str in place of the meter's own, or None.
+            images, targets, outputs, statistics, exploration: as of `measure`.
+            drawn: `Assignment`, whose images are measured.
         Returns:
             `Measurement` of all pairs of a chosen image and a step, steps varying slowest.
         """
-        if self._restarts is None:
-            self._restarts = Restarts(self.network)
-        exploration = self.exploration if exploration is None else tuple(exploration)
-        every = every_assignment(drawn, len(self.modules), len(exploration))
-        count = tf.shape(drawn.images)[0]
-        results = []
-        with keras.StatelessScope(list(statistics)):
-            factual, cache = self._restarts.start(_taken(images, drawn.images))
-            for step, actor in enumerate(self.actors):
-                place = slice(step * count, (step + 1) * count)
-                here = every.each(lambda part, place=place: part[place])
-                intervention = self._alternatives(here, actions, exploration, only=step)
-                with intervene(intervention):
-                    changed = self._restarts.restart(actor.name, cache)
-                entries = step * count + tf.range(count)
-                alternative = Alternative(entries, intervention.applied[self.modules[step]])
-                results.append((changed, intervention.unchanged, alternative))
-        changed, unchanged, alternatives = zip(*results, strict=True)
-        return self._measurement(
-            every,
-            exploration,
-            targets,
-            tf.tile(factual, [len(self.modules), 1]),
-            tf.concat(changed, axis=0),
-            tf.concat(unchanged, axis=0),
-            list(alternatives),
-        )
+        forms = len(self.exploration if exploration is None else exploration)
+        every = every_assignment(drawn, len(self.modules), forms)
+        return self.measure(images, targets, outputs, every, statistics, exploration)
 
     def true_log_probability(self, outputs, labels):
         """Log probability of each image's label.
@@ -190,25 +164,28 @@ class RewardMeter:
         errors = tf.one_hot(labels, outputs.shape[-1]) - tf.exp(of_classes)
         return Hindsight(labels, tf.stop_gradient(errors), directions)
 
-    def _alternatives(self, assignment, actions, exploration, only=None):
-        return Alternatives(
-            self.modules,
-            assignment.steps,
-            self.baseline,
-            actions,
-            exploration,
-            assignment.forms,
-            assignment.partners,
-            self.noise,
-            assignment.seed,
-            only,
-        )
+    def _shared(self, images, outputs, assignment):
+        """Outputs with borders, and the position in these of each measured pair's image."""
+        if "borders" in outputs:
+            return outputs, assignment.images
+        count = tf.shape(assignment.images)[0] // assignment.rounds
+        chosen = assignment.images[:count]
+        chosen = tf.nest.map_structure(lambda part: tf.gather(part, chosen), images)
+        positions = tf.tile(tf.range(count), [assignment.rounds])
+        return self.factual(chosen), positions
 
-    def _measurement(self, assignment, exploration, targets, factual, changed, unchanged, alternatives):
+    def _begins(self, assignment):
+        """Where the rows begin that join at each actor: those that can change its first step."""
+        steps = len(self.actors)
+        firsts = [s for s in range(steps) if s == 0 or self.actors[s] is not self.actors[s - 1]]
+        return [assignment.begin(step, steps) for step in (*firsts, steps)]
+
+    def _measurement(self, assignment, exploration, targets, factual, changed, changes):
         labels = tf.gather(targets.labels, assignment.images)
         log_p = self.true_log_probability(factual, labels)
         # An alternative that changes no action changes nothing, whatever the rounding of two passes.
-        log_p_changed = tf.where(unchanged, log_p, self.true_log_probability(changed, labels))
+        log_p_changed = self.true_log_probability(changed, labels)
+        log_p_changed = tf.where(changes.unchanged(), log_p, log_p_changed)
         gain = relative_gain(log_p, log_p_changed)
         right = tf.argmax(factual, axis=1, output_type=tf.int32) == labels
         baselines = [float(form == "baseline") for form in exploration]
@@ -225,16 +202,5 @@ class RewardMeter:
             right=right,
             ablated=ablated,
             counted=tf.gather(targets.counted, assignment.images),
-            alternatives=alternatives,
+            alternatives=changes.applied,
         )
-
-
-def _taken(images, positions):
-    return tf.nest.map_structure(lambda part: tf.gather(part, positions), images)
-
-
-def _both_arms(assignment):
-    """The entries twice, the first time with no step to change."""
-    doubled = assignment.each(lambda part: tf.concat([part, part], axis=0))
-    unchanged = -tf.ones_like(assignment.steps)
-    return doubled._replace(steps=tf.concat([unchanged, assignment.steps], axis=0))

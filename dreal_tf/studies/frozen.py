@@ -52,7 +52,7 @@ class FrozenDREAL(DREAL):
     def train_step(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(nonempty_share(data))
         with tf.GradientTape() as tape:
-            outputs = self.trajectory_network(images, training=False)
+            outputs = self.meter.factual(images)
             logits = outputs["logits"]
             targets = targets_of(labels, logits.shape[-1], sample_weight)
             log_p = self._log_p_asked_for(logits, targets)

@@ -34,6 +34,7 @@ def recipe_of(kind, side, batch):
         "dreal.enabled": False,
         "data.name": "generated",
         "data.shape": (side, side, 3),
+        "data.image_size": None,  # Or the made-up images would be brought to the recipe's own.
         "data.images": 64,
         "data.classes": 4,
         "data.batch_size": batch,

@@ -26,7 +26,7 @@ def judged(form="channel", trained=True, labels=LABELS):
         randomized(critic)
     outputs = network(IMAGES)
     drawn = rewards.draw_assignment(10, 10, len(trajectory.specs), (0, 1), len(critic.exploration))
-    measurement = meter.exact(IMAGES, targets_of(labels), outputs["actions"], drawn)
+    measurement = meter.exact(IMAGES, targets_of(labels), outputs, drawn)
     hindsight = meter.hindsight(outputs["logits"], tf.constant(labels))
     return critic, trajectory.emitted(outputs), hindsight, measurement
 

@@ -82,7 +82,7 @@ def test_direct_critiques_estimate_what_ablation_measures():
     hindsight = meter.hindsight(outputs["logits"], tf.constant(labels), directions)
     critiques = critic(trajectory.emitted(outputs), hindsight).critiques.numpy()
     drawn = rewards.Assignment(tf.range(8), None)
-    measured = meter.exact(images, targets_of(labels), outputs["actions"], drawn)
+    measured = meter.exact(images, targets_of(labels), outputs, drawn)
     differences = measured.difference.numpy().reshape(3, 8).T
     assert np.corrcoef(critiques.ravel(), differences.ravel())[0, 1] > 0.98
     slope = np.sum(critiques * differences) / np.sum(critiques**2)
@@ -109,9 +109,9 @@ def test_the_shuffled_critic_is_never_taught_what_an_image_itself_showed(estimat
     steps = trajectory.emitted(outputs)
     drawn = rewards.draw_assignment(6, measured, 3, (0, 2), len(critic.exploration))
     if estimator == "exact":
-        measurement = meter.exact(images, targets, outputs["actions"], drawn)
+        measurement = meter.exact(images, targets, outputs, drawn)
     else:
-        measurement = meter.sampled(images, targets, outputs["logits"], outputs["actions"], drawn)
+        measurement = meter.measure(images, targets, outputs, drawn)
     # All enter both losses, small enough for errors that Huber squares.
     random, pairs = np.random.default_rng(0), len(measurement.images)
     measurement = measurement._replace(

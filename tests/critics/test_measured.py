@@ -19,9 +19,9 @@ def measured_pairs(form, estimator, measured=7):
     outputs, targets = network(IMAGES), targets_of(LABELS)
     drawn = rewards.draw_assignment(10, measured, len(trajectory.specs), seed=(1, 2), forms=3)
     if estimator == "exact":
-        measurement = meter.exact(IMAGES, targets, outputs["actions"], drawn)
+        measurement = meter.exact(IMAGES, targets, outputs, drawn)
     else:
-        measurement = meter.sampled(IMAGES, targets, outputs["logits"], outputs["actions"], drawn)
+        measurement = meter.measure(IMAGES, targets, outputs, drawn)
     return trajectory.emitted(outputs), measurement
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from support import images_drawn, moved, small_data, targets_of, values
 
 from dreal_tf import residual_network
-from dreal_tf.backbones import Trajectory, plain_network
+from dreal_tf.backbones import Trajectory
 from dreal_tf.layers import ACTORS
 from dreal_tf.model import DREAL
 from dreal_tf.rewards import RewardMeter
@@ -104,8 +104,8 @@ def test_a_constant_action_is_worth_exactly_nothing(kind):
     images, _ = small_data(6, SHAPE, CLASSES)
     outputs = network(images, training=False)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
-    meter = RewardMeter(plain_network(network), trajectory)
-    measured = meter.exact(images, targets_of(labels), outputs["actions"], images_drawn(6))
+    meter = RewardMeter(network, trajectory)
+    measured = meter.exact(images, targets_of(labels), outputs, images_drawn(6))
     assert len(measured.reward) == 6 * len(trajectory.specs)
     np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
     np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))

@@ -36,7 +36,7 @@ class Scene:
         self.targets = targets_of(LABELS, weights)
         self.hindsight = meter.hindsight(self.outputs["logits"], self.targets.labels, self.directions)
         drawn = draw_assignment(COUNT, COUNT, 2, (0, seed), len(self.critic.exploration))
-        self.measurement = meter.exact(IMAGES, self.targets, self.outputs["actions"], drawn)
+        self.measurement = meter.exact(IMAGES, self.targets, self.outputs, drawn)
 
     def learn(self, trust=None, alternating=False, rate=0.0, **changes):
         """The lesson, and the gradients that the critic was given."""

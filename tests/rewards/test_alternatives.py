@@ -130,6 +130,6 @@ def test_a_meter_measures_only_the_baseline_when_asked_to():
     network, _, meter = metered(exploration=("noise", "permuted"))
     outputs = network(images)
     measured = meter.exact(
-        images, targets_of(labels), outputs["actions"], images_drawn(6), exploration=("baseline",)
+        images, targets_of(labels), outputs, images_drawn(6), exploration=("baseline",)
     )
     np.testing.assert_array_equal(measured.ablated, np.ones(18))

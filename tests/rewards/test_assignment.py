@@ -36,6 +36,38 @@ def test_drawn_images_are_distinct_and_steps_are_balanced(batch, measured, steps
         assert not drawn.forms.numpy().any()  # There is one alternative.
 
 
+@pytest.mark.parametrize(
+    ("batch", "measured", "steps"), [(9, 9, 3), (9, 8, 3), (9, 7, 5), (9, 2, 5), (9, 1, 4), (40, 40, 33)]
+)
+def test_where_a_steps_rows_lie_is_known_before_they_are_drawn(batch, measured, steps):
+    seen = set()
+    for seed in range(40):
+        drawn = rewards.draw_assignment(batch, measured, steps, seed=(0, seed))
+        assigned = drawn.steps.numpy()
+        begins = [int(drawn.begin(step, steps)) for step in range(steps + 1)]
+        assert begins[0] == 0 and begins[-1] == measured and begins == sorted(begins)
+        for step in range(steps):
+            first, end = map(int, drawn.candidates(step, steps))
+            here = np.flatnonzero(assigned == step)
+            assert ((first <= here) & (here < end)).all() and end <= begins[step + 1]
+            assert (assigned[begins[step] :] >= step).all()  # None changes before it joins.
+            assert end - first <= measured / steps + 2
+        seen |= set(assigned)
+    assert seen == set(range(steps))
+
+
+def test_every_assignment_lists_the_rows_of_each_step_apart():
+    every = rewards.every_assignment(rewards.Assignment(np.int32([3, 1]), None), 3)
+    assert [tuple(map(int, every.candidates(step, 3))) for step in range(3)] == [(0, 2), (2, 4), (4, 6)]
+    assert [int(every.begin(step, 3)) for step in range(4)] == [0, 2, 4, 6] and every.rounds == 3
+
+
+def test_rows_that_are_in_no_order_all_begin_at_the_first_step():
+    some = rewards.Assignment(np.int32([3, 1]), np.int32([2, 0]))
+    assert [int(some.begin(step, 3)) for step in range(4)] == [0, 2, 2, 2]
+    assert [tuple(map(int, some.candidates(step, 3))) for step in range(3)] == [(0, 2)] * 3
+
+
 def test_every_pair_is_drawn_equally_often():
     batch, measured, steps, draws = 4, 3, 3, 4000
     images, assigned, _, _ = drawn_often(draws, batch, measured, steps, 1, seed=1)
