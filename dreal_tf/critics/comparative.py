@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.critics.critic import Critic, Verdict
-from dreal_tf.critics.direction import direction_head
+from dreal_tf.critics.direction import direction_head, sharing
 from dreal_tf.critics.measured import measured_reward_loss, predicted_differences
 from dreal_tf.critics.meta_critic import MetaCritic
 from dreal_tf.critics.pairwise_axes import flat_rows
@@ -27,6 +27,8 @@ class ComparativeCritic(Critic):
     of the error. The value V takes up what is left of the reward. All read the states, in depth
     order, and what the answer got wrong; h is bilinear in the two, as the true gradient is, and
     vanishes with the error. The action of a step enters its own direction as a fixed feature only.
+    The blocks of a stage share what makes their directions, told apart by the memory of what came
+    before.
 
     Args:
         units: int >= 1. Width of encoders, memory and error embedding. Defaults to 64.
@@ -64,12 +66,16 @@ class ComparativeCritic(Critic):
         self.value.build((None, None, self.units))
         self.cost = keras.layers.Dense(1, dtype="float32", name="cost")
         self.cost.build((None, None, self.units))
-        self.gates, self.heads = [], []
+        groups = {}
         for position, spec in enumerate(self.specs):
-            width = self.units + summary_width(spec, self.grid)
-            gate = keras.layers.Dense(self.units, dtype="float32", name=f"gate_{position}")
+            groups.setdefault(sharing(spec), []).append(position)
+        self.groups = list(groups.values())  # Positions of the steps that share a gate and a head.
+        self.gates, self.heads = [], []
+        for number, (first, *_) in enumerate(self.groups):
+            width = self.units + summary_width(self.specs[first], self.grid)
+            gate = keras.layers.Dense(self.units, dtype="float32", name=f"gate_{number}")
             gate.build((None, width))
-            head = direction_head(spec, self.units, name=f"direction_{position}")
+            head = direction_head(self.specs[first], self.units, name=f"direction_{number}")
             head.build((None, self.units))
             self.gates.append(gate)
             self.heads.append(head)
@@ -77,11 +83,11 @@ class ComparativeCritic(Critic):
     def call(self, steps, hindsight):
         wrong = self.embedding(tf.cast(hindsight.errors, tf.float32))  # (batch, units)
         memories = self.walk(steps)  # (batch, steps, units)
-        directions, advantages = [], []
-        for position, (spec, step) in enumerate(zip(self.specs, steps, strict=True)):
-            direction = self._direction(position, spec, step, memories[:, position], wrong)
-            directions.append(direction)
-            advantages.append(advantage(spec.kind, step.action, direction, spec.axes))
+        directions = self._directions(steps, memories, wrong)
+        advantages = [
+            advantage(spec.kind, step.action, direction, spec.axes)
+            for spec, step, direction in zip(self.specs, steps, directions, strict=True)
+        ]
         # What the value is fitted to has nothing to do with directions, and must not bend them.
         repeated = tf.repeat(wrong[:, None, :], len(self.specs), axis=1)
         known = self.known(tf.stop_gradient(tf.concat([memories, repeated], axis=2)))
@@ -90,13 +96,22 @@ class ComparativeCritic(Critic):
         critiques = value + tf.stack(advantages, axis=1)
         return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR)
 
-    def _direction(self, position, spec, step, memory, wrong):
-        state, action = tf.stop_gradient(step.state), tf.stop_gradient(step.action)
+    def _directions(self, steps, memories, wrong):
+        directions = [None] * len(steps)
+        for group, gate, head in zip(self.groups, self.gates, self.heads, strict=True):
+            seen = gate(tf.concat([self._seen(p, steps[p], memories) for p in group], axis=0))
+            sought = head.sought(tf.tile(wrong, [len(group), 1]) * (1.0 + seen))
+            for position, part in zip(group, tf.split(sought, len(group)), strict=True):
+                state, action = map(tf.stop_gradient, steps[position])
+                directions[position] = head.advise(part, state, action)
+        return directions
+
+    def _seen(self, position, step, memories):
         # What the actor itself is a function of: with it among the features of a least-squares
         # critic, the policy gradient is unbiased (compatible features, Sutton et al. 2000).
-        summary = summarize(spec, state, action, self.grid)
-        seen = self.gates[position](tf.concat([memory, summary], axis=1))
-        return self.heads[position](wrong * (1.0 + seen), state, action)
+        state, action = map(tf.stop_gradient, step)
+        summary = summarize(self.specs[position], state, action, self.grid)
+        return tf.concat([memories[:, position], summary], axis=1)
 
     def loss(self, verdict, steps, measurement):
         predicted = predicted_differences(verdict.directions, steps, measurement)

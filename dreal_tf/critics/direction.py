@@ -1,14 +1,16 @@
 """Directions: a critic's advice to each kind of action, a tensor of the action's own shape.
 
 Every head is linear in the features without a bias, and starts at zero: a critic that has learnt
-nothing advises nothing, nor does any where the features are zero.
+nothing advises nothing, nor does any where the features are zero. What is sought, `head.sought` of
+the features, is apart from the advice that follows from it, so that steps that share a head can seek
+in one product.
 """
 
 import keras
 import tensorflow as tf
 
 from dreal_tf.critics.pairwise_axes import pairwise_axes
-from dreal_tf.critics.pairwise_direction import CrissCrossDirection, PairwiseDirection
+from dreal_tf.critics.pairwise_direction import LEARNT, CrissCrossDirection, PairwiseDirection
 from dreal_tf.critics.summary import area_pool
 
 SIDES = 2  # A channel's map is seen in quarters.
@@ -32,6 +34,23 @@ def direction_head(spec, units, name):
     if pairwise_axes(spec.axes).keys == "cross":
         return CrissCrossDirection(spec, units, name=name)
     return PairwiseDirection(spec, units, name=name)
+
+
+def sharing(spec):
+    """What steps have in common that can share a head: stage, kind, and the sizes of its weights.
+
+    Args:
+        spec: `StepSpec`.
+    Returns:
+        Hashable.
+    Example:
+        >>> blocks = [StepSpec(f"conv3_{n}/se", "conv3", "channel", (8, 8, 6), (1, 1, 6)) for n in (1, 2)]
+        >>> sharing(blocks[0]) == sharing(blocks[1])
+        True
+    """
+    of_weights = ("heads", *LEARNT)
+    lengths = [n for axis, n in zip(spec.axes, spec.action_shape, strict=False) if axis in of_weights]
+    return (spec.stage, spec.kind, spec.axes, spec.state_shape[-1], *lengths)
 
 
 class ChannelDirection(keras.layers.Layer):
@@ -67,8 +86,12 @@ class ChannelDirection(keras.layers.Layer):
         self.sought.build(features_shape)
 
     def call(self, features, state, action):
+        return self.advise(self.sought(features), state)
+
+    def advise(self, sought, state, action=None):
+        """The advice for what is sought, (batch, 6 · channels)."""
         own = channel_features(state)
-        sought = tf.reshape(self.sought(features), tf.shape(own))
+        sought = tf.reshape(sought, tf.shape(own))
         return tf.reduce_sum(own * sought, axis=1)[:, None, None, :]
 
 
@@ -131,7 +154,11 @@ class SpatialDirection(keras.layers.Layer):
         self.sought.build(features_shape)
 
     def call(self, features, state, action):
+        return self.advise(self.sought(features), state)
+
+    def advise(self, sought, state, action=None):
+        """The advice for what is sought, (batch, units)."""
         state = tf.cast(state, tf.float32)
-        agreement = tf.einsum("bhwu,bu->bhw", self.places(state), self.sought(features))
+        agreement = tf.einsum("bhwu,bu->bhw", self.places(state), sought)
         places = tf.cast(tf.shape(state)[1] * tf.shape(state)[2], tf.float32)
         return (agreement / tf.sqrt(places))[..., None]

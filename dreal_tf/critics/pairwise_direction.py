@@ -94,9 +94,13 @@ class PairwiseDirection(keras.layers.Layer):
         self.sought = _sought(self.heads * self.units, features_shape)
 
     def call(self, features, state, action):
+        return self.advise(self.sought(features), state, action)
+
+    def advise(self, sought, state, action):
+        """The advice for what is sought, (batch, heads · units)."""
         state = tf.cast(state, tf.float32)
         queries = self.queries(state)  # (batch, queries, units)
-        sought = tf.reshape(self.sought(features), [-1, self.heads, 1, self.units])
+        sought = tf.reshape(sought, [-1, self.heads, 1, self.units])
         keys = self.keys(state)[:, None] * sought  # (batch, heads, keys, units)
         # Two by two: einsum of all three could pair queries with keys before it sums over units.
         pairs = tf.einsum("bqu,bhku->bhqk", queries, keys)
@@ -141,9 +145,13 @@ class CrissCrossDirection(keras.layers.Layer):
         self.sought = _sought(self.heads * self.units, features_shape)
 
     def call(self, features, state, action):
+        return self.advise(self.sought(features), state, action)
+
+    def advise(self, sought, state, action):
+        """The advice for what is sought, (batch, heads · units)."""
         state = tf.cast(state, tf.float32)
         height, width = tf.shape(state)[1], tf.shape(state)[2]
-        sought = tf.reshape(self.sought(features), [-1, self.heads, 1, 1, self.units])
+        sought = tf.reshape(sought, [-1, self.heads, 1, 1, self.units])
         queries = self.queries(state)[:, None] * sought  # (batch, heads, height, width, units)
         keys = self.keys(state)  # (batch, height, width, units)
         column = tf.einsum("bnhwu,bjwu->bnhwj", queries, keys)

@@ -1,5 +1,6 @@
 """The trained model: a network whose attention actors climb a critic."""
 
 from dreal_tf.model.dreal import DREAL
+from dreal_tf.model.factual_pass import FactualPass
 
-__all__ = ["DREAL"]
+__all__ = ["DREAL", "FactualPass"]

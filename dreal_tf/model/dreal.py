@@ -14,6 +14,7 @@ from dreal_tf.distribute import (
 )
 from dreal_tf.instruments import InstrumentMetrics, Instruments
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
+from dreal_tf.model.factual_pass import FactualPass
 from dreal_tf.model.learner import Learner, after
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.replicated import ReplicatedModel
@@ -165,34 +166,79 @@ class DREAL(ReplicatedModel):
         data = nonempty_share(data)
         if self.critic is None:
             return super().train_step(data)
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        weights = self.network.trainable_variables
-        actor_weight = self._actor_weight()
+        factual = self.factual_pass(data)
+        measurement = self.measure(factual)
+        lesson = self.learn(factual, measurement)
+        actor_weight = self.actor_weight()  # Of this step, which the move ends.
+        self.move_network(factual, measurement, lesson)
+        self._log(factual, lesson, actor_weight, measurement)
+        return self.compute_metrics(*factual.judged)
 
-        # L_c, which moves the whole network.
+    def factual_pass(self, data):
+        """The network's answer to a batch and the task loss L_c, whose gradient moves W and theta.
+
+        Args:
+            data: what `fit` takes a batch to be: images, labels and sample weights.
+        Returns:
+            `FactualPass`.
+        """
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape(persistent=self.critic.needs_directions) as tape:
             with HeldUpdates(self.network) as held:
                 outputs = self.meter.factual(images, training=True)
-            logits = outputs["logits"]
-            task_loss = self._task_loss(images, labels, logits, sample_weight, held.losses)
+            judged = images, labels, outputs["logits"], sample_weight
+            task_loss = self._task_loss(*judged, held.losses)
             scaled = self.optimizer.scale_loss(task_loss)
-            targets = targets_of(labels, logits.shape[-1], sample_weight)
-            log_p = self._log_p_asked_for(logits, targets)
-        gradients = clipped(tape.gradient(scaled, weights), self.optimizer)
-
-        # Rewards, the critic's L_r and the actors' L_q.
+            targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
+            log_p = self._log_p_asked_for(outputs["logits"], targets)
+        gradients = clipped(tape.gradient(scaled, self.network.trainable_variables), self.optimizer)
         hindsight = self._hindsight(tape, log_p, outputs, targets)
-        measurement, lesson = self._learn(images, targets, outputs, hindsight, held.batch_statistics())
+        return FactualPass(judged, targets, outputs, task_loss, gradients, hindsight, held)
 
+    def measure(self, factual):
+        """Measures some of the pass's actions by an extra pass: the rewards.
+
+        Args:
+            factual: `FactualPass`.
+        Returns:
+            `dreal_tf.rewards.Measurement`.
+        """
+        targets, outputs = factual.targets, factual.outputs
+        batch = tf.shape(targets.labels)[0]
+        measured = share_of(batch, self.settings["reward_fraction"])
+        seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
+        steps, forms = len(self.trajectory.specs), len(self.meter.exploration)
+        drawn = draw_assignment(batch, measured, steps, seed, forms)
+        measure = self.meter.exact if self.settings["estimator"] == "exact" else self.meter.measure
+        return measure(factual.judged[0], targets, outputs, drawn, factual.batch_statistics())
+
+    def learn(self, factual, measurement):
+        """Moves the critic by L_r, and says how the actors climb it: the gradient of L_q.
+
+        Args:
+            factual: `FactualPass`.
+            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+        Returns:
+            `dreal_tf.model.learner.Lesson`.
+        """
+        scale_loss = self.optimizer.scale_loss
+        return self.learner.learn(factual, measurement, self._move_critic, scale_loss)
+
+    def move_network(self, factual, measurement, lesson):
+        """Moves W and theta by both gradients, and what else the pass had moved.
+
+        Args:
+            factual: `FactualPass`.
+            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+            lesson: `dreal_tf.model.learner.Lesson`.
+        """
+        gradients = list(factual.gradients)
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
-            self._add_climb(gradients, lesson.climb, actor_weight)
+            self._add_climb(gradients, lesson.climb, self.actor_weight())
         gradients = after([measurement.difference, lesson.critiques], gradients)
         with clipping_off(self.optimizer, self._clipping):
-            self.optimizer.apply(gradients, weights)
-        held.write_back()
-
-        self._log(labels, targets, task_loss, lesson, actor_weight, measurement)
-        return self.compute_metrics(images, labels, logits, sample_weight)
+            self.optimizer.apply(gradients, self.network.trainable_variables)
+        factual.held.write_back()
 
     def test_step(self, data):
         if self.critic is None:
@@ -213,9 +259,9 @@ class DREAL(ReplicatedModel):
         drawn = Assignment(chosen, None)
         measurement = self.meter.exact(present, targets, outputs, drawn, exploration=("baseline",))
         hindsight = self._hindsight(tape, log_p, outputs, targets)
-        lesson = self.learner.test(outputs, targets, measurement, hindsight)
-
-        self._log(labels, targets, task_loss, lesson, self._actor_weight(), measurement)
+        factual = FactualPass((images, labels), targets, outputs, task_loss, hindsight=hindsight)
+        lesson = self.learner.test(factual, measurement)
+        self._log(factual, lesson, self.actor_weight(), measurement)
         if self.instruments is not None:
             pass_, verdict = (present, targets, outputs), (lesson.critiques, hindsight)
             self.instruments.log(self.instrument_metrics, pass_, verdict, measurement)
@@ -247,24 +293,6 @@ class DREAL(ReplicatedModel):
         # What layers added in the held pass; Keras itself adds weight regularisers.
         return tf.add_n([loss, *(self._aggregate_additional_loss(added) for added in held)])
 
-    def _learn(self, images, targets, outputs, hindsight, statistics=(), training=True):
-        """Measures some actions; the critic learns from that, and the actors hear where to climb."""
-        measurement = self._measure(images, targets, outputs, statistics)
-        move, scale = self._move_critic, self.optimizer.scale_loss
-        lesson = self.learner.learn(outputs, targets, measurement, hindsight, move, scale, training)
-        return measurement, lesson
-
-    def _measure(self, images, targets, outputs, statistics):
-        batch = tf.shape(targets.labels)[0]
-        measured = share_of(batch, self.settings["reward_fraction"])
-        seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
-        steps = len(self.trajectory.specs)
-        forms = len(self.meter.exploration)
-        drawn = draw_assignment(batch, measured, steps, seed, forms)
-        exact = self.settings["estimator"] == "exact"
-        measure = self.meter.exact if exact else self.meter.measure
-        return measure(images, targets, outputs, drawn, statistics)
-
     def _move_critic(self, gradients):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             # A step that overflows is left out for the network; it must not reach the critic.
@@ -279,22 +307,23 @@ class DREAL(ReplicatedModel):
             if gradient is not None:
                 gradients[position[id(variable)]] += tf.cast(weight, gradient.dtype) * gradient
 
-    def _actor_weight(self):
+    def actor_weight(self):
+        """The actor loss's weight in this step, float scalar."""
         weight, warmup = self.settings["actor_weight"], self.settings["actor_warmup"]
         progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
         return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
 
-    def _log(self, labels, targets, task_loss, lesson, actor_weight, measurement):
-        task_loss = task_loss * self.distribute_strategy.num_replicas_in_sync
+    def _log(self, factual, lesson, actor_weight, measurement):
+        task_loss = factual.task_loss * self.distribute_strategy.num_replicas_in_sync
         critic_loss, actor_loss = lesson.critic_loss, lesson.actor_loss
         total = task_loss + critic_loss + actor_weight * actor_loss
-        present = tf.shape(labels)[0]  # 0 where a replica has no share of a batch.
+        present = tf.shape(factual.judged[1])[0]  # 0 where a replica has no share of a batch.
         self._loss_tracker.update_state(total, sample_weight=present)
         self.step_metrics.update_state(
             {"task_loss": task_loss, "critic_loss": critic_loss, "actor_loss": actor_loss},
             present,
             lesson,
-            targets,
+            factual.targets,
             measurement,
         )
 

@@ -43,42 +43,40 @@ class Learner:
         self.trust = trust
         self.alternating = alternating
 
-    def learn(self, outputs, targets, measurement, hindsight, move_critic, scale_loss, training=True):
+    def learn(self, factual, measurement, move_critic, scale_loss):
         """One step of both.
 
         Args:
-            outputs: what the network gave, a dict of `logits`, `states` and `actions`.
-            targets: `dreal_tf.rewards.Targets` of the batch.
+            factual: `dreal_tf.model.factual_pass.FactualPass`.
             measurement: `dreal_tf.rewards.Measurement` of some of its actions.
-            hindsight: `dreal_tf.critics.Hindsight` of the batch.
             move_critic: callable that applies gradients to the critic's variables.
             scale_loss: callable, the network's optimizer's loss scaling.
-            training: bool. Whether the network ran in training mode.
         Returns:
             `Lesson`.
         """
-        with tf.GradientTape() as tape:
-            steps = self.trajectory.proposed_again(outputs, training)
+        hindsight = factual.hindsight
+        with tf.name_scope("actors"), tf.GradientTape() as tape:
+            steps = self.trajectory.proposed_again(factual.outputs, factual.training)
             actions = [step.action for step in steps]
         verdict, critic_loss, advice, gradients = self._judge(steps, measurement, hindsight)
         trusted = self._trusted(advice, steps, measurement)
         move_critic(after([*advice, verdict.critiques], gradients))
         if self.alternating:
             _, _, advice, _ = self._judge(steps, measurement, hindsight)
-        pushes = self._pushes(advice, trusted, targets, scale_loss)
+        pushes = self._pushes(advice, trusted, factual.targets, scale_loss)
         climb = tape.gradient(actions, self.trajectory.variables, output_gradients=pushes)
         climb = after([measurement.difference], climb)
-        actor_loss = losses.actor_loss(verdict.critiques, targets.weights)
+        actor_loss = losses.actor_loss(verdict.critiques, factual.targets.weights)
         return Lesson(verdict.critiques, critic_loss, actor_loss, trusted, climb)
 
-    def test(self, outputs, targets, measurement, hindsight):
+    def test(self, factual, measurement):
         """The same `Lesson` without learning; its climb is None."""
-        steps = self.trajectory.emitted(outputs)
-        verdict = self.critic(steps, hindsight)
+        steps = self.trajectory.emitted(factual.outputs)
+        verdict = self.critic(steps, factual.hindsight)
         return Lesson(
             verdict.critiques,
             self.critic.loss(verdict, steps, measurement),
-            losses.actor_loss(verdict.critiques, targets.weights),
+            losses.actor_loss(verdict.critiques, factual.targets.weights),
             tf.ones([len(steps)]) if self.trust is None else self.trust.weights_now(),
             None,
         )
@@ -87,7 +85,7 @@ class Learner:
         """The verdict, the critic loss, the critic's directions, and its own gradients."""
         actions = [step.action for step in steps]
         variables = self.critic.trainable_variables
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.name_scope("critic"), tf.GradientTape(persistent=True) as tape:
             tape.watch(actions)
             verdict = self.critic(steps, hindsight)
             critic_loss = self.critic.loss(verdict, steps, measurement)

@@ -112,7 +112,7 @@ class RewardMeter:
             `Measurement` of the assigned pairs.
         """
         exploration = self.exploration if exploration is None else tuple(exploration)
-        with keras.StatelessScope(list(statistics)):
+        with tf.name_scope("extra_pass"), keras.StatelessScope(list(statistics)):
             factual, positions = self._shared(images, outputs, assignment)
 
             def own(module, first, end):

@@ -3,8 +3,7 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.distribute import nonempty_share
-from dreal_tf.model import DREAL
+from dreal_tf.model import DREAL, FactualPass
 from dreal_tf.rewards import targets_of
 
 
@@ -49,32 +48,30 @@ class FrozenDREAL(DREAL):
         settings = model.settings | changes
         return cls(model.trajectory_network, model.critic, wait, **settings)
 
-    def train_step(self, data):
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(nonempty_share(data))
+    def factual_pass(self, data):
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             outputs = self.meter.factual(images)
             logits = outputs["logits"]
             targets = targets_of(labels, logits.shape[-1], sample_weight)
             log_p = self._log_p_asked_for(logits, targets)
+        judged = images, labels, logits, sample_weight
+        task_loss = self._task_loss(*judged, training=False)
         hindsight = self._hindsight(tape, log_p, outputs, targets)
-        measurement, lesson = self._learn(images, targets, outputs, hindsight, training=False)
+        return FactualPass(judged, targets, outputs, task_loss, hindsight=hindsight)
 
-        actor_weight = self._actor_weight()
-        theta = self.trajectory.variables
+    def move_network(self, factual, measurement, lesson):
+        theta, weight = self.trajectory.variables, self.actor_weight()
         gradients = [tf.zeros_like(variable) for variable in theta]
         for position, gradient in enumerate(lesson.climb):
             if gradient is not None:
-                gradients[position] = actor_weight * gradient
+                gradients[position] = weight * gradient
         # At weight 0 as well: it counts the steps, from which the draws follow.
         self.optimizer.apply(gradients, theta)
 
-        task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
-        self._log(labels, targets, task_loss, lesson, actor_weight, measurement)
-        return self.compute_metrics(images, labels, logits, sample_weight)
-
-    def _actor_weight(self):
+    def actor_weight(self):
         waiting = self.optimizer.iterations < self.wait
-        return tf.where(waiting, 0.0, super()._actor_weight())
+        return tf.where(waiting, 0.0, super().actor_weight())
 
     def get_config(self):
         return super().get_config() | {"wait": self.wait}

@@ -7,9 +7,10 @@ import tensorflow as tf
 from support import metered, moved, randomized, small_data, targets_of, values
 
 from dreal_tf.critics import ComparativeCritic, DirectCritic
+from dreal_tf.model.factual_pass import FactualPass
 from dreal_tf.model.learner import Learner
 from dreal_tf.model.trust import Trust
-from dreal_tf.rewards import draw_assignment, log_probabilities, true_directions
+from dreal_tf.rewards import HeldUpdates, draw_assignment, log_probabilities, true_directions
 
 COUNT = 4
 IMAGES, LABELS = small_data(COUNT, (4, 4, 2), seed=1)
@@ -28,7 +29,8 @@ class Scene:
         self.critic.build(self.trajectory.specs, classes=3)
         randomized(self.critic)
         with tf.GradientTape() as tape:
-            self.outputs = self.network(IMAGES, training=True)
+            with HeldUpdates(self.network) as self.held:
+                self.outputs = self.network(IMAGES, training=True)
             log_p = log_probabilities(self.outputs["logits"], from_logits=True)
             log_p = tf.gather(log_p, LABELS, batch_dims=1)
         actions = [self.outputs["actions"][module] for module in self.trajectory.modules]
@@ -49,16 +51,11 @@ class Scene:
                     variable.assign_sub(rate * tf.convert_to_tensor(gradient))
 
         learner = Learner(self.critic, self.trajectory, trust, alternating)
-        parts = dict(targets=self.targets, measurement=self.measurement, hindsight=self.hindsight)
-        parts |= changes
-        lesson = learner.learn(
-            self.outputs,
-            parts["targets"],
-            parts["measurement"],
-            parts["hindsight"],
-            move_critic,
-            lambda loss: loss,
-        )
+        measurement = changes.pop("measurement", self.measurement)
+        known = dict(targets=self.targets, hindsight=self.hindsight) | changes
+        judged = IMAGES, LABELS, self.outputs["logits"], None
+        factual = FactualPass(judged, outputs=self.outputs, task_loss=None, held=self.held, **known)
+        lesson = learner.learn(factual, measurement, move_critic, lambda loss: loss)
         return lesson, given
 
     def climbs(self, lesson):

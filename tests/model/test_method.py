@@ -243,7 +243,7 @@ def test_the_actor_weight_rises_over_its_warm_up():
     model = compiled(actor_weight=0.8, actor_warmup=4)
     weights = []
     for _ in range(6):
-        weights.append(float(model._actor_weight()))
+        weights.append(float(model.actor_weight()))
         model.train_on_batch(images, labels)
     np.testing.assert_allclose(weights, [0, 0.2, 0.4, 0.6, 0.8, 0.8], rtol=1e-6)
 
