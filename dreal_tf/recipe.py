@@ -148,7 +148,7 @@ class Dreal(Section):
     actor_weight: NonNegativeFloat = 0.1  # Weight of the actor loss (lambda, no unit).
     actor_warmup: NonNegativeInt = 0  # Steps over which it rises from 0.
     estimator: Literal["sampled", "exact"] = "sampled"  # How rewards are measured in training.
-    reward_fraction: Fraction = 0.5  # Share of each training batch that is measured.
+    reward_fraction: Fraction = 0.25  # Share of each training batch that is measured.
     validation_fraction: Fraction = 0.25  # Share of each validation batch, measured exactly.
     # Share of the validation images on which the critic's advice is tried; 0: never.
     instrument_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0625

@@ -97,7 +97,7 @@ class ComparativeCritic(Critic):
         return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR)
 
     def _directions(self, steps, memories, wrong):
-        directions = [None] * len(steps)
+        directions, memories = [None] * len(steps), tf.unstack(memories, axis=1)
         for group, gate, head in zip(self.groups, self.gates, self.heads, strict=True):
             seen = gate(tf.concat([self._seen(p, steps[p], memories) for p in group], axis=0))
             sought = head.sought(tf.tile(wrong, [len(group), 1]) * (1.0 + seen))
@@ -111,7 +111,7 @@ class ComparativeCritic(Critic):
         # critic, the policy gradient is unbiased (compatible features, Sutton et al. 2000).
         state, action = map(tf.stop_gradient, step)
         summary = summarize(self.specs[position], state, action, self.grid)
-        return tf.concat([memories[:, position], summary], axis=1)
+        return tf.concat([memories[position], summary], axis=1)
 
     def loss(self, verdict, steps, measurement):
         predicted = predicted_differences(verdict.directions, steps, measurement)

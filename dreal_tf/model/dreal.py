@@ -80,7 +80,7 @@ class DREAL(ReplicatedModel):
         actor_weight=0.1,
         actor_warmup=0,
         estimator="sampled",
-        reward_fraction=0.5,
+        reward_fraction=0.25,
         validation_fraction=0.25,
         instrument_fraction=1 / 16,
         baseline="mean",

@@ -10,7 +10,12 @@ def study(smoke=False):
         what="climb",
         recipe="cifar10_resnet8_se",
         # Every critic is obeyed in full: trust would hold back those that know nothing.
-        changes={"data.image_size": 16, "augment.crop_padding": 2, "dreal.trust": False},
+        changes={
+            "data.image_size": 16,
+            "augment.crop_padding": 2,
+            "dreal.reward_fraction": 0.5,
+            "dreal.trust": False,
+        },
         arms={
             "comparative": {"dreal.critic": "comparative"},
             "paper": {"dreal.critic": "paper"},

@@ -9,7 +9,7 @@ def study(smoke=False):
     full = Study(
         what="climb",
         recipe="cifar10_resnet8_cbam",
-        changes={"data.image_size": 16, "augment.crop_padding": 2},
+        changes={"data.image_size": 16, "augment.crop_padding": 2, "dreal.reward_fraction": 0.5},
         arms={
             "comparative": {"dreal.critic": "comparative"},
             # Obeyed in full from the first step, when they know nothing yet.

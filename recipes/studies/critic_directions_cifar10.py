@@ -9,7 +9,7 @@ def study(smoke=False):
     full = Study(
         what="directions",
         recipe="cifar10_resnet8_se",
-        changes={"data.image_size": 16, "augment.crop_padding": 2},
+        changes={"data.image_size": 16, "augment.crop_padding": 2, "dreal.reward_fraction": 0.5},
         arms={
             "paper": {"dreal.critic": "paper"},
             "comparative": {"dreal.critic": "comparative"},

@@ -9,7 +9,7 @@ def study(smoke=False):
     full = Study(
         what="train",
         recipe="cifar10_resnet8_se",
-        changes={"data.image_size": 16, "augment.crop_padding": 2},
+        changes={"data.image_size": 16, "augment.crop_padding": 2, "dreal.reward_fraction": 0.5},
         arms={
             "baseline": {"dreal.enabled": False},
             "paper": {"dreal.critic": "paper", "dreal.actor_weight": 1.0},

@@ -50,7 +50,7 @@ def test_the_sampled_estimator_runs_on_two_replicas(two_replicas):
     images, labels = small_data(64)
     history = model.fit(images, labels, batch_size=16, verbose=0).history
     assert all(np.isfinite(value[0]) for value in history.values())
-    assert history["reward_measured"][0] == 32
+    assert history["reward_measured"][0] == 16
 
 
 def test_replicas_draw_differently(two_replicas):

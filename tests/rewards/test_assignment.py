@@ -37,7 +37,8 @@ def test_drawn_images_are_distinct_and_steps_are_balanced(batch, measured, steps
 
 
 @pytest.mark.parametrize(
-    ("batch", "measured", "steps"), [(9, 9, 3), (9, 8, 3), (9, 7, 5), (9, 2, 5), (9, 1, 4), (40, 40, 33)]
+    ("batch", "measured", "steps"),
+    [(9, 9, 3), (9, 8, 3), (9, 7, 5), (9, 2, 5), (9, 1, 4), (40, 40, 33)],
 )
 def test_where_a_steps_rows_lie_is_known_before_they_are_drawn(batch, measured, steps):
     seen = set()

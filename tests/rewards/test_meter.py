@@ -71,9 +71,7 @@ def test_the_sampled_loss_averages_to_the_exact_loss_over_all_assignments():
     critic.build(trajectory.specs, classes=3)
     steps = trajectory.emitted(outputs)
     verdict = critic(steps)
-    exact = critic.loss(
-        verdict, steps, meter.exact(images, targets, outputs, images_drawn(3))
-    )
+    exact = critic.loss(verdict, steps, meter.exact(images, targets, outputs, images_drawn(3)))
     swept = []
     for assigned in itertools.product(range(3), repeat=3):
         assignment = Assignment(tf.range(3), tf.constant(assigned))
@@ -91,9 +89,7 @@ def test_the_sampled_loss_is_unbiased_over_draws():
     critic.build(trajectory.specs, classes=3)
     steps = trajectory.emitted(outputs)
     verdict = critic(steps)
-    exact = float(
-        critic.loss(verdict, steps, meter.exact(images, targets, outputs, images_drawn(16)))
-    )
+    exact = float(critic.loss(verdict, steps, meter.exact(images, targets, outputs, images_drawn(16))))
 
     @tf.function
     def draw(seed):
