@@ -49,7 +49,7 @@ def build(recipe, data=None):
             f"data.batch_size={recipe.data.batch_size}. Raise it."
         )
     data = data or build_data(recipe)
-    with _precision(recipe.run.precision):
+    with precision(recipe.run.precision):
         network = build_network(recipe, data.image_shape, len(data.class_names))
         model = DREAL(network, **_method(recipe))
         model.compile(
@@ -74,13 +74,26 @@ def build_data(recipe):
         >>> build_data(load_recipe("digits_resnet8_se")).image_shape
         (8, 8, 1)
     """
-    name = recipe.data.name
-    options = recipe.data.model_dump(exclude={"name"}) | recipe.augment.model_dump()
-    options |= {"seed": recipe.run.seed, "share": worker_share()}
-    options |= {"soft_labels": recipe.optim.label_smoothing > 0}
+    name, options = recipe.data.name, data_options(recipe)
     if name in DATA_SETS:
         return DATA_SETS[name](**options)
     return prepared_data_set(name, **options)
+
+
+def data_options(recipe):
+    """What a recipe asks of its data set.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+    Returns:
+        Dict of fields of `dreal_tf.data.Options`.
+    Example:
+        >>> data_options(load_recipe("digits_resnet8_se"))["batch_size"]
+        64
+    """
+    options = recipe.data.model_dump(exclude={"name"}) | recipe.augment.model_dump()
+    options |= {"seed": recipe.run.seed, "share": worker_share()}
+    return options | {"soft_labels": recipe.optim.label_smoothing > 0}
 
 
 def build_network(recipe, image_shape, classes):
@@ -98,7 +111,7 @@ def build_network(recipe, image_shape, classes):
         >>> build_network(load_recipe("digits_resnet8_se"), (8, 8, 1), 10).name
         'resnet8'
     """
-    with _precision(recipe.run.precision):
+    with precision(recipe.run.precision):
         return BACKBONES[recipe.backbone.name](
             image_shape,
             classes,
@@ -220,7 +233,16 @@ def _rate(recipe, steps_per_epoch):
 
 
 @contextlib.contextmanager
-def _precision(policy):
+def precision(policy):
+    """Layers made inside the context have a precision.
+
+    Args:
+        policy: str, see `dreal_tf.recipe.Run`.
+    Example:
+        >>> with precision("mixed_bfloat16"):
+        ...     keras.layers.Dense(1).compute_dtype
+        'bfloat16'
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

@@ -1,11 +1,8 @@
-"""Replicas: how many there are, and what is known not to work across them."""
+"""What a model does under replicas, and what is known not to work across them."""
 
 import tensorflow as tf
 
-from dreal_tf.errors import InputError, unknown_name
-
-STRATEGIES = ("auto", "none", "mirrored")
-
+from dreal_tf.errors import InputError
 
 _NOT_UNDER_REPLICAS = (
     "gradient_accumulation_steps",
@@ -15,34 +12,6 @@ _NOT_UNDER_REPLICAS = (
     "global_clipnorm",
     "clipvalue",
 )
-
-
-def strategy_named(name):
-    """The distribution strategy of a name.
-
-    Args:
-        name: str: "none", one device; "mirrored", all GPUs of this machine (all logical CPUs where
-            there is no GPU); "auto", mirrored where there are several GPUs.
-    Returns:
-        `tf.distribute.Strategy`.
-    Raises:
-        InputError: if the name is unknown, or "mirrored" would find one device.
-    Example:
-        >>> strategy_named("none").num_replicas_in_sync
-        1
-    """
-    if name not in STRATEGIES:
-        raise unknown_name("strategy", name, STRATEGIES)
-    gpus = tf.config.list_logical_devices("GPU")
-    if name == "none" or (name == "auto" and len(gpus) < 2):
-        return tf.distribute.get_strategy()
-    devices = gpus or tf.config.list_logical_devices("CPU")
-    if len(devices) < 2:
-        raise InputError(
-            "Expected several devices for the strategy 'mirrored'. Received: "
-            f"{len(devices)}. Use the strategy 'auto' or 'none'."
-        )
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 def per_replica(loss):
@@ -58,22 +27,27 @@ def per_replica(loss):
 
 
 def agree(variables):
-    """Gives every replica the mean of what the replicas of this process hold.
+    """Gives every replica, of all workers, the mean of what the replicas hold.
 
     BatchNorm's moving statistics are each replica's own; read from outside they are the first's.
 
     Args:
-        variables: sequence of Keras variables.
+        variables: sequence of Keras variables of one dtype.
     Example:
         >>> agree([keras.Variable(1.0)])  # One replica agrees with itself.
     """
     strategy = tf.distribute.get_strategy()
-    for variable in variables:
-        local = strategy.experimental_local_results(variable.value)
-        if len(local) > 1:
-            mean = tf.reduce_mean(tf.stack([tf.identity(part) for part in local]), axis=0)
-            for part in local:
-                part.assign(mean)
+    if strategy.num_replicas_in_sync == 1 or not variables:
+        return
+
+    def settle():  # One exchange for all of them.
+        held = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
+        means = tf.distribute.get_replica_context().all_reduce("MEAN", held)
+        sizes = [variable.shape.num_elements() for variable in (v.value for v in variables)]
+        for variable, mean in zip(variables, tf.split(means, sizes), strict=True):
+            variable.assign(tf.reshape(mean, variable.shape))
+
+    strategy.run(settle)
 
 
 def never_empty(parts):

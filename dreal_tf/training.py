@@ -17,10 +17,11 @@ from dreal_tf.callbacks import (
     TensorBoardLog,
     read_history,
 )
-from dreal_tf.distribute import strategy_named
+from dreal_tf.cluster import lost_peers_said, read_cluster
 from dreal_tf.errors import InputError
 from dreal_tf.evaluation import evaluate_network
 from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
+from dreal_tf.strategies import strategy_named
 
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
 
@@ -28,44 +29,80 @@ HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
 def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
     """Trains a recipe; an interrupted run found in `out` goes on, a finished one is left alone.
 
+    Of several workers the chief keeps the run; each other one keeps what it needs to go on in a
+    folder of its own beside it, `<out>_worker<N>`.
+
     Args:
         recipe: `dreal_tf.Recipe`.
         out: str or path, the run directory.
-        strategy: str, see `dreal_tf.distribute.strategy_named`.
+        strategy: str, see `dreal_tf.strategies.strategy_named`.
         fresh: bool. Move a run found in `out` aside and begin anew.
         callbacks: sequence of further Keras callbacks.
     Returns:
-        Dict: the final metrics, as in `metrics.json`.
+        Dict: the final metrics, as in `metrics.json`; None in a worker that is not the chief.
     Raises:
         InputError: if the recipe cannot be built, or `out` holds something else.
+        RunError: if another worker is lost.
     """
-    run = RunDirectory(out)
-    run.check(recipe, fresh)
+    run, cluster = RunDirectory(out), cluster_of(strategy)
     if run.finished and not fresh:
+        run.check(recipe)
         return run.read_metrics()
-    with strategy_named(strategy).scope():
-        model, data, needed = build(recipe)
-    run.begin(recipe, fresh)  # Not before all the input has been found good.
-    with full_disk_said(run.path):
-        best = _fit(recipe, run, model, data, [*needed, *callbacks])
-        return _conclude(recipe, run, model, data, best)
+    run = run_of_worker(out, cluster)
+    run.check(recipe, fresh)
+    with lost_peers_said(cluster):
+        with strategy_named(strategy).scope():
+            model, data, needed = build(recipe)
+        run.begin(recipe, fresh)  # Not before all the input has been found good.
+        with full_disk_said(run.path):
+            best = _fit(recipe, run, model, data, [*needed, *callbacks], cluster)
+            if cluster is not None and not cluster.is_chief:
+                return None
+            return _conclude(recipe, run, model, data, best)
 
 
-def _fit(recipe, run, model, data, callbacks):
+def cluster_of(strategy):
+    """The workers that train together, or None.
+
+    Args:
+        strategy: str, see `dreal_tf.strategies.strategy_named`.
+    Returns:
+        `dreal_tf.cluster.Cluster`; None where the strategy is for one machine.
+    """
+    cluster = read_cluster() if strategy in ("auto", "multi_worker") else None
+    return cluster if cluster is not None and len(cluster.workers) > 1 else None
+
+
+def run_of_worker(out, cluster):
+    """Where this process keeps what it needs to go on.
+
+    Args:
+        out: str or path, the run directory.
+        cluster: `dreal_tf.cluster.Cluster`, or None.
+    Returns:
+        `RunDirectory`: the run's own for the chief, one beside it for any other worker.
+    Example:
+        >>> from dreal_tf.cluster import Cluster
+        >>> print(run_of_worker("runs/mine", Cluster(("one:2222", "two:2222"), 1)).path.as_posix())
+        runs/mine_worker1
+    """
+    if cluster is None or cluster.is_chief:
+        return RunDirectory(out)
+    path = Path(out)
+    return RunDirectory(path.with_name(f"{path.name}_worker{cluster.number}"))
+
+
+def _fit(recipe, run, model, data, callbacks, cluster):
     """Trains, or goes on, and keeps what a run directory promises."""
     devices = [device.name for device in tf.config.list_logical_devices()]
     run.write_environment(recipe.run.seed, devices)
     swap = keras.callbacks.SwapEMAWeights() if recipe.optim.ema else None
     best = BestNetwork(run.checkpoints, swap=swap)
-    watched = next(iter(data.validation))[0][:HISTOGRAM_IMAGES]
-    kept = [
-        StopOnNaN(),
-        *([swap] if swap else []),
-        HistoryFile(run.history),
-        TensorBoardLog(run.tensorboard, recipe, watched),
-        best,
-        Checkpoint(run.checkpoints, best),  # Last: it makes an epoch count.
-    ]
+    kept = [StopOnNaN(), *([swap] if swap else []), HistoryFile(run.history)]
+    if cluster is None or cluster.is_chief:
+        watched = next(iter(data.validation))[0][:HISTOGRAM_IMAGES]
+        kept.append(TensorBoardLog(run.tensorboard, recipe, watched))
+    kept += [best, Checkpoint(run.checkpoints, best)]  # Last: it makes an epoch count.
     model.fit(
         data.train,
         validation_data=data.validation,

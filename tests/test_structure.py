@@ -23,12 +23,14 @@ LEVELS = {
     "steps": 0,
     "losses": 0,
     "schedules": 0,
+    "cluster": 1,
     "distribute": 1,
     "multiply_adds": 1,
     "recipe": 1,
     "layers": 1,
     "critics": 1,
     "recipe_files": 2,
+    "strategies": 2,
     "run_directory": 2,
     "backbones": 2,
     "rewards": 3,
@@ -41,6 +43,7 @@ LEVELS = {
     "builder": 7,
     "critic_audit": 8,
     "training": 8,
+    "benchmark": 9,
     "studies": 9,
     "cli": 10,
 }
@@ -58,7 +61,7 @@ PURE = {
 }
 PURE |= {"instruments", "model"}
 FILES = {"recipe", "recipe_files", "run_directory", "data", "builder", "training", "cli", "callbacks"}
-FILES |= {"studies", "critic_audit"}
+FILES |= {"benchmark", "studies", "critic_audit"}
 
 
 def part_of(module):

@@ -18,8 +18,9 @@ class Checkpoint(keras.callbacks.Callback):
     """Stores network, critic, trust and both optimizers after each epoch; restores them at the start.
 
     What is stored becomes visible in one step, so an interruption at any moment leaves either the
-    epoch before or the epoch after. A damaged checkpoint is passed over for the one before. Put it
-    last in the list.
+    epoch before or the epoch after. A damaged checkpoint is passed over for the one before. Several
+    workers, which each store their own, go on from the last epoch that all of them have. Put it last
+    in the list.
 
     Args:
         folder: where to write.
@@ -41,6 +42,9 @@ class Checkpoint(keras.callbacks.Callback):
         self._extra = tf.Variable("{}", trainable=False, dtype=tf.string)
         self._stored = tf.train.Checkpoint(state=_state(self.model), extra=self._extra)
         found = _found(self.folder)
+        several = isinstance(self.model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        if several:
+            found = self._shared(found)
         for path in found:
             try:
                 self._stored.read(str(path)).assert_existing_objects_matched()
@@ -58,6 +62,23 @@ class Checkpoint(keras.callbacks.Callback):
                 f"Expected a checkpoint that can be read. Received: {len(found)} damaged ones in "
                 f"{self.folder}. Begin anew with --fresh."
             )
+
+    def _shared(self, found):
+        """The checkpoint that all workers go on from, as a list; empty where one has none."""
+        own = _epoch(found[0]) if found else 0
+        strategy = self.model.distribute_strategy
+        values = strategy.experimental_distribute_values_from_function(lambda _: tf.constant([own]))
+        epoch = int(tf.reduce_min(strategy.gather(values, axis=0)))
+        if epoch == 0:
+            return []
+        shared = [path for path in found if _epoch(path) == epoch]
+        if not shared:
+            raise RunError(
+                f"Expected a checkpoint of epoch {epoch}, the last that all workers have. Received: "
+                f"{', '.join(path.name for path in found)} in {self.folder}. Begin anew with --fresh "
+                "on every worker."
+            )
+        return shared
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None  # Or a second `fit` would start where this one did.

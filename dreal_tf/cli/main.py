@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from dreal_tf.cli.audit import audit
+from dreal_tf.cli.benchmark import benchmark
 from dreal_tf.cli.doctor import doctor
 from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.output import say
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (train, evaluate, audit, study, recipes, doctor):
+for verb in (train, evaluate, audit, benchmark, study, recipes, doctor):
     app.command()(verb)
 
 

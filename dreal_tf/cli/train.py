@@ -31,7 +31,7 @@ def train(
     data_dir: Annotated[
         Optional[Path], typer.Option(help="Folder of the data. [default: recipe's]")
     ] = None,
-    strategy: Annotated[str, typer.Option(help="auto, none or mirrored.")] = "auto",
+    strategy: Annotated[str, typer.Option(help="auto, none, mirrored, multi_worker or tpu.")] = "auto",
     seed: Annotated[Optional[int], typer.Option(help="Seed of the run. [default: recipe's]")] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Move a run found in --out aside; begin anew.")
@@ -60,6 +60,9 @@ def train(
     interrupts = import_quietly("dreal_tf.cli.interrupt").DeferInterrupts()
     with progress:
         metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress, interrupts])
+    if metrics is None:
+        say("This worker is done; the chief has the metrics.")
+        return
     result(metrics, as_json, metric_lines(metrics))
     say(f"Run directory: {out}")
     next_command(f"dreal-tf evaluate {shlex.quote(str(out))}")

@@ -47,21 +47,32 @@ def generated(**options):
 
 
 def generated_like(name, **options):
-    """Generated data of the shape that a known data set has.
+    """A few images of pure noise, of the shape and number of classes that a known data set has.
 
     Args:
         name: str. A data set of the catalogue; of any other, `options` say the shape.
-        options: as of `generated`; `image_size` replaces height and width.
+        options: fields of `dreal_tf.data.Options`: `images` in each split, however many classes
+            there are; `image_size` replaces height and width.
     Returns:
         `Splits`.
     Example:
-        >>> generated_like("tiny_imagenet_50", images=600).image_shape
-        (64, 64, 3)
+        >>> data = generated_like("imagenet2012", images=16, batch_size=8, image_size=64)
+        >>> data.image_shape, len(data.class_names)
+        ((64, 64, 3), 1000)
     """
+    chosen = Options(**options)
     known = KNOWN_SETS.get(name.split("/")[0].split(":")[0])
-    if known:
-        options |= {"shape": known.image_shape, "classes": known.classes}
-    size = options.pop("image_size", None)
-    if size:
-        options["shape"] = (size, size, options.get("shape", Options().shape)[-1])
-    return generated(**options)
+    shape, classes = (known.image_shape, known.classes) if known else (chosen.shape, chosen.classes)
+    if chosen.image_size:
+        shape = (chosen.image_size, chosen.image_size, shape[-1])
+    random = np.random.default_rng(0)
+    pair = random.integers(0, 256, (chosen.images, *shape), "uint8"), np.arange(chosen.images) % classes
+    return from_arrays(
+        pair,
+        pair,
+        class_names=[f"class {label}" for label in range(classes)],
+        mean=127.5,
+        deviation=63.75,
+        validation=pair,
+        **options,
+    )

@@ -12,8 +12,10 @@ class ReplicatedModel(keras.Model):
 
     BatchNorm's moving averages are each replica's own. Keras judges with all of them and keeps the
     first's; here they are averaged before `evaluate` (and so before validation), at the end of
-    `fit`, and before `save` and `export`.
+    `fit`, and before `save` and `export`. Under several workers all of them must call these alike.
     """
+
+    _agreement = None  # Compiled when it is first needed.
 
     def evaluate(self, *args, **kwargs):
         self.average_statistics()
@@ -36,9 +38,22 @@ class ReplicatedModel(keras.Model):
         """Gives every replica the mean of the replicas' moving averages."""
         if self.distribute_strategy.num_replicas_in_sync == 1:
             return  # Nothing to agree on; no walk through the network at every evaluation.
+        if self._agreement is None:
+            norms = normalizers_of(self)
+            statistics = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
+            self._agreement = tf.function(lambda: agree(statistics))
         with self.distribute_strategy.scope():
-            for norm in normalizers_of(self):
-                agree([norm.moving_mean, norm.moving_variance])
+            self._agreement()
+
+    def _make_function(self, step_function):
+        if not isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return super()._make_function(step_function)
+
+        # Over several workers Keras averages logs along their first axis; scalars have none.
+        def step(data):
+            return tf.nest.map_structure(lambda log: tf.reshape(log, [1]), step_function(data))
+
+        return super()._make_function(step)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras builds from the mean of the replicas' shares of a batch, which fails where these

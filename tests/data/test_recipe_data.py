@@ -57,11 +57,11 @@ def test_generated_classes_can_be_told_apart():
     assert (nearest == wanted).mean() > 0.95
 
 
-@pytest.mark.parametrize("name", ["cifar10", "digits", "imagenette/320px-v2"])
+@pytest.mark.parametrize("name", ["cifar10", "digits", "imagenette/320px-v2", "imagenet2012"])
 def test_generated_data_takes_a_known_shape(name):
+    """Few images, however many classes."""
     known = KNOWN_SETS[name.split("/")[0]]
-    data = generated_like(name, images=40, batch_size=8, validation_fraction=0.3)
-    assert (data.image_shape, len(data.class_names)) == (known.image_shape, known.classes)
-    assert generated_like(
-        name, images=40, batch_size=8, validation_fraction=0.3, image_size=16
-    ).image_shape[:2] == (16, 16)
+    data = generated_like(name, images=16, batch_size=8, image_size=16)
+    assert (data.image_shape, len(data.class_names)) == ((16, 16, known.image_shape[2]), known.classes)
+    assert data.sizes == {"train": 16, "validation": 16, "test": 16} and data.steps_per_epoch == 2
+    assert generated_like("cifar10", images=4, batch_size=4).image_shape == (32, 32, 3)

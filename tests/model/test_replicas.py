@@ -103,14 +103,6 @@ def test_what_fails_under_replicas_is_refused(two_replicas, optimizer, arguments
         )
 
 
-def test_strategies_by_name():
-    assert distribute.strategy_named("none").num_replicas_in_sync == 1
-    assert distribute.strategy_named("auto").num_replicas_in_sync == 1
-    assert distribute.strategy_named("mirrored").num_replicas_in_sync == 2
-    with pytest.raises(ValueError, match="Received: 'miror'. Did you mean 'mirrored'"):
-        distribute.strategy_named("miror")
-
-
 def test_gradients_are_divided_by_the_replicas(two_replicas):
     def loss():
         return distribute.per_replica(tf.constant(3.0))

@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 from support import (
     ACTORS,
-    TwoSteps,
     images_drawn,
     log_softmax,
     metered,

@@ -8,7 +8,7 @@ SMALL = ["--images", "200", "--side", "8", "--rounds", "1"]
 
 @pytest.mark.slow
 def test_the_command_prints_the_parts_and_the_share():
-    process = ended("-m", "dreal_tf.studies.instrument_cost", "digits_resnet8_se", *SMALL)
+    process = ended("-m", "dreal_tf.benchmark.instrument_cost", "digits_resnet8_se", *SMALL)
     assert process.returncode == 0, process.stderr[-2000:]
     lines = process.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["training", "without", "with", "share"]

@@ -8,7 +8,7 @@ SMALL = ["--side", "32", "--batch", "2", "--rounds", "1"]
 
 @pytest.mark.slow
 def test_the_command_prints_a_row_for_each_module():
-    process = ended("-m", "dreal_tf.studies.module_cost", "eca", *SMALL)
+    process = ended("-m", "dreal_tf.benchmark.module_cost", "eca", *SMALL)
     assert process.returncode == 0, process.stderr[-2000:]
     lines = process.stdout.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| none", "| eca"]
@@ -16,5 +16,5 @@ def test_the_command_prints_a_row_for_each_module():
 
 
 def test_a_kind_that_nobody_knows_is_refused():
-    process = ended("-m", "dreal_tf.studies.module_cost", "ecq", *SMALL)
+    process = ended("-m", "dreal_tf.benchmark.module_cost", "ecq", *SMALL)
     assert process.returncode == 1 and "Did you mean 'eca'" in process.stderr

@@ -1,4 +1,4 @@
-"""What the instruments take of an epoch: `python -m dreal_tf.studies.instrument_cost RECIPE`.
+"""What the instruments take of an epoch: `python -m dreal_tf.benchmark.instrument_cost RECIPE`.
 
 An epoch is its training and its validation. The validation runs with and without instruments, in
 turns in one process.
@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 
+from dreal_tf.benchmark.turns import interleaved
 from dreal_tf.builder import build
 from dreal_tf.errors import InputError
 from dreal_tf.recipe_files import load_recipe
-from dreal_tf.studies.cost import interleaved
 
 ARMS = {"without": {"dreal.instrument_fraction": 0.0}, "with": {}}
 

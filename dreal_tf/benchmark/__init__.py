@@ -1,0 +1,1 @@
+"""What things cost, measured: a step with and without the method, its parts, memory, modules."""

@@ -1,0 +1,80 @@
+"""The parts of a training step, from steps that end early; and what measuring one by one would cost."""
+
+import numpy as np
+import tensorflow as tf
+
+from dreal_tf.benchmark.turns import interleaved, timed
+from dreal_tf.rewards import share_of
+
+PARTS = ("factual_pass", "extra_pass", "critic", "update")
+
+
+def part_seconds(model, batch, rounds):
+    """Seconds of the parts of a training step, and of one separate pass, turn by turn.
+
+    A part is what a step that ends after it takes longer than one that ends before. The separate
+    pass is what the naive way runs once for each step of the network: all of it again, at inference,
+    for the images that are measured.
+
+    Args:
+        model: compiled `DREAL` with a critic, of one replica.
+        batch: pair of tensors: images and labels.
+        rounds: int >= 1. Turns.
+    Returns:
+        Dict of float arrays (rounds,): `factual_pass` (with its gradient), `extra_pass`, `critic`
+        (its own step and the gradient for the actors), `update` (of the network, and metrics), and
+        `separate_pass`.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> model = DREAL(network)
+        >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> batch = tf.random.normal((8, 8, 8, 1)), tf.range(8)
+        >>> list(part_seconds(model, batch, rounds=1))
+        ['factual_pass', 'extra_pass', 'critic', 'update', 'separate_pass']
+    """
+    ends = {"factual_pass": _factual, "extra_pass": _measured, "critic": _learnt, "update": _whole}
+    turns = {part: _turn_to(end, model, batch) for part, end in ends.items()}
+    turns["separate_pass"] = _turn_to(_separate, model, batch)
+    seconds = interleaved(turns, rounds)
+    lengths = [np.zeros(rounds), *(seconds[part] for part in PARTS)]
+    parts = {part: lengths[n + 1] - lengths[n] for n, part in enumerate(PARTS)}
+    return parts | {"separate_pass": seconds["separate_pass"]}
+
+
+def _turn_to(end, model, batch):
+    step = tf.function(lambda data: end(model, data), jit_compile=model.jit_compile)
+    return timed(lambda: step(batch), wait=lambda result: float(tf.reduce_sum(result[0])))
+
+
+def _factual(model, data):
+    return _kept(model.factual_pass(data))
+
+
+def _measured(model, data):
+    factual = model.factual_pass(data)
+    return [model.measure(factual).difference, *_kept(factual)]
+
+
+def _learnt(model, data):
+    factual = model.factual_pass(data)
+    lesson = model.learn(factual, model.measure(factual))
+    return [lesson.actor_loss, *_present(lesson.climb), *_kept(factual)]
+
+
+def _whole(model, data):
+    return [model.train_step(data)["loss"]]
+
+
+def _separate(model, data):
+    images = tf.nest.flatten(data[0])[0]
+    count = share_of(tf.shape(images)[0], model.settings["reward_fraction"])
+    return [model.network(images[:count], training=False)]
+
+
+def _kept(factual):
+    """What must be computed although nothing uses it here."""
+    return [factual.task_loss, factual.outputs["logits"], *_present(factual.gradients)]
+
+
+def _present(tensors):
+    return [tensor for tensor in tensors if tensor is not None]

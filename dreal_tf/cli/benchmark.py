@@ -1,0 +1,42 @@
+"""`dreal-tf benchmark`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dreal_tf.cli.output import next_command, result, say
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.train import resolve
+from dreal_tf.errors import check_at_least_one
+
+
+def benchmark(
+    recipe: Annotated[str, typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")],
+    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to seconds.")] = False,
+    changes: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of every arm.")] = 15,
+    data_dir: Annotated[
+        Optional[Path], typer.Option(help="Folder of the data. [default: made-up images]")
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="auto, none, mirrored or tpu.")] = "auto",
+    peers: Annotated[
+        bool, typer.Option(help="Time keras.applications and timm too, where they have the network.")
+    ] = True,
+    memory: Annotated[bool, typer.Option(help="Measure memory too, in processes of its own.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+):
+    """Measure what the method costs against the plain network: time, memory, and where it goes."""
+    check_at_least_one(rounds=rounds)
+    resolved = resolve(recipe, smoke, changes or [], data_dir=data_dir)
+    measuring = import_quietly("dreal_tf.benchmark.benchmark")
+    strategies = import_quietly("dreal_tf.strategies")
+    with strategies.strategy_named(strategy).scope():
+        found = measuring.benchmark(resolved, rounds, data_dir, peers, memory, say)
+    lines = import_quietly("dreal_tf.benchmark.lines")
+    result(found, as_json, lines.benchmark_lines(found))
+    next_command(f"dreal-tf train {shlex.quote(recipe)}")
