@@ -1,5 +1,6 @@
 """What a model does under replicas, and what is known not to work across them."""
 
+import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
@@ -112,14 +113,46 @@ def check_replicas(optimizers, jit_compile, steps_per_execution):
         for argument in _NOT_UNDER_REPLICAS:
             value = getattr(inner, argument, None)
             known_bad[f"{argument}={value} of {inner.name!r}"] = bool(value)
-        # It looks for overflow on the first replica only.
-        known_bad[f"loss scaling (mixed_float16) of {inner.name!r}"] = inner is not optimizer
+        # Keras's own looks for overflow on the first replica only.
+        alone = inner is not optimizer and not isinstance(optimizer, ReplicatedLossScale)
+        known_bad[f"a LossScaleOptimizer around {inner.name!r}, which looks at one replica"] = alone
     for setting, present in known_bad.items():
         if present:
             raise InputError(
                 f"Expected settings that work under {replicas} replicas. Received: {setting}. "
                 "Leave it out, or train with one replica."
             )
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class ReplicatedLossScale(keras.optimizers.LossScaleOptimizer):
+    """Loss scaling, as mixed_float16 needs it, whose replicas leave a step out together.
+
+    Args:
+        inner_optimizer: `keras.optimizers.Optimizer`. All others as of Keras's own.
+    """
+
+    def apply(self, grads, trainable_variables=None):
+        super().apply(finite_everywhere(grads), trainable_variables)
+
+
+def finite_everywhere(gradients):
+    """The gradients, or NaN in all of them where any replica has one that is not finite.
+
+    Args:
+        gradients: list of tensors or None.
+    Returns:
+        List of tensors or None. As they came where there is one replica.
+    Example:
+        >>> finite_everywhere([tf.constant(1.0), None])[1] is None
+        True
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return gradients
+    flags = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None]
+    broken = context.all_reduce("SUM", 1.0 - tf.cast(tf.reduce_all(flags), tf.float32)) > 0
+    return [g if g is None else tf.where(broken, tf.cast(float("nan"), g.dtype), g) for g in gradients]
 
 
 def nonempty_share(data):

@@ -73,6 +73,6 @@ def _tpu():
     except (ValueError, tf.errors.OpError) as error:
         raise InputError(
             f"Expected a TPU for the strategy 'tpu'. Received: none that answers as {name!r} "
-            f"({str(error).splitlines()[0]}). Set TPU_NAME, or use the strategy 'auto'."
+            f"({str(error).splitlines()[0][:100]}). Set TPU_NAME, or use the strategy 'auto'."
         ) from error
     return tf.distribute.TPUStrategy(resolver)

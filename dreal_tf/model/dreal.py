@@ -6,8 +6,10 @@ import tensorflow as tf
 from dreal_tf.backbones import Trajectory, plain_network
 from dreal_tf.critics import CRITICS
 from dreal_tf.distribute import (
+    ReplicatedLossScale,
     check_clipping,
     check_replicas,
+    finite_everywhere,
     never_empty,
     nonempty_share,
     replica_seed,
@@ -148,6 +150,10 @@ class DREAL(ReplicatedModel):
             ValueError: if the loss is none over exclusive classes, or contradicts the network, or a
                 setting is known to fail under replicas.
         """
+        optimizer = keras.optimizers.get(optimizer)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if self.dtype_policy.name == "mixed_float16" and not scaled:
+            optimizer = ReplicatedLossScale(optimizer)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         optimizers = [self.optimizer]
         if self.critic is not None:
@@ -296,6 +302,7 @@ class DREAL(ReplicatedModel):
     def _move_critic(self, gradients):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             # A step that overflows is left out for the network; it must not reach the critic.
+            gradients = finite_everywhere(gradients)
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
             gradients = [tf.where(finite, gradient, 0.0) for gradient in gradients]
         if gradients:

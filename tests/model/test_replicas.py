@@ -159,3 +159,44 @@ def test_clipping_is_still_set_after_replicas_have_stepped(two_replicas):
     for context in contexts:
         context.__exit__(None, None, None)
     assert optimizer.global_clipnorm == 1.0
+
+
+@pytest.mark.parametrize("critic", ["paper", None])
+def test_a_step_that_overflows_on_one_replica_is_left_out_on_all(two_replicas, critic):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with two_replicas.scope():
+            model = compiled(small_network(), critic=critic, actor_weight=0.5)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images, labels = small_data(16)
+    batches = {"good": images, "bad": images.copy()}
+    batches["bad"][8:] = 6e4  # The second replica's share.
+
+    def held():
+        moved = model.network.trainable_variables + (model.critic.trainable_variables if critic else [])
+        local = [two_replicas.experimental_local_results(v.value) for v in moved]
+        return [part.numpy() for parts in local for part in parts]
+
+    def train(which):
+        scale, before = float(model.optimizer.dynamic_scale.numpy()), held()
+        model.fit(batches[which], labels, batch_size=16, shuffle=False, verbose=0)
+        return float(model.optimizer.dynamic_scale.numpy()) / scale, before, held()
+
+    halved, before, after = train("bad")
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(new, old)
+    while halved == 0.5:  # Until the scale fits what can be scaled.
+        halved, before, after = train("good")
+    assert any(np.abs(new - old).max() > 0 for old, new in zip(before, after, strict=True))
+    assert all(np.isfinite(value).all() for value in after)
+    for one, two in zip(after[::2], after[1::2], strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_keras_own_loss_scaling_is_refused_under_replicas(two_replicas):
+    from dreal_tf import DREAL
+
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    with two_replicas.scope(), pytest.raises(ValueError, match="which looks at one replica"):
+        DREAL(small_network()).compile(optimizer, loss=keras.losses.SparseCategoricalCrossentropy(True))
