@@ -1,7 +1,5 @@
 """Whether a run's critic can be trusted: all instruments, on test images."""
 
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
@@ -51,9 +49,7 @@ def audit_critic(run_path, images=2000, data_dir=None, track=None):
             "2000."
         )
     run.read_metrics()  # Refuses a run that has not ended.
-    if data_dir is not None:
-        recipe = recipe.replace({"data.folder": str(Path(data_dir).expanduser().resolve())})
-    model, data, _ = build(recipe)
+    model, data, _ = build(recipe.reading(data_dir))
     epochs = restore_last(run.checkpoints, model)
     drawn = draw_examples(data.test, data.sizes["test"], images, seed=recipe.run.seed)
     return measure_critic(model, *drawn, recipe.run.seed, track) | {"epochs": epochs}

@@ -136,6 +136,22 @@ class ReplicatedLossScale(keras.optimizers.LossScaleOptimizer):
         super().apply(finite_everywhere(grads), trainable_variables)
 
 
+def scaled_for(policy, optimizer):
+    """The optimizer as a precision needs it.
+
+    Args:
+        policy: str, the model's dtype policy.
+        optimizer: `keras.optimizers.Optimizer`.
+    Returns:
+        The same, or one that scales losses under mixed_float16.
+    Example:
+        >>> type(scaled_for("mixed_float16", keras.optimizers.SGD())).__name__
+        'ReplicatedLossScale'
+    """
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    return ReplicatedLossScale(optimizer) if policy == "mixed_float16" and not scales else optimizer
+
+
 def finite_everywhere(gradients):
     """The gradients, or NaN in all of them where any replica has one that is not finite.
 

@@ -143,9 +143,7 @@ def evaluate(run_path, data_dir=None):
         InputError: if there is no run, or it has no weights yet.
     """
     run = RunDirectory(run_path)
-    recipe = run.read_recipe()
-    if data_dir is not None:
-        recipe = recipe.replace({"data.folder": str(Path(data_dir).expanduser().resolve())})
+    recipe = run.read_recipe().reading(data_dir)
     if not run.network.is_file():
         raise InputError(
             f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "

@@ -26,12 +26,13 @@ LEVELS = {
     "cluster": 1,
     "distribute": 1,
     "multiply_adds": 1,
-    "recipe": 1,
+    "recipe": 2,
+    "recipe_sections": 1,
     "layers": 1,
     "critics": 1,
-    "recipe_files": 2,
+    "recipe_files": 3,
     "strategies": 2,
-    "run_directory": 2,
+    "run_directory": 3,
     "backbones": 2,
     "rewards": 3,
     "module_table": 3,
@@ -60,7 +61,17 @@ PURE = {
     "rewards",
 }
 PURE |= {"instruments", "model"}
-FILES = {"recipe", "recipe_files", "run_directory", "data", "builder", "training", "cli", "callbacks"}
+FILES = {
+    "recipe",
+    "recipe_sections",
+    "recipe_files",
+    "run_directory",
+    "data",
+    "builder",
+    "training",
+    "cli",
+    "callbacks",
+}
 FILES |= {"benchmark", "studies", "critic_audit"}
 
 

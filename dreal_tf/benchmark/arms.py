@@ -9,7 +9,7 @@ ESTIMATORS = ("sampled", "exact")
 BATCHES = 4  # Of made-up images: enough for a pipeline to be at work.
 
 
-def arms_of(recipe):
+def recipes_of_arms(recipe):
     """The recipe of each arm: `plain`, then the method by each estimator.
 
     Args:
@@ -19,7 +19,7 @@ def arms_of(recipe):
     Raises:
         InputError: if the recipe is a baseline itself.
     Example:
-        >>> list(arms_of(load_recipe("digits_resnet8_se")))
+        >>> list(recipes_of_arms(load_recipe("digits_resnet8_se")))
         ['plain', 'sampled', 'exact']
     """
     if not recipe.dreal.enabled or recipe.attention.kind == "none":
@@ -59,4 +59,4 @@ def splits_for(recipe, data_dir=None):
     """What a benchmark trains on: made-up images, or the recipe's own from a folder."""
     if data_dir is None:
         return made_up(recipe)
-    return build_data(recipe.replace({"data.folder": str(data_dir)}))
+    return build_data(recipe.reading(data_dir))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dreal_tf.benchmark.arms import ESTIMATORS, PLAIN, arms_of, splits_for
+from dreal_tf.benchmark.arms import ESTIMATORS, PLAIN, recipes_of_arms, splits_for
 from dreal_tf.benchmark.exchange import exchanged_bytes
 from dreal_tf.benchmark.memory import peak_memory
 from dreal_tf.benchmark.parts import PARTS, part_seconds
@@ -35,7 +35,7 @@ def benchmark(recipe, rounds=15, data_dir=None, peers=True, memory=True, say=Non
         InputError: if the recipe cannot be built or has no method.
     """
     say = say or (lambda text: None)
-    arms, data = arms_of(recipe), splits_for(recipe, data_dir)
+    arms, data = recipes_of_arms(recipe), splits_for(recipe, data_dir)
     batch = first_batch(data)
     say(f"Building {', '.join(arms)}: a minute or more for a deep network.")
     models = {arm: build(made, data)[0] for arm, made in arms.items()}

@@ -36,7 +36,7 @@ def audit(
     ] = None,
     images: Annotated[int, typer.Option(help="Test images to measure on, at most.")] = 2000,
     data_dir: Annotated[
-        Optional[Path], typer.Option(help="Folder of the data. [default: the run's]")
+        Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):

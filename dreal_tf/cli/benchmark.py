@@ -1,7 +1,6 @@
 """`dreal-tf benchmark`."""
 
 import shlex
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -21,7 +20,7 @@ def benchmark(
     ] = None,
     rounds: Annotated[int, typer.Option(help="Turns of every arm.")] = 15,
     data_dir: Annotated[
-        Optional[Path], typer.Option(help="Folder of the data. [default: made-up images]")
+        Optional[str], typer.Option(help="Folder of the data. [default: made-up images]")
     ] = None,
     strategy: Annotated[str, typer.Option(help="auto, none, mirrored or tpu.")] = "auto",
     peers: Annotated[

@@ -14,7 +14,7 @@ from dreal_tf.run_directory import RunDirectory
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     data_dir: Annotated[
-        Optional[Path], typer.Option(help="Folder of the data. [default: the run's]")
+        Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics as one JSON object.")] = False,
 ):

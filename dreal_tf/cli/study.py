@@ -18,7 +18,7 @@ def study(
     out: Annotated[Path, typer.Option(help="Folder of the study; rows found in it are kept.")],
     smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the study to seconds a run.")] = False,
     data_dir: Annotated[
-        Optional[Path], typer.Option(help="Folder of the data. [default: recipe's]")
+        Optional[str], typer.Option(help="Folder of the data. [default: recipe's]")
     ] = None,
     networks: Annotated[
         Optional[Path],

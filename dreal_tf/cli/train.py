@@ -29,7 +29,7 @@ def train(
         typer.Option(help="Run directory. [default: runs/<recipe>[_baseline]_seed<N>]"),
     ] = None,
     data_dir: Annotated[
-        Optional[Path], typer.Option(help="Folder of the data. [default: recipe's]")
+        Optional[str], typer.Option(help="Folder of the data. [default: recipe's]")
     ] = None,
     strategy: Annotated[str, typer.Option(help="auto, none, mirrored, multi_worker or tpu.")] = "auto",
     seed: Annotated[Optional[int], typer.Option(help="Seed of the run. [default: recipe's]")] = None,
@@ -99,9 +99,7 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir
         replaced["dreal.enabled"] = False
     if seed is not None:
         replaced["run.seed"] = seed
-    if data_dir is not None:
-        replaced["data.folder"] = str(Path(data_dir).expanduser().resolve())
-    return load_recipe(recipe, smoke).replace(replaced)
+    return load_recipe(recipe, smoke).replace(replaced).reading(data_dir)
 
 
 def default_folder(recipe):

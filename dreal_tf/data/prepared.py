@@ -35,7 +35,7 @@ def prepared_data_set(name, folder=None, **options):
         name: str, as TensorFlow Datasets spells it: "cifar10", "imagenette/320px-v2",
             "cifar10:3.0.2".
         folder: str or path: the `data_dir` that holds the set's folder, that folder, or the folder
-            of a prepared version. None for TFDS_DATA_DIR, else ~/tensorflow_datasets.
+            of a prepared version; each may be the address of one in a bucket. None for TFDS_DATA_DIR, else ~/tensorflow_datasets.
         options: fields of `dreal_tf.data.Options`: `download`, `image_size`, `memory_limit`, ...
     Returns:
         `Splits`.
@@ -88,7 +88,8 @@ def find_prepared(name, folder):
         None
     """
     base, _, version = name.partition(":")
-    for place in (Path(folder, base), Path(folder)):
+    folder = _place(folder)
+    for place in (folder / base, folder):
         found = [place / "dataset_info.json"] if (place / "dataset_info.json").is_file() else []
         found = found or list(place.glob("*/dataset_info.json"))
         found = found or list(place.glob("*/*/dataset_info.json"))
@@ -105,6 +106,15 @@ def find_prepared(name, folder):
     return None
 
 
+def _place(folder):
+    """A folder of this machine, or one in a bucket such as gs://mine/tfds."""
+    if "://" not in str(folder):
+        return Path(folder).expanduser()
+    from etils import epath  # Comes with TensorFlow Datasets, which reads buckets by it.
+
+    return epath.Path(str(folder))
+
+
 def _stored_name(info_file):
     return json.loads(info_file.read_text()).get("name")
 
@@ -112,7 +122,7 @@ def _stored_name(info_file):
 def _builder(name, folder, download):
     import tensorflow_datasets as tfds
 
-    root = Path(folder or os.environ.get("TFDS_DATA_DIR", USUAL_FOLDER)).expanduser()
+    root = _place(folder or os.environ.get("TFDS_DATA_DIR", USUAL_FOLDER))
     found = find_prepared(name, root)
     if found:
         return tfds.builder_from_directory(found)

@@ -6,30 +6,26 @@ import tensorflow as tf
 from dreal_tf.backbones import Trajectory, plain_network
 from dreal_tf.critics import CRITICS
 from dreal_tf.distribute import (
-    ReplicatedLossScale,
     check_clipping,
     check_replicas,
     finite_everywhere,
     never_empty,
     nonempty_share,
     replica_seed,
+    scaled_for,
 )
 from dreal_tf.instruments import InstrumentMetrics, Instruments
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.factual_pass import FactualPass
-from dreal_tf.model.learner import Learner, after
+from dreal_tf.model.learner import Learner, add_climb, after
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.replicated import ReplicatedModel
 from dreal_tf.model.settings import check_settings
 from dreal_tf.model.task import outputs_are_logits
 from dreal_tf.model.trust import Trust
 from dreal_tf.rewards import (
-    Assignment,
     HeldUpdates,
     RewardMeter,
-    draw_assignment,
-    draw_images,
-    share_of,
     targets_of,
     true_directions,
 )
@@ -150,10 +146,7 @@ class DREAL(ReplicatedModel):
             ValueError: if the loss is none over exclusive classes, or contradicts the network, or a
                 setting is known to fail under replicas.
         """
-        optimizer = keras.optimizers.get(optimizer)
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if self.dtype_policy.name == "mixed_float16" and not scaled:
-            optimizer = ReplicatedLossScale(optimizer)
+        optimizer = scaled_for(self.dtype_policy.name, keras.optimizers.get(optimizer))
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         optimizers = [self.optimizer]
         if self.critic is not None:
@@ -210,11 +203,8 @@ class DREAL(ReplicatedModel):
             `dreal_tf.rewards.Measurement`.
         """
         targets, outputs = factual.targets, factual.outputs
-        batch = tf.shape(targets.labels)[0]
-        measured = share_of(batch, self.settings["reward_fraction"])
         seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
-        steps, forms = len(self.trajectory.specs), len(self.meter.exploration)
-        drawn = draw_assignment(batch, measured, steps, seed, forms)
+        drawn = self.meter.draw(targets, self.settings["reward_fraction"], seed)
         measure = self.meter.exact if self.settings["estimator"] == "exact" else self.meter.measure
         return measure(factual.judged[0], targets, outputs, drawn, factual.batch_statistics())
 
@@ -240,7 +230,9 @@ class DREAL(ReplicatedModel):
         """
         gradients = list(factual.gradients)
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
-            self._add_climb(gradients, lesson.climb, self.actor_weight())
+            theta = self.trajectory.variables
+            places = {id(v): n for n, v in enumerate(self.network.trainable_variables)}
+            add_climb(gradients, lesson.climb, self.actor_weight(), [places[id(v)] for v in theta])
         gradients = after([measurement.difference, lesson.critiques], gradients)
         with clipping_off(self.optimizer, self._clipping):
             self.optimizer.apply(gradients, self.network.trainable_variables)
@@ -259,10 +251,7 @@ class DREAL(ReplicatedModel):
         logits = outputs["logits"][: tf.shape(labels)[0]]
         task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
 
-        batch = tf.shape(targets.labels)[0]
-        count = share_of(batch, self.settings["validation_fraction"])
-        chosen = draw_images(batch, count, seed=(0, 0))  # The same each time.
-        drawn = Assignment(chosen, None)
+        drawn = self.meter.same_images(targets, self.settings["validation_fraction"])
         measurement = self.meter.exact(present, targets, outputs, drawn, exploration=("baseline",))
         hindsight = self._hindsight(tape, log_p, outputs, targets)
         factual = FactualPass((images, labels), targets, outputs, task_loss, hindsight=hindsight)
@@ -307,12 +296,6 @@ class DREAL(ReplicatedModel):
             gradients = [tf.where(finite, gradient, 0.0) for gradient in gradients]
         if gradients:
             self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
-
-    def _add_climb(self, gradients, climb, weight):
-        position = {id(v): index for index, v in enumerate(self.network.trainable_variables)}
-        for variable, gradient in zip(self.trajectory.variables, climb, strict=True):
-            if gradient is not None:
-                gradients[position[id(variable)]] += tf.cast(weight, gradient.dtype) * gradient
 
     def actor_weight(self):
         """The actor loss's weight in this step, float scalar."""

@@ -8,7 +8,13 @@ import tensorflow as tf
 from dreal_tf.critics import Hindsight
 from dreal_tf.layers import intervene
 from dreal_tf.rewards.alternatives import check_exploration
-from dreal_tf.rewards.assignment import every_assignment
+from dreal_tf.rewards.assignment import (
+    Assignment,
+    draw_assignment,
+    draw_images,
+    every_assignment,
+    share_of,
+)
 from dreal_tf.rewards.changes import Changes
 from dreal_tf.rewards.extra_pass import ExtraPass
 from dreal_tf.rewards.reward import (
@@ -94,6 +100,31 @@ class RewardMeter:
         if training and self.stochastic:
             del outputs["borders"]
         return outputs
+
+    def draw(self, targets, fraction, seed):
+        """Draws what is measured of a batch.
+
+        Args:
+            targets: `Targets` of the batch.
+            fraction: float in (0, 1]. Share of its images.
+            seed: int tensor (2,).
+        Returns:
+            `Assignment`, see `draw_assignment`.
+        """
+        batch = tf.shape(targets.labels)[0]
+        measured = share_of(batch, fraction)
+        return draw_assignment(batch, measured, len(self.modules), seed, len(self.exploration))
+
+    def same_images(self, targets, fraction):
+        """A share of a batch's images, the same whenever it is asked for; all steps of each.
+
+        Args:
+            targets, fraction: as of `draw`.
+        Returns:
+            `Assignment`, for `exact`.
+        """
+        batch = tf.shape(targets.labels)[0]
+        return Assignment(draw_images(batch, share_of(batch, fraction), seed=(0, 0)), None)
 
     def measure(self, images, targets, outputs, assignment, statistics=(), exploration=None):
         """Measures some actions of a batch by one extra pass, whatever the number of steps.

@@ -5,9 +5,9 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from dreal_tf.errors import InputError, RunError, unknown_name
+from dreal_tf.recipe import whole_path
 from dreal_tf.run_directory import write_whole
 from dreal_tf.studies.networks import check_network, network_run
 from dreal_tf.studies.rows import StudyDirectory
@@ -40,7 +40,7 @@ def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, s
         if arm not in study.arms:
             raise unknown_name(f"arm of {study.name}", arm, study.arms)
     seeds = list(study.seeds if seeds is None else dict.fromkeys(seeds))
-    data_dir = None if data_dir is None else str(Path(data_dir).expanduser().resolve())
+    data_dir = None if data_dir is None else whole_path(data_dir)
     folder = StudyDirectory(out)
     place = {
         "networks": str(folder.networks if networks is None else networks),

@@ -182,10 +182,7 @@ class Study(Section):
         )
 
     def _recipe(self, changes, seed, data_dir):
-        changes = changes | {"run.seed": seed}
-        if data_dir is not None:
-            changes["data.folder"] = str(data_dir)
-        return load_recipe(self.recipe).replace(changes)
+        return load_recipe(self.recipe).replace(changes | {"run.seed": seed}).reading(data_dir)
 
 
 def without_method(recipe):

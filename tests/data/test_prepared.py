@@ -1,5 +1,7 @@
 """Sets of TensorFlow Datasets: small ones prepared here, and the ready-made ones where they are."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -188,3 +190,17 @@ def test_the_ready_made_ones(name, test, classes, side):
     batches = list(data.test.take(10).as_numpy_iterator())
     pixels = np.concatenate([images for images, _ in batches])
     assert np.abs(pixels.mean((0, 1, 2))).max() < 0.1 and np.abs(pixels.std((0, 1, 2)) - 1).max() < 0.1
+
+
+def test_the_address_of_a_bucket_stays_an_address():
+    """Reading from a real one is left to TensorFlow's file system and TensorFlow Datasets."""
+    from etils import epath
+
+    from dreal_tf import load_recipe
+    from dreal_tf.data.prepared import _place
+
+    place = _place("gs://mine/tfds") / "cifar10"
+    assert isinstance(place, epath.Path) and str(place) == "gs://mine/tfds/cifar10"
+    assert isinstance(_place("~/x"), Path) and _place("~/x").is_absolute()
+    recipe = load_recipe("cifar10_resnet8_se").reading("gs://mine/tfds")
+    assert recipe.data.folder == "gs://mine/tfds" and recipe.reading(None) == recipe

@@ -1,0 +1,191 @@
+"""The sections of a recipe: frozen and typed; every field with its meaning, unit and default."""
+
+import itertools
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+)
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+def _split_commas(value):
+    """Lets `--set attention.stages=conv3,conv4` stand for a list; "all" stands for none named."""
+    if isinstance(value, str):
+        return None if value == "all" else tuple(part.strip() for part in value.split(","))
+    return value
+
+
+def _split_block_numbers(value):
+    """Lets `--set attention.blocks=1,3` stand for a list of numbers."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    if isinstance(value, str) and value not in ("all", "last"):
+        return tuple(part.strip() for part in value.split(","))
+    return value
+
+
+def _rising(shares):
+    if any(late <= early for early, late in itertools.pairwise(shares)):
+        raise ValueError("a rising sequence")
+    return shares
+
+
+Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
+Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
+Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
+AttentionKind = Literal[
+    "none",
+    "se",
+    "cbam",
+    "srm",
+    "eca",
+    "non_local",
+    "a2",
+    "aa",
+    "sasa",
+    "danet",
+    "ccnet",
+    "emanet",
+]
+BlockNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+Blocks = Annotated[Literal["all", "last"] | BlockNumbers | None, BeforeValidator(_split_block_numbers)]
+Alternative = Literal["baseline", "permuted", "noise"]
+Exploration = Annotated[
+    Annotated[tuple[Alternative, ...], Field(min_length=1)] | None, BeforeValidator(_split_commas)
+]
+
+
+class Section(pydantic.BaseModel):
+    """A part of a recipe: immutable, and a field that nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Section):
+    """What is learnt from. Fields that do not concern the data set are ignored."""
+
+    # digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow Datasets.
+    name: str = "digits"
+    folder: str | None = None  # Where it lies; None for its usual place. `--data-dir` sets it.
+    download: bool = False  # Let TensorFlow Datasets fetch what is not there.
+    batch_size: PositiveInt = 64  # Images per training step, over all replicas.
+    image_size: PositiveInt | None = None  # Side of the images in pixels; None: as stored.
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # Share of the training data.
+    train_limit: PositiveInt | None = None  # Images to train on at most; None for all.
+    memory_limit: NonNegativeInt = 1024  # What takes no more, decoded, is held in memory (MiB).
+    verify: bool = True  # Look at all images of a folder before training starts.
+    on_bad_image: Literal["stop", "skip"] = "stop"  # At an image of a folder that is unreadable.
+    shape: Shape = (32, 32, 3)  # Of generated images: height, width (pixels), channels.
+    classes: Annotated[int, Field(ge=2)] = 10  # Of generated images.
+    images: PositiveInt = 512  # Of generated images: how many to train on and hold out.
+
+
+class Augment(Section):
+    """How training images are varied, in this order. Random in (seed, epoch, place in the epoch)."""
+
+    resized_crop: Fraction | None = None  # Least share of the area kept; ImageNet: 0.08; None: off.
+    rand_augment: NonNegativeInt = 0  # Operations of RandAugment per image; ImageNet: 2.
+    rand_magnitude: Fraction = 0.3  # Their strength; 1 for the paper's 10.
+    crop_padding: NonNegativeInt = 0  # Pixels of zeros on each side before a random crop.
+    flip: bool = False  # Mirror left and right, half of the time.
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # Probability that a rectangle is erased.
+    mix_up: NonNegativeFloat = 0.0  # Alpha of MixUp (no unit); 0: off. Labels become soft.
+    cut_mix: Annotated[float, Field(ge=0, le=1)] = 0.0  # Alpha of CutMix; 0: off. Labels, too.
+
+
+class Backbone(Section):
+    """The network that carries the attention."""
+
+    # "resnet": for small images (He 2016, section 4.2); "imagenet_resnet": for large (section 4.1).
+    name: Literal["resnet", "imagenet_resnet"] = "resnet"
+    depth: PositiveInt = 20  # Layers: 8, 14, 20, ..., 56; imagenet_resnet: 18, 34, 50, 101, 152.
+    width: PositiveFloat = 1.0  # Multiplies the paper's channels (no unit).
+    shortcut: Literal["identity", "projection"] = "identity"  # Of resnet. Paper: option A.
+    stride_placement: Literal["3x3", "1x1"] = "3x3"  # Of imagenet_resnet. Goyal 2017; He 2016: 1x1.
+    zero_gamma: bool = False  # Of imagenet_resnet: blocks start as their skip path (Goyal 2017).
+    last_stride: Literal[1, 2] = 2  # Of imagenet_resnet: stride of conv5; re-identification: 1.
+    synchronized: bool = False  # Whether BatchNorm's statistics span all replicas.
+
+
+class Attention(Section):
+    """The actors. None stands for what the kind's paper has."""
+
+    kind: AttentionKind = "se"  # Which attention module.
+    stages: Stages = None  # Stages that get it, such as ["conv4"].
+    blocks: Blocks = None  # Their blocks: "all", "last", or numbers from 1.
+    reduction: PositiveInt | None = None  # Of se and cbam: channels over hidden width.
+    kernel_size: PositiveInt | None = None  # Of cbam, eca, aa, sasa: side of the window (places).
+    heads: PositiveInt | None = None  # Of aa and sasa: heads of attention.
+    recurrence: Literal[1, 2] | None = None  # Of ccnet: how often it is applied.
+    bases: PositiveInt | None = None  # Of emanet: how many.
+
+
+class Dreal(Section):
+    """The method. See `dreal_tf.DREAL`."""
+
+    enabled: bool = True  # False: the identical baseline, without critic, reward and actor loss.
+    critic: Literal["comparative", "paper", "direct", "shuffled"] = "comparative"  # Which critic.
+    critic_units: PositiveInt = 64  # Width of its encoders and memory.
+    critic_grid: PositiveInt = 4  # Side of the grid to which maps are averaged (cells).
+    # What "comparative" and "shuffled" compare actions with, of baseline, permuted and noise; what is
+    # named twice is measured twice as often. None: the critic's own choice.
+    exploration: Exploration = None
+    noise: PositiveFloat | None = None  # Deviation of that noise (logits); None: the critic's own.
+    actor_weight: NonNegativeFloat = 0.1  # Weight of the actor loss (lambda, no unit).
+    actor_warmup: NonNegativeInt = 0  # Steps over which it rises from 0.
+    estimator: Literal["sampled", "exact"] = "sampled"  # How rewards are measured in training.
+    reward_fraction: Fraction = 0.25  # Share of each training batch that is measured.
+    validation_fraction: Fraction = 0.25  # Share of each validation batch, measured exactly.
+    # Share of the validation images on which the critic's advice is tried; 0: never.
+    instrument_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0625
+    baseline: Literal["mean", "static", "identity"] = "mean"  # Action of an ablated step.
+    penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong answer (gamma, no unit).
+    update: Literal["simultaneous", "alternating"] = "simultaneous"  # Who moves first.
+    trust: bool = True  # Heed the critic as far as its advice was borne out; False: in full.
+    stages: Stages = None  # Stages the method is restricted to; None for all.
+
+
+class Optim(Section):
+    """The optimizers."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"  # Moves the network.
+    rate: PositiveFloat = 0.1  # Its peak learning rate.
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Of sgd.
+    nesterov: bool = False  # Of sgd.
+    weight_decay: NonNegativeFloat = 1e-4  # Half of it times the squared kernels joins the loss.
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Share spread over all classes.
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # Momentum of averaged weights, judged
+    # and kept in place of the last ones; None: off.
+    clip_norm: PositiveFloat | None = None  # Global norm of the task loss's gradient; None: free.
+    critic_rate: PositiveFloat = 1e-3  # Constant learning rate of the critic's Adam.
+
+
+class Schedule(Section):
+    """How long, and how the learning rate falls."""
+
+    epochs: PositiveInt = 10  # Passes over the training data.
+    decay: Literal["cosine", "steps", "constant"] = "cosine"  # Course of the learning rate.
+    warmup_epochs: NonNegativeFloat = 0.0  # Epochs over which the rate rises from 0.
+    milestones: Milestones = (0.5, 0.75)  # Of "steps": shares of training at which ...
+    factor: Fraction = 0.1  # ... the rate is multiplied by this.
+
+
+class Run(Section):
+    """How a run is carried out."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = (
+        0  # Of weights, splits, order, augmentation and draws.
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # Of the network.
+    # The same bits each time, and the baseline's where no critic is heeded; may cost speed on GPUs.
+    deterministic: bool = True
