@@ -41,7 +41,7 @@ def peers_of(recipe):
         missing["keras.applications"] = "has no such network"
     if not (imagenet and recipe.backbone.depth in TIMM_DEPTHS and recipe.attention.kind == "se"):
         missing["timm"] = "has no such network"
-    elif (reason := _not_importable("torch", "timm")) is not None:
+    elif (reason := _not_importable("torch", "torchvision", "timm")) is not None:
         missing["timm"] = reason
     else:
         peers["timm"] = _timm_turn

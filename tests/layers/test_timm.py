@@ -5,10 +5,10 @@ Skipped where torch or timm is not installed.
 
 import importlib.util
 import sys
-import types
 
 import numpy as np
 import pytest
+from torchvision_stand_in import stand_ins
 
 from dreal_tf.layers.cbam import CBAM
 from dreal_tf.layers.eca import ECA
@@ -16,41 +16,6 @@ from dreal_tf.layers.non_local import NonLocal
 from dreal_tf.layers.squeeze_excite import SqueezeExcite
 
 SHAPES = [(2, 5, 7, 16), (1, 3, 4, 16)]
-
-# What importing timm imports of torchvision. None of it is called here.
-STAND_INS = (
-    "torchvision",
-    "torchvision.datasets",
-    "torchvision.models",
-    "torchvision.models.feature_extraction",
-    "torchvision.ops",
-    "torchvision.ops.misc",
-    "torchvision.transforms",
-    "torchvision.transforms.functional",
-)
-
-
-def refuse_private(name):
-    if name.startswith("__"):
-        raise AttributeError(name)
-
-
-class EmptyClass(type):
-    """Makes empty classes: an attribute asked of one is its name, as of an enumeration."""
-
-    def __getattr__(cls, name):
-        refuse_private(name)
-        return name
-
-
-class StandIn(types.ModuleType):
-    """An empty module: a name asked of it is an empty class."""
-
-    __path__ = ()
-
-    def __getattr__(self, name):
-        refuse_private(name)
-        return EmptyClass(name, (), {})
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +28,8 @@ def timm_layers(torch):
     """timm's layers; torchvision is stood in for where it is not installed, and only meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
         if importlib.util.find_spec("torchvision") is None:
-            for name in STAND_INS:
-                patch.setitem(sys.modules, name, StandIn(name))
-            for name in STAND_INS[1:]:
-                package, _, own = name.rpartition(".")
-                setattr(sys.modules[package], own, sys.modules[name])
+            for name, module in stand_ins().items():
+                patch.setitem(sys.modules, name, module)
         yield pytest.importorskip("timm.layers", reason="timm is not installed: see the extra 'timm'")
 
 

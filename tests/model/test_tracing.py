@@ -1,0 +1,58 @@
+"""How often a step is traced, and how large its graph becomes."""
+
+import pytest
+import tensorflow as tf
+from graphs import operations_of
+from support import compiled, small_data, small_network
+
+
+@pytest.mark.parametrize("critic", ["comparative", "paper", None])
+def test_a_step_is_not_traced_again_however_long_training_lasts(critic, monkeypatch):
+    model = compiled(critic=critic)
+    traced = {"train_step": 0, "test_step": 0}
+    for name in traced:
+        own = getattr(model, name)
+
+        def counted(data, name=name, own=own):
+            traced[name] += 1
+            return own(data)
+
+        monkeypatch.setattr(model, name, counted)
+    images, labels = small_data(24)
+    model.fit(images, labels, batch_size=8, validation_data=(images, labels), verbose=0)
+    assert traced["train_step"] <= 2 and traced["test_step"] == 1  # As often as stock Keras traces.
+    before = dict(traced)
+    for _ in range(2):
+        model.fit(images, labels, batch_size=8, epochs=2, validation_data=(images, labels), verbose=0)
+    assert traced == before
+
+
+def graph_of(model, step):
+    images, labels = small_data(8)
+    traced = tf.function(getattr(model, step))
+    return operations_of(traced.get_concrete_function((tf.constant(images), tf.constant(labels))).graph)
+
+
+@pytest.mark.parametrize("step", ["train_step", "test_step"])
+@pytest.mark.parametrize("estimator", ["sampled", "exact"])
+def test_a_steps_graph_grows_with_the_network_and_not_with_its_square(step, estimator):
+    sizes = []
+    for blocks in (3, 6, 9):
+        model = compiled(small_network(blocks=blocks), critic="comparative", estimator=estimator)
+        sizes.append(len(graph_of(model, step)))
+    assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0], rel=0.1)
+
+
+@pytest.mark.parametrize("estimator", ["sampled", "exact"])
+def test_nothing_in_a_step_waits_for_the_host(estimator):
+    types = graph_of(compiled(critic="comparative", estimator=estimator), "train_step")
+    assert not {"PyFunc", "EagerPyFunc", "PyFuncStateless", "Print", "PrintV2"} & set(types)
+
+
+@pytest.mark.parametrize("estimator", ["sampled", "exact"])
+def test_a_step_holds_one_factual_and_one_extra_pass(estimator):
+    """Convolutions: one before three blocks and one in each; the first two are not run again."""
+    types = graph_of(
+        compiled(small_network(blocks=3), critic="paper", estimator=estimator), "train_step"
+    )
+    assert types.count("Conv2D") == 4 + 2

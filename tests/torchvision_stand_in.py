@@ -1,0 +1,63 @@
+"""Lets timm be imported where torchvision is not installed.
+
+As a command it runs `dreal-tf` so: `python tests/torchvision_stand_in.py benchmark RECIPE`.
+"""
+
+import importlib.machinery
+import sys
+import types
+
+# What importing timm imports of torchvision. None of it is called here.
+STAND_INS = (
+    "torchvision",
+    "torchvision.datasets",
+    "torchvision.models",
+    "torchvision.models.feature_extraction",
+    "torchvision.ops",
+    "torchvision.ops.misc",
+    "torchvision.transforms",
+    "torchvision.transforms.functional",
+)
+
+
+def refuse_private(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+
+
+class EmptyClass(type):
+    """Makes empty classes: an attribute asked of one is its name, as of an enumeration."""
+
+    def __getattr__(cls, name):
+        refuse_private(name)
+        return name
+
+
+class StandIn(types.ModuleType):
+    """An empty module: a name asked of it is an empty class."""
+
+    __path__ = ()
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
+
+    def __getattr__(self, name):
+        refuse_private(name)
+        return EmptyClass(name, (), {})
+
+
+def stand_ins():
+    """The modules by name, each an attribute of its package."""
+    modules = {name: StandIn(name) for name in STAND_INS}
+    for name in STAND_INS[1:]:
+        package, _, own = name.rpartition(".")
+        setattr(modules[package], own, modules[name])
+    return modules
+
+
+if __name__ == "__main__":
+    from dreal_tf.cli.main import main
+
+    sys.modules.update(stand_ins())
+    main(sys.argv[1:])
