@@ -1,11 +1,13 @@
 """Networks that give logits and, as auxiliary outputs, the steps of their actors."""
 
 from dreal_tf.backbones.backbone import Wiring, actors_of, plain_network
+from dreal_tf.backbones.fused_normalization import FusedBatchNormalization
 from dreal_tf.backbones.imagenet_residual import imagenet_residual_network
 from dreal_tf.backbones.residual import residual_network
 from dreal_tf.backbones.trajectory import Trajectory
 
 __all__ = [
+    "FusedBatchNormalization",
     "Trajectory",
     "Wiring",
     "actors_of",

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from dreal_tf.backbones.backbone import Wiring
+from dreal_tf.backbones.fused_normalization import FusedBatchNormalization
 from dreal_tf.errors import InputError
 from dreal_tf.layers import Placement
 from dreal_tf.steps import stage_name
@@ -118,7 +119,7 @@ class ResidualWiring(Wiring):
 
     def normalization(self, inputs, name, gamma="ones"):
         """BatchNorm called `<name>_bn`, whose scale starts at `gamma`."""
-        return keras.layers.BatchNormalization(
+        return FusedBatchNormalization(
             momentum=0.9,
             epsilon=1e-5,
             gamma_initializer=gamma,
