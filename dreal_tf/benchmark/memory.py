@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 from dreal_tf.errors import RunError
 
@@ -55,7 +56,17 @@ def _peak_here(recipe):
         float(model.train_function(batches)["loss"])
     if tf.config.list_physical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _peak_resident()
+
+
+def _peak_resident():
+    """Of this process since it began, in MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # What `resource` says on Linux includes the process that started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def main():

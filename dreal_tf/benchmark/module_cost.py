@@ -1,13 +1,12 @@
 """What a training step of ResNet-50 costs with each module: `python -m dreal_tf.benchmark.module_cost`.
 
-Time is measured against the network without attention, in turns in one process; memory in a fresh
+Time is measured in turns in one process, against the network without attention; memory in a fresh
 process for each network. Both without the method, whose own cost is another matter.
 """
 
 import argparse
 import sys
 
-import keras
 import numpy as np
 
 from dreal_tf.benchmark.arms import made_up
@@ -39,26 +38,33 @@ def recipe_of(kind, side, batch):
     return load_recipe(RECIPE).replace(changes)
 
 
-def cost_of(kind, side, batch, rounds):
-    """Time and memory of a step.
+def costs_of(kinds, side, batch, rounds):
+    """Time and memory of a step with each kind.
 
+    Args:
+        kinds: sequence of str, of `KINDS`, "none" first.
+        side, batch: see `recipe_of`.
+        rounds: int >= 1. Turns.
     Returns:
-        Dict of `seconds` (median of a step), `low`, `ratio` and `high` (quartiles of its ratio to
-        the step without attention), and `peak` (MiB).
+        Dict by kind of dict: `seconds` (median of a step), `low`, `ratio` and `high` (quartiles of
+        its ratio to the first kind's), and `peak` (MiB).
     """
-    recipes = {arm: recipe_of(arm, side, batch) for arm in ("none", kind)}
-    turns = {arm: turn_of(recipe, made_up(recipe)) for arm, recipe in recipes.items()}
-    seconds = interleaved(turns, rounds)
-    low, ratio, high = ratio_quartiles(seconds[kind], seconds["none"])
-    times = {"seconds": float(np.median(seconds[kind])), "low": low, "ratio": ratio, "high": high}
-    return times | {"peak": peak_memory(recipes[kind])}
+    recipes = {kind: recipe_of(kind, side, batch) for kind in kinds}
+    peaks = {kind: peak_memory(recipe) for kind, recipe in recipes.items()}
+    turns = {kind: turn_of(recipe, made_up(recipe)) for kind, recipe in recipes.items()}
+    seconds, found = interleaved(turns, rounds), {}
+    for kind, times in seconds.items():
+        low, ratio, high = ratio_quartiles(times, seconds[kinds[0]])
+        found[kind] = {"seconds": float(np.median(times)), "low": low, "ratio": ratio, "high": high}
+        found[kind]["peak"] = peaks[kind]
+    return found
 
 
 def cost_table(measured):
     """The measurements as a Markdown table.
 
     Args:
-        measured: dict by kind of what `cost_of` gave, "none" first.
+        measured: dict by kind of what `costs_of` gave, "none" first.
     Returns:
         List of str.
     Example:
@@ -77,16 +83,12 @@ def cost_table(measured):
 
 
 def main(kinds, side, batch, rounds):
-    """Prints the table of some kinds, each beside the network without attention."""
+    """Prints the table of some kinds, all in turns in one process."""
     for kind in kinds:
         if kind not in KINDS:
             raise unknown_name("attention kind", kind, KINDS)
-    measured = {}
-    for kind in dict.fromkeys(["none", *(kinds or KINDS)]):
-        measured[kind] = cost_of(kind, side, batch, rounds)
-        keras.utils.clear_session()
-        print(kind, measured[kind], file=sys.stderr)
-    print("\n".join(cost_table(measured)))
+    chosen = list(dict.fromkeys(["none", *(kinds or KINDS)]))
+    print("\n".join(cost_table(costs_of(chosen, side, batch, rounds))))
 
 
 if __name__ == "__main__":
