@@ -5,12 +5,12 @@ import tensorflow as tf
 
 from dreal_tf.critics.critic import Critic, Verdict
 from dreal_tf.critics.direction import direction_head, sharing
-from dreal_tf.critics.measured import measured_reward_loss, predicted_differences
+from dreal_tf.critics.measured import differences_of_rows, measured_reward_loss
 from dreal_tf.critics.meta_critic import MetaCritic
 from dreal_tf.critics.pairwise_axes import flat_rows
 from dreal_tf.critics.summary import summarize, summary_width
 from dreal_tf.losses import comparison_loss
-from dreal_tf.steps import SELECTIVE_AXES
+from dreal_tf.steps import SELECTIVE_AXES, Step
 
 EXPLORATION = ("baseline", "noise", "noise", "noise")
 # Added to the length of the error that differences are compared relative to, so that answers as
@@ -83,7 +83,8 @@ class ComparativeCritic(Critic):
     def call(self, steps, hindsight):
         wrong = self.embedding(tf.cast(hindsight.errors, tf.float32))  # (batch, units)
         memories = self.walk(steps)  # (batch, steps, units)
-        directions = self._directions(steps, memories, wrong)
+        features = self._features(steps, memories, wrong)
+        directions = self._directions(features, steps)
         advantages = [
             advantage(spec.kind, step.action, direction, spec.axes)
             for spec, step, direction in zip(self.specs, steps, directions, strict=True)
@@ -94,14 +95,33 @@ class ComparativeCritic(Critic):
         value, cost = (tf.squeeze(head(known), axis=2) for head in (self.value, self.cost))
         size = tf.norm(tf.cast(hindsight.errors, tf.float32), axis=1)  # (batch,)
         critiques = value + tf.stack(advantages, axis=1)
-        return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR)
+        return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR, features)
 
-    def _directions(self, steps, memories, wrong):
-        directions, memories = [None] * len(steps), tf.unstack(memories, axis=1)
-        for group, gate, head in zip(self.groups, self.gates, self.heads, strict=True):
+    def _features(self, steps, memories, wrong):
+        """What directions are linear in: list of (batch, units), one for each step."""
+        features, memories = [None] * len(steps), tf.unstack(memories, axis=1)
+        for group, gate in zip(self.groups, self.gates, strict=True):
             seen = gate(tf.concat([self._seen(p, steps[p], memories) for p in group], axis=0))
-            sought = head.sought(tf.tile(wrong, [len(group), 1]) * (1.0 + seen))
-            for position, part in zip(group, tf.split(sought, len(group)), strict=True):
+            known = tf.tile(wrong, [len(group), 1]) * (1.0 + seen)
+            for position, part in zip(group, tf.split(known, len(group)), strict=True):
+                features[position] = part
+        return features
+
+    def _directions(self, features, steps):
+        """The direction of each step in any images.
+
+        Args:
+            features: list of float32 tensors (n, units), one for each step; n may differ.
+            steps: list of `Step` of the same images, without gradient.
+        Returns:
+            List of float32 tensors, each shaped like the step's action.
+        """
+        directions = [None] * len(steps)
+        for group, head in zip(self.groups, self.heads, strict=True):
+            counts = [tf.shape(features[position])[0] for position in group]
+            sought = head.sought(tf.concat([features[position] for position in group], axis=0))
+            parts = tf.split(sought, counts, num=len(group))
+            for position, part in zip(group, parts, strict=True):
                 state, action = map(tf.stop_gradient, steps[position])
                 directions[position] = head.advise(part, state, action)
         return directions
@@ -114,7 +134,7 @@ class ComparativeCritic(Critic):
         return tf.concat([memories[position], summary], axis=1)
 
     def loss(self, verdict, steps, measurement):
-        predicted = predicted_differences(verdict.directions, steps, measurement)
+        predicted = self._predicted(verdict, steps, measurement)
         pairs = tf.stack([measurement.images, measurement.steps], axis=1)
         predicted += tf.gather_nd(verdict.costs, pairs)
         explored = measurement.counted * (1.0 - measurement.ablated)
@@ -123,6 +143,22 @@ class ComparativeCritic(Critic):
         scales = tf.gather(verdict.scales, measurement.images)
         compared = comparison_loss(predicted / scales, measurement.difference / scales, explored)
         return compared + measured_reward_loss(verdict.critiques, measurement)
+
+    def _predicted(self, verdict, steps, measurement):
+        """`predicted_differences`, the directions made again where something was measured.
+
+        The critic's gradient then goes through these few rows of each step, and not through the
+        directions of the whole batch.
+        """
+        features, taken = [], []
+        for known, step, (entries, _) in zip(
+            verdict.features, steps, measurement.alternatives, strict=True
+        ):
+            images = tf.gather(measurement.images, entries)
+            features.append(tf.gather(known, images))
+            taken.append(Step(*(tf.gather(tf.stop_gradient(part), images) for part in step)))
+        directions = self._directions(features, taken)
+        return differences_of_rows(directions, taken, measurement)
 
     def get_config(self):
         return super().get_config() | {

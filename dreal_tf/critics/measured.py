@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from dreal_tf.losses import critic_loss
+from dreal_tf.steps import Step
 
 
 def predicted_differences(directions, steps, measurement):
@@ -22,14 +23,30 @@ def predicted_differences(directions, steps, measurement):
         >>> predicted_differences([direction], [step], Measurement(**pair)).numpy().tolist()
         [2.0]
     """
+    taken, chosen = [], []
+    for direction, step, (entries, _) in zip(directions, steps, measurement.alternatives, strict=True):
+        images = tf.gather(measurement.images, entries)
+        taken.append(tf.gather(direction, images))
+        chosen.append(Step(None, tf.stop_gradient(tf.gather(step.action, images))))
+    return differences_of_rows(taken, chosen, measurement)
+
+
+def differences_of_rows(directions, steps, measurement):
+    """`predicted_differences`, from directions and actions of the measured images alone.
+
+    Args:
+        directions: list of float tensors, one per step: of the entries of its `Alternative`.
+        steps: sequence of `Step` of the same entries, without gradient.
+        measurement: `dreal_tf.rewards.Measurement`.
+    Returns:
+        Float32 tensor (n,), one entry per measured pair.
+    """
     pairs = tf.shape(measurement.images)[0]
     predicted = tf.zeros([pairs])
     for position, (direction, step) in enumerate(zip(directions, steps, strict=True)):
         entries, alternative = measurement.alternatives[position]
-        images = tf.gather(measurement.images, entries)
-        own = tf.stop_gradient(tf.gather(step.action, images))
-        change = tf.cast(own, tf.float32) - tf.cast(alternative, tf.float32)
-        products = tf.cast(tf.gather(direction, images), tf.float32) * change
+        change = tf.cast(step.action, tf.float32) - tf.cast(alternative, tf.float32)
+        products = tf.cast(direction, tf.float32) * change
         difference = tf.reduce_sum(products, axis=list(range(1, products.shape.rank)))
         here = tf.gather(measurement.steps, entries) == position
         predicted += tf.math.unsorted_segment_sum(tf.where(here, difference, 0.0), entries, pairs)
