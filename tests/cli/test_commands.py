@@ -76,7 +76,7 @@ def test_print_recipe_shows_what_would_be_trained(tmp_path):
     [
         (
             ["trian"],
-            "Expected a verb, one of: audit, doctor, evaluate, recipes, study, train. Received: 'trian'",
+            "Expected a verb, one of: audit, benchmark, doctor, evaluate, recipes, study, train. Received: 'trian'",
         ),
         (["train", "digits_resnet9_se"], "Did you mean 'digits_resnet8_se'?"),
         (
