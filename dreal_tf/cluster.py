@@ -79,6 +79,8 @@ def lost_peers_said(cluster):
 
     try:
         yield
+    except RunError:
+        raise  # Something else, such as a loss that is not finite; the others end as well.
     except (tf.errors.OpError, RuntimeError) as error:
         lost = cluster.lost()
         if not lost:

@@ -70,6 +70,12 @@ def test_a_worker_that_does_not_answer_is_named(monkeypatch):
                 raise tf.errors.UnavailableError(None, None, "Connection reset by peer")
 
 
+def test_what_ends_all_workers_alike_is_no_lost_worker():
+    cluster = Cluster(("127.0.0.1:1", "127.0.0.1:2"), 0)  # Nobody answers there.
+    with pytest.raises(RunError, match="finite"), lost_peers_said(cluster):
+        raise RunError("Expected a finite loss. Received: nan. Lower optim.rate.")
+
+
 def test_an_error_while_all_workers_answer_stays_what_it_is():
     with socket.create_server(("127.0.0.1", 0)) as alive:
         cluster = Cluster(("127.0.0.1:1", f"127.0.0.1:{alive.getsockname()[1]}"), 0)
