@@ -63,6 +63,18 @@ def read_cluster():
     return Cluster((*chiefs, *workers), number)
 
 
+def cluster_of(strategy):
+    """The workers that train together, or None.
+
+    Args:
+        strategy: str, see `dreal_tf.strategies.strategy_named`.
+    Returns:
+        `Cluster`; None where the strategy is for one machine.
+    """
+    cluster = read_cluster() if strategy in ("auto", "multi_worker") else None
+    return cluster if cluster is not None and len(cluster.workers) > 1 else None
+
+
 @contextlib.contextmanager
 def lost_peers_said(cluster):
     """Turns what TensorFlow raises when another worker is gone into a message that names it.

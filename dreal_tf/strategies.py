@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from dreal_tf.cluster import read_cluster
+from dreal_tf.cluster import cluster_of, read_cluster
 from dreal_tf.errors import InputError, unknown_name
 
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
@@ -36,8 +36,7 @@ def strategy_named(name):
 
 
 def _automatic():
-    cluster = read_cluster()
-    if cluster is not None and len(cluster.workers) > 1:
+    if cluster_of("auto") is not None:
         return "multi_worker"
     return "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "none"
 

@@ -17,7 +17,7 @@ from dreal_tf.callbacks import (
     TensorBoardLog,
     read_history,
 )
-from dreal_tf.cluster import lost_peers_said, read_cluster
+from dreal_tf.cluster import cluster_of, lost_peers_said
 from dreal_tf.errors import InputError
 from dreal_tf.evaluation import evaluate_network
 from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
@@ -59,18 +59,6 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
             if cluster is not None and not cluster.is_chief:
                 return None
             return _conclude(recipe, run, model, data, best)
-
-
-def cluster_of(strategy):
-    """The workers that train together, or None.
-
-    Args:
-        strategy: str, see `dreal_tf.strategies.strategy_named`.
-    Returns:
-        `dreal_tf.cluster.Cluster`; None where the strategy is for one machine.
-    """
-    cluster = read_cluster() if strategy in ("auto", "multi_worker") else None
-    return cluster if cluster is not None and len(cluster.workers) > 1 else None
 
 
 def run_of_worker(out, cluster):

@@ -1,7 +1,7 @@
 """The arms of a benchmark: one recipe without the method and with it."""
 
 from dreal_tf.builder import build_data, data_options
-from dreal_tf.data import KNOWN_SETS, generated_like
+from dreal_tf.data import generated_like, known_set
 from dreal_tf.errors import InputError
 
 PLAIN = "plain"
@@ -46,7 +46,7 @@ def made_up(recipe):
         (32, 32, 3)
     """
     name, size = recipe.data.name, recipe.data.image_size
-    if name == "generated" or name.split("/")[0].split(":")[0] in KNOWN_SETS or size:
+    if name == "generated" or known_set(name) or size:
         options = data_options(recipe) | {"images": BATCHES * recipe.data.batch_size}
         return generated_like(name, **options)
     raise InputError(

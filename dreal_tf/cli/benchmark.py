@@ -31,7 +31,7 @@ def benchmark(
 ):
     """Measure what the method costs against the plain network: time, memory, and where it goes."""
     check_at_least_one(rounds=rounds)
-    resolved = resolve(recipe, smoke, changes or [], data_dir=data_dir)
+    resolved = resolve(recipe, smoke, changes or [])
     measuring = import_quietly("dreal_tf.benchmark.benchmark")
     strategies = import_quietly("dreal_tf.strategies")
     with strategies.strategy_named(strategy).scope():

@@ -1,7 +1,7 @@
 """Data sets as tf.data: what a recipe's `data.name` stands for, and a user's own arrays."""
 
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.data.catalogue import KNOWN_SETS
+from dreal_tf.data.catalogue import KNOWN_SETS, known_set
 from dreal_tf.data.digits import digits
 from dreal_tf.data.examples import draw_examples
 from dreal_tf.data.fashion_mnist import fashion_mnist
@@ -33,6 +33,7 @@ __all__ = [
     "generated",
     "generated_like",
     "image_folder",
+    "known_set",
     "prepared_data_set",
     "worker_share",
 ]

@@ -37,6 +37,20 @@ KNOWN_SETS = {
 }
 
 
+def known_set(name):
+    """What is known of a data set.
+
+    Args:
+        name: str; a TFDS name may end in "/config" or ":version".
+    Returns:
+        `KnownSet`, or None of one that is not listed.
+    Example:
+        >>> known_set("cifar10:3.0.2").classes
+        10
+    """
+    return KNOWN_SETS.get(name.split("/")[0].split(":")[0])
+
+
 def normalisation_of(name, channels):
     """Mean and deviation with which a data set's images are normalised.
 
@@ -52,7 +66,7 @@ def normalisation_of(name, channels):
         >>> normalisation_of("my_own", 3)[0]
         (0.485, 0.456, 0.406)
     """
-    known = KNOWN_SETS.get(name.split("/")[0].split(":")[0])
+    known = known_set(name)
     if known and known.image_shape[-1] == channels:
         return known.mean, known.deviation
     return tuple((IMAGENET if channels == 3 else GREY).values())

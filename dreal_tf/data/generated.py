@@ -3,7 +3,7 @@
 import numpy as np
 
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.data.catalogue import KNOWN_SETS
+from dreal_tf.data.catalogue import known_set
 from dreal_tf.data.options import Options
 
 NOISE = 32.0  # Its deviation, on the scale from 0 to 255.
@@ -61,7 +61,7 @@ def generated_like(name, **options):
         ((64, 64, 3), 1000)
     """
     chosen = Options(**options)
-    known = KNOWN_SETS.get(name.split("/")[0].split(":")[0])
+    known = known_set(name)
     shape, classes = (known.image_shape, known.classes) if known else (chosen.shape, chosen.classes)
     if chosen.image_size:
         shape = (chosen.image_size, chosen.image_size, shape[-1])
