@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from dreal_tf.shapes import length
+
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -40,8 +42,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         # The operation gives the unbiased estimate of the variance; Keras keeps the biased one.
-        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-        variance *= (count - 1.0) / count
+        places = [length(inputs, axis) for axis in range(3)]
+        count = places[0] * places[1] * places[2]
+        variance *= tf.cast((count - 1) / count, tf.float32)
         for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
         return outputs

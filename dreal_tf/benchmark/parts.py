@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from dreal_tf.benchmark.turns import interleaved, timed
 from dreal_tf.rewards import share_of
+from dreal_tf.shapes import length
 
 PARTS = ("factual_pass", "extra_pass", "critic", "update")
 
@@ -67,7 +68,7 @@ def _whole(model, data):
 
 def _separate(model, data):
     images = tf.nest.flatten(data[0])[0]
-    count = share_of(tf.shape(images)[0], model.settings["reward_fraction"])
+    count = share_of(length(images), model.settings["reward_fraction"])
     return [model.network(images[:count], training=False)]
 
 

@@ -4,12 +4,13 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.critics.critic import Critic, Verdict
-from dreal_tf.critics.direction import direction_head, sharing
+from dreal_tf.critics.direction import direction_head, pooled, sharing
 from dreal_tf.critics.measured import differences_of_rows, measured_reward_loss
 from dreal_tf.critics.meta_critic import MetaCritic
 from dreal_tf.critics.pairwise_axes import flat_rows
 from dreal_tf.critics.summary import summarize, summary_width
 from dreal_tf.losses import comparison_loss
+from dreal_tf.shapes import length
 from dreal_tf.steps import SELECTIVE_AXES, Step
 
 EXPLORATION = ("baseline", "noise", "noise", "noise")
@@ -81,6 +82,7 @@ class ComparativeCritic(Critic):
             self.heads.append(head)
 
     def call(self, steps, hindsight):
+        steps = [Step(pooled(spec, state), action) for spec, (state, action) in zip(self.specs, steps)]
         wrong = self.embedding(tf.cast(hindsight.errors, tf.float32))  # (batch, units)
         memories = self.walk(steps)  # (batch, steps, units)
         features = self._features(steps, memories, wrong)
@@ -95,7 +97,8 @@ class ComparativeCritic(Critic):
         value, cost = (tf.squeeze(head(known), axis=2) for head in (self.value, self.cost))
         size = tf.norm(tf.cast(hindsight.errors, tf.float32), axis=1)  # (batch,)
         critiques = value + tf.stack(advantages, axis=1)
-        return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR, features)
+        known_of_steps = [(part, state) for part, (state, _) in zip(features, steps)]
+        return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR, known_of_steps)
 
     def _features(self, steps, memories, wrong):
         """What directions are linear in: list of (batch, units), one for each step."""
@@ -118,7 +121,7 @@ class ComparativeCritic(Critic):
         """
         directions = [None] * len(steps)
         for group, head in zip(self.groups, self.heads, strict=True):
-            counts = [tf.shape(features[position])[0] for position in group]
+            counts = [length(features[position]) for position in group]
             sought = head.sought(tf.concat([features[position] for position in group], axis=0))
             parts = tf.split(sought, counts, num=len(group))
             for position, part in zip(group, parts, strict=True):
@@ -151,12 +154,13 @@ class ComparativeCritic(Critic):
         directions of the whole batch.
         """
         features, taken = [], []
-        for known, step, (entries, _) in zip(
+        for (known, state), step, (entries, _) in zip(
             verdict.features, steps, measurement.alternatives, strict=True
         ):
             images = tf.gather(measurement.images, entries)
             features.append(tf.gather(known, images))
-            taken.append(Step(*(tf.gather(tf.stop_gradient(part), images) for part in step)))
+            action = tf.stop_gradient(step.action)
+            taken.append(Step(tf.gather(state, images), tf.gather(action, images)))
         directions = self._directions(features, taken)
         return differences_of_rows(directions, taken, measurement)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from dreal_tf.critics.pairwise_axes import pairwise_axes
 from dreal_tf.critics.pairwise_direction import LEARNT, CrissCrossDirection, PairwiseDirection
 from dreal_tf.critics.summary import area_pool
+from dreal_tf.shapes import length
 
 SIDES = 2  # A channel's map is seen in quarters, ...
 FINE = 2 * SIDES  # ... and its strength in sixteenths.
@@ -54,6 +55,22 @@ def sharing(spec):
     return (spec.stage, spec.kind, spec.axes, spec.state_shape[-1], *lengths)
 
 
+def pooled(spec, state):
+    """What the critic reads of a step's state: of a channel action's, the means of its sixteenths.
+
+    One reading of the maps then serves all that is made of them: they are by far the largest thing
+    that a critic reads. Places matter to the other kinds, which keep theirs.
+
+    Args:
+        spec: `StepSpec`.
+        state: float tensor (batch, height, width, channels), of any height and width.
+    Returns:
+        Float tensor, another state of the same step; (batch, 4, 4, channels), float32, of a channel
+        action. Its averages over the whole map and over quarters are the state's own.
+    """
+    return area_pool(tf.cast(state, tf.float32), FINE) if spec.kind == "channel" else state
+
+
 class ChannelDirection(keras.layers.Layer):
     """Advice to each channel: how far its own features agree with what the critic looks for.
 
@@ -92,7 +109,7 @@ class ChannelDirection(keras.layers.Layer):
     def advise(self, sought, state, action=None):
         """The advice for what is sought, (batch, 6 · channels)."""
         own = channel_features(state)
-        sought = tf.reshape(sought, tf.shape(own))
+        sought = tf.reshape(sought, [-1, *own.shape[1:]])
         return tf.reduce_sum(own * sought, axis=1)[:, None, None, :]
 
 
@@ -110,7 +127,6 @@ def channel_features(state):
         >>> channel_features(np.float32([1, -3]).reshape(1, 2, 1, 1))[0, :, 0].numpy().tolist()
         [1.0, 2.0, 1.0, 1.0, -3.0, -3.0]
     """
-    # One reading of the map gives all: it is by far the largest thing that a critic reads.
     fine = area_pool(tf.cast(state, tf.float32), FINE)
     strength = tf.reduce_mean(tf.abs(fine), axis=[1, 2])[:, None]
     quarters = tf.reshape(area_pool(fine, SIDES), [-1, SIDES**2, state.shape[-1]])
@@ -161,5 +177,5 @@ class SpatialDirection(keras.layers.Layer):
         """The advice for what is sought, (batch, units)."""
         state = tf.cast(state, tf.float32)
         agreement = tf.einsum("bhwu,bu->bhw", self.places(state), sought)
-        places = tf.cast(tf.shape(state)[1] * tf.shape(state)[2], tf.float32)
+        places = tf.cast(length(state, 1) * length(state, 2), tf.float32)
         return (agreement / tf.sqrt(places))[..., None]

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from dreal_tf.losses import critic_loss
+from dreal_tf.shapes import length
 from dreal_tf.steps import Step
 
 
@@ -41,16 +42,17 @@ def differences_of_rows(directions, steps, measurement):
     Returns:
         Float32 tensor (n,), one entry per measured pair.
     """
-    pairs = tf.shape(measurement.images)[0]
-    predicted = tf.zeros([pairs])
+    differences, of_rows, here = [], [], []
     for position, (direction, step) in enumerate(zip(directions, steps, strict=True)):
         entries, alternative = measurement.alternatives[position]
         change = tf.cast(step.action, tf.float32) - tf.cast(alternative, tf.float32)
         products = tf.cast(direction, tf.float32) * change
-        difference = tf.reduce_sum(products, axis=list(range(1, products.shape.rank)))
-        here = tf.gather(measurement.steps, entries) == position
-        predicted += tf.math.unsorted_segment_sum(tf.where(here, difference, 0.0), entries, pairs)
-    return predicted
+        differences.append(tf.reduce_sum(products, axis=list(range(1, products.shape.rank))))
+        of_rows.append(entries)
+        here.append(tf.fill(tf.shape(entries), position))
+    differences, of_rows, here = (tf.concat(parts, axis=0) for parts in (differences, of_rows, here))
+    differences = tf.where(tf.gather(measurement.steps, of_rows) == here, differences, 0.0)
+    return tf.math.unsorted_segment_sum(differences, of_rows, length(measurement.images))
 
 
 def measured_reward_loss(critiques, measurement):

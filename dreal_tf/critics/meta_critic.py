@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.critics.summary import summarize, summary_width
+from dreal_tf.shapes import length
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -62,7 +63,7 @@ class MetaCritic(keras.layers.Layer):
         self.memory.build((None, self.units))
 
     def call(self, steps):
-        batch = tf.shape(steps[0].state)[0]
+        batch = length(steps[0].state)
         carried = [tf.zeros([batch, self.units])] * 2
         memories = []
         for spec, encoder, step in zip(self.step_specs, self.encoder_of, steps, strict=True):

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from dreal_tf.critics.pairwise_axes import pairwise_axes
+from dreal_tf.shapes import length
 
 
 def summarize(spec, state, action=None, grid=4):
@@ -80,10 +82,10 @@ def _attention(spec, state, action, grid):
     else:
         received = tf.reduce_mean(action, axis=list(range(1, action.shape.rank - 1)))
         of_keys = axes.keys
-    length = spec.action_shape
+    lengths = spec.action_shape
     return (
-        _cells(received, of_keys, length[-1], state, grid),
-        _cells(entropy, axes.queries, length[-2], state, grid),
+        _cells(received, of_keys, lengths[-1], state, grid),
+        _cells(entropy, axes.queries, lengths[-2], state, grid),
     )
 
 
@@ -102,16 +104,16 @@ def _received_in_crosses(action):
     return received / tf.cast(height * width, tf.float32)
 
 
-def _cells(values, role, length, state, grid):
+def _cells(values, role, entries, state, grid):
     """Values, one for each entry of an axis, averaged to (batch, grid²) as the axis is laid out."""
     if role == "members":  # In no order that a map could show: side by side.
-        return tf.einsum("gn,bn->bg", _overlap(tf.shape(values)[1], grid**2), values)
-    height, width = tf.shape(state)[1], tf.shape(state)[2]
+        return tf.einsum("gn,bn->bg", _overlap(length(values, 1), grid**2), values)
+    height, width = length(state, 1), length(state, 2)
     if role == "halved":
         height, width = (height + 1) // 2, (width + 1) // 2
     elif role == "window":
-        height = width = math.isqrt(length)
-    map_ = tf.reshape(values, tf.stack([tf.shape(values)[0], height, width, 1]))
+        height = width = math.isqrt(entries)
+    map_ = tf.reshape(values, [-1, height, width, 1])
     return _flat(area_pool(map_, grid))
 
 
@@ -127,23 +129,29 @@ def area_pool(maps, grid):
         >>> area_pool(np.arange(6, dtype="float32").reshape(1, 6, 1, 1), 3)[0, :, 0, 0].numpy().tolist()
         [0.5, 2.5, 4.5]
     """
-    height, width = tf.shape(maps)[1], tf.shape(maps)[2]
+    maps = tf.convert_to_tensor(maps)
+    height, width, channels = length(maps, 1), length(maps, 2), maps.shape[3]
+    if (height, width) == (grid, grid):
+        return maps
     rows, columns = _overlap(height, grid), _overlap(width, grid)
     # One product that reads the maps once: a quarter of the time that einsum takes over the three.
-    cells = tf.reshape(rows[:, None, :, None] * columns[None, :, None, :], [grid**2, height * width])
-    places = tf.reshape(maps, tf.stack([tf.shape(maps)[0], height * width, maps.shape[3]]))
-    pooled = tf.matmul(tf.cast(cells, maps.dtype), places)
-    return tf.reshape(pooled, [-1, grid, grid, maps.shape[3]])
+    cells = tf.cast(rows[:, None, :, None] * columns[None, :, None, :], maps.dtype)
+    cells = tf.reshape(cells, [grid**2, height * width])
+    pooled = tf.matmul(cells, tf.reshape(maps, [-1, height * width, channels]))
+    return tf.reshape(pooled, [-1, grid, grid, channels])
 
 
 def _overlap(size, grid):
     """(grid, size): the share of each cell that each pixel covers; rows sum to 1."""
-    length = tf.cast(size, tf.float32)
-    edges = tf.range(grid + 1, dtype=tf.float32) * length / grid
-    pixels = tf.range(length)
-    covered = tf.minimum(edges[1:, None], pixels + 1) - tf.maximum(edges[:-1, None], pixels)
-    return tf.maximum(covered, 0.0) * grid / length
+    # Known sizes, the usual ones, are worked out here and leave no operations in a graph.
+    if isinstance(size, int):
+        library, pixels, size = np, np.arange(size, dtype=np.float32), np.float32(size)
+    else:
+        library, pixels, size = tf, tf.cast(tf.range(size), tf.float32), tf.cast(size, tf.float32)
+    edges = np.arange(grid + 1, dtype=np.float32) * size / np.float32(grid)
+    covered = library.minimum(edges[1:, None], pixels + 1) - library.maximum(edges[:-1, None], pixels)
+    return library.maximum(covered, 0.0) * np.float32(grid) / size
 
 
 def _flat(maps):
-    return tf.reshape(maps, [tf.shape(maps)[0], maps.shape[1] * maps.shape[2] * maps.shape[3]])
+    return tf.reshape(maps, [-1, maps.shape[1] * maps.shape[2] * maps.shape[3]])

@@ -84,10 +84,13 @@ class Alternatives:
 
     def _replacement(self, actor, index, module, action):
         makers = {"baseline": self._baseline, "permuted": self._permuted, "noise": self._noisy}
-        made = [makers[form](actor, index, module, action) for form in self.exploration]
-        replacement = made[0]
-        for form, other in enumerate(made[1:], start=1):
-            replacement = tf.where(_along(self.forms == form, action), other, replacement)
+        # What the exploration names twice is made once.
+        first, *others = dict.fromkeys(self.exploration)
+        replacement = makers[first](actor, index, module, action)
+        for other in others:
+            named = [form == other for form in self.exploration]
+            made = makers[other](actor, index, module, action)
+            replacement = tf.where(_along(tf.gather(named, self.forms), action), made, replacement)
         return replacement
 
     def _baseline(self, actor, index, module, action):

@@ -1,8 +1,11 @@
 """Which actions of a batch are measured: pairs of an image and a step. Pure functions."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from dreal_tf.shapes import length
 
 
 def share_of(batch, fraction):
@@ -12,11 +15,13 @@ def share_of(batch, fraction):
         batch: int or int tensor. Number of images.
         fraction: float in [0, 1].
     Returns:
-        int32 scalar.
+        Int for an int, else int32 scalar.
     Example:
-        >>> int(share_of(10, 0.25)), int(share_of(10, 0.2))
+        >>> share_of(10, 0.25), share_of(10, 0.2)
         (3, 2)
     """
+    if isinstance(batch, int):
+        return math.ceil(fraction * batch - 1e-4)
     return tf.cast(tf.math.ceil(fraction * tf.cast(batch, tf.float32) - 1e-4), tf.int32)
 
 
@@ -67,29 +72,29 @@ class Assignment(NamedTuple):
             step: int from 0 to `steps`, which stands for the end.
             steps: int. Number of steps in the network.
         Returns:
-            int32 scalar.
+            Int where the number of rows is known, else int32 scalar.
         Example:
             >>> drawn = draw_assignment(8, 6, 3, seed=(0, 1))
-            >>> [int(drawn.begin(step, 3)) for step in range(4)]
+            >>> [drawn.begin(step, 3) for step in range(4)]
             [0, 2, 4, 6]
         """
-        rows = tf.shape(self.images)[0]
+        rows = length(self.images)
         if self.in_order:
             return (step * rows + steps - 1) // steps
-        return rows if step else tf.zeros_like(rows)
+        return rows if step else 0
 
     def candidates(self, step, steps):
         """The rows that can change step `step` of `steps`: first, and one past the last.
 
         Example:
             >>> drawn = draw_assignment(8, 4, 3, seed=(0, 1))
-            >>> [tuple(map(int, drawn.candidates(step, 3))) for step in range(3)]
+            >>> [drawn.candidates(step, 3) for step in range(3)]
             [(0, 2), (1, 3), (2, 4)]
         """
-        rows = tf.shape(self.images)[0]
+        rows = length(self.images)
         if self.in_order:
             return step * rows // steps, self.begin(step + 1, steps)
-        return tf.zeros_like(rows), rows
+        return 0, rows
 
 
 def draw_assignment(batch, measured, steps, seed, forms=1):
@@ -139,7 +144,7 @@ def every_assignment(drawn, steps, forms=1):
         >>> every.images.numpy().tolist(), every.steps.numpy().tolist()
         ([0, 4, 0, 4], [0, 0, 1, 1])
     """
-    which = tf.repeat(tf.range(steps), tf.fill([steps], tf.shape(drawn.images)[0]))
+    which = tf.repeat(tf.range(steps), tf.fill([steps], length(drawn.images)))
 
     def often(part):
         return None if part is None else tf.tile(part, [steps])

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from dreal_tf.rewards.alternatives import Alternatives
+from dreal_tf.shapes import length
 
 
 class Alternative(NamedTuple):
@@ -65,7 +66,7 @@ class Changes:
         """Bool tensor (n,), after the pass: whether a row's action equalled its alternative."""
         entries, same = zip(*[(done.entries, same) for done, same in self._done.values()], strict=True)
         same = tf.cast(tf.concat(same, axis=0), tf.int32)
-        rows = tf.shape(self.assignment.images)[0]
+        rows = length(self.assignment.images)
         return tf.math.unsorted_segment_max(same, tf.concat(entries, axis=0), rows) > 0
 
     def _alternatives(self, step, first, end):

@@ -23,6 +23,7 @@ from dreal_tf.rewards.reward import (
     relative_gain,
     reward,
 )
+from dreal_tf.shapes import length
 
 ESTIMATORS = ("sampled", "exact")
 
@@ -111,7 +112,7 @@ class RewardMeter:
         Returns:
             `Assignment`, see `draw_assignment`.
         """
-        batch = tf.shape(targets.labels)[0]
+        batch = length(targets.labels)
         measured = share_of(batch, fraction)
         return draw_assignment(batch, measured, len(self.modules), seed, len(self.exploration))
 
@@ -123,7 +124,7 @@ class RewardMeter:
         Returns:
             `Assignment`, for `exact`.
         """
-        batch = tf.shape(targets.labels)[0]
+        batch = length(targets.labels)
         return Assignment(draw_images(batch, share_of(batch, fraction), seed=(0, 0)), None)
 
     def measure(self, images, targets, outputs, assignment, statistics=(), exploration=None):
@@ -199,7 +200,7 @@ class RewardMeter:
         """Outputs with borders, and the position in these of each measured pair's image."""
         if "borders" in outputs:
             return outputs, assignment.images
-        count = tf.shape(assignment.images)[0] // assignment.rounds
+        count = length(assignment.images) // assignment.rounds
         chosen = assignment.images[:count]
         chosen = tf.nest.map_structure(lambda part: tf.gather(part, chosen), images)
         positions = tf.tile(tf.range(count), [assignment.rounds])
