@@ -50,6 +50,8 @@ def _of_operation(operation):
     if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
         return _of_convolution(operation)
     if operation.type in ("MatMul", "BatchMatMulV2", "BatchMatMul"):
+        if any(given.op.type == "Const" for given in operation.inputs):
+            return 0  # A choice of places, not an application of weights.
         transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
         summed = operation.inputs[0].shape[-2 if transposed else -1]
         return _size(operation.outputs[0]) * summed

@@ -20,6 +20,7 @@ REPOSITORY = PACKAGE.parent
 # Who may import whom: a part imports only parts of a lower level, and itself.
 LEVELS = {
     "errors": 0,
+    "shapes": 0,
     "steps": 0,
     "losses": 0,
     "schedules": 0,
@@ -51,6 +52,7 @@ LEVELS = {
 # What computes knows nothing of recipes, files or the command line.
 PURE = {
     "errors",
+    "shapes",
     "steps",
     "losses",
     "distribute",

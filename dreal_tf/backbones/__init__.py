@@ -4,10 +4,12 @@ from dreal_tf.backbones.backbone import Wiring, actors_of, plain_network
 from dreal_tf.backbones.fused_normalization import FusedBatchNormalization
 from dreal_tf.backbones.imagenet_residual import imagenet_residual_network
 from dreal_tf.backbones.residual import residual_network
+from dreal_tf.backbones.small_map_convolution import SmallMapConv2D
 from dreal_tf.backbones.trajectory import Trajectory
 
 __all__ = [
     "FusedBatchNormalization",
+    "SmallMapConv2D",
     "Trajectory",
     "Wiring",
     "actors_of",

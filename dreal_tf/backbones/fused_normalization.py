@@ -8,12 +8,12 @@ from dreal_tf.shapes import length
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's BatchNorm over the channels of maps, its training pass by TensorFlow's fused operation.
+    """Keras's BatchNorm over the channels of maps, by TensorFlow's fused operation.
 
     The same numbers up to rounding, moving averages included, in a fraction of the time and memory:
     on this backend Keras composes it of means, squares and products, each of which reads and keeps
-    whole maps. At inference, and for what the operation does not do (statistics that span replicas,
-    batch renormalization), it is Keras's own.
+    whole maps. For what the operation does not do (statistics that span replicas, batch
+    renormalization), it is Keras's own.
 
     Args:
         arguments: those of `keras.layers.BatchNormalization`.
@@ -28,19 +28,24 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        composed = self.synchronized or self.renorm or mask is not None or len(inputs.shape) != 4
-        if not training or not self.trainable or composed:
+        by_batch = bool(training and self.trainable)
+        composed = (self.synchronized and by_batch) or self.renorm or mask is not None
+        if composed or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
-        # Empty averages: the batch's own statistics are asked for.
+        averages = [tf.zeros([0])] * 2  # The batch's own statistics are asked for.
+        if not by_batch:
+            averages = [tf.convert_to_tensor(v) for v in (self.moving_mean, self.moving_variance)]
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=tf.convert_to_tensor(self.gamma),
             offset=tf.convert_to_tensor(self.beta),
-            mean=tf.zeros([0]),
-            variance=tf.zeros([0]),
+            mean=averages[0],
+            variance=averages[1],
             epsilon=self.epsilon,
-            is_training=True,
+            is_training=by_batch,
         )
+        if not by_batch:
+            return outputs
         # The operation gives the unbiased estimate of the variance; Keras keeps the biased one.
         places = [length(inputs, axis) for axis in range(3)]
         count = places[0] * places[1] * places[2]

@@ -5,6 +5,7 @@ from keras import ops
 
 from dreal_tf.backbones.backbone import Wiring
 from dreal_tf.backbones.fused_normalization import FusedBatchNormalization
+from dreal_tf.backbones.small_map_convolution import SmallMapConv2D
 from dreal_tf.errors import InputError
 from dreal_tf.layers import Placement
 from dreal_tf.steps import stage_name
@@ -105,7 +106,7 @@ class ResidualWiring(Wiring):
         if self.symmetric and strides > 1 and size > 1:
             inputs = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(inputs)
             padding = "valid"
-        outputs = keras.layers.Conv2D(
+        outputs = SmallMapConv2D(
             channels,
             size,
             strides,

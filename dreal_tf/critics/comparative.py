@@ -125,15 +125,15 @@ class ComparativeCritic(Critic):
             sought = head.sought(tf.concat([features[position] for position in group], axis=0))
             parts = tf.split(sought, counts, num=len(group))
             for position, part in zip(group, parts, strict=True):
-                state, action = map(tf.stop_gradient, steps[position])
-                directions[position] = head.advise(part, state, action)
+                state, action = steps[position]
+                directions[position] = head.advise(part, state, tf.stop_gradient(action))
         return directions
 
     def _seen(self, position, step, memories):
         # What the actor itself is a function of: with it among the features of a least-squares
         # critic, the policy gradient is unbiased (compatible features, Sutton et al. 2000).
-        state, action = map(tf.stop_gradient, step)
-        summary = summarize(self.specs[position], state, action, self.grid)
+        action = tf.stop_gradient(step.action)
+        summary = summarize(self.specs[position], step.state, action, self.grid)
         return tf.concat([memories[position], summary], axis=1)
 
     def loss(self, verdict, steps, measurement):

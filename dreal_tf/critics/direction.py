@@ -59,16 +59,17 @@ def pooled(spec, state):
     """What the critic reads of a step's state: of a channel action's, the means of its sixteenths.
 
     One reading of the maps then serves all that is made of them: they are by far the largest thing
-    that a critic reads. Places matter to the other kinds, which keep theirs.
+    that a critic reads. Small maps are kept, and so are those of the other kinds, to which places
+    matter.
 
     Args:
         spec: `StepSpec`.
         state: float tensor (batch, height, width, channels), of any height and width.
     Returns:
-        Float tensor, another state of the same step; (batch, 4, 4, channels), float32, of a channel
-        action. Its averages over the whole map and over quarters are the state's own.
+        Float tensor, another state of the same step; its averages over the whole map and over its
+        quarters are the state's own.
     """
-    return area_pool(tf.cast(state, tf.float32), FINE) if spec.kind == "channel" else state
+    return _fine(tf.cast(state, tf.float32)) if spec.kind == "channel" else state
 
 
 class ChannelDirection(keras.layers.Layer):
@@ -122,15 +123,21 @@ def channel_features(state):
         state: float tensor (batch, height, width, channels), of any height and width.
     Returns:
         Float32 tensor (batch, 6, channels): 1; the strength, a mean of the absolute values of the
-        means of the map's sixteenths; and the means of its four quarters.
+        means of the map's sixteenths, or of its places where these are fewer; and the means of its
+        four quarters.
     Example:
         >>> channel_features(np.float32([1, -3]).reshape(1, 2, 1, 1))[0, :, 0].numpy().tolist()
         [1.0, 2.0, 1.0, 1.0, -3.0, -3.0]
     """
-    fine = area_pool(tf.cast(state, tf.float32), FINE)
+    fine = _fine(tf.cast(state, tf.float32))
     strength = tf.reduce_mean(tf.abs(fine), axis=[1, 2])[:, None]
     quarters = tf.reshape(area_pool(fine, SIDES), [-1, SIDES**2, state.shape[-1]])
     return tf.concat([tf.ones_like(strength), strength, quarters], axis=1)
+
+
+def _fine(maps):
+    small = None not in maps.shape[1:3] and max(maps.shape[1:3]) <= FINE
+    return maps if small else area_pool(maps, FINE)
 
 
 class SpatialDirection(keras.layers.Layer):

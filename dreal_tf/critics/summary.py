@@ -131,7 +131,7 @@ def area_pool(maps, grid):
     """
     maps = tf.convert_to_tensor(maps)
     height, width, channels = length(maps, 1), length(maps, 2), maps.shape[3]
-    if (height, width) == (grid, grid):
+    if maps.shape[1] == maps.shape[2] == grid:
         return maps
     rows, columns = _overlap(height, grid), _overlap(width, grid)
     # One product that reads the maps once: a quarter of the time that einsum takes over the three.

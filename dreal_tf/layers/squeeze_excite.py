@@ -57,11 +57,12 @@ class SqueezeExcite(AttentionActor):
             **dense,
         )
         self.excite = keras.layers.Dense(channels, activation="sigmoid", name="excite", **dense)
-        self.squeeze.build((None, 1, 1, channels))
-        self.excite.build((None, 1, 1, hidden))
+        self.squeeze.build((None, channels))
+        self.excite.build((None, hidden))
 
     def propose(self, state, index=0, training=None):
-        return self.excite(self.squeeze(ops.mean(state, axis=(1, 2), keepdims=True)))
+        gates = self.excite(self.squeeze(ops.mean(state, axis=(1, 2))))
+        return ops.expand_dims(gates, (1, 2))
 
     def get_config(self):
         return super().get_config() | {

@@ -65,7 +65,6 @@ class Learner:
             _, _, advice, _ = self._judge(steps, measurement, hindsight)
         pushes = self._pushes(advice, trusted, factual.targets, scale_loss)
         climb = tape.gradient(actions, self.trajectory.variables, output_gradients=pushes)
-        climb = after([measurement.difference], climb)
         actor_loss = losses.actor_loss(verdict.critiques, factual.targets.weights)
         return Lesson(verdict.critiques, critic_loss, actor_loss, trusted, climb)
 
