@@ -82,7 +82,10 @@ class ComparativeCritic(Critic):
             self.heads.append(head)
 
     def call(self, steps, hindsight):
-        steps = [Step(pooled(spec, state), action) for spec, (state, action) in zip(self.specs, steps)]
+        steps = [
+            Step(pooled(spec, state), action)
+            for spec, (state, action) in zip(self.specs, steps, strict=True)
+        ]
         wrong = self.embedding(tf.cast(hindsight.errors, tf.float32))  # (batch, units)
         memories = self.walk(steps)  # (batch, steps, units)
         features = self._features(steps, memories, wrong)
@@ -97,7 +100,7 @@ class ComparativeCritic(Critic):
         value, cost = (tf.squeeze(head(known), axis=2) for head in (self.value, self.cost))
         size = tf.norm(tf.cast(hindsight.errors, tf.float32), axis=1)  # (batch,)
         critiques = value + tf.stack(advantages, axis=1)
-        known_of_steps = [(part, state) for part, (state, _) in zip(features, steps)]
+        known_of_steps = [(part, state) for part, (state, _) in zip(features, steps, strict=True)]
         return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR, known_of_steps)
 
     def _features(self, steps, memories, wrong):
