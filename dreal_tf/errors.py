@@ -30,6 +30,15 @@ class RunError(RuntimeError):
     """
 
 
+class DivergedError(RunError):
+    """A training went astray: its loss is no longer a number.
+
+    Example:
+        >>> issubclass(DivergedError, RunError)
+        True
+    """
+
+
 def unknown_name(what, name, known):
     """An `InputError` for a name that is not known, with the nearest known one.
 

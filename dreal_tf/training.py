@@ -7,8 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import plain_network
-from dreal_tf.builder import build, build_data, build_network
+from dreal_tf.builder import build
 from dreal_tf.callbacks import (
     BestNetwork,
     Checkpoint,
@@ -18,15 +17,15 @@ from dreal_tf.callbacks import (
     read_history,
 )
 from dreal_tf.cluster import cluster_of, lost_peers_said
-from dreal_tf.errors import InputError
 from dreal_tf.evaluation import evaluate_network
 from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
 from dreal_tf.strategies import strategy_named
+from dreal_tf.trained_run import trained_network
 
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
 
 
-def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
+def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True):
     """Trains a recipe; an interrupted run found in `out` goes on, a finished one is left alone.
 
     Of several workers the chief keeps the run; each other one keeps what it needs to go on in a
@@ -38,8 +37,11 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
         strategy: str, see `dreal_tf.strategies.strategy_named`.
         fresh: bool. Move a run found in `out` aside and begin anew.
         callbacks: sequence of further Keras callbacks.
+        conclude: bool. False: leave the run where its last epoch left it, its network not saved and
+            the test split not read; a later call with True does that.
     Returns:
-        Dict: the final metrics, as in `metrics.json`; None in a worker that is not the chief.
+        Dict: the final metrics, as in `metrics.json`; None where the run is not concluded, and in a
+        worker that is not the chief.
     Raises:
         InputError: if the recipe cannot be built, or `out` holds something else.
         RunError: if another worker is lost.
@@ -56,7 +58,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=()):
         run.begin(recipe, fresh)  # Not before all the input has been found good.
         with full_disk_said(run.path):
             best = _fit(recipe, run, model, data, [*needed, *callbacks], cluster)
-            if cluster is not None and not cluster.is_chief:
+            if not conclude or (cluster is not None and not cluster.is_chief):
                 return None
             return _conclude(recipe, run, model, data, best)
 
@@ -105,6 +107,7 @@ def _fit(recipe, run, model, data, callbacks, cluster):
 def _conclude(recipe, run, model, data, best):
     """Saves the best network and reads the test split, once."""
     best.restore(model.network)
+    write_whole(run.preprocessing, json.dumps(data.preprocessing._asdict()) + "\n")
     partial = run.path / "partial.keras"
     model.network.save(partial)
     os.replace(partial, run.network)
@@ -130,17 +133,7 @@ def evaluate(run_path, data_dir=None):
     Raises:
         InputError: if there is no run, or it has no weights yet.
     """
-    run = RunDirectory(run_path)
-    recipe = run.read_recipe().reading(data_dir)
-    if not run.network.is_file():
-        raise InputError(
-            f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "
-            "model.keras. End it with `dreal-tf train` and the same --out."
-        )
-    data = build_data(recipe)
-    network = build_network(recipe, data.image_shape, len(data.class_names))
-    stored = keras.saving.load_model(run.network)
-    plain_network(network).set_weights(stored.get_weights())
+    recipe, data, network = trained_network(run_path, data_dir)
     return _evaluated(recipe, network, data)
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from dreal_tf.errors import RunError
+from dreal_tf.errors import DivergedError
 
 EVERY = 20  # Batches between two looks; each look waits for the device.
 
@@ -14,7 +14,7 @@ class StopOnNaN(keras.callbacks.Callback):
     The loss that Keras logs is a mean over replicas and batches, which one NaN anywhere makes NaN.
 
     Raises:
-        RunError: saying what to try. What earlier epochs stored is kept.
+        DivergedError: saying what to try. What earlier epochs stored is kept.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -30,7 +30,7 @@ class StopOnNaN(keras.callbacks.Callback):
     def _look(self, logs):
         loss = float((logs or {}).get("loss", 0.0))
         if not np.isfinite(loss):
-            raise RunError(
+            raise DivergedError(
                 f"Expected a finite loss. Received: {loss} in epoch {self._epoch}. Lower optim.rate "
                 "or dreal.actor_weight, add schedule.warmup_epochs, set optim.clip_norm=1, or use "
                 "run.precision=mixed_bfloat16 in place of mixed_float16. Begin anew with --fresh."

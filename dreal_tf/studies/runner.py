@@ -1,20 +1,14 @@
 """Carries out a study: every arm and seed in a fresh process, one after another."""
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
 
-from dreal_tf.errors import InputError, RunError, unknown_name
+from dreal_tf.errors import unknown_name
+from dreal_tf.job import run_job
 from dreal_tf.recipe import whole_path
 from dreal_tf.run_directory import write_whole
 from dreal_tf.studies.networks import check_network, network_run
 from dreal_tf.studies.rows import StudyDirectory
 from dreal_tf.studies.table import table_lines
-
-PATIENCE = 10  # Seconds that a worker is given to end by itself.
-SHOWN = 12  # Lines of a failed worker's log that the message quotes.
 
 
 def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, say=print):
@@ -115,54 +109,13 @@ def _left(seconds):
 
 def _answer(study, folder, experiment, arm, seed, place):
     """Has a worker do one job."""
-    answer = folder.path / "answer.json"
-    answer.unlink(missing_ok=True)  # Of a run that ended between its answer and its row.
     name = f"network_seed{seed}" if arm is None else f"{arm}_seed{seed}"
-    folder.logs.mkdir(exist_ok=True)
-    log = folder.logs / f"{name}.log"
     job = {
         "study": study.model_dump(mode="json"),
         "experiment": experiment,
         "arm": arm,
         "seed": seed,
         "place": place,
-        "answer": str(answer),
     }
-    with log.open("w") as file:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "dreal_tf.studies.worker"],
-            stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            worker.stdin.write(json.dumps(job).encode() + b"\n")
-            worker.stdin.flush()
-            worker.wait()
-        except BrokenPipeError:  # It could not even start; its log says why.
-            worker.wait()
-        finally:
-            _end(worker)
-    said = json.loads(answer.read_text()) if answer.is_file() else {}
-    answer.unlink(missing_ok=True)
-    if "wrong_input" in said:
-        raise InputError(said["wrong_input"])
-    if "row" not in said:
-        last = said.get("failed") or "\n".join(log.read_text().splitlines()[-SHOWN:])
-        raise RunError(
-            f"Expected the run {name} to end well. Received: exit code {worker.returncode}, and\n"
-            f"{last}\nMend what it says ({log} has all of it) and repeat the command; finished runs "
-            "are kept."
-        )
-    return said["row"]
-
-
-def _end(worker):
-    """Whatever happened, no worker outlives the command."""
-    with contextlib.suppress(BrokenPipeError):
-        worker.stdin.close()  # It ends when this does.
-    try:
-        worker.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
+    answer, log = folder.path / "answer.json", folder.logs / f"{name}.log"
+    return run_job("dreal_tf.studies.worker", job, answer, log)
