@@ -23,12 +23,14 @@ setup(
         *find_packages(include=["dreal_tf", "dreal_tf.*"]),
         "dreal_tf.recipes",
         "dreal_tf.recipes.studies",
+        "dreal_tf.recipes.spaces",
     ],
     package_dir={"dreal_tf.recipes": "recipes"},
     # Lower bounds are the versions that were tried.
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
+        "keras-tuner>=1.4.8,<1.5",
         "numpy>=2.0",
         "tensorboard>=2.20",
         "tensorflow-datasets>=4.9.10",
@@ -45,6 +47,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         # timm itself would bring the CUDA build of PyTorch: install it with --no-deps.
         "timm": ["torch==2.13.0", "pyyaml>=6", "safetensors>=0.8"],
+        "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
         "test": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "pillow>=11"],
     },
     entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},

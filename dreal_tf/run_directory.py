@@ -21,12 +21,14 @@ class RunDirectory:
     Args:
         path: str or path.
     Attributes:
-        recipe, environment, history, metrics, network, checkpoints, tensorboard: paths of the
-            files and folders in it.
+        recipe, environment, history, metrics, network, preprocessing, checkpoints, tensorboard: paths
+            of the files and folders in it.
     Example:
         >>> RunDirectory("runs/none_such").finished
         False
     """
+
+    PREPROCESSING = "preprocessing.json"  # Also looked for beside a network on its own.
 
     def __init__(self, path):
         self.path = Path(path)
@@ -35,6 +37,7 @@ class RunDirectory:
         self.history = self.path / "history.csv"
         self.metrics = self.path / "metrics.json"
         self.network = self.path / "model.keras"
+        self.preprocessing = self.path / self.PREPROCESSING
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 

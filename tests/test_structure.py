@@ -45,11 +45,14 @@ LEVELS = {
     "evaluation": 6,
     "builder": 7,
     "critic_audit": 8,
-    "training": 8,
+    "trained_run": 8,
+    "training": 9,
     "benchmark": 9,
-    "studies": 9,
-    "tuning": 10,
-    "cli": 11,
+    "exporting": 9,
+    "studies": 10,
+    "prediction": 10,
+    "tuning": 11,
+    "cli": 12,
 }
 # What computes knows nothing of recipes, files or the command line.
 PURE = {

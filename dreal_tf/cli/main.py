@@ -12,10 +12,13 @@ from dreal_tf.cli.audit import audit
 from dreal_tf.cli.benchmark import benchmark
 from dreal_tf.cli.doctor import doctor
 from dreal_tf.cli.evaluate import evaluate
+from dreal_tf.cli.export import export
 from dreal_tf.cli.output import say
+from dreal_tf.cli.predict import predict
 from dreal_tf.cli.recipes import recipes
 from dreal_tf.cli.study import study
 from dreal_tf.cli.train import train
+from dreal_tf.cli.tune import tune
 from dreal_tf.errors import InputError, RunError, unknown_name
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -27,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (train, evaluate, audit, benchmark, study, recipes, doctor):
+for verb in (train, evaluate, export, predict, audit, benchmark, study, tune, recipes, doctor):
     app.command()(verb)
 
 

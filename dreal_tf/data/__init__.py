@@ -2,14 +2,17 @@
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, known_set
+from dreal_tf.data.decoding import decoded
 from dreal_tf.data.digits import digits
 from dreal_tf.data.examples import draw_examples
 from dreal_tf.data.fashion_mnist import fashion_mnist
 from dreal_tf.data.folder import image_folder
 from dreal_tf.data.generated import generated, generated_like
+from dreal_tf.data.image_files import unreadable
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import worker_share
 from dreal_tf.data.prepared import prepared_data_set
+from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.data.splits import EpochClock, Splits
 
 # The key is what a recipe calls `data.name`. Any other is a set of TensorFlow Datasets.
@@ -25,7 +28,9 @@ __all__ = [
     "KNOWN_SETS",
     "EpochClock",
     "Options",
+    "Preprocessing",
     "Splits",
+    "decoded",
     "digits",
     "draw_examples",
     "fashion_mnist",
@@ -35,5 +40,6 @@ __all__ = [
     "image_folder",
     "known_set",
     "prepared_data_set",
+    "unreadable",
     "worker_share",
 ]

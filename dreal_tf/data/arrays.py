@@ -6,6 +6,7 @@ import tensorflow as tf
 from dreal_tf.data.decoding import random_window
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import shared_order, splits_of
+from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.splits import hold_out
 from dreal_tf.errors import InputError
 
@@ -53,7 +54,8 @@ def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=No
         for split, (images, labels) in pairs.items()
     }
     shape = sources["train"].images.shape[1:]
-    return splits_of(sources, options, class_names, shape, mean, deviation, top)
+    prepared = preprocessing_of(shape, mean, deviation, "whole", class_names, top)
+    return splits_of(sources, options, prepared)
 
 
 class Arrays:

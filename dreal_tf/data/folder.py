@@ -10,6 +10,7 @@ from dreal_tf.data.catalogue import normalisation_of
 from dreal_tf.data.image_files import READABLE, ImageFiles, inspect_images
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
+from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.splits import hold_out
 from dreal_tf.errors import InputError
 
@@ -202,4 +203,6 @@ def _split_in_files(listed, options, class_names, mean, deviation):
         split: ImageFiles(paths, labels, size, options.resized_crop)
         for split, (paths, labels) in listed.items()
     }
-    return splits_of(sources, options, class_names, (size, size, 3), mean, deviation)
+    shape = (size, size, 3)
+    prepared = preprocessing_of(shape, mean, deviation, "central", class_names)
+    return splits_of(sources, options, prepared)

@@ -79,14 +79,28 @@ def inspect_images(paths):
 def _inspected(path):
     try:
         return tuple(decoded(tf.io.read_file(path)).shape)[:2]
-    except tf.errors.InvalidArgumentError as error:
-        if "Input is empty" in str(error):
-            return "an empty file"
-        if "Unknown image file format" in str(error):
-            return f"not a {READABLE} image"
-        return "damaged or cut short"
     except tf.errors.OpError as error:
+        return unreadable(error)
+
+
+def unreadable(error):
+    """Why an image could not be read.
+
+    Args:
+        error: `tf.errors.OpError` that reading and decoding it raised.
+    Returns:
+        Str.
+    Example:
+        >>> unreadable(tf.errors.InvalidArgumentError(None, None, "Input is empty."))
+        'an empty file'
+    """
+    if not isinstance(error, tf.errors.InvalidArgumentError):
         return f"cannot be opened: {type(error).__name__}"
+    if "Input is empty" in str(error):
+        return "an empty file"
+    if "Unknown image file format" in str(error):
+        return f"not a {READABLE} image"
+    return "damaged or cut short"
 
 
 def _content(path):

@@ -7,21 +7,18 @@ from dreal_tf.data.splits import EpochClock, Splits
 from dreal_tf.errors import InputError
 
 
-def splits_of(sources, options, class_names, image_shape, mean, deviation, top=255.0, skipped=()):
+def splits_of(sources, options, preprocessing, skipped=()):
     """Splits from three sources of examples.
 
     A source has `size`, the number of its examples; `shuffled(draw, batch_size, share)`, which
     gives the full batches of an epoch in an order that follows from `draw` alone; and
     `ordered(batch_size)`, which gives all examples. Both give tf.data.Datasets of (images, int
-    labels), images with values from 0 to `top`.
+    labels), images with values from 0 to the preprocessing's `top`.
 
     Args:
         sources: dict of sources: "train", "validation" and "test".
         options: `Options`.
-        class_names: sequence of str, by label.
-        image_shape: tuple (height, width, channels).
-        mean, deviation: floats, or sequences by channel: images become (image - mean) / deviation.
-        top: float. The value of white; black is 0.
+        preprocessing: `Preprocessing`, of which the sources have done the resizing.
         skipped: sequence of str, see `Splits`.
     Returns:
         `Splits`.
@@ -30,7 +27,9 @@ def splits_of(sources, options, class_names, image_shape, mean, deviation, top=2
     """
     train, clock = sources["train"], EpochClock()
     _check_batch(train.size, options)
+    mean, deviation, top = preprocessing.mean, preprocessing.deviation, preprocessing.top
     mean, deviation = tf.constant(mean, tf.float32), tf.constant(deviation, tf.float32)
+    class_names = preprocessing.class_names
 
     def normalise(images):
         return (tf.cast(images, tf.float32) - mean) / deviation
@@ -65,8 +64,7 @@ def splits_of(sources, options, class_names, image_shape, mean, deviation, top=2
         train=_counted(batches, steps, options.share[1]),
         validation=evaluation(sources["validation"], options.one_hot),
         test=evaluation(sources["test"], one_hot=False),
-        class_names=tuple(class_names),
-        image_shape=tuple(int(size) for size in image_shape),
+        preprocessing=preprocessing,
         sizes={split: sources[split].size for split in ("train", "validation", "test")},
         steps_per_epoch=steps,
         clock=clock,

@@ -12,6 +12,7 @@ from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, normalisation_of
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
+from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.records import Records
 from dreal_tf.data.splits import hold_out
 from dreal_tf.errors import InputError
@@ -70,7 +71,8 @@ def prepared_data_set(name, folder=None, **options):
         split: Records(info, stored, ranges, keys, size, chosen.resized_crop)
         for split, (stored, ranges) in _ranges(info, names, chosen).items()
     }
-    return splits_of(sources, chosen, image_shape=(size, size, shape[2]), **common)
+    prepared = preprocessing_of((size, size, shape[2]), window="central", **common)
+    return splits_of(sources, chosen, prepared)
 
 
 def find_prepared(name, folder):

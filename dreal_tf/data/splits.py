@@ -17,8 +17,7 @@ class Splits(NamedTuple):
         validation: tf.data.Dataset of (images, labels), held out of the training data, or the data
             set's own.
         test: tf.data.Dataset of (images, labels), read once at the end; its labels are ints.
-        class_names: tuple of str, by label.
-        image_shape: tuple (height, width, channels).
+        preprocessing: `Preprocessing`, what validation and test images went through.
         sizes: dict of int: images in "train", "validation" and "test".
         steps_per_epoch: int.
         clock: `EpochClock` that says which epoch `train` draws.
@@ -31,13 +30,22 @@ class Splits(NamedTuple):
     train: object
     validation: object
     test: object
-    class_names: tuple
-    image_shape: tuple
+    preprocessing: object
     sizes: dict
     steps_per_epoch: int
     clock: object
     soft_labels: bool = False
     skipped: tuple = ()
+
+    @property
+    def class_names(self):
+        """Tuple of str, by label."""
+        return self.preprocessing.class_names
+
+    @property
+    def image_shape(self):
+        """Tuple (height, width, channels)."""
+        return self.preprocessing.image_shape
 
 
 class EpochClock:

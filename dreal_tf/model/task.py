@@ -35,7 +35,7 @@ def outputs_are_logits(loss, network):
             f"probability of one true class: {names}. Received: {loss!r}. Sigmoid, multi-label "
             "and regression heads are not supported; train them without critics (critic=None)."
         )
-    softmax = _ends_in_softmax(network)
+    softmax = ends_in_softmax(network)
     if loss.from_logits and softmax:
         raise InputError(
             "Expected logits, since the loss has from_logits=True. Received: a network that ends "
@@ -59,13 +59,18 @@ def _loss_object(loss):
     return function
 
 
-def _ends_in_softmax(network):
-    """Whether the last operation that changes values is a softmax."""
+def ends_in_softmax(network):
+    """Whether the last operation of a network that changes values is a softmax.
+
+    Example:
+        >>> ends_in_softmax(plain_network(residual_network((8, 8, 1), 10, depth=8)))
+        False
+    """
     tensor = network.outputs[0]
     while True:
         operation, node_index, _ = tensor._keras_history
         if isinstance(operation, keras.Model):
-            return _ends_in_softmax(operation)
+            return ends_in_softmax(operation)
         activation = getattr(operation, "activation", None)
         if activation is keras.activations.softmax or type(operation).__name__ == "Softmax":
             return True

@@ -1,0 +1,59 @@
+"""`dreal-tf export`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dreal_tf.cli.output import metric_lines, next_command, result, say
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.run_directory import RunDirectory
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    format: Annotated[str, typer.Option(help="saved_model, litert or onnx.")] = "saved_model",
+    precision: Annotated[
+        str, typer.Option(help="float32; of litert also float16 or int8.")
+    ] = "float32",
+    data_dir: Annotated[
+        Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures as one JSON object.")] = False,
+):
+    """Write a run's network so that it runs without this package; check that it answers alike."""
+    RunDirectory(run).read_recipe()  # Bad input is met before TensorFlow is loaded.
+    exporting = import_quietly("dreal_tf.exporting")
+    say(f"Exporting {run} as {format} in {precision}; then asking it about the test images.")
+    figures = exporting.export_run(run, out, format, precision, data_dir)
+    result(figures, as_json, [*export_lines(figures)])
+    next_command(f"dreal-tf predict {shlex.quote(str(out))} IMAGES")
+
+
+def export_lines(figures):
+    """Figures as aligned lines; the network without the method stands beside.
+
+    Args:
+        figures: dict, see `dreal_tf.export`.
+    Returns:
+        Iterable of str.
+    Example:
+        >>> own = {"variables": 26, "milliseconds": 0.5}
+        >>> for line in export_lines({"agreement": 1.0} | own | {"beside": own}):
+        ...     print(line)
+        agreement     1.0000
+        variables     26      (--baseline: 26)
+        milliseconds  0.5000  (--baseline: 0.5000)
+    """
+    beside = figures.get("beside", {})
+    own = {name: value for name, value in figures.items() if name != "beside"}
+    if "largest_difference" in own:
+        own["largest_difference"] = f"{own['largest_difference']:.1e}"
+    shown = dict(zip(beside, metric_lines(beside), strict=True)) if beside else {}
+    lines = list(metric_lines(own))
+    width = max(map(len, lines))
+    for name, line in zip(own, lines, strict=True):
+        other = f"(--baseline: {shown[name].split()[-1]})" if name in shown else ""
+        yield f"{line:<{width}}  {other}".rstrip()

@@ -1,0 +1,149 @@
+"""Exports a network and does not call it done before it has answered alike outside."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from dreal_tf.backbones import plain_network
+from dreal_tf.errors import InputError
+from dreal_tf.exporting.formats import check_format, write
+from dreal_tf.exporting.served import Served
+from dreal_tf.exporting.verification import answers_of, compared
+from dreal_tf.model import DREAL
+from dreal_tf.multiply_adds import multiply_adds
+
+COMPARED = 10_000  # Test images, at most.
+CALIBRATED = 256  # Training images that int8 chooses its ranges by.
+DRAWN = 64  # Made-up inputs, where there are no images.
+NOTE = "export.json"
+
+
+def export(model, path, format="saved_model", precision="float32", data=None, beside=None):
+    """Writes a network so that it runs without this package, and checks that it does.
+
+    The plain network alone is written, with the preparation of its images inside where `data` says
+    what that is. The export is loaded again in a process that cannot import `dreal_tf`, asked about
+    the test images, and kept only if it answers as the network does.
+
+    Args:
+        model: `DREAL`, or a functional `keras.Model` from images to logits.
+        path: str or path of a folder that does not exist yet.
+        format: "saved_model", "litert" or "onnx".
+        precision: "float32", or for "litert" also "float16" or "int8".
+        data: `dreal_tf.data.Splits` that the network was trained on, or None: inputs are then taken
+            normalised, as the network takes them, and compared on made-up ones.
+        beside: `keras.Model` whose cost is to be measured beside, such as the baseline, or None.
+    Returns:
+        Dict of figures, which `export.json` in the folder holds too: `format`, `precision`, `images`
+        compared, `largest_difference` of a probability, `agreement` of the likeliest class,
+        `accuracy` and `network_accuracy` (fractions), `megabytes`, `milliseconds` per image;
+        `variables` and `multiply_adds`; and `beside`, the last three of the other network.
+    Raises:
+        InputError: if the folder exists, or something is asked for that does not go together.
+        RunError: if the export cannot run or answers differently; nothing is kept then.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> figures = export(DREAL(network), "served")
+        >>> figures["largest_difference"] < 1e-4, figures["variables"]
+        (True, 49)
+    """
+    check_format(format, precision)
+    path = check_new(path)
+    if precision == "int8" and data is None:
+        raise InputError(
+            "Expected images that int8 can choose its ranges by. Received: data=None. Give the data "
+            "that the network was trained on."
+        )
+    served = Served(_plain(model), data and data.preprocessing)
+    images, labels = _images(served, data)
+    own = np.concatenate(
+        [served.of_pixels(images[n : n + 64]).numpy() for n in range(0, len(images), 64)]
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        whole, other = Path(folder, "export"), Path(folder, "beside")
+        calibration = _calibration(served, data) if precision == "int8" else None
+        write(served, whole, format, precision, calibration)
+        written = [whole]
+        if beside is not None:
+            peer = Served(plain_network(beside), served.preprocessing)
+            write(peer, other, format, precision, calibration)
+            written.append(other)
+        answers, times = answers_of(written, images)
+        figures = {"format": format, "precision": precision}
+        figures |= compared(answers, own, labels, precision)
+        figures["megabytes"] = _megabytes(whole)
+        figures |= _cost(served, times[0])
+        if beside is not None:
+            figures["beside"] = _cost(peer, times[1])
+        note = figures | {"preprocessing": served.preprocessing and served.preprocessing._asdict()}
+        (whole / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+        os.replace(whole, path)
+    return figures
+
+
+def check_new(path):
+    """Refuses to export over what is there.
+
+    Args:
+        path: str or path.
+    Returns:
+        Path.
+    Raises:
+        InputError: if it exists.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(
+            f"Expected a new folder to export to. Received: {str(path)!r}, which exists. Choose "
+            "another --out, or remove it."
+        )
+    return path
+
+
+def _plain(model):
+    if isinstance(model, DREAL):
+        model.average_statistics()
+        model = model.trajectory_network
+    network = plain_network(model) if isinstance(model.output, dict) else model
+    if network.compute_dtype != "float32":
+        raise InputError(
+            "Expected a network in float32, in which exports compute. Received: "
+            f"{network.name!r} in {network.compute_dtype}. Build it once more with "
+            "run.precision=float32 and give it the same weights, as `dreal-tf export RUN` does."
+        )
+    return network
+
+
+def _images(served, data):
+    """Images to compare on, as the export takes them, and their labels or None."""
+    if data is None:
+        shape = (DRAWN, *served.image_shape)
+        return np.random.default_rng(0).normal(size=shape).astype("float32"), None
+    images, labels = [], []
+    for inputs, of_inputs in data.test:
+        images.append(data.preprocessing.pixels(inputs).numpy())
+        labels.append(of_inputs.numpy())
+        if sum(map(len, images)) >= COMPARED:
+            break
+    return np.concatenate(images)[:COMPARED], np.concatenate(labels)[:COMPARED]
+
+
+def _calibration(served, data):
+    images = [data.preprocessing.pixels(inputs).numpy() for inputs, _ in data.validation]
+    return np.concatenate(images)[:CALIBRATED]
+
+
+def _megabytes(folder):
+    return round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 3)
+
+
+def _cost(served, milliseconds):
+    return {
+        "milliseconds": round(milliseconds, 3),
+        "variables": len(served.network.variables),
+        "multiply_adds": multiply_adds(served.network),
+    }

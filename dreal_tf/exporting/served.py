@@ -1,0 +1,84 @@
+"""The network as it is served: bytes in, probabilities and names of classes out."""
+
+import keras
+import tensorflow as tf
+
+from dreal_tf.errors import InputError
+from dreal_tf.model.task import ends_in_softmax
+
+
+class Served:
+    """A plain network between what prepares its images and what names its answers.
+
+    Args:
+        network: `keras.Model` from one tensor of images to logits, or to probabilities where it ends
+            in a softmax, (batch, classes).
+        preprocessing: `dreal_tf.data.Preprocessing`, or None: images are then taken as they are
+            given, float32 and normalised already, and classes have no names.
+    Attributes:
+        network, preprocessing: the same.
+        image_shape: tuple (height, width, channels), as the network takes them.
+    Raises:
+        InputError: if the network takes or gives something else.
+    Example:
+        >>> network = plain_network(residual_network((8, 8, 1), 10, depth=8))
+        >>> served = Served(network)
+        >>> round(float(tf.reduce_sum(served.probabilities(tf.zeros((1, 8, 8, 1))))), 4)
+        1.0
+    """
+
+    def __init__(self, network, preprocessing=None):
+        one_in = isinstance(network.input, keras.KerasTensor) and len(network.input.shape) == 4
+        one_out = isinstance(network.output, keras.KerasTensor) and len(network.output.shape) == 2
+        if not (one_in and one_out):
+            raise InputError(
+                "Expected a network from one tensor of images to logits (batch, classes). Received: "
+                f"{network.name!r}, from {_shapes(network.input)} to {_shapes(network.output)}. Give "
+                "the plain network, such as DREAL.network."
+            )
+        self.network = network
+        self.preprocessing = preprocessing
+        self.image_shape = tuple(network.input.shape[1:])
+        self.softmax = tf.identity if ends_in_softmax(network) else tf.nn.softmax
+
+    def probabilities(self, inputs):
+        """Probabilities of normalised images.
+
+        Args:
+            inputs: float32 tensor (batch, *image_shape).
+        Returns:
+            Float32 tensor (batch, classes).
+        """
+        return self.softmax(tf.cast(self.network(inputs, training=False), tf.float32))
+
+    def of_pixels(self, images):
+        """Probabilities of images of bytes that have the network's size.
+
+        Args:
+            images: uint8 (or float32) tensor (batch, *image_shape), values from 0 to 255.
+        """
+        if self.preprocessing is None:
+            return self.probabilities(tf.cast(images, tf.float32))
+        return self.probabilities(self.preprocessing.normalised(images))
+
+    def of_any_size(self, images):
+        """What the signature `serving_default` answers.
+
+        Args:
+            images: uint8 tensor (batch, height, width, channels), of any one height and width.
+        Returns:
+            Dict: `probabilities` (batch, classes), `class_index` (batch,) int32, and `class_name`
+            (batch,) str, of the likeliest class.
+        """
+        probabilities = self.probabilities(self.preprocessing(images))
+        likeliest = tf.argmax(probabilities, axis=1, output_type=tf.int32)
+        names = tf.gather(tf.constant(self.preprocessing.class_names), likeliest)
+        return {"probabilities": probabilities, "class_index": likeliest, "class_name": names}
+
+    def raw(self, inputs):
+        """What the signature `raw` answers: `probabilities` of normalised images."""
+        return {"probabilities": self.probabilities(inputs)}
+
+
+def _shapes(tensors):
+    return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), tensors)

@@ -1,0 +1,97 @@
+"""Train, export, predict: the real commands in fresh processes."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from fresh_process import COMMAND, ended
+from PIL import Image
+from sklearn.datasets import load_digits
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ship")
+    done = ended(
+        *COMMAND,
+        "train",
+        "digits_resnet8_se",
+        "--out",
+        "run",
+        "--set",
+        "schedule.epochs=3",
+        folder=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    shades, labels = load_digits(return_X_y=True)
+    for place in range(30):
+        pixels = np.uint8(np.rint(shades[place].reshape(8, 8) * 255 / 16))
+        (folder / str(labels[place])).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / str(labels[place]) / f"{place}.png")
+    (folder / "broken.jpg").write_text("no image")
+    (folder / ".hidden").write_text("nobody's")
+    return folder
+
+
+def predicted(model, *arguments):
+    done = ended(*COMMAND, "predict", model, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_journey(run, images, tmp_path):
+    exported = {}
+    for format, precision in (("saved_model", "float32"), ("litert", "int8")):
+        arguments = "--format", format, "--precision", precision, "--json"
+        done = ended(*COMMAND, "export", run, "--out", tmp_path / format, *arguments)
+        assert done.returncode == 0, done.stderr
+        exported[format] = json.loads(done.stdout)
+        assert exported[format]["images"] == 360
+    assert exported["saved_model"]["accuracy"] == exported["saved_model"]["network_accuracy"] > 0.8
+    assert exported["litert"]["accuracy"] > exported["litert"]["network_accuracy"] - 0.0101
+    of_run = predicted(run, images, "--json")
+    of_run, errors = json.loads(of_run.stdout), of_run.stderr
+    assert len(of_run["predictions"]) == 30 and "30 images, 1 left out." in errors
+    assert [skipped["image"] for skipped in of_run["skipped"]] == [str(images / "broken.jpg")]
+    right = [
+        found["classes"][0]["class"] in found["image"].split("/")[-2] for found in of_run["predictions"]
+    ]
+    assert np.mean(right) > 0.8
+    rows = list(csv.reader(predicted(tmp_path / "saved_model", images).stdout.splitlines()))
+    assert rows[0] == ["image", "class", "probability"]
+    for row, found in zip(rows[1:], of_run["predictions"], strict=True):
+        assert row[:2] == [found["image"], found["classes"][0]["class"]]
+        assert float(row[2]) == pytest.approx(found["classes"][0]["probability"], abs=1e-4)
+    of_int8 = json.loads(predicted(tmp_path / "litert", images, "--json", "--top", "3").stdout)
+    assert all(len(found["classes"]) == 3 for found in of_int8["predictions"])
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("export", "RUN", "--out", "x", "--format", "coreml"), "Expected an export format"),
+        (("export", "RUN", "--out", "RUN"), "Expected a new folder to export to."),
+        (("export", "IMAGES", "--out", "x"), "Expected the folder of a run."),
+        (("export", "UNTRAINED", "--out", "x"), "Expected a run with trained weights."),
+        (("predict", "nowhere", "IMAGES"), "Expected a run, a .keras file or an export."),
+        (("predict", "RUN", "nowhere.png"), "Expected image files and folders."),
+        (("predict", "RUN", "BROKEN"), "Expected at least one image that can be read."),
+        (("predict", "LONE", "IMAGES"), "Expected preprocessing.json beside a .keras file"),
+    ],
+)
+def test_wrong_input_ends_with_two_and_a_cure(run, images, tmp_path, arguments, said):
+    (tmp_path / "untrained").mkdir()
+    (tmp_path / "untrained" / "recipe.json").write_text((run / "recipe.json").read_text())
+    (tmp_path / "lone.keras").write_bytes((run / "model.keras").read_bytes())
+    places = {"RUN": run, "IMAGES": images, "BROKEN": images / "broken.jpg"}
+    places |= {"UNTRAINED": tmp_path / "untrained", "LONE": tmp_path / "lone.keras"}
+    done = ended(*COMMAND, *(places.get(word, word) for word in arguments), folder=tmp_path)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
