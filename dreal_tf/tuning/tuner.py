@@ -1,0 +1,123 @@
+"""Keras Tuner asked what to try next; each trial is a run of a recipe in a process of its own."""
+
+import contextlib
+import io
+import json
+import time
+from pathlib import Path
+
+import keras_tuner
+from keras_tuner.engine.base_tuner import BaseTuner
+
+from dreal_tf.errors import DivergedError
+from dreal_tf.run_directory import write_whole
+
+FACTOR = 3  # Of Hyperband: one in so many trials of a round goes on to the next.
+PAUSE = 0.5  # Seconds between two questions for a trial, where none was ready.
+RUNNING = "RUNNING"
+
+
+class _Whole:
+    """An oracle whose files are there whole at every moment, and that loses no trial with them."""
+
+    def save(self):
+        write_whole(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
+
+    def _save_trial(self, trial):
+        path = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
+        write_whole(path, json.dumps(trial.get_state()))
+
+    def reload(self):
+        super().reload()
+        # Killed between the two files, a trial is begun and in no queue.
+        for number, trial in self.trials.items():
+            if trial.status == RUNNING and number not in self._retry_queue:
+                self._retry_queue.append(number)
+
+
+class _RandomSearch(_Whole, keras_tuner.oracles.RandomSearchOracle):
+    pass
+
+
+class _Bayesian(_Whole, keras_tuner.oracles.BayesianOptimizationOracle):
+    pass
+
+
+class _Hyperband(_Whole, keras_tuner.oracles.HyperbandOracle):
+    pass
+
+
+def oracle_named(name, space, objective, trials, epochs, seed):
+    """What decides which values are tried next.
+
+    Args:
+        name: str: "random", "bayesian" or "hyperband".
+        space: `dreal_tf.tuning.Space`.
+        objective: `dreal_tf.tuning.scores.Objective`.
+        trials: int. How many there may be.
+        epochs: int. Of the recipe; Hyperband gives most trials fewer.
+        seed: int.
+    Returns:
+        `keras_tuner.Oracle`.
+    """
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp)
+    shared = {
+        "objective": keras_tuner.Objective(objective.name, objective.direction),
+        "hyperparameters": hp,
+        "seed": seed + 1,  # Keras Tuner takes 0 for none.
+        "max_consecutive_failed_trials": trials + 1,  # What diverges says something, too.
+    }
+    if name == "hyperband":
+        # As many sweeps as there are trials for.
+        oracle = _Hyperband(max_epochs=epochs, factor=FACTOR, hyperband_iterations=0, **shared)
+        oracle.max_trials = trials
+        return oracle
+    return {"random": _RandomSearch, "bayesian": _Bayesian}[name](max_trials=trials, **shared)
+
+
+class RunTuner(BaseTuner):
+    """Keras Tuner's loop around runs.
+
+    Args:
+        oracle: see `oracle_named`.
+        run: callable that takes the trial's number (str) and its values (dict), and returns what
+            `dreal_tf.tuning.directory.Trial.read` does. A `DivergedError` of it marks the trial as
+            failed; anything else that it raises ends the search, and the trial is tried again by the
+            next one.
+        folder: path, where Keras Tuner keeps its own files and the trials.
+    """
+
+    def __init__(self, oracle, run, folder):
+        self._run = run
+        self._asked = None
+        oracle.verbose = 0
+        said = io.StringIO()  # Standard output is for results.
+        with contextlib.redirect_stdout(said):
+            super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
+        if not self._is_worker():
+            self.save()  # Or a search that is killed in its first trial would begin anew.
+
+    def save(self):
+        if not self._is_worker():
+            self.oracle.save()
+        write_whole(Path(self._get_tuner_fname()), json.dumps(self.get_state()))
+
+    def pre_create_trial(self):
+        if self._asked is not None and time.monotonic() - self._asked < PAUSE:
+            time.sleep(PAUSE)
+        self._asked = time.monotonic()
+
+    def run_trial(self, trial):
+        """Carries out one trial, see `BaseTuner`."""
+        return {
+            self.oracle.objective.name: self._run(trial.trial_id, trial.hyperparameters.values)["score"]
+        }
+
+    def _try_run_and_update_trial(self, trial):
+        """Keras Tuner's own takes whatever goes wrong for a bad choice of values, and goes on."""
+        try:
+            self._run_and_update_trial(trial)
+            trial.status = "COMPLETED"
+        except DivergedError as error:
+            trial.status, trial.message = "FAILED", str(error)
