@@ -109,10 +109,11 @@ def _plain(model):
         model.average_statistics()
         model = model.trajectory_network
     network = plain_network(model) if isinstance(model.output, dict) else model
-    if network.compute_dtype != "float32":
+    computed = {layer.compute_dtype for layer in network.layers}
+    if computed != {"float32"}:
         raise InputError(
             "Expected a network in float32, in which exports compute. Received: "
-            f"{network.name!r} in {network.compute_dtype}. Build it once more with "
+            f"{network.name!r} in {', '.join(sorted(computed))}. Build it once more with "
             "run.precision=float32 and give it the same weights, as `dreal-tf export RUN` does."
         )
     return network

@@ -123,7 +123,7 @@ def test_outside_this_package_cannot_be_imported(tmp_path):
 def test_what_differs_is_not_kept(tmp_path, data, monkeypatch):
     def another(served, folder, *rest):
         for variable in served.network.trainable_variables:
-            variable.assign(variable * 1.5)
+            variable.assign(variable * 0.0)
         write(served, folder, *rest)
 
     write = formats.write
@@ -184,7 +184,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_half_precision_is_refused_with_the_cure(tmp_path):
-    with pytest.raises(InputError, match="Expected a network in float32.*mixed_bfloat16|bfloat16"):
+    with pytest.raises(InputError, match="Expected a network in float32.*bfloat16"):
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
