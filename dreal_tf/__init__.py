@@ -27,7 +27,7 @@ _HOME = {
     "Recipe": "recipe",
     "RecipeHyperModel": "tuning.hyper_model",
     "SRM": "layers",
-    "Search": "tuning.search",
+    "Search": "tuning",
     "Space": "tuning",
     "SqueezeExcite": "layers",
     "StandAloneAttention": "layers",
@@ -36,7 +36,7 @@ _HOME = {
     "imagenet_residual_network": "backbones",
     "load_recipe": "recipe_files",
     "residual_network": "backbones",
-    "tune": "tuning.search",
+    "tune": "tuning.runner",
 }
 __all__ = [
     "CBAM",

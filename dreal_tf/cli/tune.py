@@ -9,6 +9,8 @@ import typer
 from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.cli.train import resolve
+from dreal_tf.tuning import Search
+from dreal_tf.tuning.directory import SearchDirectory
 from dreal_tf.tuning.files import load_space
 
 
@@ -52,12 +54,11 @@ def tune(
 ):
     """Search for a recipe's best settings; repeated, it goes on with the search in --out."""
     resolved = resolve(recipe, smoke, changes or [], seed=seed, data_dir=data_dir)
-    fields = load_space(space, smoke)
-    fields.check(resolved)
+    search = Search(resolved, load_space(space, smoke), tuner, objective, patience, strategy)
     out = out or default_folder(resolved, space, tuner)
-    searching = import_quietly("dreal_tf.tuning.search")
-    search = searching.Search(resolved, fields, tuner, objective, patience, strategy)
-    found = searching.tune(search, out, trials, say)
+    search.check()
+    SearchDirectory(out).check(search.settings())
+    found = import_quietly("dreal_tf.tuning.runner").tune(search, out, trials, say)
     if found is None:
         say("This worker is done; the chief has the results.")
         return

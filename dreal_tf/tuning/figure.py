@@ -3,6 +3,7 @@
 import math
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from dreal_tf.studies.figures import COLOURS, GREY
 from dreal_tf.tuning.space import Choice
@@ -28,6 +29,7 @@ def search_figure(found, space):
     _points(order, [int(trial["trial"]) for trial in trials], trials, found, best, int(best["trial"]))
     order.plot(*_best_so_far(trials, found["direction"]), color=COLOURS[2], drawstyle="steps-post")
     order.set_xlabel("trial")
+    order.xaxis.set_major_locator(MaxNLocator(integer=True))
     order.set_title(
         f"{found['objective']} of each trial; green: best so far; orange: the best; "
         "dashed: without the method",
@@ -53,6 +55,12 @@ def _field(axes, path, values, trials, found, best):
         chosen = best["values"][path]
         if values.log:
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlim(values.low / 1.2, values.high * 1.2)
+        else:
+            margin = 0.05 * (values.high - values.low)
+            axes.set_xlim(values.low - margin, values.high + margin)
+        axes.tick_params(axis="x", labelsize=8)
     _points(axes, places, trials, found, best, chosen)
     axes.set_xlabel(path)
 

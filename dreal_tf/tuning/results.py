@@ -16,7 +16,7 @@ def results_of(folder, search, count, best):
 
     Args:
         folder: `SearchDirectory` whose runs have ended.
-        search: `dreal_tf.tuning.search.Search`.
+        search: `dreal_tf.tuning.Search`.
         count: int. How many trials were asked for.
         best: str, number of the best trial.
     Returns:
@@ -74,7 +74,7 @@ def write_results(folder, search, found):
 
     Args:
         folder: `SearchDirectory`.
-        search: `dreal_tf.tuning.search.Search`.
+        search: `dreal_tf.tuning.Search`.
         found: dict, see `results_of`.
     """
     from dreal_tf.tuning.figure import search_figure

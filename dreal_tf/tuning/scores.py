@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-from dreal_tf.callbacks import read_history
 from dreal_tf.errors import InputError, unknown_name
 
 
@@ -84,11 +83,13 @@ class Objective(NamedTuple):
         Returns:
             List of float, by epoch.
         """
+        from dreal_tf.callbacks import read_history
+
         rows = read_history(history) if history.is_file() else []
         return [row.get(self.name, math.nan) for row in rows]
 
     def check(self):
-        """Whether it is a quantity of validation data that some model logs.
+        """Whether it is a quantity of validation data.
 
         Raises:
             InputError: if it is not.
@@ -98,10 +99,16 @@ class Objective(NamedTuple):
                 "Expected an objective on validation data, such as val_accuracy. Received: "
                 f"{self.name!r}. Put val_ before a logged quantity."
             )
+
+    def check_logged(self):
+        """Whether some model logs it; the module in its name is not looked at.
+
+        Raises:
+            InputError: if none does.
+        """
         from dreal_tf.instruments import InstrumentMetrics
         from dreal_tf.model.metrics import StepMetrics
 
-        # The module's name is not known before a network is built.
         results = [metrics(["module"]).result() for metrics in (StepMetrics, InstrumentMetrics)]
         logged = {name.split("/")[0] for result in results for name in result} | {"loss", "accuracy"}
         known = [f"val_{name}" for name in logged]

@@ -20,7 +20,7 @@ class Trials:
     """Carries out trials and keeps what they came to.
 
     Args:
-        search: `dreal_tf.tuning.search.Search`.
+        search: `dreal_tf.tuning.Search`.
         folder: `SearchDirectory`.
         count: int. How many there are to be.
         say: callable that takes a line of progress.
@@ -166,7 +166,7 @@ def carry_out(search, folder, name, recipe, run, epochs=None, conclude=False):
     """Has a run trained in a process of its own.
 
     Args:
-        search: `dreal_tf.tuning.search.Search`.
+        search: `dreal_tf.tuning.Search`.
         folder: `SearchDirectory`.
         name: str, of the run's log.
         recipe: `dreal_tf.Recipe`.

@@ -4,15 +4,18 @@ import contextlib
 import io
 import json
 import time
+import warnings
 from pathlib import Path
 
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
+from sklearn.exceptions import ConvergenceWarning
 
 from dreal_tf.errors import DivergedError
 from dreal_tf.run_directory import write_whole
 
 FACTOR = 3  # Of Hyperband: one in so many trials of a round goes on to the next.
+RANDOM_SHARE = 3  # Of the Bayesian search: one in so many trials is drawn at random, the first ones.
 PAUSE = 0.5  # Seconds between two questions for a trial, where none was ready.
 RUNNING = "RUNNING"
 
@@ -73,7 +76,11 @@ def oracle_named(name, space, objective, trials, epochs, seed):
         oracle = _Hyperband(max_epochs=epochs, factor=FACTOR, hyperband_iterations=0, **shared)
         oracle.max_trials = trials
         return oracle
-    return {"random": _RandomSearch, "bayesian": _Bayesian}[name](max_trials=trials, **shared)
+    if name == "bayesian":
+        # Keras Tuner's own choice, three for each field, would leave most searches random throughout.
+        shared["num_initial_points"] = max(3, trials // RANDOM_SHARE)
+        return _Bayesian(max_trials=trials, **shared)
+    return _RandomSearch(max_trials=trials, **shared)
 
 
 class RunTuner(BaseTuner):
@@ -121,3 +128,10 @@ class RunTuner(BaseTuner):
             trial.status = "COMPLETED"
         except DivergedError as error:
             trial.status, trial.message = "FAILED", str(error)
+
+    def search(self):
+        """Runs trials until there are enough."""
+        with warnings.catch_warnings():
+            # The Gaussian process says so of a field that makes no difference.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            super().search()
