@@ -131,13 +131,18 @@ def table_lines(found, name):
         row = [trial["trial"], score, moment, str(trial["epochs"]), f"{trial['seconds']:.0f}"]
         trials.append([*row, *(_value(trial["values"][path]) for path in paths)])
     count = len(found["trials"])
+    top = max if found["direction"] == "max" else min
+    scores = [trial["score"] for trial in found["trials"] if trial["score"] is not None]
+    equal = scores.count(top(scores))
+    shared = f" {equal} trials share the best score; the first of them counts." if equal > 1 else ""
     return [
         f"# {name}: {count} trials by {found['tuner']} search",
         "",
         *aligned(runs),
         "",
         f"Improvement: of the best over that row. In {objective} it is flattered, as the best of {count} "
-        "was chosen by it; the test split was read once for each row, and chose nothing. One seed.",
+        "was chosen by it; the test split was read once for each row, and chose nothing. One seed."
+        + shared,
         "",
         *aligned(trials),
     ]
