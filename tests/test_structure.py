@@ -205,7 +205,12 @@ def test_the_examples_run(name, text, tmp_path, monkeypatch):
     # A section that follows an example without a blank line is not part of its output.
     for section in ("Source:", "Raises:", "Returns:"):
         text = text.replace(f"\n{section}", f"\n\n{section}")
-    test = doctest.DocTestParser().get_doctest(text, public_names(), name, None, 0)
+    # Parts may call different things alike: in an example, its own module's come first.
+    own = next(
+        vars(importlib.import_module(m)) for m in sorted(modules(), key=len)[::-1] if name.startswith(m)
+    )
+    names = public_names() | {key: value for key, value in own.items() if not key.startswith("_")}
+    test = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
     report = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     runner.run(test, out=report.append)

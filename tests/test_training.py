@@ -40,6 +40,7 @@ def test_a_run_leaves_the_promised_files(finished, recipe):
         "metrics.json",
         "model.keras",
         "checkpoints",
+        "preprocessing.json",
         "tensorboard",
     }
     assert json.loads((out / "metrics.json").read_text()) == metrics
