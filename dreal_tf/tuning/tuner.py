@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import keras_tuner
+import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from sklearn.exceptions import ConvergenceWarning
 
@@ -32,6 +33,8 @@ class _Whole:
 
     def reload(self):
         super().reload()
+        # In the order of their beginning, on which sums depend; files come in any.
+        self.trials = dict(sorted(self.trials.items(), key=lambda item: int(item[0])))
         # Killed between the two files, a trial is begun and in no queue.
         for number, trial in self.trials.items():
             if trial.status == RUNNING and number not in self._retry_queue:
@@ -43,7 +46,13 @@ class _RandomSearch(_Whole, keras_tuner.oracles.RandomSearchOracle):
 
 
 class _Bayesian(_Whole, keras_tuner.oracles.BayesianOptimizationOracle):
-    pass
+    def populate_space(self, trial_id):
+        # Keras Tuner stores no state of it: gone on with, a search would draw once more what it had.
+        self._random_state = np.random.RandomState([self.seed, len(self.trials)])
+        response = super().populate_space(trial_id)
+        if response["values"] is not None and self._duplicate(response["values"]):
+            return self._random_populate_space()
+        return response
 
 
 class _Hyperband(_Whole, keras_tuner.oracles.HyperbandOracle):

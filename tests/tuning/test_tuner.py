@@ -49,8 +49,8 @@ def test_the_bayesian_search_finds_the_top_of_a_parabola(tmp_path):
     assert min(abs(values[PATH] - 0.25) for values in runs.done.values()) < 0.02
 
 
-@pytest.mark.parametrize("name", ["random", "hyperband"])
-@pytest.mark.parametrize("moment", [0, 3])
+@pytest.mark.parametrize("name", ["random", "bayesian", "hyperband"])
+@pytest.mark.parametrize("moment", [0, 4])
 def test_interrupted_it_tries_the_same_as_one_that_was_not(tmp_path, name, moment):
     whole, first, second = Runs(), Runs(moment, KeyboardInterrupt()), Runs()
     tuner(tmp_path / "whole", whole, name).search()
@@ -59,6 +59,17 @@ def test_interrupted_it_tries_the_same_as_one_that_was_not(tmp_path, name, momen
     tuner(tmp_path / "killed", second, name).search()
     assert first.done | second.done == whole.done
     assert not first.done.keys() & second.done.keys()
+
+
+@pytest.mark.parametrize("name", ["random", "bayesian"])
+def test_nothing_is_tried_twice_where_scores_say_nothing(tmp_path, name):
+    def flat(number, values):
+        tried.append(values[PATH])
+        return {"score": 0.5}
+
+    tried = []
+    tuner(tmp_path, flat, name, trials=8, space=Space({PATH: Choice(*range(8))})).search()
+    assert sorted(tried) == list(range(8))
 
 
 def test_a_trial_that_was_begun_and_not_yet_noted_is_run(tmp_path):
