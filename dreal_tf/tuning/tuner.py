@@ -17,7 +17,7 @@ from dreal_tf.run_directory import write_whole
 
 FACTOR = 3  # Of Hyperband: one in so many trials of a round goes on to the next.
 RANDOM_SHARE = 3  # Of the Bayesian search: one in so many trials is drawn at random, the first ones.
-PAUSE = 0.5  # Seconds between two questions for a trial, where none was ready.
+PAUSE = 0.1  # Seconds between two questions for a trial, where none was ready.
 RUNNING = "RUNNING"
 
 

@@ -112,7 +112,9 @@ def test_another_backend_is_refused_with_the_cure(tmp_path):
     assert process.returncode == 2 and "keras.json says 'torch'" in " ".join(process.stderr.split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["recipes"], ["train", "--help"], ["tune", "--help"], ["trian"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["recipes"], ["train", "--help"], ["tune", "--help"], ["trian"]]
+)
 def test_what_needs_no_tensorflow_does_not_load_it(tmp_path, arguments):
     code = "import sys; from dreal_tf.cli.main import main\ntry: main(sys.argv[1:])\n"
     code += "finally: sys.stderr.write(f'LOADED {\"tensorflow\" in sys.modules}')"
