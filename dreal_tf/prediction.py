@@ -55,13 +55,15 @@ class Predictor(NamedTuple):
         return tf.cast(tf.round(pixels), tf.uint8).numpy()
 
 
-def load_predictor(path, data=None):
+def load_predictor(path, data=None, data_dir=None):
     """The network that a path stands for.
 
     Args:
         path: str or path: a run directory, a `.keras` file, or an export.
         data: `dreal_tf.Recipe` whose data a `.keras` file was trained on, where nothing beside the
             file says how images are prepared for it; else None.
+        data_dir: str, path or None. Where the data of a run lies now, if the run does not say how
+            images are prepared for it.
     Returns:
         `Predictor`.
     Raises:
@@ -73,7 +75,7 @@ def load_predictor(path, data=None):
     file = path
     if path.suffix != ".keras":
         file = finished_run(path).network
-        data = data or RunDirectory(path).read_recipe()
+        data = data or RunDirectory(path).read_recipe().reading(data_dir)
     if not file.is_file():
         raise InputError(
             f"Expected a run, a .keras file or an export. Received: {str(path)!r}, where there is "

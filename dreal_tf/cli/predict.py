@@ -23,7 +23,7 @@ def predict(
         Optional[str], typer.Option(help="Recipe whose data a .keras file was trained on.")
     ] = None,
     data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of that data. [default: the recipe's]")
+        Optional[str], typer.Option(help="Folder of that data, or a run's. [default: the recipe's]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, not CSV.")] = False,
 ):
@@ -41,7 +41,7 @@ def predict(
     def seen(files):
         return track(files, description="Predicting", console=console, transient=True)
 
-    predictor = prediction.load_predictor(model, recipe)
+    predictor = prediction.load_predictor(model, recipe, data_dir)
     predictions, broken = prediction.predict(predictor, images, top, seen)
     for path, why in broken.items():
         say(f"Left out: {path}: {why}.")

@@ -1,6 +1,7 @@
 """Exports a network and does not call it done before it has answered alike outside."""
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -15,7 +16,8 @@ from dreal_tf.exporting.verification import answers_of, compared
 from dreal_tf.model import DREAL
 from dreal_tf.multiply_adds import multiply_adds
 
-COMPARED = 10_000  # Test images, at most.
+COMPARED = 10_000  # Test images, at most, ...
+BYTES = 2**29  # ... and what they may take.
 CALIBRATED = 256  # Training images that int8 chooses its ranges by.
 DRAWN = 64  # Made-up inputs, where there are no images.
 NOTE = "export.json"
@@ -124,13 +126,14 @@ def _images(served, data):
     if data is None:
         shape = (DRAWN, *served.image_shape)
         return np.random.default_rng(0).normal(size=shape).astype("float32"), None
+    most = min(COMPARED, max(BYTES // math.prod(served.image_shape), 1))
     images, labels = [], []
     for inputs, of_inputs in data.test:
         images.append(data.preprocessing.pixels(inputs).numpy())
         labels.append(of_inputs.numpy())
-        if sum(map(len, images)) >= COMPARED:
+        if sum(map(len, images)) >= most:
             break
-    return np.concatenate(images)[:COMPARED], np.concatenate(labels)[:COMPARED]
+    return np.concatenate(images)[:most], np.concatenate(labels)[:most]
 
 
 def _calibration(served, data):

@@ -39,6 +39,13 @@ class Served:
         self.network = network
         self.preprocessing = preprocessing
         self.image_shape = tuple(network.input.shape[1:])
+        if preprocessing is not None:
+            self.image_shape = tuple(preprocessing.image_shape)
+        if None in self.image_shape:
+            raise InputError(
+                "Expected a network of one image size, or data that says which. Received: "
+                f"{network.name!r}, for images of {self.image_shape}, and no data. Give `data`."
+            )
         self.softmax = tf.identity if ends_in_softmax(network) else tf.nn.softmax
 
     def probabilities(self, inputs):

@@ -66,7 +66,7 @@ def damage(path, part="*"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("part", ["index", "data*"])
+@pytest.mark.parametrize("part", [pytest.param("index", marks=pytest.mark.slow), "data*"])
 def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said(tmp_path, caplog, part):
     whole, run = tmp_path / "whole", tmp_path / "run"
     for folder in (whole, run):

@@ -169,7 +169,7 @@ def test_evaluate_takes_another_folder_of_the_data(trained, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-@pytest.mark.parametrize("kilobytes", [40, 300])
+@pytest.mark.parametrize("kilobytes", [40, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path, kilobytes):
     disk = tmp_path / "disk"
     disk.mkdir()

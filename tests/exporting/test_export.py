@@ -1,6 +1,7 @@
 """Exports, loaded where this package cannot be imported."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fresh_process import REPOSITORY
 from support import small_data
 
 import dreal_tf
@@ -45,7 +47,13 @@ def own_answers(network, data, images):
 
 @pytest.mark.parametrize(
     "format, precision",
-    [("saved_model", "float32"), *(("litert", p) for p in formats.PRECISIONS), ("onnx", "float32")],
+    [
+        ("saved_model", "float32"),
+        ("litert", "float32"),
+        pytest.param("litert", "float16", marks=pytest.mark.slow),
+        ("litert", "int8"),
+        ("onnx", "float32"),
+    ],
 )
 def test_an_export_answers_as_the_network(tmp_path, data, format, precision):
     if format == "onnx":
@@ -192,3 +200,25 @@ def test_half_precision_is_refused_with_the_cure(tmp_path):
         finally:
             keras.config.set_dtype_policy(policy)
         dreal_tf.export(DREAL(network), tmp_path / "exported")
+
+
+def test_a_network_of_any_size_needs_data_that_says_one(tmp_path, data):
+    network = residual_network((None, None, 3), CLASSES, depth=8, width=0.5)
+    with pytest.raises(InputError, match="Expected a network of one image size"):
+        dreal_tf.export(network, tmp_path / "exported")
+    figures = dreal_tf.export(network, tmp_path / "exported", data=data)
+    assert figures["images"] == 60
+
+
+def test_a_request_as_the_readme_sends_it(tmp_path):
+    """TensorFlow Serving stacks the instances of a request into the signature's one input."""
+    shades = np.uint8(np.arange(40) * 6).reshape(40, 1, 1, 1) * np.ones((1, 8, 8, 1), "uint8")
+    pair = shades, np.arange(40) % 2
+    data = from_arrays(pair, pair, ["even", "odd"], mean=127.5, deviation=60.0, batch_size=4)
+    dreal_tf.export(residual_network((8, 8, 1), 2, depth=8), tmp_path / "served", data=data)
+    readme = (REPOSITORY / "README.md").read_text()
+    request = json.loads(re.search(r"curl -d '(.*?)'", readme)[1])
+    served = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
+    (taken,) = served.structured_input_signature[1].values()
+    answer = served(images=tf.constant(request["instances"], taken.dtype))
+    assert answer["class_name"].shape == (1,)
