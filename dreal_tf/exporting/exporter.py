@@ -149,5 +149,5 @@ def _cost(served, milliseconds):
     return {
         "milliseconds": round(milliseconds, 3),
         "variables": len(served.network.variables),
-        "multiply_adds": multiply_adds(served.network),
+        "multiply_adds": multiply_adds(served.network, served.image_shape),
     }
