@@ -84,7 +84,7 @@ def load_predictor(path, data=None, data_dir=None):
     preprocessing = kept_preprocessing(file.parent)
     if preprocessing is None and data is None:
         raise InputError(
-            f"Expected {RunDirectory.PREPROCESSING} beside a .keras file, as runs have it. Received: "
+            f"Expected {RunDirectory(file.parent).preprocessing.name} beside a .keras file, as runs have it. Received: "
             f"{str(path)!r} without. Say with --data RECIPE what it was trained on."
         )
     served = Served(keras.saving.load_model(file), preprocessing or build_data(data).preprocessing)

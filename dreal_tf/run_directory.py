@@ -28,8 +28,6 @@ class RunDirectory:
         False
     """
 
-    PREPROCESSING = "preprocessing.json"  # Also looked for beside a network on its own.
-
     def __init__(self, path):
         self.path = Path(path)
         self.recipe = self.path / "recipe.json"
@@ -37,7 +35,7 @@ class RunDirectory:
         self.history = self.path / "history.csv"
         self.metrics = self.path / "metrics.json"
         self.network = self.path / "model.keras"
-        self.preprocessing = self.path / self.PREPROCESSING
+        self.preprocessing = self.path / "preprocessing.json"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 

@@ -1,7 +1,6 @@
 """What a finished training left: its network, and how images are prepared for it."""
 
 import json
-from pathlib import Path
 
 import keras
 
@@ -59,5 +58,5 @@ def kept_preprocessing(folder):
     Returns:
         `dreal_tf.data.Preprocessing`, or None where no file says so.
     """
-    path = Path(folder) / RunDirectory.PREPROCESSING
+    path = RunDirectory(folder).preprocessing
     return Preprocessing(**json.loads(path.read_text())) if path.is_file() else None

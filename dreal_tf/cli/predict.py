@@ -11,7 +11,7 @@ from rich.progress import track
 
 from dreal_tf.cli.output import console, next_command, result, say
 from dreal_tf.cli.quiet import import_quietly
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.recipe_files import load_recipe
 
 
@@ -33,8 +33,7 @@ def predict(
             f"Expected a run, a .keras file or an export. Received: {str(model)!r}, which does not "
             "exist. Check the path."
         )
-    if top < 1:
-        raise InputError(f"`--top` must be at least 1. Received: {top}. Raise it.")
+    check_at_least_one(top=top)
     recipe = load_recipe(data).reading(data_dir) if data else None
     prediction = import_quietly("dreal_tf.prediction")
 

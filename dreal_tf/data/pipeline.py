@@ -27,14 +27,8 @@ def splits_of(sources, options, preprocessing, skipped=()):
     """
     train, clock = sources["train"], EpochClock()
     _check_batch(train.size, options)
-    mean, deviation, top = preprocessing.mean, preprocessing.deviation, preprocessing.top
-    mean, deviation = tf.constant(mean, tf.float32), tf.constant(deviation, tf.float32)
-    class_names = preprocessing.class_names
-
-    def normalise(images):
-        return (tf.cast(images, tf.float32) - mean) / deviation
-
-    augmentation = Augmentation(options, normalise, top, len(class_names))
+    normalise, class_names = preprocessing.standardised, preprocessing.class_names
+    augmentation = Augmentation(options, normalise, preprocessing.top, len(class_names))
 
     def epoch_of_batches(epoch):
         draw = tf.cast(tf.stack([options.seed, epoch]), tf.int32)

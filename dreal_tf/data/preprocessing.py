@@ -7,8 +7,6 @@ import tensorflow as tf
 
 from dreal_tf.data.decoding import central_window
 
-WINDOWS = ("central", "whole")
-
 
 class Preprocessing(NamedTuple):
     """From images of bytes to what a network takes, exactly as its validation images were prepared.
@@ -78,7 +76,11 @@ class Preprocessing(NamedTuple):
 
     def normalised(self, images):
         """What the network takes of images of its size, values from 0 to 255: float32, same shape."""
-        images = tf.cast(images, tf.float32) * (self.top / 255.0)
+        return self.standardised(tf.cast(images, tf.float32) * (self.top / 255.0))
+
+    def standardised(self, images):
+        """The same of images with values from 0 to `top`."""
+        images = tf.cast(images, tf.float32)
         return (images - tf.constant(self.mean, tf.float32)) / tf.constant(self.deviation, tf.float32)
 
     def pixels(self, inputs):

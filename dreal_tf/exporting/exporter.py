@@ -12,7 +12,7 @@ from dreal_tf.backbones import plain_network
 from dreal_tf.errors import InputError
 from dreal_tf.exporting.formats import check_format, write
 from dreal_tf.exporting.served import Served
-from dreal_tf.exporting.verification import answers_of, compared
+from dreal_tf.exporting.verification import BATCH, answers_of, compared
 from dreal_tf.model import DREAL
 from dreal_tf.multiply_adds import multiply_adds
 
@@ -62,7 +62,7 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
     served = Served(_plain(model), data and data.preprocessing)
     images, labels = _images(served, data)
     own = np.concatenate(
-        [served.of_pixels(images[n : n + 64]).numpy() for n in range(0, len(images), 64)]
+        [served.of_pixels(images[n : n + BATCH]).numpy() for n in range(0, len(images), BATCH)]
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:

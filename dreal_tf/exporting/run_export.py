@@ -3,7 +3,7 @@
 from dreal_tf.builder import build_network
 from dreal_tf.exporting.exporter import check_new, export
 from dreal_tf.exporting.formats import check_format
-from dreal_tf.trained_run import finished_run, trained_network
+from dreal_tf.trained_run import trained_network
 
 
 def export_run(run_path, path, format="saved_model", precision="float32", data_dir=None):
@@ -22,7 +22,6 @@ def export_run(run_path, path, format="saved_model", precision="float32", data_d
     """
     check_format(format, precision)  # Bad input is met before data is read.
     check_new(path)
-    finished_run(run_path)
     recipe, data, network = trained_network(run_path, data_dir, precision="float32")
     baseline = recipe.replace({"dreal.enabled": False})
     beside = build_network(baseline, data.image_shape, len(data.class_names))
