@@ -58,8 +58,12 @@ def _saved_model(file):
 def _litert(file):
     try:
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError:  # The runtime of its own is smaller; TensorFlow brings the same one.
-        from tensorflow.lite import Interpreter
+    except (
+        ImportError
+    ):  # The runtime of its own is smaller; TensorFlow brings the same one, by this name alone.
+        import tensorflow as tf
+
+        Interpreter = tf.lite.Interpreter
 
     interpreter = Interpreter(model_path=str(file))
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
