@@ -44,11 +44,11 @@ LEVELS = {
     "callbacks": 6,
     "evaluation": 6,
     "builder": 7,
-    "critic_audit": 8,
     "trained_run": 8,
     "training": 9,
     "benchmark": 9,
     "exporting": 9,
+    "auditing": 10,
     "studies": 10,
     "prediction": 10,
     "tuning": 11,
@@ -79,7 +79,7 @@ FILES = {
     "cli",
     "callbacks",
 }
-FILES |= {"benchmark", "studies", "critic_audit", "job", "tuning"}
+FILES |= {"benchmark", "studies", "auditing", "job", "tuning"}
 
 
 def part_of(module):

@@ -48,7 +48,7 @@ def audit(
             "--critic RUN`."
         )
     RunDirectory(critic).read_recipe()  # Bad input is met before TensorFlow is loaded.
-    measuring = import_quietly("dreal_tf.critic_audit")
+    measuring = import_quietly("dreal_tf.auditing.critic")
 
     def shown(batches):
         return track(batches, description="Measuring", console=console, transient=True)
@@ -67,7 +67,7 @@ def audit_lines(found):
     """What was measured as aligned lines, one a module.
 
     Args:
-        found: dict, see `dreal_tf.critic_audit.measure_critic`.
+        found: dict, see `dreal_tf.auditing.critic.measure_critic`.
     Returns:
         List of str.
     Example:

@@ -25,6 +25,7 @@ from dreal_tf.rewards.reward import (
     reward,
     true_labels,
 )
+from dreal_tf.rewards.static_actions import StepNames, static_actions
 from dreal_tf.rewards.targets import Targets, targets_of
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "HeldUpdates",
     "Measurement",
     "RewardMeter",
+    "StepNames",
     "Targets",
     "check_exploration",
     "draw_assignment",
@@ -50,6 +52,7 @@ __all__ = [
     "relative_gain",
     "reward",
     "share_of",
+    "static_actions",
     "targets_of",
     "true_directions",
     "true_labels",

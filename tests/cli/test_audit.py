@@ -8,8 +8,8 @@ import tensorflow as tf
 from fresh_process import COMMAND, ended
 
 from dreal_tf import build, load_recipe
+from dreal_tf.auditing.critic import audit_critic
 from dreal_tf.callbacks.checkpoint import restore_last
-from dreal_tf.critic_audit import audit_critic
 from dreal_tf.errors import InputError
 
 

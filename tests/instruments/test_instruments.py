@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from support import ACTORS, Pairwise, TwoSteps, compiled, small_data, small_network
 
-from dreal_tf.critic_audit import measure_critic
+from dreal_tf.auditing.critic import measure_critic
 from dreal_tf.critics import Critic, Verdict
 from dreal_tf.instruments.direction_test import advised_change
 
