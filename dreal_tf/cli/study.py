@@ -41,16 +41,13 @@ def study(
     runner = import_quietly("dreal_tf.studies.runner")
     rows = runner.run_study(loaded, out, chosen, numbers, networks, data_dir, say)
     table = import_quietly("dreal_tf.studies.table")
-    found = {
-        arm: {
-            name: {part: _said(value) for part, value in summary._asdict().items()}
-            for name, summary in quantities.items()
-        }
-        for arm, quantities in table.summaries(rows).items()
-    }
     finite = [{name: _said(value) for name, value in row.items()} for row in rows]
-    values = {"study": loaded.name, "what": loaded.what, "rows": finite, "arms": found}
-    result(values, as_json, table.table_lines(rows))
+    values = {"study": loaded.name, "what": loaded.what, "rows": finite}
+    values["arms"] = _finite(table.summaries(rows))
+    if loaded.against is not None:
+        compare = import_quietly("dreal_tf.studies.comparison").comparisons
+        values |= {"against": loaded.against, "compared": _finite(compare(rows, loaded.against))}
+    result(values, as_json, runner.study_lines(loaded, rows))
     say(f"Rows, table and figure: {out}")
     place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
     shrunk = " --smoke" if smoke else ""
@@ -79,6 +76,17 @@ def seeds_of(text):
             "example --seeds 0,1,2."
         )
     return [int(part) for part in parts]
+
+
+def _finite(found):
+    """Summaries or differences by arm and quantity as JSON can hold them."""
+    return {
+        arm: {
+            name: {part: _said(value) for part, value in summary._asdict().items()}
+            for name, summary in quantities.items()
+        }
+        for arm, quantities in found.items()
+    }
 
 
 def _said(value):

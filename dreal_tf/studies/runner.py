@@ -6,6 +6,7 @@ from dreal_tf.errors import unknown_name
 from dreal_tf.job import run_job
 from dreal_tf.recipe import whole_path
 from dreal_tf.run_directory import write_whole
+from dreal_tf.studies.comparison import comparison_lines
 from dreal_tf.studies.networks import check_network, network_run
 from dreal_tf.studies.rows import StudyDirectory
 from dreal_tf.studies.table import table_lines
@@ -64,6 +65,19 @@ def in_order(study, rows):
     return sorted(rows, key=lambda row: (order.get(row["arm"], len(order)), row["seed"]))
 
 
+def study_lines(study, rows):
+    """The tables of a study: each arm, then the comparison with the arm that the study names.
+
+    Args:
+        study: `Study`.
+        rows: sequence of dicts.
+    Returns:
+        List of str, Markdown.
+    """
+    lines = table_lines(rows)
+    return lines if study.against is None else lines + comparison_lines(rows, study.against)
+
+
 def conclude(study, folder, rows):
     """Writes table and figure.
 
@@ -72,7 +86,7 @@ def conclude(study, folder, rows):
         folder: `StudyDirectory`.
         rows: sequence of dicts.
     """
-    write_whole(folder.table, "\n".join([f"# {study.name}", "", *table_lines(rows)]) + "\n")
+    write_whole(folder.table, "\n".join([f"# {study.name}", "", *study_lines(study, rows)]) + "\n")
     from dreal_tf.studies.figures import study_figure
 
     figure = study_figure(study.what, rows)

@@ -61,6 +61,7 @@ class Study(Section):
     changes: dict[str, object] = {}  # Recipe fields by dotted path, changed in all arms.
     # Further changes by arm. "climb." and "directions." stand for the sections below.
     arms: Annotated[dict[Name, dict[str, object]], Field(min_length=1)]
+    against: Name | None = None  # The arm that all others are compared with, seed by seed.
     seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = (0, 1, 2)  # Of networks and draws.
     directions: Directions = Directions()  # Of the experiment "directions".
     climb: Climb = Climb()  # Of the experiment "climb".
@@ -75,6 +76,8 @@ class Study(Section):
                 )
         for arm in self.arms:
             self._check_arm(arm)
+        if self.against is not None and self.against not in self.arms:
+            raise unknown_name("arm to compare with", self.against, self.arms)
         return self
 
     def _check_arm(self, arm):

@@ -89,23 +89,42 @@ def table_lines(rows):
     for arm, quantities in summaries(rows).items():
         cells = [["quantity", "seeds", "mean", "deviation", "95 % interval"]]
         for name, found in quantities.items():
-            spread = _number(found.deviation), f"{_number(found.low)} to {_number(found.high)}"
+            spread = (
+                number_said(found.deviation),
+                f"{number_said(found.low)} to {number_said(found.high)}",
+            )
             spread = ("-", "-") if found.seeds == 1 else spread
-            cells.append([name, str(found.seeds), _number(found.mean), *spread])
-        widths = [max(len(row[column]) for row in cells) for column in range(5)]
-        rule = "|".join(
-            "-" * (widths[c] + 2) if c == 0 else "-" * (widths[c] + 1) + ":" for c in range(5)
-        )
-        lines += [f"## {arm}", ""]
-        for row in cells:
-            aligned = [row[0].ljust(widths[0])]
-            aligned += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-            lines.append(f"| {' | '.join(aligned)} |")
-        lines.insert(len(lines) - len(cells) + 1, f"|{rule}|")
+            cells.append([name, str(found.seeds), number_said(found.mean), *spread])
+        lines += [f"## {arm}", "", *aligned_lines(cells)]
         lines.append("")
     return lines
 
 
-def _number(value):
-    """Four decimals, or as many as a small number needs to be told from 0."""
+def aligned_lines(cells):
+    """A Markdown table whose columns are aligned: the first to the left, numbers to the right.
+
+    Args:
+        cells: list of rows of str, the first being the headings.
+    Returns:
+        List of str.
+    Example:
+        >>> aligned_lines([["arm", "mean"], ["a", "0.5"]])
+        ['| arm | mean |', '|-----|-----:|', '| a   |  0.5 |']
+    """
+    first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for name, *numbers in cells:
+        aligned = [cell.rjust(width) for cell, width in zip(numbers, others, strict=True)]
+        lines.append(f"| {' | '.join([name.ljust(first), *aligned])} |")
+    rule = ["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)]
+    return [lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
+
+
+def number_said(value):
+    """Four decimals, or as many as a small number needs to be told from 0.
+
+    Example:
+        >>> number_said(0.5), number_said(0.00012)
+        ('0.5000', '1.20e-04')
+    """
     return f"{value:.4f}" if value == 0 or not abs(value) < 1e-3 else f"{value:.2e}"
