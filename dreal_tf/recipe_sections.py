@@ -82,6 +82,8 @@ class Data(Section):
     image_size: PositiveInt | None = None  # Side of the images in pixels; None: as stored.
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # Share of the training data.
     train_limit: PositiveInt | None = None  # Images to train on at most; None for all.
+    # Share of the training labels replaced by another class; not of sets read as training goes.
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
     memory_limit: NonNegativeInt = 1024  # What takes no more, decoded, is held in memory (MiB).
     verify: bool = True  # Look at all images of a folder before training starts.
     on_bad_image: Literal["stop", "skip"] = "stop"  # At an image of a folder that is unreadable.

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.data.decoding import random_window
+from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import shared_order, splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
@@ -43,7 +44,11 @@ def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=No
         kept, held = hold_out(labels, options.validation_fraction, options.seed, class_names)
         pairs["validation"] = images[held], labels[held]
         images, labels = images[kept], labels[kept]
-    pairs["train"] = images[: options.train_limit], labels[: options.train_limit]
+    images, labels = images[: options.train_limit], labels[: options.train_limit]
+    pairs["train"] = (
+        images,
+        with_noise(labels, options.label_noise, len(class_names), options.seed),
+    )
     shapes = {split: pair[0].shape[1:] for split, pair in pairs.items()}
     if len(set(shapes.values())) > 1:
         raise InputError(

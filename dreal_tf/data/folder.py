@@ -8,6 +8,7 @@ import numpy as np
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import normalisation_of
 from dreal_tf.data.image_files import READABLE, ImageFiles, inspect_images
+from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
@@ -197,7 +198,9 @@ def _split_in_files(listed, options, class_names, mean, deviation):
         listed["train"], listed["validation"] = _parted(
             listed["train"], options.validation_fraction, options.seed, class_names
         )
-    listed["train"] = [part[: options.train_limit] for part in listed["train"]]
+    paths, labels = (part[: options.train_limit] for part in listed["train"])
+    labels = with_noise(labels, options.label_noise, len(class_names), options.seed)
+    listed["train"] = paths, labels
     size = options.image_size
     sources = {
         split: ImageFiles(paths, labels, size, options.resized_crop)

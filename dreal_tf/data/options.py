@@ -13,7 +13,8 @@ class Options(NamedTuple):
         validation_fraction: float in (0, 1). Share of the training data held out, where the data
             set brings no validation split of its own.
         train_limit: int or None. Images to train on at most.
-        seed: int. Of the held-out share, the order and the augmentation.
+        label_noise: float in [0, 1). Share of the training labels that are made wrong.
+        seed: int. Of the held-out share, label noise, the order and the augmentation.
         soft_labels: bool. Training and validation labels as one-hot rows; MixUp and CutMix need
             it and switch it on.
         share: pair of int: this worker's number, and how many workers there are.
@@ -35,6 +36,7 @@ class Options(NamedTuple):
     batch_size: int = 64
     validation_fraction: float = 0.1
     train_limit: int | None = None
+    label_noise: float = 0.0
     seed: int = 0
     soft_labels: bool = False
     share: tuple = (0, 1)

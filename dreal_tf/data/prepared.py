@@ -61,6 +61,12 @@ def prepared_data_set(name, folder=None, **options):
     images = sum(info.splits[split].num_examples for split in names.values())
     if None not in shape and chosen.fits_memory(images, shape):
         return from_arrays(**_arrays(info, names, keys), **common, **options)
+    if chosen.label_noise:
+        raise InputError(
+            "Expected data.label_noise=0 where records are read as training goes. Received: "
+            f"data.label_noise={chosen.label_noise}. Raise data.memory_limit so that {name!r} is held "
+            "in memory."
+        )
     size = chosen.image_size or (shape[0] if shape[0] == shape[1] else None)
     if size is None:
         raise InputError(

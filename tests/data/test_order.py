@@ -109,6 +109,27 @@ def test_a_limit_keeps_fewer_images():
     assert len(set(trained)) == 20
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_label_noise_makes_training_labels_wrong_and_no_others(share):
+    labels = np.arange(400) % 4
+    pair = np.zeros((400, 2, 2, 1), "uint8") + np.arange(400).reshape(-1, 1, 1, 1) % 251, labels
+    clean, noisy, again = (
+        from_arrays(pair, pair, list("abcd"), batch_size=8, label_noise=noise)
+        for noise in (0.0, share, share)
+    )
+
+    def of(data, split):
+        batches = list(getattr(data, split))
+        return [np.concatenate([batch[part].numpy() for batch in batches]) for part in (0, 1)]
+
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(of(noisy, split)[1], of(clean, split)[1])
+    (images, given), (same, true) = of(noisy, "train"), of(clean, "train")
+    np.testing.assert_array_equal(images, same)
+    assert np.sum(given != true) == share * 360 and set(given) == set(range(4))
+    np.testing.assert_array_equal(of(again, "train")[1], given)
+
+
 def test_images_are_normalised_by_channel():
     images = np.zeros((20, 2, 2, 3), "uint8") + np.uint8([10, 20, 30])
     pair = images, np.arange(20) % 2

@@ -204,3 +204,8 @@ def test_the_address_of_a_bucket_stays_an_address():
     assert isinstance(_place("~/x"), Path) and _place("~/x").is_absolute()
     recipe = load_recipe("cifar10_resnet8_se").reading("gs://mine/tfds")
     assert recipe.data.folder == "gs://mine/tfds" and recipe.reading(None) == recipe
+
+
+def test_label_noise_needs_labels_that_are_at_hand(shades):
+    with pytest.raises(InputError, match="memory_limit"):
+        prepared_data_set("shades", shades, batch_size=16, memory_limit=0, label_noise=0.1)
