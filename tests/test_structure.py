@@ -25,6 +25,7 @@ LEVELS = {
     "losses": 0,
     "schedules": 0,
     "cluster": 1,
+    "figures": 1,
     "distribute": 1,
     "multiply_adds": 1,
     "recipe": 2,
@@ -38,6 +39,7 @@ LEVELS = {
     "backbones": 2,
     "rewards": 3,
     "module_table": 3,
+    "visualize": 3,
     "instruments": 4,
     "model": 5,
     "data": 5,
@@ -67,7 +69,7 @@ PURE = {
     "backbones",
     "rewards",
 }
-PURE |= {"instruments", "model"}
+PURE |= {"instruments", "model", "figures", "visualize"}
 FILES = {
     "recipe",
     "recipe_sections",

@@ -5,12 +5,8 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from dreal_tf.figures.style import COLOURS, GREY, MARKERS
 from dreal_tf.studies.table import summaries, summary
-
-# Okabe and Ito's colours, which colour-blind readers tell apart, darkest first; markers help in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#555555"
 
 
 def study_figure(what, rows):

@@ -5,7 +5,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from dreal_tf.studies.figures import COLOURS, GREY
+from dreal_tf.figures.style import COLOURS, GREY
 from dreal_tf.tuning.space import Choice
 
 COLUMNS = 3  # Fields beside each other.
