@@ -88,18 +88,20 @@ def styled(style):
         yield
 
 
-def new_figure(width, height):
+def new_figure(width, height, layout="constrained"):
     """An empty figure on transparent ground.
 
     Args:
         width, height: float (inches).
+        layout: "constrained": it arranges its own parts, which takes a while where they are many.
+            None: what draws it does.
     Returns:
-        `matplotlib.figure.Figure`, which arranges its own parts.
+        `matplotlib.figure.Figure`.
     Example:
         >>> new_figure(4, 3).get_facecolor()
         (0.0, 0.0, 0.0, 0.0)
     """
-    return Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    return Figure(figsize=(width, height), layout=layout, facecolor="none")
 
 
 def dress(axes, style, grid="y"):

@@ -99,7 +99,8 @@ class GradCam:
         """The traced function for images of a shape, and the number of classes."""
         if shape not in self._traced:
             specs = tf.TensorSpec((None, *shape)), tf.TensorSpec((None,), tf.int32)
-            traced = tf.function(self._maps, input_signature=specs)
+            # Nothing branches on tensors; converted, errors would come as other ones.
+            traced = tf.function(self._maps, input_signature=specs, autograph=False)
             classes = traced.get_concrete_function().structured_outputs[1].shape[-1]
             self._traced[shape] = traced, classes
         return self._traced[shape]
@@ -109,7 +110,8 @@ class GradCam:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
 
             def watch(output):
-                if (map_ := _map_in(output)) is not None:
+                map_ = _map_in(output)
+                if map_ is not None:
                     tape.watch(map_)
 
             with observed(self.network, watch) as calls:

@@ -1,0 +1,96 @@
+"""Figure 1 of the paper: what each channel is multiplied with, block by block."""
+
+import math
+
+import numpy as np
+
+from dreal_tf.figures.style import LIGHT, dress, new_figure, styled
+
+# Inches.
+PANEL = (2.35, 0.8)
+LEFT, RIGHT, TOP, BOTTOM = 0.6, 0.15, 0.45, 0.6
+BESIDE, BETWEEN, BELOW = 0.45, 0.3, 0.75  # Gaps: between blocks, between a block's two, under them.
+NOTE = "channel  (line: mean over images; band: one standard deviation over images on either side)"
+
+
+def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIGHT, columns=4):
+    """Mean and spread of every channel's attention, a panel a block; the baseline above ours.
+
+    All panels have the same vertical scale. In each stand how diverse the actions are: the standard
+    deviation across channels within an image, and between images.
+
+    Args:
+        ours, baseline: dicts by module, in depth order, of what has `mean` and `spread` (channels,),
+            `across_channels` and `between_images`, see `dreal_tf.visualize.ChannelActions`. No
+            baseline: ours alone. A module that only one of them has stands alone.
+        names: pair of str, what to call the two.
+        style: `dreal_tf.figures.Style`.
+        columns: int >= 1. Blocks beside each other.
+    Returns:
+        `matplotlib.figure.Figure`.
+    Example:
+        >>> se = channel_statistics(np.random.rand(20, 16))
+        >>> figure = channel_attention({"conv2_1/se": se, "conv3_1/se": se}, {"conv2_1/se": se})
+        >>> [axes.get_label() for axes in figure.axes]
+        ['baseline conv2_1/se', 'ours conv2_1/se', 'ours conv3_1/se']
+    """
+    arms = [(names[1], baseline or {}, style.baseline), (names[0], ours, style.ours)]
+    arms = [arm for arm in arms if arm[1]]
+    modules = list(dict.fromkeys(module for _, found, _ in arms for module in found))
+    columns = min(columns, len(modules))
+    limits = _limits([actions for _, found, _ in arms for actions in found.values()])
+    with styled(style):
+        figure, places = _figure(len(modules), len(arms), columns)
+        for number, module in enumerate(modules):
+            there = [arm for arm in arms if module in arm[1]]
+            for position, arm in enumerate(there):
+                # What stands alone stands below, where ours does.
+                row = len(arms) - len(there) + position
+                axes = figure.add_axes(places(number, row), label=f"{arm[0]} {module}")
+                _panel(axes, arm[1][module], arm[2], limits, style)
+                axes.tick_params(labelbottom=position == len(there) - 1)
+                if position == 0:
+                    axes.set_title(module, fontweight="bold", pad=13)
+                if number % columns == 0:
+                    axes.set_ylabel(arm[0], color=arm[2], fontweight="bold")
+        figure.text(0.5, 0.02, NOTE, ha="center", va="bottom", fontsize=7.5, color=style.muted)
+    return figure
+
+
+def _figure(blocks, arms, columns):
+    """An empty figure, and where the axes of a block's arm lie in it."""
+    rows = math.ceil(blocks / columns)
+    block = arms * PANEL[1] + (arms - 1) * BETWEEN
+    width = max(LEFT + columns * PANEL[0] + (columns - 1) * BESIDE + RIGHT, 5.5)
+    height = TOP + rows * block + (rows - 1) * BELOW + BOTTOM
+
+    def places(number, row):
+        left = LEFT + number % columns * (PANEL[0] + BESIDE)
+        top = TOP + number // columns * (block + BELOW) + row * (PANEL[1] + BETWEEN)
+        bottom = height - top - PANEL[1]
+        return left / width, bottom / height, PANEL[0] / width, PANEL[1] / height
+
+    return new_figure(width, height, layout=None), places
+
+
+def _panel(axes, actions, colour, limits, style):
+    dress(axes, style)
+    channels = np.arange(len(actions.mean))
+    low, high = actions.mean - actions.spread, actions.mean + actions.spread
+    axes.fill_between(channels, low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.plot(channels, actions.mean, color=colour, linewidth=1.3 if len(channels) <= 128 else 0.7)
+    axes.set_xlim(0, max(len(channels) - 1, 1))
+    axes.set_ylim(*limits)
+    axes.locator_params(axis="y", nbins=4)
+    axes.locator_params(axis="x", nbins=4, integer=True)
+    said = f"spread: channels {actions.across_channels:.3f}, images {actions.between_images:.3f}"
+    axes.annotate(
+        said, (0, 1), (0, 3), "axes fraction", "offset points", fontsize=6.5, color=style.muted
+    )
+
+
+def _limits(found):
+    low = min(float((actions.mean - actions.spread).min()) for actions in found)
+    high = max(float((actions.mean + actions.spread).max()) for actions in found)
+    margin = 0.05 * (high - low) or 0.05
+    return low - margin, high + margin
