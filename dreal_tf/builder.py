@@ -2,11 +2,12 @@
 
 import contextlib
 import inspect
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import imagenet_residual_network, residual_network
+from dreal_tf.backbones import imagenet_residual_network, plain_network, residual_network
 from dreal_tf.callbacks import SetEpoch
 from dreal_tf.critics import CRITICS
 from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
@@ -51,6 +52,8 @@ def build(recipe, data=None):
     data = data or build_data(recipe)
     with precision(recipe.run.precision):
         network = build_network(recipe, data.image_shape, len(data.class_names))
+        if recipe.run.start is not None:
+            load_weights(network, recipe.run.start)
         model = DREAL(network, **_method(recipe))
         model.compile(
             optimizer=_optimizer(recipe, data.steps_per_epoch),
@@ -119,8 +122,35 @@ def build_network(recipe, image_shape, classes):
             attention=_attention(recipe),
             attention_stages=recipe.attention.stages,
             attention_blocks=recipe.attention.blocks,
+            attention_pruned=recipe.attention.pruned,
             weight_decay=_kernel_decay(recipe),
         )
+
+
+def load_weights(network, path):
+    """Gives a network the weights that a run has kept of one of its form.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs.
+        path: str or path of a `.keras` file that holds the plain network.
+    Raises:
+        InputError: if there is none, or its network has another form.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"Expected a .keras file with weights. Received: {str(path)!r}, where there is none. Check "
+            "the path, which in a recipe is run.start."
+        )
+    stored = keras.saving.load_model(path)
+    try:
+        plain_network(network).set_weights(stored.get_weights())
+    except ValueError as error:
+        raise InputError(
+            f"Expected weights of {network.name!r} as the recipe has it. Received: {str(path)!r} with "
+            f"those of another network ({str(error).splitlines()[0]}). Give the file that was kept "
+            "with this recipe."
+        ) from error
 
 
 def _backbone_arguments(backbone):
@@ -158,7 +188,9 @@ def _attention(recipe):
     if kind == "none":
         return None
     arguments = {}
-    for field, value in recipe.attention.model_dump(exclude={"kind", "stages", "blocks"}).items():
+    for field, value in recipe.attention.model_dump(
+        exclude={"kind", "stages", "blocks", "pruned"}
+    ).items():
         path = f"attention.{field}"
         if _takes("attention", path, recipe.attention, ACTORS, "attention.kind") and value is not None:
             arguments[field] = value

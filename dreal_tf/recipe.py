@@ -112,9 +112,11 @@ class Recipe(Section):
                 "backbone.width": 0.25 if small else 0.125,
                 "attention.reduction": 2 if self.attention.kind in ("se", "cbam") else None,
                 "attention.blocks": None,
+                "attention.pruned": None,
                 "schedule.epochs": 2,
                 "schedule.warmup_epochs": min(self.schedule.warmup_epochs, 1.0),
                 "dreal.actor_warmup": min(self.dreal.actor_warmup, 2),
+                "run.start": None,
             }
         )
 

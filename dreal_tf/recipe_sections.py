@@ -34,6 +34,11 @@ def _split_block_numbers(value):
     return value
 
 
+def _split_places(value):
+    """Lets `--set attention.pruned=conv2_1,conv3_1` stand for a list."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
 def _rising(shares):
     if any(late <= early for early, late in itertools.pairwise(shares)):
         raise ValueError("a rising sequence")
@@ -59,6 +64,7 @@ AttentionKind = Literal[
 ]
 BlockNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Blocks = Annotated[Literal["all", "last"] | BlockNumbers | None, BeforeValidator(_split_block_numbers)]
+Places = Annotated[tuple[str, ...] | None, BeforeValidator(_split_places)]
 Alternative = Literal["baseline", "permuted", "noise"]
 Exploration = Annotated[
     Annotated[tuple[Alternative, ...], Field(min_length=1)] | None, BeforeValidator(_split_commas)
@@ -125,6 +131,7 @@ class Attention(Section):
     kind: AttentionKind = "se"  # Which attention module.
     stages: Stages = None  # Stages that get it, such as ["conv4"].
     blocks: Blocks = None  # Their blocks: "all", "last", or numbers from 1.
+    pruned: Places = None  # Blocks, such as ["conv3_1"], that would get it and go without.
     reduction: PositiveInt | None = None  # Of se and cbam: channels over hidden width.
     kernel_size: PositiveInt | None = None  # Of cbam, eca, aa, sasa: side of the window (places).
     heads: PositiveInt | None = None  # Of aa and sasa: heads of attention.
@@ -189,5 +196,6 @@ class Run(Section):
         0  # Of weights, splits, order, augmentation and draws.
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # Of the network.
+    start: str | None = None  # A .keras file with weights to start from; None: they are drawn.
     # The same bits each time, and the baseline's where no critic is heeded; may cost speed on GPUs.
     deterministic: bool = True

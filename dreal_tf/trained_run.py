@@ -2,10 +2,7 @@
 
 import json
 
-import keras
-
-from dreal_tf.backbones import plain_network
-from dreal_tf.builder import build_data, build_network
+from dreal_tf.builder import build_data, build_network, load_weights
 from dreal_tf.data import Preprocessing
 from dreal_tf.errors import InputError
 from dreal_tf.run_directory import RunDirectory
@@ -29,8 +26,7 @@ def trained_network(run_path, data_dir=None, precision=None):
         recipe = recipe.replace({"run.precision": precision})
     data = build_data(recipe)
     network = build_network(recipe, data.image_shape, len(data.class_names))
-    stored = keras.saving.load_model(run.network)
-    plain_network(network).set_weights(stored.get_weights())
+    load_weights(network, run.network)
     return recipe, data, network
 
 

@@ -107,10 +107,7 @@ def _fit(recipe, run, model, data, callbacks, cluster):
 def _conclude(recipe, run, model, data, best):
     """Saves the best network and reads the test split, once."""
     best.restore(model.network)
-    write_whole(run.preprocessing, json.dumps(data.preprocessing._asdict()) + "\n")
-    partial = run.path / "partial.keras"
-    model.network.save(partial)
-    os.replace(partial, run.network)
+    keep_network(run, model.network, data.preprocessing)
     metrics = _evaluated(recipe, model.trajectory_network, data)
     history = read_history(run.history)
     metrics |= {
@@ -120,6 +117,20 @@ def _conclude(recipe, run, model, data, best):
     }
     write_whole(run.metrics, json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def keep_network(run, network, preprocessing):
+    """Writes a run's network, and how images are prepared for it.
+
+    Args:
+        run: `RunDirectory`.
+        network: `keras.Model`, plain.
+        preprocessing: `dreal_tf.data.Preprocessing`.
+    """
+    write_whole(run.preprocessing, json.dumps(preprocessing._asdict()) + "\n")
+    partial = run.path / "partial.keras"
+    network.save(partial)
+    os.replace(partial, run.network)
 
 
 def evaluate(run_path, data_dir=None):

@@ -140,3 +140,20 @@ def test_a_critic_without_a_choice_refuses_one():
     with pytest.raises(InputError, match="the critic 'paper' gives no choice of") as error:
         build(SMALL.replace({"dreal.critic": "paper", "dreal.noise": 0.25}))
     assert "choose dreal.critic='comparative' or 'shuffled'" in str(error.value)
+
+
+def test_a_run_starts_from_weights_that_were_kept(tmp_path):
+    model, _, _ = build(SMALL.replace({"run.seed": 3}))
+    model.network.save(tmp_path / "start.keras")
+    again, _, _ = build(SMALL.replace({"run.start": str(tmp_path / "start.keras")}))
+    for ours, kept in zip(again.network.get_weights(), model.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, kept)
+
+
+def test_weights_that_are_not_there_or_anothers_are_refused(tmp_path):
+    with pytest.raises(InputError, match="Expected a .keras file with weights.*run.start"):
+        build(SMALL.replace({"run.start": str(tmp_path / "none.keras")}))
+    model, _, _ = build(SMALL.replace({"attention.pruned": "conv3_1"}))
+    model.network.save(tmp_path / "start.keras")
+    with pytest.raises(InputError, match="Expected weights of 'resnet8' as the recipe has it"):
+        build(SMALL.replace({"run.start": str(tmp_path / "start.keras")}))

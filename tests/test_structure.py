@@ -53,6 +53,7 @@ LEVELS = {
     "auditing": 10,
     "studies": 10,
     "prediction": 10,
+    "pruning": 10,
     "tuning": 11,
     "cli": 12,
 }

@@ -13,6 +13,7 @@ class Wiring:
         attention: `AttentionActor` used as a pattern: each place gets a new layer with its
             arguments. None wires a network without attention.
         stages: collection of str, the stages that get attention, such as {"conv4"}; None for all.
+        pruned: collection of str, places that go without all the same, such as {"conv4_3"}.
     Example:
         >>> images = keras.Input((8, 8, 16))
         >>> wiring = Wiring(SqueezeExcite(4))
@@ -22,15 +23,18 @@ class Wiring:
         ['conv2_1/se']
     """
 
-    def __init__(self, attention=None, stages=None):
+    def __init__(self, attention=None, stages=None, pruned=()):
         self.attention = attention
         self.stages = stages
+        self.pruned = pruned
         self.states = {}
         self.actions = {}
 
     def belongs(self, place):
         """Whether `place` gets an actor."""
-        return self.attention is not None and (self.stages is None or stage_name(place) in self.stages)
+        if self.attention is None or place in self.pruned:
+            return False
+        return self.stages is None or stage_name(place) in self.stages
 
     def attend(self, state, place, **arguments):
         """The state refined by a new actor at `place`, or as it came where none belongs.

@@ -30,6 +30,7 @@ def imagenet_residual_network(
     attention=None,
     attention_stages=None,
     attention_blocks=None,
+    attention_pruned=None,
     stride_placement="3x3",
     zero_gamma=False,
     last_stride=2,
@@ -55,6 +56,8 @@ def imagenet_residual_network(
         attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
         attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
             it, counted from 1; None for those of its placement.
+        attention_pruned: collection of str, blocks that would get it and go without, such as
+            {"conv3_1"}; None for none.
         stride_placement: "3x3" or "1x1": which convolution of a bottleneck block halves the map.
             Defaults to "3x3", as in Goyal 2017, torchvision and the CBAM and SRM authors' code;
             "1x1" as in He 2016 and the SE authors' code.
@@ -88,6 +91,7 @@ def imagenet_residual_network(
         attention,
         attention_stages,
         attention_blocks,
+        attention_pruned,
         dict(zip(STAGES, STAGE_BLOCKS[depth], strict=True)),
         weight_decay,
         synchronized,

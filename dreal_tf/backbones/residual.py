@@ -18,6 +18,7 @@ def residual_network(
     attention=None,
     attention_stages=None,
     attention_blocks=None,
+    attention_pruned=None,
     shortcut="identity",
     weight_decay=0.0,
     synchronized=False,
@@ -39,6 +40,8 @@ def residual_network(
         attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
         attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
             it, counted from 1; None for those of its placement.
+        attention_pruned: collection of str, blocks that would get it and go without, such as
+            {"conv3_1"}; None for none.
         shortcut: "identity" (subsampled and padded with zero channels, the paper's option A) or
             "projection" (1×1 convolution and BatchNorm where the shape changes, option B).
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss.
@@ -72,6 +75,7 @@ def residual_network(
         attention,
         attention_stages,
         attention_blocks,
+        attention_pruned,
         dict.fromkeys(STAGES, blocks),
         weight_decay,
         synchronized,

@@ -20,6 +20,8 @@ class ResidualWiring(Wiring):
             attention's placement.
         attention_blocks: "all" or "last", or a collection of int, the numbers of the blocks that
             get attention in each of these stages; None for those of the placement.
+        attention_pruned: collection of str, places that would get attention and go without, such as
+            {"conv4_3"}; None for none.
         stage_blocks: dict of the number of blocks by stage, in depth order.
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss; biases
             and BatchNorm's weights are left alone.
@@ -30,9 +32,10 @@ class ResidualWiring(Wiring):
         kernel_initializer: str or dict, a Keras initializer's name or config; each convolution gets
             an initializer of its own.
     Raises:
-        InputError: if a stage or a block that is to get attention is none of the network's.
+        InputError: if a stage or a block that is to get attention is none of the network's, or one
+            that is to go without would get none.
     Example:
-        >>> wiring = ResidualWiring(SqueezeExcite(4), None, None, {"conv2": 1})
+        >>> wiring = ResidualWiring(SqueezeExcite(4), None, None, None, {"conv2": 1})
         >>> images = wiring.images((8, 8, 3), total_stride=2)
         >>> hidden = wiring.block(images, [(4, 1, 1), (4, 3, 2), (16, 1, 1)], "conv2_1")
         >>> logits = wiring.classifier(hidden, classes=10)
@@ -45,6 +48,7 @@ class ResidualWiring(Wiring):
         attention,
         attention_stages,
         attention_blocks,
+        attention_pruned,
         stage_blocks,
         weight_decay=0.0,
         synchronized=False,
@@ -60,6 +64,7 @@ class ResidualWiring(Wiring):
         self.where = placement.where
         self.blocks = attention_blocks if attention_blocks is not None else placement.blocks
         self.stage_blocks = stage_blocks
+        self._prune(attention_pruned or ())
         self.weight_decay = weight_decay
         self.synchronized = synchronized
         self.last_gamma = "zeros" if zero_gamma else "ones"
@@ -73,6 +78,20 @@ class ResidualWiring(Wiring):
         if self.blocks == "last":
             return number == self.stage_blocks[stage_name(place)]
         return number in self.blocks
+
+    def _prune(self, places):
+        """Lets these go without attention."""
+        numbered = [
+            f"{stage}_{n + 1}" for stage, count in self.stage_blocks.items() for n in range(count)
+        ]
+        attended = [place for place in numbered if self.belongs(place)]
+        unknown = [place for place in places if place not in attended]
+        if unknown:
+            raise InputError(
+                "`attention_pruned` must be among the blocks that would get attention, "
+                f"{', '.join(attended) or 'here none'}. Received: {', '.join(unknown)}. Leave that out."
+            )
+        self.pruned = frozenset(places)
 
     def images(self, image_shape, total_stride):
         """The network's input.

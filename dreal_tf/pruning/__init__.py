@@ -1,0 +1,1 @@
+"""Modules that earn nothing taken out of a trained network."""
