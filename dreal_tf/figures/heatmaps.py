@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from dreal_tf.figures.style import LIGHT, new_figure, styled
 
-SIDE, GAP, LINE = 1.2, 0.07, 0.17  # Of a picture; between pictures; of a line of type (inches).
+# Inches: a picture, the gap between two, a line of type, a label and the space below it.
+SIDE, GAP, LINE, LABEL = 1.2, 0.07, 0.17, 0.27
 LEFT, RIGHT, TOP, BOTTOM = 0.55, 0.1, 0.1, 0.42
 PIXELS = 128  # At least, along a picture's sides.
 
@@ -33,7 +35,7 @@ class MapRow(NamedTuple):
     ranged: bool = False
 
 
-def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for the label"):
+def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for the label", boxes=None):
     """Images, under each of them its maps in rows, and its label.
 
     A map lies over the image in grey, the stronger the more it hides; it is divided by its own
@@ -46,6 +48,8 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
         style: `dreal_tf.figures.Style`.
         columns: int >= 1. Images beside each other.
         legend: str, what the colours mean.
+        boxes: float array (n, 4), drawn on every picture of an image: top, left, bottom and right as
+            fractions of its sides; None: none.
     Returns:
         `matplotlib.figure.Figure`.
     Example:
@@ -72,7 +76,10 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
             _picture(axes, enlarged, left, top)
             for row, down in zip(rows, tops[1:], strict=False):
                 _map(axes, enlarged, row, number, (left, top + down), style)
-            _under(axes, labels[number], left, top + tops[-1] - GAP - 2 * LINE, fontweight="bold")
+            if boxes is not None:
+                for down in tops[:-1]:
+                    _box(axes, boxes[number], left, top + down)
+            _under(axes, labels[number], left, top + tops[-1] - GAP - LABEL, fontweight="bold")
         for band, (row, down) in itertools.product(range(bands), zip(rows, tops[1:], strict=False)):
             _name(axes, row, TOP + band * tops[-1] + down, style)
         _scale(figure, style, legend)
@@ -131,7 +138,7 @@ def _tops(rows):
     for row in rows:
         lines = (row.notes is not None) + row.ranged
         tops.append(tops[-1] + SIDE + lines * LINE + GAP)
-    tops[-1] += 2 * LINE  # The label, and space.
+    tops[-1] += LABEL
     return tops
 
 
@@ -156,6 +163,15 @@ def _map(axes, enlarged, row, number, place, style):
 def _picture(axes, pixels, left, top):
     extent = (left, left + SIDE, top + SIDE, top)
     axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
+
+
+def _box(axes, box, left, top):
+    """White on black, so that it is seen on any picture."""
+    low, high = np.array(box[1::-1]), np.array(box[3:1:-1])
+    for colour, width in (("black", 2.4), ("white", 1.2)):
+        corner = left + SIDE * low[0], top + SIDE * low[1]
+        look = dict(fill=False, edgecolor=colour, linewidth=width)
+        axes.add_patch(Rectangle(corner, *(SIDE * (high - low)), **look))
 
 
 def _under(axes, said, left, top, **look):

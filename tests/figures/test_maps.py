@@ -124,6 +124,22 @@ def test_heatmaps_show_each_image_its_maps_and_its_label(style):
     assert (shown(figure, style) != shown(figure, style)[0, 0]).any(axis=-1).mean() > 0.5
 
 
+def test_known_boxes_are_drawn_on_every_picture():
+    boxes = [[0.0, 0.5, 0.5, 1.0], [0.25, 0.0, 1.0, 0.5]]
+    axes = heatmaps(IMAGES[:2], NAMES[:2], [MapRow("ours", MAPS[:2])], boxes=boxes).axes[0]
+    white = [patch for patch in axes.patches if patch.get_edgecolor() == (1, 1, 1, 1)]
+    assert len(white) == 4
+    for patch, picture, (top, left, bottom, right) in zip(
+        white, axes.images, np.repeat(boxes, 2, axis=0), strict=True
+    ):
+        x0, x1, y1, y0 = picture.get_extent()
+        side = x1 - x0
+        assert y1 - y0 == pytest.approx(side)
+        found = patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()
+        expected = x0 + side * left, y0 + side * top, side * (right - left), side * (bottom - top)
+        assert found == pytest.approx(expected)
+
+
 def test_grey_images_and_a_single_one_are_drawn_too():
     figure = heatmaps(IMAGES[:1, ..., :1], ["one"], [MapRow("ours", 0 * MAPS[:1])])
     image, map_ = (np.asarray(image.get_array()) for image in figure.axes[0].images)
