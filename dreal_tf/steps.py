@@ -76,3 +76,41 @@ def stage_name(module):
         ('conv4', 'gate')
     """
     return re.sub(r"_\d+$", "", module.split("/")[0])
+
+
+def staged(specs):
+    """Steps with their stages, which are numbered where names do not tell them.
+
+    Names tell the stages where every module stands at a `<stage>_<number>` and what is called one
+    stage has one size and width; those of our own networks, `conv<n>_<number>`, always do. Else
+    stages are "stage1", "stage2", ...: consecutive steps whose states have one size and width.
+
+    Args:
+        specs: sequence of `StepSpec`, all steps of a network in depth order.
+    Returns:
+        List of `StepSpec`.
+    Example:
+        >>> widths = {"block1a/gate": 8, "block1b/gate": 8, "block2a/gate": 16}
+        >>> specs = [StepSpec(module, stage_name(module), "channel", (4, 4, width), (1, 1, width))
+        ...          for module, width in widths.items()]
+        >>> [spec.stage for spec in staged(specs)]
+        ['stage1', 'stage1', 'stage2']
+    """
+    if _names_tell(specs):
+        return list(specs)
+    numbered, number, before = [], 0, None
+    for spec in specs:
+        number += spec.state_shape != before
+        before = spec.state_shape
+        numbered.append(spec._replace(stage=f"stage{number}"))
+    return numbered
+
+
+def _names_tell(specs):
+    places = [spec.module.split("/")[0] for spec in specs]
+    if all(re.fullmatch(r"conv\d+_\d+", place) for place in places):
+        return True
+    shapes = {spec.stage: spec.state_shape for spec in specs}
+    return all(re.fullmatch(r".*\D.*_\d+", place) for place in places) and all(
+        spec.state_shape == shapes[spec.stage] for spec in specs
+    )

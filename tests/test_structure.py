@@ -37,6 +37,7 @@ LEVELS = {
     "run_directory": 3,
     "job": 4,
     "backbones": 2,
+    "attaching": 3,
     "rewards": 3,
     "module_table": 3,
     "visualize": 3,
@@ -70,7 +71,7 @@ PURE = {
     "backbones",
     "rewards",
 }
-PURE |= {"instruments", "model", "figures", "visualize"}
+PURE |= {"instruments", "model", "figures", "visualize", "attaching"}
 FILES = {
     "recipe",
     "recipe_sections",

@@ -1,6 +1,12 @@
 """Networks that give logits and, as auxiliary outputs, the steps of their actors."""
 
-from dreal_tf.backbones.backbone import Wiring, actors_of, plain_network
+from dreal_tf.backbones.backbone import (
+    Attended,
+    Wiring,
+    actor_of,
+    actors_of,
+    plain_network,
+)
 from dreal_tf.backbones.fused_normalization import FusedBatchNormalization
 from dreal_tf.backbones.imagenet_residual import imagenet_residual_network
 from dreal_tf.backbones.residual import residual_network
@@ -8,10 +14,12 @@ from dreal_tf.backbones.small_map_convolution import SmallMapConv2D
 from dreal_tf.backbones.trajectory import Trajectory
 
 __all__ = [
+    "Attended",
     "FusedBatchNormalization",
     "SmallMapConv2D",
     "Trajectory",
     "Wiring",
+    "actor_of",
     "actors_of",
     "imagenet_residual_network",
     "plain_network",

@@ -72,15 +72,52 @@ def actors_of(network):
         ...                                                     attention=SqueezeExcite(4)))]
         ['conv2_1_se', 'conv3_1_se', 'conv4_1_se']
     """
-    return [operation for operation in network.operations if isinstance(operation, AttentionActor)]
+    actors = map(actor_of, network.operations)
+    return [actor for actor in actors if actor is not None]
+
+
+class Attended(keras.layers.Layer):
+    """An actor in a second network, where it gives its steps.
+
+    Keras takes a layer to give wherever it stands as many tensors as where it was called first.
+
+    Args:
+        actor: `AttentionActor`; its weights are its own still.
+    Call arguments:
+        those of the actor.
+    Returns:
+        The refined map, and the tuple of the actor's `Step`s.
+    """
+
+    def __init__(self, actor):
+        super().__init__(name=actor.name)
+        self.actor = actor
+        self.built = True
+
+    def call(self, state, training=None, **arguments):
+        return self.actor(state, training=training, return_steps=True, **arguments)
+
+
+def actor_of(operation):
+    """The actor that an operation of a network is, or stands for; None of any other.
+
+    Args:
+        operation: `keras.Operation`.
+    """
+    if isinstance(operation, Attended):
+        return operation.actor
+    return operation if isinstance(operation, AttentionActor) else None
 
 
 def plain_network(network):
     """The network from images to logits alone, sharing the layers of `network`.
 
     Args:
-        network: functional `keras.Model` whose output is a dict that holds `logits`.
+        network: functional `keras.Model` whose output is a dict that holds `logits`. One that was
+            made of a plain network has it as its attribute `plain`.
     Returns:
         Functional `keras.Model`.
     """
+    if (plain := getattr(network, "plain", None)) is not None:
+        return plain
     return keras.Model(network.input, network.output["logits"], name=network.name)

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.backbones.backbone import actors_of
-from dreal_tf.steps import Step
+from dreal_tf.steps import Step, staged
 
 
 class Trajectory:
@@ -16,6 +16,7 @@ class Trajectory:
     Attributes:
         specs: list of `StepSpec`.
         actors: list of `AttentionActor`, the actor of each step.
+        stages: tuple of str, all stages of the network that have attention.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> Trajectory(network, stages={"conv3", "conv4"}).modules
@@ -24,14 +25,18 @@ class Trajectory:
 
     def __init__(self, network, stages=None):
         states, actions = network.output["states"], network.output["actions"]
-        self.specs, self.actors, self._indices = [], [], []
+        found = []
         for actor in actors_of(network):
             steps = [Step(states[module], actions[module]) for module in actor.modules()]
-            for index, spec in enumerate(actor.step_specs(steps)):
-                if stages is None or spec.stage in stages:
-                    self.specs.append(spec)
-                    self.actors.append(actor)
-                    self._indices.append(index)
+            found += [(spec, actor, n) for n, spec in enumerate(actor.step_specs(steps))]
+        specs = staged([spec for spec, _, _ in found])
+        self.stages = tuple(dict.fromkeys(spec.stage for spec in specs))
+        self.specs, self.actors, self._indices = [], [], []
+        for spec, (_, actor, index) in zip(specs, found, strict=True):
+            if stages is None or spec.stage in stages:
+                self.specs.append(spec)
+                self.actors.append(actor)
+                self._indices.append(index)
 
     @property
     def variables(self):

@@ -1,6 +1,7 @@
 """The trained model: a network whose attention actors climb a critic."""
 
+from dreal_tf.model.attach import attach
 from dreal_tf.model.dreal import DREAL
 from dreal_tf.model.factual_pass import FactualPass
 
-__all__ = ["DREAL", "FactualPass"]
+__all__ = ["DREAL", "FactualPass", "attach"]

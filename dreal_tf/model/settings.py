@@ -1,10 +1,9 @@
 """The settings of the method, checked before anything is built on them."""
 
-from dreal_tf.backbones import actors_of
+from dreal_tf.backbones import Trajectory, actors_of
 from dreal_tf.critics import CRITICS, Critic
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.rewards import BASELINES, ESTIMATORS
-from dreal_tf.steps import stage_name
 
 UPDATES = ("simultaneous", "alternating")
 
@@ -24,7 +23,7 @@ def check_settings(network, critic, settings):
         raise InputError(
             "Expected a functional network whose output is a dict of 'logits', 'states' and "
             f"'actions'. Received: {type(network).__name__} with output {outputs!r}. Build it with "
-            "`dreal_tf.residual_network`, or wire it with `dreal_tf.backbones.Wiring`."
+            "`dreal_tf.residual_network`, or give any other network to `dreal_tf.attach`."
         )
     if critic is None:
         return
@@ -79,7 +78,7 @@ def _check_identity(network):
 
 
 def _check_stages(network, stages):
-    known = {stage_name(module) for actor in actors_of(network) for module in actor.modules()}
+    known = Trajectory(network).stages
     for stage in known if stages is None else stages:
         if stage not in known:
             raise unknown_name("stage that has attention", stage, known)

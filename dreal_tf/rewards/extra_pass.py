@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import plain_network
+from dreal_tf.backbones import actor_of
 
 
 class ExtraPass:
@@ -30,7 +30,7 @@ class ExtraPass:
 
     def __init__(self, network, actors):
         self.logits = network.output["logits"]
-        self.plan, borders = _planned(plain_network(network), actors)
+        self.plan, borders = _planned(keras.Model(network.input, self.logits), actors)
         self.places = {id(tensor): place for place, tensor in enumerate(borders)}
         self.factual = keras.Model(
             network.input, {**network.output, "borders": borders}, name=network.name
@@ -93,7 +93,7 @@ def _planned(network, actors):
     for depth in sorted(network._nodes_by_depth, reverse=True):
         for node in network._nodes_by_depth[depth]:
             present = [joined.get(id(tensor), 0) for tensor in node.input_tensors]
-            passing = max([groups.get(node.operation, 0), *present])
+            passing = max([groups.get(actor_of(node.operation), 0), *present])
             if not passing:
                 continue
             plan.append((node, passing))

@@ -1,0 +1,5 @@
+"""Networks of any origin: re-wired with auxiliary outputs, given attention, given weights."""
+
+from dreal_tf.attaching.attached_network import AttachedNetwork, Gate, find_gates
+
+__all__ = ["AttachedNetwork", "Gate", "find_gates"]

@@ -1,0 +1,71 @@
+"""Layers taken apart: the operations that a layer's `call` is made of, as a graph."""
+
+import inspect
+
+import keras
+
+from dreal_tf.errors import InputError
+
+
+def traced(layer, args, kwargs):
+    """The `call` of a layer as a graph of Keras operations.
+
+    Args:
+        layer: built `keras.layers.Layer`.
+        args, kwargs: what it is called with, symbolic tensors among it.
+    Returns:
+        `keras.Function`, and the list of the tensors in `args` and `kwargs` that are its inputs.
+    Raises:
+        InputError: if `call` does what leaves no such graph, or another thing in training.
+    Example:
+        >>> graph, _ = traced(keras.layers.ReLU(), (keras.Input((4,)),), {})
+        >>> [type(operation).__name__ for operation in graph.operations]
+        ['InputLayer', 'ReLU']
+    """
+    if layer.activity_regularizer is not None:
+        raise _opaque(layer, "it has an activity regularizer")
+    if has_scores(layer):  # Without them Keras takes a shortcut that makes no attention map.
+        kwargs = kwargs | {"return_attention_scores": True}
+    given = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
+    given = list({id(tensor): tensor for tensor in given}.values())
+    if any(getattr(tensor, "_keras_mask", None) is not None for tensor in given):
+        raise _opaque(layer, "what it reads is masked")
+    graph = _graph(layer, args, kwargs, given)
+    if layer._call_has_training_arg:
+        modes = [_graph(layer, args, kwargs | {"training": mode}, given) for mode in (True, False)]
+        kinds = [[type(operation) for operation in mode.operations] for mode in modes]
+        if kinds[0] != kinds[1]:
+            raise _opaque(layer, "its `call` goes another way in training")
+    return graph, given
+
+
+def has_scores(layer):
+    """Whether a layer gives its attention scores when asked, as those of Keras do."""
+    return "return_attention_scores" in inspect.signature(layer.call).parameters
+
+
+def _graph(layer, args, kwargs, given):
+    fresh = {id(t): keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in given}
+
+    def replaced(value):
+        return fresh.get(id(value), value)
+
+    args, kwargs = keras.tree.map_structure(replaced, (args, kwargs))
+    losses = len(layer._losses)
+    try:
+        outputs = layer.call(*args, **kwargs)
+        graph = keras.Function(list(fresh.values()), outputs)
+    except Exception as error:  # Whatever a user's own code does that is no Keras operation.
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise _opaque(layer, f"its `call` cannot be followed ({said})") from error
+    if len(layer._losses) != losses:
+        raise _opaque(layer, "its `call` adds a loss")
+    return graph
+
+
+def _opaque(layer, reason):
+    return InputError(
+        "Expected a layer whose `call` is made of Keras layers and `keras.ops`, the same in training "
+        f"and at inference, to find its attention map in it. Received: {layer.name!r} "
+        f"({type(layer).__name__}): {reason}. Write it so, or make it a `dreal_tf.AttentionActor`."
+    )

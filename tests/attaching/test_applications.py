@@ -1,0 +1,70 @@
+"""Networks of `keras.applications`, whole: rewards for every module, an epoch, and their export."""
+
+import keras
+import numpy as np
+import pytest
+from fresh_process import PREPARED
+
+import dreal_tf
+from dreal_tf import attach, find_gates
+from dreal_tf.data import prepared_data_set
+
+NETWORKS = {
+    "EfficientNetB0": ("*_se_excite", 16, {}),
+    "MobileNetV3Small": ("*squeeze_excite_mul", 9, {"include_preprocessing": False}),
+}
+
+
+def application(name, size=64, classes=50):
+    options = NETWORKS[name][2]
+    make = getattr(keras.applications, name)
+    return make(weights=None, input_shape=(size, size, 3), classes=classes, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_epoch_on_tiny_imagenet(name, tmp_path):
+    if not PREPARED.is_dir():
+        pytest.skip(f"{PREPARED} is not there")
+    pattern, modules, _ = NETWORKS[name]
+    network = application(name)
+    data = prepared_data_set(
+        "tiny_imagenet_50", folder=PREPARED, batch_size=64, train_limit=4096, memory_limit=2048
+    )
+    images = next(iter(data.validation))[0]
+    before = network.predict(images, verbose=0)
+    assert len(find_gates(network)) == modules
+    model = attach(network, pattern, validation_fraction=0.1)
+    assert model.network is network
+    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+    model.compile(
+        keras.optimizers.Adam(1e-3), "adam", keras.losses.SparseCategoricalCrossentropy(), ["accuracy"]
+    )
+    history = model.fit(data.train, validation_data=data.validation.take(4), verbose=0).history
+    rewards = [key for key in history if key.startswith("reward/")]
+    assert len(rewards) == modules and np.isfinite([history[key][0] for key in rewards]).all()
+    assert any(history[f"val_{key}"][0] > -1 for key in rewards)
+    dreal_tf.export(model, tmp_path / "served")
+    model.network.save(tmp_path / "network.keras")
+    stored = keras.saving.load_model(tmp_path / "network.keras")
+    assert [layer.name for layer in stored.layers] == [layer.name for layer in application(name).layers]
+    np.testing.assert_allclose(stored.predict(images, verbose=0), network.predict(images, verbose=0))
+
+
+def test_the_smallest_of_them_has_a_reward_for_every_module():
+    network = application("MobileNetV3Small", size=32, classes=5)
+    gates = find_gates(network)
+    assert [gate.kind for gate in gates] == ["channel"] * 9
+    model = attach(network, "*squeeze_excite_mul", critic="paper", instrument_fraction=0.0)
+    images = np.random.default_rng(0).normal(size=(6, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(model.predict(images, verbose=0), network.predict(images, verbose=0))
+    assert len(model.trajectory.modules) == 9
+    assert model.trajectory.stages == (
+        "stage1",
+        "stage2",
+        "stage3",
+        "stage4",
+        "stage5",
+        "stage6",
+        "stage7",
+    )

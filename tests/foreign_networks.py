@@ -1,0 +1,138 @@
+"""Small networks with attention of every origin, each with a twin whose attention is ablated by hand."""
+
+import keras
+import numpy as np
+from keras import ops
+
+SHAPE, CLASSES = (8, 8, 3), 3
+
+
+@keras.saving.register_keras_serializable("tests")
+class UsersGate(keras.layers.Layer):
+    """A layer of a user's own, with a multiply at its end and a weight that is in no sublayer."""
+
+    def __init__(self, flat=False, **kwargs):
+        super().__init__(**kwargs)
+        self.flat = flat
+
+    def build(self, shape):
+        self.dense = keras.layers.Dense(shape[-1], name="dense")
+        self.dense.build((None, 1, 1, shape[-1]))
+        self.slope = self.add_weight(shape=(shape[-1],), initializer="ones", name="slope")
+
+    def call(self, maps):
+        gate = ops.sigmoid(self.dense(ops.mean(maps, axis=(1, 2), keepdims=True)) * self.slope)
+        return maps * averaged(gate, self.flat, 3)
+
+    def get_config(self):
+        return super().get_config() | {"flat": self.flat}
+
+
+def averaged(action, flat, axes):
+    return ops.mean(action, axis=axes, keepdims=True) * ops.ones_like(action) if flat else action
+
+
+def convolved(images, name="conv"):
+    maps = keras.layers.Conv2D(6, 3, padding="same", name=name)(images)
+    maps = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(maps)
+    return keras.layers.ReLU(name=f"{name}_relu")(maps)
+
+
+def classified(maps, images, activation=None, **options):
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    logits = keras.layers.Dense(CLASSES, activation, name="logits")(pooled)
+    return keras.Model(images, logits, **options)
+
+
+def excited(maps, name, flat=False, activation="sigmoid"):
+    """Squeeze-and-excitation as `keras.applications` writes it."""
+    gate = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_squeeze")(maps)
+    gate = keras.layers.Conv2D(2, 1, activation="swish", name=f"{name}_se_reduce")(gate)
+    gate = keras.layers.Conv2D(6, 1, activation=activation, name=f"{name}_se_expand")(gate)
+    return keras.layers.multiply([maps, averaged(gate, flat, 3)], name=f"{name}_se_excite")
+
+
+def squeeze_excite(flat=False):
+    images = keras.Input(SHAPE)
+    maps = excited(convolved(images), "block1", flat)
+    return classified(convolved(maps, "conv_2"), images)
+
+
+def spatial(flat=False):
+    images = keras.Input(SHAPE)
+    maps = convolved(images)
+    gate = keras.layers.Conv2D(1, 3, padding="same")(maps)
+    gate = keras.layers.BatchNormalization(name="gate_bn")(gate)
+    gate = keras.layers.Activation("sigmoid", name="gate_end")(gate)
+    return classified(averaged(gate, flat, (1, 2)) * maps, images)
+
+
+def users_layer(flat=False):
+    images = keras.Input(SHAPE)
+    return classified(UsersGate(flat, name="users")(convolved(images)), images)
+
+
+class UniformAttention(keras.layers.MultiHeadAttention):
+    """Every query attends to all keys alike."""
+
+    def _compute_attention(self, query, *args, **kwargs):
+        return super()._compute_attention(0 * query, *args, **kwargs)
+
+
+def tokens(flat=False, dropout=0.0, blocks=1):
+    """Blocks of a vision transformer on 16 patches."""
+    images = keras.Input(SHAPE)
+    patches = keras.layers.Conv2D(8, 2, 2, name="patches")(images)
+    hidden = keras.layers.Reshape((16, 8))(patches)
+    kind = UniformAttention if flat else keras.layers.MultiHeadAttention
+    for number in range(1, blocks + 1):
+        normed = keras.layers.LayerNormalization()(hidden)
+        layer = kind(2, 4, dropout=dropout, name=f"block_{number}_attention")
+        hidden = keras.layers.Add()([hidden, layer(normed, normed)])
+        normed = keras.layers.LayerNormalization()(hidden)
+        hidden = keras.layers.Add()([hidden, keras.layers.Dense(8, "gelu")(normed)])
+    pooled = keras.layers.GlobalAveragePooling1D()(hidden)
+    return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(pooled))
+
+
+class UniformScores(keras.layers.Attention):
+    """As above, of Keras's layer of one head."""
+
+    def _calculate_scores(self, query, key):
+        return 0 * super()._calculate_scores(query, key)
+
+
+def scores(flat=False):
+    """Keras's `Attention` on three projections of one map."""
+    images = keras.Input(SHAPE)
+    rows = keras.layers.Reshape((64, 6))(convolved(images))
+    query, key, value = (keras.layers.Dense(6, name=name)(rows) for name in "qkv")
+    kind = UniformScores if flat else keras.layers.Attention
+    attended = kind(use_scale=True, name="attend")([query, value, key])
+    maps = keras.layers.Reshape((8, 8, 6))(attended)
+    return classified(maps, images)
+
+
+# What makes the network, the pattern that finds its attention, the module and the kind of its action.
+FOREIGN = {
+    "squeeze and excitation": (squeeze_excite, "*_se_excite", "block1_se_excite/gate", "channel"),
+    "the gate's last layer": (squeeze_excite, "block1_se_expand", "block1_se_expand/gate", "channel"),
+    "a spatial gate": (spatial, "gate_end", "gate_end/gate", "spatial"),
+    "a layer of one's own": (users_layer, "users", "users/gate", "channel"),
+    "heads of attention": (tokens, "block_*_attention", "block_1/attention", "pairwise"),
+    "scores": (scores, "attend", "attend/attention", "pairwise"),
+}
+
+
+def drawn_weights(network, seed=1):
+    """The network with weights that make its attention selective and its answers differ."""
+    random = np.random.default_rng(seed)
+    for variable in network.trainable_variables:
+        variable.assign(random.normal(float("gamma" in variable.path), 0.7, variable.shape))
+    return network
+
+
+def images_and_labels(count=12, seed=0):
+    random = np.random.default_rng(seed)
+    images = random.normal(size=(count, *SHAPE)).astype("float32")
+    return images, (np.arange(count) % CLASSES).astype("int32")
