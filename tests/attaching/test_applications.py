@@ -38,7 +38,10 @@ def test_an_epoch_on_tiny_imagenet(name, tmp_path):
     assert model.network is network
     np.testing.assert_array_equal(model.predict(images, verbose=0), before)
     model.compile(
-        keras.optimizers.Adam(1e-3), "adam", keras.losses.SparseCategoricalCrossentropy(), ["accuracy"]
+        keras.optimizers.Adam(1e-3),
+        "adam",
+        keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
     )
     history = model.fit(data.train, validation_data=data.validation.take(4), verbose=0).history
     rewards = [key for key in history if key.startswith("reward/")]
