@@ -7,54 +7,79 @@ from typing import Annotated, Optional
 import typer
 from rich.progress import track
 
+from dreal_tf.auditing.sources import check_images, source_of
+from dreal_tf.cli.critic_lines import critic_lines
 from dreal_tf.cli.output import console, next_command, result, say
 from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.value_lines import earns_nothing, meaning, value_lines
 from dreal_tf.errors import InputError
 from dreal_tf.run_directory import RunDirectory
-
-HEADINGS = (
-    "module",
-    "alignment [95 %]",
-    "positive",
-    "explained: all",
-    "right",
-    "held",
-    "differences: baseline",
-    "permuted",
-    "noise",
-    "direction [95 %]",
-)
 
 
 def audit(
     target: Annotated[
-        Optional[str], typer.Argument(metavar="", hidden=True, show_default=False)
+        Optional[Path],
+        typer.Argument(help="Run directory or .keras file whose modules are to be valued."),
     ] = None,
     critic: Annotated[
         Optional[Path],
-        typer.Option("--critic", metavar="RUN", help="Run whose critic is to be judged."),
+        typer.Option("--critic", metavar="RUN", help="Run whose critic is to be judged instead."),
+    ] = None,
+    data: Annotated[
+        Optional[str], typer.Option(help="Recipe whose data a .keras file was trained on.")
     ] = None,
     images: Annotated[int, typer.Option(help="Test images to measure on, at most.")] = 2000,
     data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
+        Optional[str], typer.Option(help="Folder of the data. [default: the recipe's]")
+    ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder to write. [default: RUN/audit, or MODEL_audit beside the file]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
-    """Measure whether the advice of a run's critic can be trusted."""
-    if critic is None or target is not None:
-        received = "no --critic" if critic is None else f"{target!r} beside --critic"
+    """Measure what each attention module is worth, or whether a critic can be trusted."""
+    if (critic is None) == (target is None):
+        received = "neither" if critic is None else f"{str(target)!r} beside --critic"
         raise InputError(
-            f"Expected --critic and a run, nothing else. Received: {received}. Write `dreal-tf audit "
-            "--critic RUN`."
+            f"Expected a run or a .keras file, or --critic and a run. Received: {received}. Write "
+            "`dreal-tf audit RUN`, or `dreal-tf audit --critic RUN`."
         )
+    if critic is None:
+        _audit_modules(target, data, images, data_dir, out, as_json)
+    elif data is not None or out is not None:
+        raise InputError(
+            "Expected --critic and a run, whose own data it is judged on and which is left as it is. "
+            "Received: --data or --out beside it. Leave them out."
+        )
+    else:
+        _audit_critic(critic, images, data_dir, as_json)
+
+
+def _audit_modules(target, data, images, data_dir, out, as_json):
+    check_images(images)
+    source = source_of(target, data, data_dir)  # Bad input is met before TensorFlow is loaded.
+    measured = import_quietly("dreal_tf.auditing.audit").audit(target, images, data, data_dir, _shown)
+    folder = import_quietly("dreal_tf.auditing.files").write_audit(measured, out or source.folder)
+    result(measured, as_json, value_lines(measured))
+    say("")
+    for sentence in meaning(measured):
+        say(sentence)
+    say(f"Table, classes and figure: {folder}")
+    path = shlex.quote(str(target))
+    if not source.is_run:
+        next_command(f"dreal-tf predict {path} IMAGES --data {shlex.quote(data)}")
+    elif earns_nothing(measured):
+        next_command(f"dreal-tf prune {path}")
+    else:
+        next_command(f"dreal-tf evaluate {path}")
+
+
+def _audit_critic(critic, images, data_dir, as_json):
     RunDirectory(critic).read_recipe()  # Bad input is met before TensorFlow is loaded.
     measuring = import_quietly("dreal_tf.auditing.critic")
-
-    def shown(batches):
-        return track(batches, description="Measuring", console=console, transient=True)
-
-    found = measuring.audit_critic(critic, images, data_dir, shown)
-    result(found, as_json, audit_lines(found))
+    found = measuring.audit_critic(critic, images, data_dir, _shown)
+    result(found, as_json, critic_lines(found))
     say(
         f"{found['images']} test images, network and critic after {found['epochs']} epochs. Alignment: "
         "cosine with the true direction. Explained: of the reward, by the critique. Differences: of "
@@ -63,43 +88,5 @@ def audit(
     next_command(f"dreal-tf evaluate {shlex.quote(str(critic))}")
 
 
-def audit_lines(found):
-    """What was measured as aligned lines, one a module.
-
-    Args:
-        found: dict, see `dreal_tf.auditing.critic.measure_critic`.
-    Returns:
-        List of str.
-    Example:
-        >>> interval = {"mean": 0.5, "low": 0.25, "high": 0.75}
-        >>> found = {"alignment": {"gate/se": interval | {"positive": 1.0}},
-        ...     "explained": {"gate/se": {"all": 0.5, "right": None, "held": 0.25}},
-        ...     "differences": {"gate/se": {"baseline": 0.5, "permuted": 0.0, "noise": -1.0}},
-        ...     "direction": {"gate/se": interval | {"advised": 0.5, "random": 0.0}}}
-        >>> audit_lines(found)[1].split()[:6]
-        ['gate/se', '0.500', '[0.250,', '0.750]', '1.000', '0.500']
-    """
-    rows = [HEADINGS]
-    for module, alignment in found["alignment"].items():
-        explained, differences = found["explained"][module], found["differences"][module]
-        numbers = [alignment["positive"], *explained.values(), *differences.values()]
-        rows.append(
-            [
-                module,
-                _interval(alignment, 3),
-                *(_number(number, 3) for number in numbers),
-                _interval(found["direction"][module], 4),
-            ]
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows]
-    return ["  ".join(row).rstrip() for row in aligned]
-
-
-def _number(value, digits):
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _interval(found, digits):
-    mean, low, high = (_number(found[name], digits) for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+def _shown(work):
+    return track(work, description="Measuring", console=console, transient=True)

@@ -39,3 +39,19 @@ def metric_lines(metrics):
     for name, value in metrics.items():
         text = f"{value:.4f}" if isinstance(value, float) else str(value)
         yield f"{name:<{width}}  {text}"
+
+
+def aligned(rows):
+    """Rows of a table as lines, their cells below each other.
+
+    Args:
+        rows: sequence of sequences of str, all equally long.
+    Returns:
+        List of str.
+    Example:
+        >>> aligned([("module", "value"), ("conv2_1/se", "0.5")])
+        ['module      value', 'conv2_1/se  0.5']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join(row).rstrip() for row in cells]

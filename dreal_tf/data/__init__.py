@@ -4,7 +4,7 @@ from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, known_set
 from dreal_tf.data.decoding import decoded
 from dreal_tf.data.digits import digits
-from dreal_tf.data.examples import draw_examples
+from dreal_tf.data.examples import draw_examples, drawn_batches
 from dreal_tf.data.fashion_mnist import fashion_mnist
 from dreal_tf.data.folder import image_folder
 from dreal_tf.data.generated import generated, generated_like
@@ -33,6 +33,7 @@ __all__ = [
     "decoded",
     "digits",
     "draw_examples",
+    "drawn_batches",
     "fashion_mnist",
     "from_arrays",
     "generated",

@@ -1,5 +1,6 @@
 """Rewards: what actions turn out to be worth, measured on the network itself."""
 
+from dreal_tf.rewards.ablation import ABLATIONS, OWN, Ablation
 from dreal_tf.rewards.alternatives import (
     ALTERNATIVES,
     BASELINES,
@@ -29,9 +30,12 @@ from dreal_tf.rewards.static_actions import StepNames, static_actions
 from dreal_tf.rewards.targets import Targets, targets_of
 
 __all__ = [
+    "ABLATIONS",
     "ALTERNATIVES",
     "BASELINES",
     "ESTIMATORS",
+    "OWN",
+    "Ablation",
     "Alternative",
     "Alternatives",
     "Assignment",

@@ -52,7 +52,7 @@ def static_actions(network, images):
     """
     images, modules = np.asarray(images, "float32"), []
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]))])
+    @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]))], autograph=False)
     def summed(batch):
         names, sums = StepNames(), {}
 

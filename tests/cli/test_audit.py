@@ -1,5 +1,6 @@
-"""`dreal-tf audit --critic`: the real command in a fresh process, and what it refuses."""
+"""`dreal-tf audit`: the real command in fresh processes, and what it refuses."""
 
+import csv
 import json
 import shutil
 
@@ -7,9 +8,13 @@ import pytest
 import tensorflow as tf
 from fresh_process import COMMAND, ended
 
-from dreal_tf import build, load_recipe
+from dreal_tf import audit, build, load_recipe
 from dreal_tf.auditing.critic import audit_critic
+from dreal_tf.auditing.files import write_audit
+from dreal_tf.backbones import plain_network
+from dreal_tf.builder import build_network
 from dreal_tf.callbacks.checkpoint import restore_last
+from dreal_tf.cli.main import main
 from dreal_tf.errors import InputError
 
 
@@ -26,6 +31,12 @@ def trained(tmp_path_factory):
     )
     assert process.returncode == 0, process.stderr
     return folder
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    return tmp_path / "run"
 
 
 def test_with_json_it_prints_one_object(trained):
@@ -66,24 +77,116 @@ def test_network_critic_and_trust_are_those_of_the_last_epoch(trained):
     assert float(tf.reduce_sum(tf.convert_to_tensor(model.trust.sums))) != 0
 
 
+def test_a_run_needs_nothing_else_and_keeps_its_values(trained):
+    process = run("audit", "run", folder=trained)
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    modules = ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
+    assert [line.split("  ")[0] for line in lines] == ["module", *modules, "all attention"]
+    found = json.loads((trained / "run" / "audit" / "audit.json").read_text())
+    assert found["images"] == 16 and list(found["modules"]) == modules
+    for line, both in zip(lines[1:], [*found["modules"].values(), found["attention"]], strict=True):
+        for baseline in ("mean", "static"):
+            ends = [f"{both[baseline][end]:+.4f}" for end in ("value", "low", "high")]
+            assert f"{ends[0]} [{ends[1]}, {ends[2]}]" in line
+    said = process.stderr.strip().splitlines()
+    assert f"16 test images, accuracy {found['accuracy']:.3f}." in process.stderr
+    idle = any(both["static"]["low"] <= 0 for both in found["modules"].values())
+    assert said[-1] == f"Next: dreal-tf {'prune' if idle else 'evaluate'} run"
+    rows = list(csv.DictReader((trained / "run" / "audit" / "audit.csv").open()))
+    classes = len(found["classes"])
+    assert len(rows) == 2 * (3 + 3 + 1 + 3 * classes) and classes == 4
+    for row in rows[:2]:
+        value = found["modules"]["conv2_1/se"][row["baseline"]]
+        assert row["class"] == "" and row["name"] == "conv2_1/se"
+        assert {name: float(row[name]) for name in value} == value
+    picture = (trained / "run" / "audit" / "module_values.png").read_bytes()
+    assert picture[1:4] == b"PNG" and len(picture) > 10_000
+    assert "</svg>" in (trained / "run" / "audit" / "module_values.svg").read_text()
+
+
+def test_a_file_alone_gives_the_same_with_the_recipe_of_its_data(trained, tmp_path):
+    shutil.copy(trained / "run" / "model.keras", tmp_path / "mine.keras")
+    data = trained / "run" / "recipe.json"
+    process = run("audit", "mine.keras", "--data", data, "--json", folder=tmp_path)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    kept = json.loads((tmp_path / "mine_audit" / "audit.json").read_text())
+    assert found == kept == audit(trained / "run")
+    last = process.stderr.strip().splitlines()[-1]
+    assert last == f"Next: dreal-tf predict mine.keras IMAGES --data {data}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["audit"], "Expected --critic and a run, nothing else. Received: no --critic."),
-        (["audit", "a.keras"], "Write `dreal-tf audit --critic RUN`."),
+        (["audit"], "Expected a run or a .keras file, or --critic and a run. Received: neither. Write"),
+        (["audit", "run", "--critic", "run"], "Received: 'run' beside --critic."),
+        (["audit", "--critic", "run", "--out", "x"], "Received: --data or --out beside it. Leave them"),
         (["audit", "--critic", "no_such_run"], "Expected the folder of a run. Received: 'no_such_run'"),
+        (["audit", "no_such_run"], "Received: 'no_such_run', which does not exist. Check the path."),
+        (["audit", "."], "Expected the folder of a run. Received: '.', which has no recipe.json"),
+        (["audit", "text.csv"], "Expected a run or a .keras file. Received: the file 'text.csv'. Save"),
+        (["audit", "mine.keras"], "Expected --data RECIPE with a .keras file. Received: 'mine.keras'"),
+        (["audit", "run", "--images", "1"], "at least 2 images to measure on. Received: images=1."),
     ],
 )
-def test_wrong_input_ends_with_2_and_a_message(tmp_path, arguments, message):
-    process = run(*arguments, folder=tmp_path)
+def test_wrong_input_ends_with_2_and_a_message(tmp_path, capsys, monkeypatch, arguments, message):
+    (tmp_path / "mine.keras").touch()
+    (tmp_path / "text.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended_with:
+        main(arguments)
+    assert ended_with.value.code == 2
+    printed = capsys.readouterr()
+    assert not printed.out and message in " ".join(printed.err.split())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("digits_resnet8_se", r"Expected images of shape \(16, 16, 3\)"),
+        ({"data.classes": 5}, "Expected data of 4 classes.*Received: data of 5 classes"),
+    ],
+)
+def test_data_that_is_not_the_runs_is_refused(trained, data, message):
+    if isinstance(data, dict):
+        data = load_recipe(trained / "run" / "recipe.json").replace(data)
+    with pytest.raises(InputError, match=message):
+        audit(trained / "run", data=data)
+
+
+def test_classes_of_other_names_are_refused(copied):
+    kept = json.loads((copied / "preprocessing.json").read_text())
+    kept["class_names"][2] = "cat"
+    (copied / "preprocessing.json").write_text(json.dumps(kept))
+    with pytest.raises(InputError, match="such as 'cat'. Received: data that has 'class 2' in its"):
+        audit(copied)
+
+
+def test_a_run_without_weights_is_refused_by_the_command(copied):
+    (copied / "model.keras").unlink()
+    process = run("audit", copied, folder=copied.parent)
     assert process.returncode == 2 and not process.stdout
-    assert message in " ".join(process.stderr.split()) and "Traceback" not in process.stderr
+    said = " ".join(process.stderr.split())
+    assert "Expected a run with trained weights." in said and "Traceback" not in said
 
 
-@pytest.fixture
-def copied(trained, tmp_path):
-    shutil.copytree(trained / "run", tmp_path / "run")
-    return tmp_path / "run"
+def test_a_run_without_attention_is_refused(copied):
+    recipe = load_recipe(copied / "recipe.json")
+    recipe = recipe.replace({"dreal.enabled": False, "attention.kind": "none"})
+    (copied / "recipe.json").write_text(recipe.to_json())
+    network = build_network(recipe, (16, 16, 3), 4)
+    plain_network(network).save(copied / "model.keras")
+    with pytest.raises(InputError, match="Expected a network with attention.*which has none. Audit"):
+        audit(copied)
+
+
+def test_a_folder_that_cannot_be_written_is_named(trained, tmp_path):
+    found = json.loads((trained / "run" / "audit" / "audit.json").read_text())
+    (tmp_path / "taken").touch()
+    with pytest.raises(InputError, match="folder that can be written. Received:.*taken.*--out"):
+        write_audit(found, tmp_path / "taken")
 
 
 def test_a_run_without_a_critic_is_refused(copied):
