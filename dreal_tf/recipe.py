@@ -117,6 +117,7 @@ class Recipe(Section):
                 "schedule.warmup_epochs": min(self.schedule.warmup_epochs, 1.0),
                 "dreal.actor_warmup": min(self.dreal.actor_warmup, 2),
                 "run.start": None,
+                "run.figures": 0.0,
             }
         )
 

@@ -199,3 +199,5 @@ class Run(Section):
     start: str | None = None  # A .keras file with weights to start from; None: they are drawn.
     # The same bits each time, and the baseline's where no critic is heeded; may cost speed on GPUs.
     deterministic: bool = True
+    # Share of the training's time that pictures in TensorBoard may take in the long run; 0: none.
+    figures: Annotated[float, Field(ge=0, lt=1)] = 0.02

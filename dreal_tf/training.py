@@ -13,6 +13,7 @@ from dreal_tf.callbacks import (
     Checkpoint,
     HistoryFile,
     StopOnNaN,
+    TensorBoardFigures,
     TensorBoardLog,
     read_history,
 )
@@ -90,8 +91,13 @@ def _fit(recipe, run, model, data, callbacks, cluster):
     best = BestNetwork(run.checkpoints, swap=swap)
     kept = [StopOnNaN(), *([swap] if swap else []), HistoryFile(run.history)]
     if cluster is None or cluster.is_chief:
-        watched = next(iter(data.validation))[0][:HISTOGRAM_IMAGES]
-        kept.append(TensorBoardLog(run.tensorboard, recipe, watched))
+        watched = next(iter(data.validation))
+        kept.append(TensorBoardLog(run.tensorboard, recipe, watched[0][:HISTOGRAM_IMAGES]))
+        if recipe.run.figures:
+            drawn = TensorBoardFigures(
+                run.tensorboard, *watched, data.preprocessing, recipe.run.figures
+            )
+            kept.append(drawn)
     kept += [best, Checkpoint(run.checkpoints, best)]  # Last: it makes an epoch count.
     model.fit(
         data.train,

@@ -20,6 +20,7 @@ EPOCHS = 3
 @pytest.fixture(scope="module")
 def recipe():
     changes = {"schedule.epochs": EPOCHS, "dreal.actor_weight": 0.3, "run.seed": 2}
+    changes |= {"run.figures": 0.02}
     return load_recipe("digits_resnet8_se", smoke=True).replace(changes)
 
 
@@ -46,6 +47,7 @@ def test_a_run_leaves_the_promised_files(finished, recipe):
     assert json.loads((out / "metrics.json").read_text()) == metrics
     assert load_recipe(out / "recipe.json") == recipe
     assert any((out / "tensorboard" / "train").iterdir())
+    assert any((out / "tensorboard" / "figures").iterdir())
 
 
 def test_history_has_a_row_per_epoch_with_the_logged_names(finished):

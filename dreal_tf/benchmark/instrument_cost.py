@@ -54,6 +54,25 @@ def instrument_shares(seconds):
     return (seconds["with"] - seconds["without"]) / (seconds["training"] + seconds["with"])
 
 
+def of_made_up_images(recipe, side, images):
+    """A recipe on generated images.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+        side: int. Of the images (pixels).
+        images: int, how many to train on; None leaves the recipe its own data.
+    Returns:
+        `dreal_tf.Recipe`.
+    Example:
+        >>> of_made_up_images(load_recipe("digits_resnet8_se"), 8, 64).data.images
+        64
+    """
+    if images is None:
+        return recipe
+    made_up = {"data.name": "generated", "data.shape": (side, side, 3), "data.images": images}
+    return recipe.replace(made_up)
+
+
 def _timed(turn):
     def timed():
         start = time.perf_counter()
@@ -65,10 +84,7 @@ def _timed(turn):
 
 def main(recipe, side, images, rounds):
     """Prints the share, of a recipe's own data or of made-up images."""
-    recipe = load_recipe(recipe)
-    if images is not None:
-        made_up = {"data.name": "generated", "data.shape": (side, side, 3), "data.images": images}
-        recipe = recipe.replace(made_up)
+    recipe = of_made_up_images(load_recipe(recipe), side, images)
     seconds = instrument_seconds(recipe, rounds)
     for arm, times in seconds.items():
         print(f"{arm:<10}{np.median(times):8.3f} s")

@@ -6,6 +6,7 @@ from dreal_tf.callbacks.history_file import HistoryFile, read_history
 from dreal_tf.callbacks.set_epoch import SetEpoch
 from dreal_tf.callbacks.stop_on_nan import StopOnNaN
 from dreal_tf.callbacks.tensorboard import TensorBoardLog
+from dreal_tf.callbacks.tensorboard_figures import TensorBoardFigures
 
 __all__ = [
     "BestNetwork",
@@ -13,6 +14,7 @@ __all__ = [
     "HistoryFile",
     "SetEpoch",
     "StopOnNaN",
+    "TensorBoardFigures",
     "TensorBoardLog",
     "read_history",
 ]

@@ -75,6 +75,16 @@ class GradCam:
         self._traced = {}
 
     def __call__(self, images, labels):
+        return self.with_logits(images, labels)[0]
+
+    def with_logits(self, images, labels):
+        """The maps, and what the network says of the images.
+
+        Args:
+            images, labels: as of a call.
+        Returns:
+            The maps, and a float32 array (n, classes).
+        """
         images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
         if labels.shape != images.shape[:1] or not len(labels):
             raise InputError(
@@ -87,13 +97,13 @@ class GradCam:
                 f"Expected labels from 0 to {classes - 1}. Received: labels from {labels.min()} to "
                 f"{labels.max()}. Give the network images of its own classes."
             )
-        maps = []
+        batches = []
         for start in range(0, len(images), self.batch_size):
             batch = slice(start, start + self.batch_size)
-            found, scores = (part.numpy() for part in traced(images[batch], labels[batch]))
-            _check_logits(scores)
-            maps.append(found)
-        return np.concatenate(maps)
+            maps, logits = (part.numpy() for part in traced(images[batch], labels[batch]))
+            _check_logits(logits)
+            batches.append((maps, logits))
+        return tuple(map(np.concatenate, zip(*batches, strict=True)))
 
     def _for_images(self, shape):
         """The traced function for images of a shape, and the number of classes."""
