@@ -39,7 +39,13 @@ class AttentionActor(keras.layers.Layer):
             action is pairwise.
         residual: bool. Whether the refined map is the state plus what a pairwise action makes of
             it, so that an action of zeros, which attends to nothing, passes the state through.
+        starts_as_identity: bool. Whether a new layer passes its state through, whatever its action.
         placement: `Placement`, where the layer stands in a network.
+    Args:
+        blended: bool. Whether the layer starts as if it were not there: it gives F + b (y - F), y
+            being what it would give and b a weight that starts at 0. Actions stay what they are, and
+            so do the action that passes a state through and the one of an ablated step.
+        **kwargs: those of `keras.layers.Layer`; a subclass hands on what it does not know.
     Call arguments:
         state: float tensor (batch, height, width, channels).
         action: tensor to apply instead of the layer's own, or a tuple of them (None keeps the
@@ -60,7 +66,14 @@ class AttentionActor(keras.layers.Layer):
     kinds = ()
     axes = ()
     residual = False
+    starts_as_identity = False
     placement = Placement()
+
+    def __init__(self, blended=False, **kwargs):
+        super().__init__(**kwargs)
+        self.blended = blended
+        if blended:  # Optimizers leave what is called "gamma" out of weight decay.
+            self.blend = self.add_weight(shape=(), initializer="zeros", name="blend_gamma")
 
     def propose(self, state, index=0, training=None):
         """The action of step `index` for its state."""
@@ -174,13 +187,27 @@ class AttentionActor(keras.layers.Layer):
             steps.append(Step(state, applied))
             return applied
 
-        refined = self.walk(state, decide, training)
+        refined = self._blended(state, self.walk(state, decide, training))
         if return_steps:
             return refined, tuple(steps)
         if return_action:
             actions = tuple(step.action for step in steps)
             return refined, actions[0] if len(actions) == 1 else actions
         return refined
+
+    def _blended(self, state, refined):
+        if not self.blended:
+            return refined
+        if state.shape != refined.shape:
+            raise InputError(
+                "Expected an actor that gives a map of the size and width of its state, for "
+                f"`blended`. Received: {self.name!r}, from {tuple(state.shape)} to "
+                f"{tuple(refined.shape)}. Leave `blended` out."
+            )
+        return state + ops.cast(self.blend, state.dtype) * (refined - state)
+
+    def get_config(self):
+        return super().get_config() | {"blended": self.blended}
 
     def _checked(self, given, own):
         given = ops.cast(ops.convert_to_tensor(given), own.dtype)

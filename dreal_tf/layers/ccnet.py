@@ -46,6 +46,7 @@ class CrissCross(AttentionActor):
     kinds = ("pairwise", "pairwise")
     axes = (("rows", "columns", "cross"),) * 2
     residual = True
+    starts_as_identity = True
     placement = Placement("stage", slice(-1, None), "last")
 
     def __init__(self, recurrence=2, kernel_regularizer=None, **kwargs):

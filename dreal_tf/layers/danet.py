@@ -51,6 +51,7 @@ class DualAttention(AttentionActor):
     kinds = ("pairwise", "pairwise")
     axes = (("places", "places"), ("members", "members"))
     residual = True
+    starts_as_identity = True
     placement = Placement("stage", slice(-1, None), "last")
 
     def __init__(self, reduction=8, kernel_regularizer=None, **kwargs):

@@ -54,6 +54,7 @@ class NonLocal(AttentionActor):
     kinds = ("pairwise",)
     axes = (("places", "halved"),)
     residual = True
+    starts_as_identity = True
     placement = Placement("stage", slice(1, 3), "last")
 
     def __init__(
