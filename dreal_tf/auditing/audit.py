@@ -13,8 +13,7 @@ from dreal_tf.data import Splits, drawn_batches
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe
 from dreal_tf.recipe_files import load_recipe
-from dreal_tf.rewards import ABLATIONS, static_actions
-from dreal_tf.steps import stage_name
+from dreal_tf.rewards import ABLATIONS, calibrated_steps
 
 AT_A_TIME = 32  # Images per pass.
 CALIBRATED = 1024  # Training images, at most, whose mean action "static" is.
@@ -32,7 +31,8 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
 
     Args:
         target: str or path of a run directory or a `.keras` file, or a `keras.Model`: a functional
-            network, with our layers anywhere in it, or a `DREAL`.
+            network, with our layers anywhere in it, or a `DREAL`. A layer that is used twice is two
+            modules, see `dreal_tf.rewards.StepNames`.
         images: int >= 2. Test images to measure on; all of them where there are fewer.
         data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.Splits`: what the network was
             trained on. None for a run's own.
@@ -62,14 +62,14 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
     check_data(network, splits, class_names)
     calibration = calibration_images(splits)
     check_answers(network, calibration[:AT_A_TIME], from_logits)
-    static = static_actions(network, calibration)
-    if not static:
+    specs, static = calibrated_steps(network, calibration)
+    if not specs:
         raise InputError(
             f"Expected a network with attention of ours in it. Received: {network.name!r}, which has "
             "none. Audit a network whose attention layers are `dreal_tf.AttentionActor`s."
         )
     batches = drawn_batches(splits.test, splits.sizes["test"], images, AT_A_TIME, seed)
-    groups = _groups(static)
+    groups = _groups(specs)
     every = tuple(dict.fromkeys(groups.values()))
     measured = measure_differences(network, batches, static, every, from_logits, track)
     found = {
@@ -80,7 +80,8 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
         "tolerance": TOLERANCE,
         "seed": seed,
     }
-    return found | _by_part(measured, groups, seed) | _by_class(measured, static, splits, seed)
+    stages = {spec.module: spec.stage for spec in specs}
+    return found | _by_part(measured, groups, stages, seed) | _by_class(measured, stages, splits, seed)
 
 
 def calibration_images(data, count=CALIBRATED):
@@ -120,17 +121,17 @@ def _opened(target, data, data_dir):
     return target, build_data(unvaried(recipe.reading(data_dir))), None
 
 
-def _groups(modules):
+def _groups(specs):
     """The modules that are ablated together, by (part, name); a stage of one is that module."""
-    stages = {}
-    for module in modules:
-        stages.setdefault(stage_name(module), []).append(module)
+    modules, stages = [spec.module for spec in specs], {}
+    for spec in specs:
+        stages.setdefault(spec.stage, []).append(spec.module)
     groups = {("modules", module): (module,) for module in modules}
     groups |= {("stages", stage): tuple(members) for stage, members in stages.items()}
     return groups | {("attention", "attention"): tuple(modules)}
 
 
-def _by_part(measured, groups, seed):
+def _by_part(measured, groups, stages, seed):
     values = {
         baseline: values_of(
             measured.differences[baseline], measured.right, measured.right_without[baseline], seed
@@ -141,8 +142,7 @@ def _by_part(measured, groups, seed):
     for (part, name), group in groups.items():
         column = measured.groups.index(group)
         both = {baseline: dict(values[baseline][column]) for baseline in ABLATIONS}
-        stage = {"stage": stage_name(name)} if part == "modules" else {}
-        found[part][name] = stage | both
+        found[part][name] = ({"stage": stages[name]} if part == "modules" else {}) | both
     return found | {"attention": found["attention"]["attention"]}
 
 

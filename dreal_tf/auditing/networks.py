@@ -54,9 +54,12 @@ def answering(network):
     loss = network.loss if getattr(network, "compiled", False) else None
     if isinstance(network, DREAL):
         network.average_statistics()
-        network = network.network
+        network = network.trajectory_network
+    plain = network
     if isinstance(getattr(network, "output", None), dict) and "logits" in network.output:
-        network = plain_network(network)
+        plain = plain_network(network)
+        # Where foreign attention was made actors, the plain network does not ask them.
+        network = keras.Model(network.input, network.output["logits"], name=network.name)
     outputs = getattr(network, "outputs", None) or []
     if len(outputs) != 1 or len(outputs[0].shape) != 2 or len(network.inputs) != 1:
         raise InputError(
@@ -65,8 +68,8 @@ def answering(network):
             "`keras.Model(inputs, logits)`."
         )
     if loss is not None:
-        return network, outputs_are_logits(loss, network)
-    return network, not ends_in_softmax(network)
+        return network, outputs_are_logits(loss, plain)
+    return network, not ends_in_softmax(plain)
 
 
 def check_answers(network, images, from_logits):

@@ -28,7 +28,7 @@ class Source(NamedTuple):
     @property
     def is_run(self):
         """Whether it is a run directory."""
-        return self.path.suffix != ".keras"
+        return self.path.is_dir()
 
     @property
     def folder(self):

@@ -230,18 +230,21 @@ class AttentionActor(keras.layers.Layer):
         Returns:
             Tuple of `StepSpec`.
         """
-        axes = self.axes or ((),) * len(self.kinds)
-        return tuple(
-            StepSpec(
-                module,
-                stage_name(module),
-                kind,
-                tuple(step.state.shape[1:]),
-                tuple(step.action.shape[1:]),
-                axes,
-            )
-            for module, kind, axes, step in zip(self.modules(), self.kinds, axes, steps, strict=True)
-        )
+        counted = zip(range(len(self.suffixes)), steps, strict=True)
+        return tuple(self.step_spec(index, *step) for index, step in counted)
+
+    def step_spec(self, index, state, action):
+        """Describes one step.
+
+        Args:
+            index: int. Position of the step in the layer.
+            state, action: tensors, what it read and emitted; their sizes may be unknown.
+        Returns:
+            `StepSpec`.
+        """
+        module, axes = self.modules()[index], self.axes[index] if self.axes else ()
+        shapes = tuple(state.shape[1:]), tuple(action.shape[1:])
+        return StepSpec(module, stage_name(module), self.kinds[index], *shapes, axes)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

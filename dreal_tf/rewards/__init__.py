@@ -26,7 +26,7 @@ from dreal_tf.rewards.reward import (
     reward,
     true_labels,
 )
-from dreal_tf.rewards.static_actions import StepNames, static_actions
+from dreal_tf.rewards.static_actions import StepNames, calibrated_steps, static_actions
 from dreal_tf.rewards.targets import Targets, targets_of
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "RewardMeter",
     "StepNames",
     "Targets",
+    "calibrated_steps",
     "check_exploration",
     "draw_assignment",
     "draw_images",

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.layers import intervene
+from dreal_tf.steps import staged
 
 AT_A_TIME = 32  # Images per pass.
 
@@ -50,23 +51,42 @@ def static_actions(network, images):
         >>> {module: action.shape for module, action in actions.items()}
         {'conv2_1/se': (1, 1, 16), 'conv3_1/se': (1, 1, 32), 'conv4_1/se': (1, 1, 64)}
     """
-    images, modules = np.asarray(images, "float32"), []
+    return calibrated_steps(network, images)[1]
+
+
+def calibrated_steps(network, images):
+    """What steps a network takes, and the static action of each.
+
+    Args:
+        network, images: see `static_actions`.
+    Returns:
+        List of `StepSpec`, in depth order, and the dict of `static_actions`.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> specs, _ = calibrated_steps(network, np.random.rand(20, 8, 8, 1))
+        >>> [spec.stage for spec in specs]
+        ['conv2', 'conv3', 'conv4']
+    """
+    images, specs = np.asarray(images, "float32"), []
 
     @tf.function(input_signature=[tf.TensorSpec((None, *images.shape[1:]))], autograph=False)
     def summed(batch):
-        names, sums = StepNames(), {}
+        names, sums = StepNames(), []
+        specs.clear()
 
         def add(actor, index, state, action):
+            spec = actor.step_spec(index, state, action)
+            specs.append(spec._replace(module=names(actor, index)))
             # So wide that the mean of a constant action is that constant, to the last bit.
-            sums[names(actor, index)] = tf.reduce_sum(tf.cast(action, tf.float64), axis=0)
+            sums.append(tf.reduce_sum(tf.cast(action, tf.float64), axis=0))
             return action
 
         with intervene(add):
             network(batch, training=False)
-        modules[:] = sums
-        return list(sums.values())
+        return sums
 
     starts = range(0, len(images), AT_A_TIME)
     parts = [summed(images[start : start + AT_A_TIME]) for start in starts]
-    totals = [sum(part.numpy() for part in of_module) for of_module in zip(*parts, strict=True)]
-    return {m: np.float32(total / len(images)) for m, total in zip(modules, totals, strict=True)}
+    totals = [sum(part.numpy() for part in of_step) for of_step in zip(*parts, strict=True)]
+    actions = [np.float32(total / len(images)) for total in totals]
+    return staged(specs), {spec.module: a for spec, a in zip(specs, actions, strict=True)}

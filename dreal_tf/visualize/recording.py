@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.layers import intervene
-from dreal_tf.steps import ACTION_KINDS, StepSpec, stage_name
+from dreal_tf.steps import ACTION_KINDS, StepSpec
 
 
 class Recorded(NamedTuple):
@@ -87,7 +87,7 @@ class ActionRecorder:
 
                 def record(actor, index, state, action):
                     if actor.kinds[index] in self.kinds:
-                        spec = _spec(actor, index, state, action)
+                        spec = actor.step_spec(index, state, action)
                         specs[spec.module] = spec
                         actions[spec.module] = tf.cast(action, tf.float32)
                     return action
@@ -101,10 +101,3 @@ class ActionRecorder:
             traced.get_concrete_function()
             self._traced[shape] = traced, specs
         return self._traced[shape]
-
-
-def _spec(actor, index, state, action):
-    module = actor.modules()[index]
-    shapes = tuple(state.shape[1:]), tuple(action.shape[1:])
-    axes = actor.axes[index] if actor.axes else ()
-    return StepSpec(module, stage_name(module), actor.kinds[index], *shapes, axes)

@@ -3,10 +3,20 @@
 import keras
 import numpy as np
 import pytest
+from foreign_networks import FOREIGN, drawn_weights, images_and_labels
 from planted import Helping, planted_data, planted_network
-from support import compiled, small_data, small_network
+from support import (
+    ACTORS,
+    compiled,
+    images_drawn,
+    log_softmax,
+    metered,
+    small_data,
+    small_network,
+    targets_of,
+)
 
-from dreal_tf import audit
+from dreal_tf import attach, audit
 from dreal_tf.auditing.differences import measure_differences
 from dreal_tf.backbones import plain_network
 from dreal_tf.data import from_arrays
@@ -32,6 +42,22 @@ def test_a_nested_network_gives_what_the_flat_one_gives(data):
         for baseline in ("mean", "static"):
             assert deep["modules"][module][baseline] == pytest.approx(both[baseline], abs=1e-6)
             assert abs(both[baseline]["value"]) > 1e-6
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_every_kind_of_action_is_worth_what_the_rewards_meter_measures(form):
+    network, trajectory, meter = metered(ACTORS[form])
+    images, labels = small_data(10)
+    plain, groups = plain_network(network), [(module,) for module in trajectory.modules]
+    static = static_actions(plain, images)
+    found = measure_differences(
+        plain, [(images[:7], labels[:7]), (images[7:], labels[7:])], static, groups
+    )
+    measured = meter.exact(images, targets_of(labels), network(images), images_drawn(10))
+    expected = np.reshape(measured.difference, (len(groups), 10)).T
+    np.testing.assert_allclose(found.differences["mean"], expected, atol=1e-5)
+    np.testing.assert_array_equal(found.right, np.asarray(measured.right)[:10])
+    assert np.abs(found.differences["static"]).max() > 1e-5
 
 
 def test_every_use_of_a_layer_is_a_module_of_its_own():
@@ -67,6 +93,24 @@ def test_all_networks_of_ours_are_taken(data):
         audit(n, 10, data) for n in (plain_network(network), network, compiled(network))
     )
     assert plain == auxiliary == whole and len(plain["modules"]) == 2
+
+
+def test_foreign_attention_is_valued_once_it_is_attached():
+    make, gates, module, _ = FOREIGN["squeeze and excitation"]
+    network, ablated = drawn_weights(make()), make(flat=True)
+    ablated.set_weights(network.get_weights())
+    images, labels = images_and_labels()
+    pair = np.tile(images, (4, 1, 1, 1)), np.tile(labels, 4)
+    data = from_arrays(pair, (images, labels), ["a", "b", "c"], batch_size=8)
+    found = audit(attach(network, gates), len(images), data)
+    rows = np.arange(len(images))
+    log_p, without = (log_softmax(n(images))[rows, labels] for n in (network, ablated))
+    assert list(found["modules"]) == [module] and list(found["stages"]) == ["stage1"]
+    assert found["modules"][module]["stage"] == "stage1"
+    assert found["modules"][module]["mean"]["value"] == pytest.approx(
+        (log_p - without).mean(), abs=1e-5
+    )
+    assert abs((log_p - without).mean()) > 1e-3
 
 
 def test_training_is_not_touched(data):
