@@ -60,13 +60,15 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
     network, splits, class_names = _opened(target, data, data_dir)
     network, from_logits = answering(network)
     check_data(network, splits, class_names)
+    check_images(min(images, splits.sizes["test"]))
     calibration = calibration_images(splits)
     check_answers(network, calibration[:AT_A_TIME], from_logits)
     specs, static = calibrated_steps(network, calibration)
     if not specs:
         raise InputError(
             f"Expected a network with attention of ours in it. Received: {network.name!r}, which has "
-            "none. Audit a network whose attention layers are `dreal_tf.AttentionActor`s."
+            "none. Audit one whose attention layers are ours, or make actors of its own attention with "
+            "`dreal_tf.attach`."
         )
     batches = drawn_batches(splits.test, splits.sizes["test"], images, AT_A_TIME, seed)
     groups = _groups(specs)
