@@ -48,6 +48,7 @@ setup(
         # timm itself would bring the CUDA build of PyTorch: install it with --no-deps.
         "timm": ["torch==2.13.0", "pyyaml>=6", "safetensors>=0.8"],
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
+        "search": ["faiss-cpu>=1.15"],
         "test": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "pillow>=11"],
     },
     entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},

@@ -8,6 +8,7 @@ from dreal_tf.data.examples import draw_examples, drawn_batches
 from dreal_tf.data.fashion_mnist import fashion_mnist
 from dreal_tf.data.folder import image_folder
 from dreal_tf.data.generated import generated, generated_like
+from dreal_tf.data.identity_sampler import IdentitySampler
 from dreal_tf.data.image_files import unreadable
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import worker_share
@@ -27,6 +28,7 @@ __all__ = [
     "DATA_SETS",
     "KNOWN_SETS",
     "EpochClock",
+    "IdentitySampler",
     "Options",
     "Preprocessing",
     "Splits",

@@ -1,0 +1,133 @@
+"""Which images a step of a re-identification training sees: P identities, K images of each."""
+
+import numpy as np
+
+from dreal_tf.errors import InputError, check_at_least_one
+
+
+class IdentitySampler:
+    """Batches of P identities × K images, in an order that follows from (seed, epoch) alone.
+
+    An epoch shows each image about once, as is usual in the field. The images of an identity are
+    dealt, in random order, into groups of K; a batch is P groups of different identities, one after
+    the other. What is left of an identity after its last full group waits for another epoch. The
+    number of batches is the largest for which no identity need be twice in a batch, and the same in
+    every epoch; groups that find no place are left out, drawn anew each epoch, and never the only one
+    of an identity while another has two.
+
+    An identity with fewer than K images makes one group, its images repeated, each as often as the
+    others or once more. One with a single image is K times that image, which augmentation alone
+    tells apart: it adds to triplets as negatives, hardly as positives.
+
+    Args:
+        identities: int array (images,), of the training images, numbered in any way.
+        identities_per_batch: int >= 2. P, over all replicas.
+        images_per_identity: int >= 2. K.
+        replicas: int >= 1. Replicas of all workers; P must be a multiple, so that each one's share of
+            a batch holds whole identities.
+    Attributes:
+        batch_size: int, P·K.
+        steps_per_epoch: int. Batches of an epoch.
+        repeated: int. Identities with fewer than K images.
+        single: int. Identities with one image, which are among them.
+    Raises:
+        InputError: if the data hold fewer than P identities or P·K images, or P is no multiple of the
+            replicas.
+    Example:
+        >>> identities = np.repeat([5, 8, 9], [2, 4, 1])
+        >>> sampler = IdentitySampler(identities, identities_per_batch=2, images_per_identity=2)
+        >>> sampler.steps_per_epoch, sampler.repeated, sampler.single
+        (2, 1, 1)
+        >>> identities[sampler.order(seed=0, epoch=0)].shape
+        (2, 4)
+    """
+
+    def __init__(self, identities, identities_per_batch, images_per_identity, replicas=1):
+        check_at_least_one(replicas=replicas)
+        for name, count in {
+            "identities_per_batch": identities_per_batch,
+            "images_per_identity": images_per_identity,
+        }.items():
+            if count < 2:
+                raise InputError(
+                    f"`{name}` must be at least 2, or there is nothing to compare. Received: {name}="
+                    f"{count}. Raise it."
+                )
+        identities = np.asarray(identities)
+        if identities.ndim != 1 or identities.dtype.kind not in "iu":
+            raise InputError(
+                "Expected identities (images,) that are whole numbers. Received: "
+                f"{identities.dtype} of shape {identities.shape}. Number them."
+            )
+        _, self._identity, counts = np.unique(identities, return_inverse=True, return_counts=True)
+        self.batch_size = identities_per_batch * images_per_identity
+        _check_enough(identities, counts, identities_per_batch, images_per_identity)
+        if identities_per_batch % replicas:
+            raise InputError(
+                f"Expected identities that {replicas} replicas can share equally. Received: "
+                f"identities_per_batch={identities_per_batch}. Choose a multiple of {replicas}."
+            )
+        self._per_batch, self._images = identities_per_batch, images_per_identity
+        self._counts, self._starts = counts, np.cumsum(counts) - counts
+        self._groups = np.maximum(counts // images_per_identity, 1)
+        self.steps_per_epoch = _most_batches(self._groups, identities_per_batch)
+        self.repeated = int((counts < images_per_identity).sum())
+        self.single = int((counts == 1).sum())
+
+    def order(self, seed, epoch):
+        """The images of each batch of an epoch.
+
+        Args:
+            seed, epoch: ints >= 0.
+        Returns:
+            Int array (steps_per_epoch, P·K) of places among the images; K in a row are of one
+            identity. Cut into equal parts, as replicas cut it, each holds whole identities.
+        """
+        random = np.random.default_rng((seed, epoch))
+        # Images by identity, in random order within each.
+        shuffled = np.lexsort((random.random(len(self._identity)), self._identity))
+        identity, group = self._placed_groups(random)
+        within = group[:, None] * self._images + np.arange(self._images)
+        within %= self._counts[identity][:, None]  # Repeats those of an identity that has too few.
+        images = shuffled[self._starts[identity][:, None] + within]
+        # Neighbours go to different batches, so that no identity comes twice into one.
+        batches = images.reshape(self._per_batch, self.steps_per_epoch, self._images).swapaxes(0, 1)
+        return random.permutation(batches).reshape(self.steps_per_epoch, self.batch_size)
+
+    def _placed_groups(self, random):
+        """The groups that find a place, those of one identity in a row: whose, and its how-manieth."""
+        possible = np.minimum(self._groups, self.steps_per_epoch)
+        group = _count_up(possible)
+        places = self._per_batch * self.steps_per_epoch
+        # First groups last, as an identity should not be left out while another has two.
+        left_out = np.lexsort((random.random(len(group)), group == 0))[: len(group) - places]
+        kept = np.delete(np.repeat(np.arange(len(possible)), possible), left_out)
+        kept = np.bincount(kept, minlength=len(possible))
+        order = random.permutation(len(possible))
+        return np.repeat(order, kept[order]), _count_up(kept[order])
+
+
+def _count_up(counts):
+    """0, 1, ... for each count, in a row."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _most_batches(groups, per_batch):
+    """The most batches of so many different identities each that the identities' groups fill."""
+    fewest, most = 1, int(groups.sum()) // per_batch
+    while fewest < most:  # The groups there are for a batch become fewer with every batch.
+        middle = (fewest + most + 1) // 2
+        if np.minimum(groups, middle).sum() >= middle * per_batch:
+            fewest = middle
+        else:
+            most = middle - 1
+    return fewest
+
+
+def _check_enough(identities, counts, per_batch, images):
+    if len(counts) < per_batch or len(identities) < per_batch * images:
+        raise InputError(
+            f"Expected at least {per_batch} identities and {per_batch * images} images for one batch. "
+            f"Received: {len(counts)} identities and {len(identities)} images with identities_per_batch="
+            f"{per_batch}, images_per_identity={images}. Lower them, or bring more data."
+        )

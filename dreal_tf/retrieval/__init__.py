@@ -1,0 +1,33 @@
+"""Retrieval: embeddings and labels in, rankings and their scores out. NumPy alone, no network."""
+
+from dreal_tf.retrieval.distance import METRICS, distance_blocks, distances
+from dreal_tf.retrieval.embeddings import mean_of_views, unit_length
+from dreal_tf.retrieval.expansion import expanded_queries
+from dreal_tf.retrieval.neighbours import ApproximateIndex, Neighbours, nearest
+from dreal_tf.retrieval.protocol import Labels, Protocol
+from dreal_tf.retrieval.ranking import (
+    Scores,
+    ranked_gallery,
+    score_distances,
+    score_embeddings,
+)
+from dreal_tf.retrieval.rerank import reranked_distances
+
+__all__ = [
+    "METRICS",
+    "ApproximateIndex",
+    "Labels",
+    "Neighbours",
+    "Protocol",
+    "Scores",
+    "distance_blocks",
+    "distances",
+    "expanded_queries",
+    "mean_of_views",
+    "nearest",
+    "ranked_gallery",
+    "reranked_distances",
+    "score_distances",
+    "score_embeddings",
+    "unit_length",
+]

@@ -1,0 +1,96 @@
+"""The nearest images, exactly and through faiss."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import METRICS, ApproximateIndex, distances, nearest, neighbours
+
+needs_faiss = pytest.mark.skipif(
+    importlib.util.find_spec("faiss") is None, reason='faiss is not installed: pip install ".[search]"'
+)
+
+
+def clustered():
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(30, 8))
+    return [
+        (centres[random.integers(0, 30, rows)] + 0.5 * random.normal(size=(rows, 8))).astype("float32")
+        for rows in (20, 400)
+    ]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("memory", [1e-3, 256])
+def test_the_exact_ones_are_the_first_of_all_distances(metric, memory):
+    query, gallery = clustered()
+    gallery[200:210] = gallery[:10]  # Ties.
+    found = nearest(query, gallery, count=7, metric=metric, memory=memory)
+    table = distances(query, gallery, metric)
+    np.testing.assert_allclose(found.distances, np.sort(table, axis=1)[:, :7], rtol=1e-5, atol=1e-6)
+    if memory == 256:
+        np.testing.assert_array_equal(found.places, np.argsort(table, axis=1, kind="stable")[:, :7])
+
+
+def test_a_small_gallery_gives_all_it_has():
+    found = nearest([[1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], count=10)
+    assert found.places.tolist() == [[1, 0]] and found.distances.tolist() == [[0.0, 1.0]]
+
+
+@needs_faiss
+@pytest.mark.parametrize("metric", METRICS)
+def test_faiss_finds_them_at_the_same_distances(metric):
+    query, gallery = clustered()
+    exact = nearest(query, gallery, count=5, metric=metric)
+    found = nearest(query, gallery, count=5, metric=metric, method="approximate")
+    assert np.mean(found.places == exact.places) > 0.98
+    same = found.places == exact.places
+    np.testing.assert_allclose(found.distances[same], exact.distances[same], rtol=1e-4, atol=1e-6)
+
+
+@needs_faiss
+def test_an_index_is_kept_in_a_file(tmp_path):
+    query, gallery = clustered()
+    index = ApproximateIndex(gallery, metric="euclidean")
+    index.save(tmp_path / "gallery.faiss")
+    loaded = ApproximateIndex.load(tmp_path / "gallery.faiss", metric="euclidean")
+    before, after = index.nearest(query, 5), loaded.nearest(query, 5)
+    np.testing.assert_array_equal(after.places, before.places)
+    np.testing.assert_array_equal(after.distances, before.distances)
+    assert len(loaded) == len(gallery) and loaded.nearest(query, 1000).places.shape == (20, 400)
+
+
+@needs_faiss
+def test_what_is_no_index_of_ours_is_refused(tmp_path):
+    import faiss
+
+    with pytest.raises(InputError, match="which does not exist. Build it first"):
+        ApproximateIndex.load(tmp_path / "nothing")
+    (tmp_path / "text").write_text("text")
+    with pytest.raises(InputError, match="Received: what faiss cannot read"):
+        ApproximateIndex.load(tmp_path / "text")
+    faiss.write_index(faiss.IndexFlatL2(4), str(tmp_path / "flat"))
+    with pytest.raises(InputError, match="Received: IndexFlatL2"):
+        ApproximateIndex.load(tmp_path / "flat")
+    with pytest.raises(InputError, match="of 8 dimensions, as the index has. Received: 3"):
+        ApproximateIndex(clustered()[1]).nearest(np.ones((1, 3)), 1)
+
+
+def test_large_galleries_want_faiss_and_say_so(monkeypatch):
+    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 300)
+    monkeypatch.setitem(sys.modules, "faiss", None)  # Python's way to say that it is not there.
+    query, gallery = clustered()
+    with pytest.raises(InputError, match=r'Expected faiss.*pip install "dreal-tf\[search\]"'):
+        nearest(query, gallery, count=5)
+    assert nearest(query, gallery, count=5, method="exact").places.shape == (20, 5)
+
+
+def test_what_does_not_fit_is_refused():
+    query, gallery = clustered()
+    with pytest.raises(InputError, match="Expected a method, one of: approximate, auto, exact"):
+        nearest(query, gallery, 5, method="exactly")
+    with pytest.raises(InputError, match="`count` must be at least 1"):
+        nearest(query, gallery, 0)
