@@ -64,10 +64,13 @@ def scored(folder, who, python=sys.executable):
     Raises:
         RunError: if the process ended otherwise.
     """
-    home = str(Path(dreal_tf.__file__).parent.parent)
+    # A file that is run by itself finds its neighbours first, as if they were packages.
+    environment = os.environ | {"PYTHONSAFEPATH": "1"}
+    if who != "torchreid":
+        environment["PYTHONPATH"] = str(Path(dreal_tf.__file__).parent.parent)
     process = subprocess.run(
-        [python, "-P", ranking_worker.__file__, str(folder), who],
-        env=os.environ | {"PYTHONPATH": home} if who != "torchreid" else None,
+        [python, ranking_worker.__file__, str(folder), who],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

@@ -7,10 +7,7 @@ import numpy as np
 
 from dreal_tf.errors import InputError, check_at_least_one, unknown_name
 from dreal_tf.retrieval.distance import MEMORY, METRICS, distance_blocks, smallest
-from dreal_tf.retrieval.embeddings import checked_embeddings, checked_pair, unit_length
-
-EXACT_UP_TO = 100_000  # Images of a gallery that "auto" searches exactly.
-METHODS = ("auto", "exact", "approximate")
+from dreal_tf.retrieval.embeddings import checked_embeddings, unit_length
 
 
 class Neighbours(NamedTuple):
@@ -26,33 +23,28 @@ class Neighbours(NamedTuple):
     distances: np.ndarray
 
 
-def nearest(query, gallery, count, metric="cosine", method="auto", memory=MEMORY):
+def nearest(query, gallery, count, metric="cosine", memory=MEMORY):
     """The nearest images of a gallery to each query; no identity is known, none is left out.
+
+    They are found exactly, by all distances, some queries at a time. A large gallery that is searched
+    again and again is better made an `ApproximateIndex`.
 
     Args:
         query: float array (queries, dimensions).
-        gallery: float array (images, dimensions). Searched more than once, a large one is better
-            made an `ApproximateIndex`.
+        gallery: float array (images, dimensions).
         count: int >= 1. Images for each query; all there are where the gallery has fewer.
         metric: str, see `dreal_tf.retrieval.distance_blocks`.
-        method: str, of `METHODS`. "exact": all distances, a block at a time; ties by place in the
-            gallery. "approximate": `ApproximateIndex`. "auto": exact up to `EXACT_UP_TO` images.
-        memory: float > 0. About what an exact search may take beside the embeddings (MiB).
+        memory: float > 0. About what the search may take beside the embeddings (MiB).
     Returns:
-        `Neighbours`.
+        `Neighbours`; ties by place in the gallery.
     Raises:
-        InputError: if the arrays do not fit each other, or faiss is needed and not installed.
+        InputError: if the arrays do not fit each other.
     Example:
         >>> found = nearest([[1, 0]], [[0, 1], [5, 0], [1, 1]], count=2)
         >>> found.places.tolist(), found.distances.round(2).tolist()
         ([[1, 2]], [[0.0, 0.28999999165534973]])
     """
     check_at_least_one(count=count)
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
-    query, gallery = checked_pair(query, gallery)
-    if method == "approximate" or (method == "auto" and len(gallery) > EXACT_UP_TO):
-        return ApproximateIndex(gallery, metric).nearest(query, count)
     parts = []
     for block in distance_blocks(query, gallery, metric, memory / 3):
         places = smallest(block, count)
@@ -171,6 +163,6 @@ def _faiss():
     except ImportError as error:
         raise InputError(
             f"Expected faiss, which searches large galleries. Received: {error}. Install it with python -m "
-            'pip install "dreal-tf[search]", or search with method="exact".'
+            'pip install "dreal-tf[search]", or search exactly with dreal_tf.retrieval.nearest.'
         ) from error
     return faiss

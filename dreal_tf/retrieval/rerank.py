@@ -37,7 +37,7 @@ def reranked_distances(query, gallery, k1=20, k2=6, weight=0.3, metric="cosine",
         metric: str. "cosine", or "euclidean", which here is squared. Of unit-length embeddings the
             two are the same.
         memory: float > 0. About what a block of distances may take (MiB). Beside it there are the
-            result, a copy of the embeddings, and about 2 KiB for each image.
+            result, a copy of the embeddings, and a few KiB for each image.
     Returns:
         float32 array (queries, images), in [0, 1].
     Raises:
@@ -94,7 +94,7 @@ def _membership(neighbours, kind):
     images, count = neighbours.shape
     ones = np.ones(neighbours.size, kind)
     starts = np.arange(0, neighbours.size + 1, count)
-    return sparse.csr_matrix((ones, neighbours.ravel(), starts), shape=(images, images))
+    return sparse.csr_array((ones, neighbours.ravel(), starts), shape=(images, images))
 
 
 def _reciprocal(neighbours):
@@ -113,8 +113,8 @@ def _codes(images, neighbours, largest, k1, metric):
     members = (mutual + common @ half).tocoo()
     members.eliminate_zeros()
     distances = _pair_distances(images, members.row, members.col, metric) / largest[members.row]
-    code = sparse.csr_matrix((np.exp(-distances), (members.row, members.col)), shape=members.shape)
-    return code.multiply(1.0 / code.sum(axis=1)).tocsr()
+    code = sparse.csr_array((np.exp(-distances), (members.row, members.col)), shape=members.shape)
+    return code.multiply(1.0 / code.sum(axis=1)[:, None]).tocsr()
 
 
 def _pair_distances(images, first, second, metric):

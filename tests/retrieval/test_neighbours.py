@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dreal_tf.errors import InputError
-from dreal_tf.retrieval import METRICS, ApproximateIndex, distances, nearest, neighbours
+from dreal_tf.retrieval import METRICS, ApproximateIndex, distances, nearest
 
 needs_faiss = pytest.mark.skipif(
     importlib.util.find_spec("faiss") is None, reason='faiss is not installed: pip install ".[search]"'
@@ -45,7 +45,7 @@ def test_a_small_gallery_gives_all_it_has():
 def test_faiss_finds_them_at_the_same_distances(metric):
     query, gallery = clustered()
     exact = nearest(query, gallery, count=5, metric=metric)
-    found = nearest(query, gallery, count=5, metric=metric, method="approximate")
+    found = ApproximateIndex(gallery, metric).nearest(query, count=5)
     assert np.mean(found.places == exact.places) > 0.98
     same = found.places == exact.places
     np.testing.assert_allclose(found.distances[same], exact.distances[same], rtol=1e-4, atol=1e-6)
@@ -79,18 +79,15 @@ def test_what_is_no_index_of_ours_is_refused(tmp_path):
         ApproximateIndex(clustered()[1]).nearest(np.ones((1, 3)), 1)
 
 
-def test_large_galleries_want_faiss_and_say_so(monkeypatch):
-    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 300)
+def test_without_faiss_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)  # Python's way to say that it is not there.
-    query, gallery = clustered()
     with pytest.raises(InputError, match=r'Expected faiss.*pip install "dreal-tf\[search\]"'):
-        nearest(query, gallery, count=5)
-    assert nearest(query, gallery, count=5, method="exact").places.shape == (20, 5)
+        ApproximateIndex(clustered()[1])
 
 
 def test_what_does_not_fit_is_refused():
     query, gallery = clustered()
-    with pytest.raises(InputError, match="Expected a method, one of: approximate, auto, exact"):
-        nearest(query, gallery, 5, method="exactly")
     with pytest.raises(InputError, match="`count` must be at least 1"):
         nearest(query, gallery, 0)
+    with pytest.raises(InputError, match="Expected a metric, one of: cosine.*Did you mean 'cosine'"):
+        ApproximateIndex(gallery, "cosin")
