@@ -130,11 +130,18 @@ def test_where_there_is_no_anchor_there_is_no_loss_and_no_gradient(loss, case):
 
 
 @pytest.mark.parametrize("loss", TRIPLETS)
-def test_images_at_one_place_give_finite_gradients(loss):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_images_at_one_place_give_finite_gradients(loss, compiled):
     rows = tf.Variable(np.ones((4, 3), "float32"))
-    with tf.GradientTape() as tape:
-        value = loss(rows, np.array([0, 0, 1, 1]))
-    assert np.isfinite(float(value)) and np.isfinite(tape.gradient(value, rows)).all()
+
+    @tf.function(jit_compile=compiled)
+    def value_and_gradient():
+        with tf.GradientTape() as tape:
+            value = loss(rows, np.array([0, 0, 1, 1]))
+        return value, tape.gradient(value, rows)
+
+    value, gradient = value_and_gradient()
+    assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
 def test_an_image_alone_of_its_identity_is_a_negative_and_no_anchor():

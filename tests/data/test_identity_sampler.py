@@ -104,6 +104,19 @@ def test_identities_meet_different_ones_in_every_epoch():
     assert len(met) > 80  # Of 120 drawn, 220 possible.
 
 
+def test_an_identity_does_not_come_in_one_batch_after_the_other():
+    """Three visits in twelve batches follow each other once in eighteen draws."""
+    identities = numbered(*[6] * 20)
+    sampler = IdentitySampler(identities, 5, 2)
+    in_a_row = []
+    for epoch in range(10):
+        whose = identities[sampler.order(0, epoch)]
+        for identity in range(10, 30):
+            steps = np.flatnonzero((whose == identity).any(axis=1))
+            in_a_row.append(np.ptp(steps) == 2)
+    assert np.mean(in_a_row) < 0.15
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_replicas_and_workers_see_whole_identities(workers):
     identities = numbered(*[8] * 12)

@@ -87,7 +87,8 @@ def test_it_finds_more_where_images_of_an_identity_lie_together():
     assert after["mAP"] > before["mAP"] + 0.05
 
 
-def test_images_that_are_all_alike_are_all_as_far():
+@pytest.mark.filterwarnings("error")  # Such as a division by the weights of no neighbour.
+def test_more_copies_of_an_image_than_it_has_neighbours():
     same = np.ones((40, 3), "float32")
     found = reranked_distances(same[:4], same[4:], k1=5, k2=2)
     assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
