@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from dreal_tf.errors import InputError
 from dreal_tf.figures.style import LIGHT, dress, new_figure, styled
 
 # Inches.
@@ -28,6 +29,8 @@ def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIG
         columns: int >= 1. Blocks beside each other.
     Returns:
         `matplotlib.figure.Figure`.
+    Raises:
+        InputError: if there is no module.
     Example:
         >>> se = channel_statistics(np.random.rand(20, 16))
         >>> figure = channel_attention({"conv2_1/se": se, "conv3_1/se": se}, {"conv2_1/se": se})
@@ -36,6 +39,11 @@ def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIG
     """
     arms = [(names[1], baseline or {}, style.baseline), (names[0], ours, style.ours)]
     arms = [arm for arm in arms if arm[1]]
+    if not arms:
+        raise InputError(
+            "Expected the channel actions of at least one module. Received: none. Draw another figure "
+            "of networks whose attention is not over channels."
+        )
     modules = list(dict.fromkeys(module for _, found, _ in arms for module in found))
     columns = min(columns, len(modules))
     limits = _limits([actions for _, found, _ in arms for actions in found.values()])
@@ -78,7 +86,8 @@ def _panel(axes, actions, colour, limits, style):
     channels = np.arange(len(actions.mean))
     low, high = actions.mean - actions.spread, actions.mean + actions.spread
     axes.fill_between(channels, low, high, color=colour, alpha=0.25, linewidth=0)
-    axes.plot(channels, actions.mean, color=colour, linewidth=1.3 if len(channels) <= 128 else 0.7)
+    width = 1.3 * min(1.0, (128 / len(channels)) ** 0.5)  # Many channels would fill the panel.
+    axes.plot(channels, actions.mean, color=colour, linewidth=width)
     axes.set_xlim(0, max(len(channels) - 1, 1))
     axes.set_ylim(*limits)
     axes.locator_params(axis="y", nbins=4)

@@ -13,6 +13,7 @@ from dreal_tf.figures.style import LIGHT, new_figure, styled
 # Inches: a picture, the gap between two, a line of type, a label and the space below it.
 SIDE, GAP, LINE, LABEL = 1.2, 0.07, 0.17, 0.27
 LEFT, RIGHT, TOP, BOTTOM = 0.55, 0.1, 0.1, 0.42
+LONG = 14  # Characters that stand beside a picture.
 PIXELS = 128  # At least, along a picture's sides.
 
 
@@ -82,7 +83,7 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
             _under(axes, labels[number], left, top + tops[-1] - GAP - LABEL, fontweight="bold")
         for band, (row, down) in itertools.product(range(bands), zip(rows, tops[1:], strict=False)):
             _name(axes, row, TOP + band * tops[-1] + down, style)
-        _scale(figure, style, legend)
+        _scale(figure, style, "least" if all(row.ranged for row in rows) else "none", legend)
     return figure
 
 
@@ -155,9 +156,16 @@ def _map(axes, enlarged, row, number, place, style):
     low = map_.min() if row.ranged else 0.0
     _picture(axes, overlaid(enlarged, map_, style.heat, low), left, top)
     notes = [row.notes[number]] if row.notes is not None else []
-    notes += [f"{map_.min():.2g} to {map_.max():.2g}"] if row.ranged else []
+    notes += [_range(map_)] if row.ranged else []
     for line, note in enumerate(notes):
         _under(axes, note, left, top + SIDE + line * LINE, fontsize=7.5, color=style.muted)
+
+
+def _range(map_):
+    """Two digits of what differs."""
+    span = float(np.ptp(map_))
+    decimals = min(max(1 - math.floor(math.log10(span)), 0), 6) if span > 0 else 2
+    return f"{map_.min():.{decimals}f} to {map_.max():.{decimals}f}"
 
 
 def _picture(axes, pixels, left, top):
@@ -180,10 +188,12 @@ def _under(axes, said, left, top, **look):
 
 def _name(axes, row, top, style):
     tone = getattr(style, row.tone) if row.tone else style.text
+    # Beside a picture there is room for the name of a block or of its module, not of both.
+    said = row.name if len(row.name) <= LONG else row.name.replace("/", "\n")
     axes.text(
         LEFT - 0.08,
         top + SIDE / 2,
-        row.name,
+        said,
         color=tone,
         fontweight="bold",
         rotation=90,
@@ -193,12 +203,12 @@ def _name(axes, row, top, style):
     )
 
 
-def _scale(figure, style, legend):
+def _scale(figure, style, lowest, legend):
     height = figure.get_figheight()
     bar = figure.add_axes((0.3, 0.27 / height, 0.4, 0.09 / height))
     bar.imshow(overlaid(np.full((1, 256, 1), 0.6), np.arange(256)[None], style.heat), aspect="auto")
     bar.set_axis_off()
     beside = dict(transform=bar.transAxes, va="center", fontsize=7.5, color=style.muted)
-    bar.text(-0.02, 0.5, "none", ha="right", **beside)
+    bar.text(-0.02, 0.5, lowest, ha="right", **beside)
     bar.text(1.02, 0.5, "most", ha="left", **beside)
     bar.text(0.5, -1.6, legend, ha="center", **beside)

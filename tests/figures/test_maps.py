@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dreal_tf.errors import InputError
 from dreal_tf.figures import STYLES, MapRow, as_png, channel_attention, heatmaps, overlaid
 from dreal_tf.figures.heatmaps import stretched
 from dreal_tf.figures.style import LIGHT
@@ -73,6 +74,11 @@ def test_constant_actions_are_drawn_too():
     assert low < 1 < high
 
 
+def test_without_channel_actions_it_says_so():
+    with pytest.raises(InputError, match="channel actions of at least one module. Received: none"):
+        channel_attention({})
+
+
 # Heat maps -----------------------------------------------------------------------------------------
 
 IMAGES = RANDOM.random((5, 8, 8, 3))
@@ -100,8 +106,9 @@ def test_where_a_map_is_0_the_image_shows_in_grey_and_where_it_is_greatest_the_m
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
 def test_heatmaps_show_each_image_its_maps_and_its_label(style):
+    # A long name is broken, so that it stays beside its row.
     rows = [
-        MapRow("baseline", MAPS, [f"{name} ✗" for name in NAMES], "baseline"),
+        MapRow("conv4_1/baseline", MAPS, [f"{name} ✗" for name in NAMES], "baseline"),
         MapRow("ours", MAPS[::-1], None, "ours", ranged=True),
     ]
     figure = heatmaps(IMAGES, NAMES, rows, style, columns=3, legend="what it means")
@@ -116,12 +123,24 @@ def test_heatmaps_show_each_image_its_maps_and_its_label(style):
     lefts, tops = zip(*[(i.get_extent()[0], i.get_extent()[3]) for i in axes.images], strict=True)
     assert lefts[0] == lefts[1] == lefts[2] < lefts[3] and tops[0] < tops[1] < tops[2] < tops[9]
     said = {text.get_text(): text for text in axes.texts}
-    assert {*NAMES, "cat ✗", f"{MAPS[4].min():.2g} to {MAPS[4].max():.2g}"} <= set(said)
+    assert {*NAMES, "cat ✗", f"{MAPS[4].min():.2f} to {MAPS[4].max():.2f}"} <= set(said)
     assert said["ours"].get_color() == style.ours
+    assert said["conv4_1\nbaseline"].get_color() == style.baseline
     # A label stands under the last map of its image.
     assert said["dog"].get_position()[1] > axes.images[5].get_extent()[2]
     assert lefts[3] < said["dog"].get_position()[0] < lefts[6]
     assert (shown(figure, style) != shown(figure, style)[0, 0]).any(axis=-1).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(1e-9, 14.3, "0 to 14"), (0.4996, 0.5003, "0.49960 to 0.50030"), (0.5, 0.5, "0.50 to 0.50")],
+)
+def test_a_range_is_said_to_two_digits_of_what_differs(low, high, said):
+    row = MapRow("ours", [[[low, high]]], ranged=True)
+    figure = heatmaps(IMAGES[:1], ["one"], [row])
+    assert said in [text.get_text() for text in figure.axes[0].texts]
+    assert "least" in [text.get_text() for text in figure.axes[1].texts]
 
 
 def test_known_boxes_are_drawn_on_every_picture():
