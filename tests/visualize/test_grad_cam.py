@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 from support import small_network
 
@@ -315,3 +316,33 @@ def test_upsampling_is_linear_between_the_middles_of_places():
     np.testing.assert_allclose(large[0], [0, 1, 3, 4])
     np.testing.assert_allclose(large[:, 0], [0, 2, 6, 8])
     np.testing.assert_allclose(upsample(maps, 8, 8).sum(), 16 * maps.sum(), rtol=1e-6)
+
+
+# Networks of others --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "last"),
+    [("ResNet50", "conv5_block3_out"), ("VGG16", "block5_pool"), ("DenseNet121", "relu")],
+)
+def test_kerass_applications_against_a_network_cut_in_two(make, last):
+    """Each ends in a pooling and a dense softmax; its map is the input of the former."""
+    network = getattr(keras.applications, make)(weights=None, input_shape=(96, 96, 3), classes=4)
+    images = RANDOM.normal(size=(2, 96, 96, 3)).astype("float32")
+    cam = GradCam(network)
+    maps = cam(images, [3, 1])
+    assert cam.layer_name == last and maps.shape == (2, 3, 3)
+    parts = network.layers
+    after = parts[[part.name for part in parts].index(last) + 1 :]
+    map_ = tf.constant(keras.Model(network.inputs[0], network.get_layer(last).output)(images))
+    after[-1].activation = keras.activations.linear
+    with tf.GradientTape() as tape:
+        tape.watch(map_)
+        hidden = map_
+        for part in after:
+            hidden = part(hidden)
+        score = hidden[0, 3] + hidden[1, 1]
+    weights = np.mean(tape.gradient(score, map_), axis=(1, 2), keepdims=True)
+    expected = np.maximum((weights * map_.numpy()).sum(axis=-1), 0)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6 * expected.max())
