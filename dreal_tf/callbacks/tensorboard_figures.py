@@ -105,7 +105,7 @@ class TensorBoardFigures(keras.callbacks.Callback):
         maps, logits = self._cam.with_logits(self.shown, self.labels)
         given = logits.argmax(axis=1)
         marks = np.where(given == self.labels, "✓", "✗")
-        notes = [f"{self.class_names[one]} {mark}" for one, mark in zip(given, marks, strict=True)]
+        notes = [f"{mark} {self.class_names[one]}" for one, mark in zip(given, marks, strict=True)]
         return self._heatmaps([MapRow("Grad-CAM", maps, notes, "ours")], "evidence for the label")
 
     def _heatmaps(self, rows, legend):

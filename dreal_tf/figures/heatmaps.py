@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import textwrap
 from typing import NamedTuple
 
 import matplotlib
@@ -10,10 +11,10 @@ from matplotlib.patches import Rectangle
 
 from dreal_tf.figures.style import LIGHT, new_figure, styled
 
-# Inches: a picture, the gap between two, a line of type, a label and the space below it.
-SIDE, GAP, LINE, LABEL = 1.2, 0.07, 0.17, 0.27
+# Inches: a picture, the gap between two, a line of type, the space below a label.
+SIDE, GAP, LINE, SPACE = 1.2, 0.07, 0.17, 0.1
 LEFT, RIGHT, TOP, BOTTOM = 0.55, 0.1, 0.1, 0.42
-LONG = 14  # Characters that stand beside a picture.
+LONG, BOLD, PLAIN = 14, 15, 19  # Characters along a picture: beside it, of its label, of a note.
 PIXELS = 128  # At least, along a picture's sides.
 
 
@@ -62,7 +63,9 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
     images = np.asarray(images, np.float64)
     columns = min(columns, len(images))
     bands = math.ceil(len(images) / columns)
-    tops = _tops(rows)
+    labels = [_broken(label, BOLD) for label in labels]
+    notes = [_notes(row, len(images)) for row in rows]
+    tops = _tops(notes, labels)
     width = max(LEFT + columns * (SIDE + GAP) + RIGHT, 3.2)
     height = TOP + bands * tops[-1] + BOTTOM
     with styled(style):
@@ -75,12 +78,15 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
             top = TOP + number // columns * tops[-1]
             enlarged = _enlarged(image)
             _picture(axes, enlarged, left, top)
-            for row, down in zip(rows, tops[1:], strict=False):
+            for row, said, down in zip(rows, notes, tops[1:], strict=False):
                 _map(axes, enlarged, row, number, (left, top + down), style)
+                quiet = dict(fontsize=7.5, color=style.muted)
+                _under(axes, said[number], left, top + down + SIDE, **quiet)
             if boxes is not None:
                 for down in tops[:-1]:
                     _box(axes, boxes[number], left, top + down)
-            _under(axes, labels[number], left, top + tops[-1] - GAP - LABEL, fontweight="bold")
+            lowest = top + tops[-1] - GAP - _label_height(labels)
+            _under(axes, labels[number], left, lowest, fontweight="bold")
         for band, (row, down) in itertools.product(range(bands), zip(rows, tops[1:], strict=False)):
             _name(axes, row, TOP + band * tops[-1] + down, style)
         _scale(figure, style, "least" if all(row.ranged for row in rows) else "none", legend)
@@ -133,14 +139,32 @@ def stretched(map_, height, width):
     return map_
 
 
-def _tops(rows):
+def _tops(notes, labels):
     """How far below its image's top each row of a band begins, and the next band."""
     tops = [0.0, SIDE + GAP]
-    for row in rows:
-        lines = (row.notes is not None) + row.ranged
-        tops.append(tops[-1] + SIDE + lines * LINE + GAP)
-    tops[-1] += LABEL
+    for row in notes:
+        tops.append(tops[-1] + SIDE + max(map(len, row)) * LINE + GAP)
+    tops[-1] += _label_height(labels)
     return tops
+
+
+def _label_height(labels):
+    return max(map(len, labels)) * LINE + SPACE
+
+
+def _notes(row, images):
+    """The lines under each map of a row."""
+    notes = [[] if row.notes is None else _broken(row.notes[number], PLAIN) for number in range(images)]
+    if row.ranged:
+        notes = [
+            [*lines, _range(np.asarray(map_))] for lines, map_ in zip(notes, row.maps, strict=True)
+        ]
+    return notes
+
+
+def _broken(said, width):
+    """At most two lines, no wider than a picture."""
+    return textwrap.wrap(said, width, max_lines=2, placeholder="…")
 
 
 def _enlarged(image):
@@ -155,10 +179,6 @@ def _map(axes, enlarged, row, number, place, style):
     map_ = np.asarray(row.maps[number], np.float64)
     low = map_.min() if row.ranged else 0.0
     _picture(axes, overlaid(enlarged, map_, style.heat, low), left, top)
-    notes = [row.notes[number]] if row.notes is not None else []
-    notes += [_range(map_)] if row.ranged else []
-    for line, note in enumerate(notes):
-        _under(axes, note, left, top + SIDE + line * LINE, fontsize=7.5, color=style.muted)
 
 
 def _range(map_):
@@ -182,8 +202,10 @@ def _box(axes, box, left, top):
         axes.add_patch(Rectangle(corner, *(SIDE * (high - low)), **look))
 
 
-def _under(axes, said, left, top, **look):
-    axes.text(left + SIDE / 2, top + 0.03, said, ha="center", va="top", **look)
+def _under(axes, lines, left, top, **look):
+    if lines:
+        said = "\n".join(lines)
+        axes.text(left + SIDE / 2, top + 0.03, said, ha="center", va="top", linespacing=1.15, **look)
 
 
 def _name(axes, row, top, style):

@@ -82,7 +82,7 @@ def test_the_figures_say_what_the_network_takes_images_for(tmp_path):
     given = model.network.predict(figures.shown, verbose=0).argmax(axis=1)
     names = np.array(PREPARED.class_names)
     for label, answer in zip(figures.labels, given, strict=True):
-        assert f"{names[answer]} {'✓' if label == answer else '✗'}" in said
+        assert f"{'✓' if label == answer else '✗'} {names[answer]}" in said
     assert len(axes.images) == 12 and {"cat", "dog", "ship"} <= set(said)
     first = np.asarray(axes.images[0].get_array())[0, 0]
     np.testing.assert_allclose(

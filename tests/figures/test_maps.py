@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from dreal_tf.errors import InputError
@@ -130,6 +131,23 @@ def test_heatmaps_show_each_image_its_maps_and_its_label(style):
     assert said["dog"].get_position()[1] > axes.images[5].get_extent()[2]
     assert lefts[3] < said["dog"].get_position()[0] < lefts[6]
     assert (shown(figure, style) != shown(figure, style)[0, 0]).any(axis=-1).mean() > 0.5
+
+
+def test_long_labels_and_notes_take_two_lines_and_stay_apart():
+    names = ["European fire salamander", "bee", "a very long name of a class that is cut short"]
+    row = MapRow("ours", MAPS[:3], [f"{name} ✓" for name in names])
+    figure = heatmaps(IMAGES[:3], names, [row])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    axes, renderer = figure.axes[0], canvas.get_renderer()
+    said = [text for text in axes.texts if text.get_text() != "ours"]
+    assert "European fire\nsalamander" in [text.get_text() for text in said]
+    frames = [text.get_window_extent(renderer) for text in said]
+    pictures = [image.get_window_extent(renderer) for image in axes.images]
+    for number, frame in enumerate(frames):
+        apart = frames[number + 1 :] + pictures
+        assert not any(frame.overlaps(other) for other in apart), said[number].get_text()
+        assert frame.y0 > figure.axes[1].get_window_extent(renderer).y1
 
 
 @pytest.mark.parametrize(
