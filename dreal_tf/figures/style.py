@@ -83,6 +83,7 @@ def styled(style):
         "legend.fontsize": 8.5,
         "lines.linewidth": 1.5,
         "lines.solid_capstyle": "round",
+        "text.parse_math": False,  # A class may be called $5.
     }
     with matplotlib.rc_context(settings):
         yield

@@ -1,0 +1,113 @@
+"""Figure 4: what critics predicted and what was measured, module by module, over training."""
+
+import math
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from dreal_tf.figures.style import LIGHT, MARKERS, dress, new_figure, styled
+from dreal_tf.steps import stage_name
+
+COLUMNS = 3  # Modules beside each other.
+FEW = 20  # Epochs up to which each has a marker.
+
+
+def critic_curves(epochs, critiques, rewards, validated=None, decays=(), style=LIGHT):
+    """Critique and reward of every module over training; the two should meet.
+
+    Args:
+        epochs: int array (epochs,), counted from 1.
+        critiques, rewards: dicts from module to float array (epochs,), measured in training; without
+            unit, from minus the penalty to 1.
+        validated: pair of such dicts measured on validation data, or None.
+        decays: sequence of float, epochs after which the learning rate fell.
+        style: `Style`.
+    Returns:
+        `matplotlib.figure.Figure`.
+    Example:
+        >>> figure = critic_curves([1, 2], {"conv2_1/se": [0.0, 0.5]}, {"conv2_1/se": [0.1, 0.4]})
+        >>> [line.get_label() for line in figure.axes[0].get_lines()]
+        ['critique Q', 'reward R']
+    """
+    modules = [module for module in rewards if module in critiques]
+    columns = min(COLUMNS, len(modules))
+    rows = math.ceil(len(modules) / columns)
+    kinds = (("critique Q", critiques, style.ours, "o"), ("reward R", rewards, style.series[1], "s"))
+    with styled(style):
+        figure = new_figure(max(4.6, 2.75 * columns), 0.7 + 1.9 * rows)
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, module in zip(grid.flat, modules, strict=False):
+            dress(axes, style)
+            for number, (said, values, colour, marker) in enumerate(kinds):
+                axes.plot(epochs, values[module], color=colour, label=said, **_points(epochs, marker))
+                if validated and module in validated[number]:
+                    held_out = {"linestyle": ":", "label": f"{said}, validation"}
+                    axes.plot(epochs, validated[number][module], color=colour, **held_out)
+            _mark(axes, decays, style)
+            axes.set_title(module)
+        for axes in grid.flat[len(modules) :]:
+            axes.set_visible(False)
+        for column in range(columns):
+            lowest = grid[(len(modules) - 1 - column) // columns, column]
+            lowest.tick_params(labelbottom=True)
+            _count_epochs(lowest)
+        for row in grid:
+            row[0].set_ylabel("critique, reward")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+    return figure
+
+
+def module_curves(epochs, panels, decays=(), style=LIGHT):
+    """Quantities of all modules over training, a panel for each quantity.
+
+    Args:
+        epochs: int array (epochs,), counted from 1.
+        panels: dict from what a panel shows (str, its vertical axis) to a dict from module to float
+            array (epochs,).
+        decays, style: as of `critic_curves`.
+    Returns:
+        `matplotlib.figure.Figure`. Where there are more modules than colours, those of a stage share
+        one.
+    Example:
+        >>> panels = {"gain": {"conv2_1/se": [0.0, 0.5]}, "alignment": {"conv2_1/se": [0.1, 0.4]}}
+        >>> [axes.get_ylabel() for axes in module_curves([1, 2], panels).axes]
+        ['gain', 'alignment']
+    """
+    colours = (style.ours, style.baseline, *style.series)
+    modules = list(dict.fromkeys(module for courses in panels.values() for module in courses))
+    owners = modules if len(modules) <= len(colours) else [stage_name(module) for module in modules]
+    places = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    handles = {}
+    with styled(style):
+        figure = new_figure(4.1 * len(panels), 3.2)
+        row = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (said, courses) in zip(row, panels.items(), strict=True):
+            dress(axes, style)
+            axes.axhline(0, color=style.muted, linewidth=0.8)
+            for module, owner in zip(modules, owners, strict=True):
+                if module in courses:
+                    number = places[owner]
+                    points = _points(epochs, MARKERS[number % len(MARKERS)])
+                    colour = colours[number % len(colours)]
+                    (handles[owner],) = axes.plot(epochs, courses[module], color=colour, **points)
+            _mark(axes, decays, style)
+            _count_epochs(axes)
+            axes.set_ylabel(said)
+        columns = min(len(handles), 4)
+        figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=columns)
+    return figure
+
+
+def _points(epochs, marker):
+    return {"marker": marker, "markersize": 4} if len(epochs) <= FEW else {}
+
+
+def _count_epochs(axes):
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+
+
+def _mark(axes, decays, style):
+    for epoch in np.atleast_1d(decays):
+        axes.axvline(epoch, color=style.muted, linewidth=0.8, linestyle="--")
