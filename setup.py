@@ -26,6 +26,7 @@ setup(
         "dreal_tf.recipes.spaces",
     ],
     package_dir={"dreal_tf.recipes": "recipes"},
+    package_data={"dreal_tf.reporting": ["*.jinja"]},
     # Lower bounds are the versions that were tried.
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -38,6 +39,7 @@ setup(
         "scikit-learn>=1.9",
         "scipy>=1.17",
         "matplotlib>=3.11",
+        "jinja2>=3.1.6",
         "pydantic>=2.14,<3",
         "typer>=0.29",
         "rich>=14",
@@ -49,7 +51,8 @@ setup(
         "timm": ["torch==2.13.0", "pyyaml>=6", "safetensors>=0.8"],
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
         "search": ["faiss-cpu>=1.15"],
-        "test": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "pillow>=11"],
+        # Selenium drives the browser that opens reports; Chromium itself comes from the system.
+        "test": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "pillow>=11", "selenium>=4.51"],
     },
     entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},
     classifiers=[

@@ -39,6 +39,7 @@ _HOME = {
     "imagenet_residual_network": "backbones",
     "insert": "attaching",
     "load_recipe": "recipe_files",
+    "report": "reporting.writing",
     "residual_network": "backbones",
     "tune": "tuning.runner",
 }
@@ -70,6 +71,7 @@ __all__ = [
     "imagenet_residual_network",
     "insert",
     "load_recipe",
+    "report",
     "residual_network",
     "tune",
 ]

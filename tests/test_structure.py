@@ -58,6 +58,7 @@ LEVELS = {
     "studies": 10,
     "prediction": 10,
     "pruning": 10,
+    "reporting": 11,
     "tuning": 11,
     "cli": 12,
 }

@@ -16,6 +16,7 @@ from dreal_tf.cli.export import export
 from dreal_tf.cli.output import say
 from dreal_tf.cli.predict import predict
 from dreal_tf.cli.recipes import recipes
+from dreal_tf.cli.report import report
 from dreal_tf.cli.study import study
 from dreal_tf.cli.train import train
 from dreal_tf.cli.tune import tune
@@ -30,7 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (train, evaluate, export, predict, audit, benchmark, study, tune, recipes, doctor):
+VERBS = (train, evaluate, report, export, predict, audit, benchmark, study, tune, recipes, doctor)
+for verb in VERBS:
     app.command()(verb)
 
 

@@ -1,0 +1,59 @@
+"""`dreal-tf report`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.progress import track
+
+from dreal_tf.cli.output import console, next_command, result, say
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.reporting.inputs import check_inputs
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    against: Annotated[
+        Optional[Path], typer.Option(metavar="RUN", help="Its baseline, shown beside it.")
+    ] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(metavar="FILE.html", help="[default: report.html in the run]")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Test images to measure attention on, at most.")] = 2000,
+    data_dir: Annotated[
+        Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+):
+    """Write one HTML page with the figures of a run, beside its baseline."""
+    check_inputs(run, against, out, images)  # Bad input is met before TensorFlow is loaded.
+    writing = import_quietly("dreal_tf.reporting.writing")
+
+    def shown(items, description, total):
+        return track(items, description, total, console=console, transient=True)
+
+    found = writing.report(run, against, out, images, data_dir, shown)
+    result(found, as_json, report_lines(found))
+    for section, why in found["left_out"].items():
+        say(f"Left out: {section}. {why}")
+    other = " --against BASELINE_RUN" if against is None else ""
+    following = f"dreal-tf report {shlex.quote(str(run))}{other}" if other else None
+    next_command(following or f"dreal-tf audit {shlex.quote(str(run))}")
+
+
+def report_lines(found):
+    """What was written, as lines.
+
+    Args:
+        found: dict, see `dreal_tf.report`.
+    Returns:
+        List of str.
+    Example:
+        >>> report_lines({"page": "run/report.html", "folder": "run/report", "figures": ["a", "b"]})
+        ['page     run/report.html', 'figures  2 in run/report']
+    """
+    return [
+        f"page     {found['page']}",
+        f"figures  {len(found['figures'])} in {found['folder']}",
+    ]

@@ -1,0 +1,227 @@
+"""From runs to numbers: all that a report shows, measured once."""
+
+import json
+import time
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from dreal_tf.auditing.audit import audit
+from dreal_tf.auditing.sources import unvaried
+from dreal_tf.backbones import actors_of, plain_network
+from dreal_tf.builder import build_data, build_network, load_weights
+from dreal_tf.callbacks import read_history
+from dreal_tf.data import Splits, draw_examples
+from dreal_tf.errors import InputError
+from dreal_tf.multiply_adds import multiply_adds
+from dreal_tf.recipe import Recipe
+from dreal_tf.reporting.views import Shown, Views, shown_images, views_of
+from dreal_tf.run_directory import RunDirectory
+from dreal_tf.trained_run import finished_run
+from dreal_tf.visualize import channel_actions
+
+WARM, TIMED = 5, 100  # Calls with one image before its time is taken, and while it is.
+
+
+class RunEvidence(NamedTuple):
+    """What is known of a run.
+
+    Attributes:
+        path: str.
+        recipe: `dreal_tf.Recipe`.
+        environment: dict, see `dreal_tf.run_directory`; empty where the run has none.
+        metrics: dict, its `metrics.json`.
+        history: list of dicts, its `history.csv`.
+        network: functional `keras.Model` with auxiliary outputs, best weights.
+        probabilities: float32 array (test images, classes), in the order of the data.
+        cost: dict: `training_seconds`, `parameters`, `multiply_adds` (one image), `milliseconds`
+            (one image at a time, the fastest call).
+        audit: dict, see `dreal_tf.auditing.audit.audit`; None of a network without attention.
+        channels: dict by module of `dreal_tf.visualize.ChannelActions`; empty where there are none.
+        views: `dreal_tf.reporting.views.Views`.
+    """
+
+    path: str
+    recipe: Recipe
+    environment: dict
+    metrics: dict
+    history: list
+    network: object
+    probabilities: np.ndarray
+    cost: dict
+    audit: dict | None
+    channels: dict
+    views: Views
+
+
+class Evidence(NamedTuple):
+    """All that a report is made from.
+
+    Attributes:
+        ours: `RunEvidence` of the run.
+        baseline: `RunEvidence` of the one beside it, or None.
+        data: `Splits` of the run.
+        labels: int array (test images,), in the order of the data.
+        shown: `dreal_tf.reporting.views.Shown`, the images whose maps are drawn.
+        seed: int, of what is drawn.
+    """
+
+    ours: RunEvidence
+    baseline: RunEvidence | None
+    data: Splits
+    labels: np.ndarray
+    shown: Shown
+    seed: int
+
+    @property
+    def runs(self):
+        """Dict from what a run is called in the report to its `RunEvidence`."""
+        both = {"this run": self.ours, "baseline": self.baseline}
+        return {name: run for name, run in both.items() if run is not None}
+
+    @property
+    def class_names(self):
+        """Tuple of str, by label."""
+        return self.data.class_names
+
+
+def gather(run_path, against=None, images=2000, data_dir=None, track=None):
+    """Measures all that a report shows of a run, and of its baseline beside it.
+
+    Both networks answer the whole test split of the run's data, in its order; attention is measured
+    on images drawn from it, the same ones for both.
+
+    Args:
+        run_path: str or path of a finished run.
+        against: str or path of another on the same data, or None.
+        images: int >= 2. Test images to measure attention on; all of them where there are fewer.
+        data_dir: str, path or None. Where the data lies now; None for where the run found it.
+        track: callable (items, what is done with them, their number or None) that passes on the items
+            while it shows progress, or None.
+    Returns:
+        `Evidence`.
+    Raises:
+        InputError: if there is no such run, or its data is not there.
+    """
+    runs = [RunDirectory(path) for path in (run_path, against) if path is not None]
+    recipe = runs[0].read_recipe()
+    data, seed = build_data(unvaried(recipe.reading(data_dir))), recipe.run.seed
+    networks = [_restored(run, data) for run in runs]
+    if not actors_of(networks[0]):
+        raise InputError(
+            f"Expected a run whose network has attention. Received: {str(run_path)!r}, whose blocks all "
+            "go without. Name one that has, and this one with --against."
+        )
+    times = latencies(networks, data.image_shape)
+    drawn = draw_examples(data.test, data.sizes["test"], images, seed)
+    found, shown = [], None
+    for run, network, milliseconds in zip(runs, networks, times, strict=True):
+        labels, probabilities = answers(network, data.test, track)
+        shown = shown or shown_images(data, labels, drawn, seed)
+        found.append(
+            _run_evidence(
+                run,
+                network=network,
+                probabilities=probabilities,
+                cost={"milliseconds": milliseconds} | _counts(network, data.image_shape),
+                audit=_audited(network, data, images, track) if actors_of(network) else None,
+                channels=channel_actions(network, drawn[0]) if actors_of(network) else {},
+                views=views_of(network, shown),
+            )
+        )
+    return Evidence(found[0], found[1] if len(found) > 1 else None, data, labels, shown, seed)
+
+
+def _restored(run, data):
+    """The best network of a run, with its auxiliary outputs."""
+    network = build_network(run.read_recipe(), data.image_shape, len(data.class_names))
+    load_weights(network, finished_run(run.path).network)
+    return network
+
+
+def _counts(network, image_shape):
+    network = plain_network(network)
+    counted = multiply_adds(network, image_shape)
+    return {"parameters": network.count_params(), "multiply_adds": counted}
+
+
+def _audited(network, data, images, track):
+    def shown(items):
+        return track(items, "What modules are worth", len(items)) if track else items
+
+    return audit(network, images, data, track=shown)
+
+
+def _run_evidence(run, cost, **measured):
+    metrics = run.read_metrics()
+    return RunEvidence(
+        path=str(run.path),
+        recipe=run.read_recipe(),
+        environment=json.loads(run.environment.read_text()) if run.environment.is_file() else {},
+        metrics=metrics,
+        history=read_history(run.history),
+        cost={"training_seconds": metrics.get("training_seconds")} | cost,
+        **measured,
+    )
+
+
+def answers(network, data, track=None):
+    """What a network answers to a data set.
+
+    Args:
+        network: functional `keras.Model` whose output is a dict that holds `logits`.
+        data: tf.data.Dataset of (images, int labels), batched.
+        track: as of `gather`.
+    Returns:
+        Int array of the labels, and float32 array (images, classes) of probabilities.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8)
+        >>> data = tf.data.Dataset.from_tensors((np.zeros((4, 8, 8, 1), "float32"), np.arange(4)))
+        >>> labels, probabilities = answers(network, data)
+        >>> labels.tolist(), probabilities.shape
+        ([0, 1, 2, 3], (4, 10))
+    """
+
+    shape = tf.TensorSpec((None, *network.input.shape[1:]))  # The last batch may be shorter.
+
+    @tf.function(input_signature=[shape])
+    def probabilities(images):
+        logits = network(images, training=False)["logits"]
+        return tf.nn.softmax(tf.cast(logits, tf.float32))
+
+    labels, answered = [], []
+    count = int(data.cardinality())
+    tracked = track(data, "Test images", count if count >= 0 else None) if track else data
+    for images, of_images in tracked:
+        answered.append(probabilities(images).numpy())
+        labels.append(of_images.numpy())
+    return np.concatenate(labels).astype(int), np.concatenate(answered)
+
+
+def latencies(networks, image_shape):
+    """How long one image takes at best: other work on the machine only adds to it.
+
+    Args:
+        networks: sequence of functional `keras.Model`.
+        image_shape: tuple (height, width, channels).
+    Returns:
+        List of float (milliseconds), the fastest of a hundred calls of each, the networks in turn.
+    Example:
+        >>> len(latencies([residual_network((8, 8, 1), 10, depth=8)], (8, 8, 1)))
+        1
+    """
+    image = tf.zeros((1, *image_shape))
+    calls = [_compiled(plain_network(network)) for network in networks]
+    taken = [[] for _ in calls]
+    for turn in range(WARM + TIMED):
+        for call, times in zip(calls, taken, strict=True):
+            start = time.perf_counter()
+            call(image).numpy()
+            if turn >= WARM:
+                times.append(1000 * (time.perf_counter() - start))
+    return [min(times) for times in taken]
+
+
+def _compiled(network):
+    return tf.function(lambda images: network(images, training=False))

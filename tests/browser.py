@@ -1,0 +1,111 @@
+"""A page in headless Chromium: what it asks for, what it complains of, and what is to be seen."""
+
+import base64
+import contextlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",  # As root there is none.
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+# Figures that show nothing: without area, without drawn shapes, or with a picture that did not load.
+EMPTY = """
+const drawn = (svg) => [...svg.querySelectorAll('path, rect, image, use, text')].some(
+    (part) => !part.closest('defs') && part.getBoundingClientRect().width > 0);
+return [...document.querySelectorAll('figure')].filter((figure) => {
+    const svg = figure.querySelector('svg'), box = svg && svg.getBoundingClientRect();
+    return !(box && box.width > 100 && box.height > 50 && drawn(svg));
+}).map((figure) => figure.id);
+"""
+BROKEN = """
+const pictures = [...document.querySelectorAll('svg image')].map((part) => part.href.baseVal);
+pictures.push(...[...document.images].map((image) => image.src));
+return Promise.all(pictures.map(async (source) => {
+    const image = new Image();
+    image.src = source;
+    try { await image.decode(); } catch { return source.slice(0, 40); }
+    return image.naturalWidth > 0 ? null : source.slice(0, 40);
+})).then((found) => found.filter(Boolean));
+"""
+WIDE = """
+const limit = document.documentElement.clientWidth;
+return [...document.body.querySelectorAll('*')].filter((part) =>
+    !part.closest('.scroll > *') && part.getBoundingClientRect().right > limit + 1
+).map((part) => `${part.tagName}.${part.className}`);
+"""
+
+
+@contextlib.contextmanager
+def opened():
+    """A browser with an empty profile; skips the test where there is none."""
+    if not (BROWSER and DRIVER):
+        pytest.skip(
+            "Chromium and its driver are not installed: apt-get install chromium chromium-driver"
+        )
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason='pip install ".[test]" brings Selenium'
+    )
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for option in (*OPTIONS, f"--user-data-dir={profile}"):
+            options.add_argument(option)
+        service = webdriver.ChromeService(DRIVER)
+        browser = webdriver.Chrome(options=options, service=service)
+        try:
+            browser.get("about:blank")  # Away from the browser's own first page.
+            yield browser
+        finally:
+            browser.quit()
+
+
+def visit(browser, page, width, scheme="light"):
+    """Opens a page from disk.
+
+    Args:
+        browser: see `opened`.
+        page: path.
+        width: int, of the window (pixels).
+        scheme: str, "light" or "dark", what the reader prefers.
+    Returns:
+        Pair: addresses that were asked for (list of str), and the console's lines (list of str).
+    """
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    for kind in ("performance", "browser"):
+        browser.get_log(kind)  # What came before is none of this page's doing.
+    browser.get(Path(page).resolve().as_uri())
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    return asked, [entry["message"] for entry in browser.get_log("browser")]
+
+
+def photograph(browser, file):
+    """Writes a picture of the whole page.
+
+    Args:
+        browser: see `opened`.
+        file: path of the PNG.
+    """
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+    Path(file).write_bytes(base64.b64decode(shot["data"]))
