@@ -57,7 +57,7 @@ LEVELS = {
     "auditing": 10,
     "studies": 10,
     "prediction": 10,
-    "pruning": 10,
+    "pruning": 11,
     "reporting": 11,
     "tuning": 11,
     "cli": 12,
@@ -90,7 +90,7 @@ FILES = {
     "cli",
     "callbacks",
 }
-FILES |= {"benchmark", "studies", "auditing", "job", "tuning"}
+FILES |= {"benchmark", "studies", "auditing", "pruning", "job", "tuning"}
 
 
 def part_of(module):

@@ -15,6 +15,7 @@ from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.export import export
 from dreal_tf.cli.output import say
 from dreal_tf.cli.predict import predict
+from dreal_tf.cli.prune import prune
 from dreal_tf.cli.recipes import recipes
 from dreal_tf.cli.report import report
 from dreal_tf.cli.study import study
@@ -31,7 +32,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-VERBS = (train, evaluate, report, export, predict, audit, benchmark, study, tune, recipes, doctor)
+VERBS = (
+    train,
+    evaluate,
+    report,
+    export,
+    predict,
+    audit,
+    prune,
+    benchmark,
+    study,
+    tune,
+    recipes,
+    doctor,
+)
 for verb in VERBS:
     app.command()(verb)
 

@@ -34,7 +34,8 @@ def next_command(command):
 
 
 def metric_lines(metrics):
-    """Metrics as aligned lines: name, value."""
+    """Metrics as aligned lines: name, value; what holds more than one value is left out."""
+    metrics = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
     width = max(len(name) for name in metrics)
     for name, value in metrics.items():
         text = f"{value:.4f}" if isinstance(value, float) else str(value)

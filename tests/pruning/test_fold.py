@@ -106,7 +106,7 @@ def test_one_of_several(kind):
         np.testing.assert_array_equal(old, new)  # The network given stays as it is.
 
 
-@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("kind", ["srm", "cbam"])
 def test_what_the_actors_had_is_gone(kind):
     network = lived_in(basic(GATES[kind]))
     smaller = without_actors(network, ways_out(network, static_of(network, images())))
@@ -132,7 +132,13 @@ def test_what_is_saved_answers_alike(tmp_path):
     np.testing.assert_array_equal(logits(again, images()), logits(smaller, images()))
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - set(GATES)))
+MIXED = [
+    pytest.param(kind, marks=() if kind in ("non_local", "sasa") else pytest.mark.slow)
+    for kind in sorted(set(KINDS) - set(GATES))
+]
+
+
+@pytest.mark.parametrize("kind", MIXED)
 def test_actions_that_mix_places_are_passed_by_or_kept(kind):
     network = lived_in(basic(KINDS[kind]()))
     ways = ways_out(network, static_of(network, images()))
