@@ -21,7 +21,8 @@ KEPT = (
 # 16 steps, each with a pass of its own in validation; kinds placed as another one that is tried.
 LONG = tuple(f"imagenet_resnet101_{kind}" for kind in ("se", "cbam", "srm"))
 LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("srm", "eca", "a2", "danet", "sasa", "aa"))
-LONG += ("cifar100_resnet56_se",)
+LONG += ("cifar100_resnet56_se", "tiny_imagenet_resnet18_se")
+LONG += ("cifar10_resnet8_ccnet", "cifar10_resnet8_emanet")  # Tried in tests/model/test_every_actor.py.
 
 
 def field(recipe, path):
