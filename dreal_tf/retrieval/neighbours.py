@@ -55,9 +55,9 @@ def nearest(query, gallery, count, metric="cosine", memory=MEMORY):
 class ApproximateIndex:
     """A graph over a large gallery, in which the nearest images are found without seeing all.
 
-    It is faiss's HNSW over the embeddings as they are. Of galleries that fit together well, nearly
-    all of the nearest are found; `effort` trades time for that. It is built by several threads, so
-    two builds may differ in the last of their neighbours.
+    It is faiss's HNSW over the embeddings as they are. Where images of an identity lie together, nearly
+    all of the nearest are found; where embeddings scatter like noise, many are missed until `effort`
+    is raised. It is built by several threads, so two builds may differ in what they miss.
 
     Args:
         gallery: float array (images, dimensions).

@@ -52,6 +52,15 @@ def test_faiss_finds_them_at_the_same_distances(metric):
 
 
 @needs_faiss
+def test_of_noise_more_is_found_with_more_effort():
+    random = np.random.default_rng(0)
+    query, gallery = (random.normal(size=(rows, 32)).astype("float32") for rows in (50, 1500))
+    exact, index = nearest(query, gallery, 5).places, ApproximateIndex(gallery, links=8)
+    little, much = (np.mean(index.nearest(query, 5, effort=n).places == exact) for n in (5, 500))
+    assert little < 0.8 and much > 0.98
+
+
+@needs_faiss
 def test_an_index_is_kept_in_a_file(tmp_path):
     query, gallery = clustered()
     index = ApproximateIndex(gallery, metric="euclidean")
