@@ -25,6 +25,7 @@ class WayOut(NamedTuple):
         constants: tuple of float32 arrays, one per step of the actor: its constant gate, (channels,)
             or (1,); empty where nothing is folded.
         exact: bool. Whether what takes the actor's place is its static action itself.
+        blend: float. What the actor blends in of it, see `AttentionActor`; 1: all of it.
     """
 
     done: str
@@ -32,11 +33,27 @@ class WayOut(NamedTuple):
     norm: str | None = None
     constants: tuple = ()
     exact: bool = False
+    blend: float = 1.0
 
     @property
     def gain(self):
         """What the BatchNorm's scale and offset are multiplied by, (channels,) or (1,)."""
-        return math.prod(self.constants)
+        return blended(math.prod(self.constants), self.blend)
+
+
+def blended(gate, blend):
+    """What a blended gate amounts to.
+
+    Args:
+        gate: float array.
+        blend: float. The weight it is blended in with.
+    Returns:
+        Float32 array of its shape.
+    Example:
+        >>> blended(np.float32([0.0, 1.0]), 0.5).tolist()
+        [0.5, 1.0]
+    """
+    return gate if blend == 1 else np.float32(1 + blend * (gate - 1))
 
 
 def ways_out(network, static):
@@ -73,11 +90,13 @@ def _way_out(graph, actor, static):
             _constant(kind, static[module])
             for module, kind in zip(actor.modules(), actor.kinds, strict=True)
         )
-        norm, obstacle = graph.norm_before(actor, positive=math.prod(constants).min() >= 0)
+        blend = float(actor.blend) if actor.blended else 1.0
+        gain = blended(math.prod(constants), blend)
+        norm, obstacle = graph.norm_before(actor, positive=gain.min() >= 0)
         if norm is not None:
             exact = "spatial" not in actor.kinds
             of_what = "its static action" if exact else "its static action, places averaged,"
-            return WayOut(FOLDED, f"{of_what} is in {norm} now", norm, constants, exact)
+            return WayOut(FOLDED, f"{of_what} is in {norm} now", norm, constants, exact, blend)
     else:
         obstacle = "its action mixes places"
     if all(actor.has_identity(index) for index in range(len(actor.kinds))):

@@ -17,6 +17,7 @@ from dreal_tf.pruning.ways_out import ways_out
 
 SHAPE = (8, 8, 3)
 GATES = {"se": SqueezeExcite(2), "srm": SRM(), "eca": ECA(), "cbam": CBAM(2, kernel_size=3)}
+GATES["blended"] = CBAM(2, kernel_size=3, blended=True)
 
 
 def images(count=6, seed=0, shape=SHAPE):
