@@ -123,6 +123,11 @@ class Backbone(Section):
     zero_gamma: bool = False  # Of imagenet_resnet: blocks start as their skip path (Goyal 2017).
     last_stride: Literal[1, 2] = 2  # Of imagenet_resnet: stride of conv5; re-identification: 1.
     synchronized: bool = False  # Whether BatchNorm's statistics span all replicas.
+    # Of imagenet_resnet, to start from: "imagenet", those of keras.applications; or a file, see
+    # docs/weights.md; None: they are drawn.
+    weights: str | None = None
+    download: bool = False  # Fetch the weights "imagenet" where they are not there.
+    frozen: Stages = None  # Stages that are not trained, such as ["conv1", "conv2"]; None: all are.
 
 
 class Attention(Section):

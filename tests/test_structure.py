@@ -41,6 +41,7 @@ LEVELS = {
     "job": 4,
     "backbones": 2,
     "attaching": 3,
+    "pretrained": 3,
     "rewards": 3,
     "module_table": 3,
     "visualize": 3,
