@@ -37,6 +37,7 @@ setup(
         "tensorflow-datasets>=4.9.10",
         "importlib-resources>=6",  # tensorflow-datasets 4.9.10 needs it to prepare data sets.
         "scikit-learn>=1.9",
+        "h5py>=3.14",
         "scipy>=1.17",
         "matplotlib>=3.11",
         "jinja2>=3.1.6",
@@ -51,8 +52,16 @@ setup(
         "timm": ["torch==2.13.0", "pyyaml>=6", "safetensors>=0.8"],
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
         "search": ["faiss-cpu>=1.15"],
+        "weights": ["safetensors>=0.8"],
         # Selenium drives the browser that opens reports; Chromium itself comes from the system.
-        "test": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6", "pillow>=11", "selenium>=4.51"],
+        "test": [
+            "pytest>=9",
+            "pytest-xdist>=3.8",
+            "hypothesis>=6",
+            "pillow>=11",
+            "safetensors>=0.8",
+            "selenium>=4.51",
+        ],
     },
     entry_points={"console_scripts": ["dreal-tf=dreal_tf.cli.main:main"]},
     classifiers=[

@@ -2,16 +2,18 @@
 
 import contextlib
 import inspect
+import sys
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from dreal_tf.backbones import imagenet_residual_network, plain_network, residual_network
-from dreal_tf.callbacks import SetEpoch
+from dreal_tf.callbacks import SetEpoch, TeachFrom
 from dreal_tf.critics import CRITICS
 from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
 from dreal_tf.errors import InputError
+from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, settled, shares_of
 from dreal_tf.layers import ACTORS
 from dreal_tf.model import DREAL
 from dreal_tf.schedules import WarmUp
@@ -38,6 +40,7 @@ def build(recipe, data=None):
         >>> len(history.history["loss"])
         1
     """
+    recipe = settled(recipe)
     if recipe.run.deterministic:
         tf.config.experimental.enable_op_determinism()
         # It rewrites sums by what else is in the graph: a critic that nobody heeds would move last bits.
@@ -54,14 +57,18 @@ def build(recipe, data=None):
         network = build_network(recipe, data.image_shape, len(data.class_names))
         if recipe.run.start is not None:
             load_weights(network, recipe.run.start)
+        elif recipe.backbone.weights is not None:
+            print(load_start(network, recipe.backbone, data.preprocessing).table(), file=sys.stderr)
+        freeze(network, recipe.backbone.frozen or ())
         model = DREAL(network, **_method(recipe))
         model.compile(
-            optimizer=_optimizer(recipe, data.steps_per_epoch),
+            optimizer=_optimizer(recipe, data.steps_per_epoch, network),
             critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_rate),
             loss=_loss(recipe, data.soft_labels),
             metrics=["accuracy"],
         )
-    return model, data, [SetEpoch(data.clock)]
+    later = [TeachFrom(recipe.dreal.start_epoch)] if recipe.dreal.start_epoch else []
+    return model, data, [SetEpoch(data.clock), *later]
 
 
 def build_data(recipe):
@@ -77,7 +84,7 @@ def build_data(recipe):
         >>> build_data(load_recipe("digits_resnet8_se")).image_shape
         (8, 8, 1)
     """
-    name, options = recipe.data.name, data_options(recipe)
+    name, options = recipe.data.name, data_options(settled(recipe))
     if name in DATA_SETS:
         return DATA_SETS[name](**options)
     return prepared_data_set(name, **options)
@@ -156,7 +163,8 @@ def load_weights(network, path):
 def _backbone_arguments(backbone):
     """The fields that are arguments of this backbone; one of another's must be left as it is."""
     arguments = {}
-    for field, value in backbone.model_dump(exclude={"name"}).items():
+    of_start = {"weights", "download", "frozen"}
+    for field, value in backbone.model_dump(exclude={"name"} | of_start).items():
         if _takes("backbone", f"backbone.{field}", backbone, BACKBONES, "backbone.name"):
             arguments[field] = value
     return arguments
@@ -189,7 +197,7 @@ def _attention(recipe):
         return None
     arguments = {}
     for field, value in recipe.attention.model_dump(
-        exclude={"kind", "stages", "blocks", "pruned"}
+        exclude={"kind", "stages", "blocks", "pruned", "identity_start"}
     ).items():
         path = f"attention.{field}"
         if _takes("attention", path, recipe.attention, ACTORS, "attention.kind") and value is not None:
@@ -198,6 +206,7 @@ def _attention(recipe):
         arguments["kernel_regularizer"] = keras.regularizers.L2(_kernel_decay(recipe) / 2)
     if "synchronized" in inspect.signature(ACTORS[kind]).parameters:  # Those with a BatchNorm inside.
         arguments["synchronized"] = recipe.backbone.synchronized
+    arguments["blended"] = recipe.attention.identity_start and not ACTORS[kind].starts_as_identity
     return ACTORS[kind](**arguments)
 
 
@@ -211,7 +220,7 @@ def _method(recipe):
             "dreal.enabled=true. Choose an attention kind, or train with --baseline."
         )
     of_critic = {"critic", "critic_units", "critic_grid", "exploration", "noise"}
-    passed = dreal.model_dump(exclude={"enabled"} | of_critic)
+    passed = dreal.model_dump(exclude={"enabled", "start_epoch"} | of_critic)
     return passed | {"critic": _critic(dreal), "seed": recipe.run.seed}
 
 
@@ -224,18 +233,22 @@ def _critic(dreal):
     return CRITICS[dreal.critic](**arguments)
 
 
-def _optimizer(recipe, steps_per_epoch):
-    optim = recipe.optim
-    shared = {"global_clipnorm": optim.clip_norm}
-    if optim.ema is not None:
-        shared |= {"use_ema": True, "ema_momentum": optim.ema}
-    rate = _rate(recipe, steps_per_epoch)
+def _optimizer(recipe, steps_per_epoch, network):
+    optim, arguments = recipe.optim, {"learning_rate": _rate(recipe, steps_per_epoch)}
+    makers = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+    make = getattr(keras.optimizers, makers[optim.name])
+    shares = shares_of(network, optim.backbone_rate, optim.attention_rate, optim.head_rate)
+    if shares:
+        make, arguments["shares"] = OPTIMIZERS[optim.name], shares
     if optim.name == "sgd":
-        return keras.optimizers.SGD(rate, optim.momentum, optim.nesterov, **shared)
-    if optim.name == "adam":
-        return keras.optimizers.Adam(rate, **shared)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=optim.weight_decay, **shared)
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        arguments |= {"momentum": optim.momentum, "nesterov": optim.nesterov}
+    elif optim.name == "adamw":
+        arguments["weight_decay"] = optim.weight_decay
+    if optim.ema is not None:
+        arguments |= {"use_ema": True, "ema_momentum": optim.ema}
+    optimizer = make(global_clipnorm=optim.clip_norm, **arguments)
+    if optim.name == "adamw":
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer
 
 

@@ -11,7 +11,9 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PlainSerializer,
     PositiveInt,
+    WrapValidator,
 )
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -39,6 +41,11 @@ def _split_places(value):
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
+def _count_or_auto(value, count):
+    """A count; or "auto", which stands for one that is found from the data."""
+    return value if value == "auto" else count(value)
+
+
 def _rising(shares):
     if any(late <= early for early, late in itertools.pairwise(shares)):
         raise ValueError("a rising sequence")
@@ -46,6 +53,9 @@ def _rising(shares):
 
 
 Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
+CountOrAuto = Annotated[
+    PositiveInt, WrapValidator(_count_or_auto), PlainSerializer(lambda count: count)
+]
 Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
 AttentionKind = Literal[
@@ -84,8 +94,10 @@ class Data(Section):
     name: str = "digits"
     folder: str | None = None  # Where it lies; None for its usual place. `--data-dir` sets it.
     download: bool = False  # Let TensorFlow Datasets fetch what is not there.
-    batch_size: PositiveInt = 64  # Images per training step, over all replicas.
-    image_size: PositiveInt | None = None  # Side of the images in pixels; None: as stored.
+    # Images per training step, over all replicas; "auto", here and below: found from the data.
+    batch_size: CountOrAuto = 64
+    # Side of the images in pixels; None: as stored.
+    image_size: CountOrAuto | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # Share of the training data.
     train_limit: PositiveInt | None = None  # Images to train on at most; None for all.
     # Share of the training labels replaced by another class; not of sets read as training goes.
@@ -142,6 +154,7 @@ class Attention(Section):
     heads: PositiveInt | None = None  # Of aa and sasa: heads of attention.
     recurrence: Literal[1, 2] | None = None  # Of ccnet: how often it is applied.
     bases: PositiveInt | None = None  # Of emanet: how many.
+    identity_start: bool = False  # Whether new modules start as if they were not there.
 
 
 class Dreal(Section):
@@ -167,6 +180,7 @@ class Dreal(Section):
     update: Literal["simultaneous", "alternating"] = "simultaneous"  # Who moves first.
     trust: bool = True  # Heed the critic as far as its advice was borne out; False: in full.
     stages: Stages = None  # Stages the method is restricted to; None for all.
+    start_epoch: NonNegativeInt = 0  # First epoch of the method; before it, plain training.
 
 
 class Optim(Section):
@@ -182,12 +196,16 @@ class Optim(Section):
     # and kept in place of the last ones; None: off.
     clip_norm: PositiveFloat | None = None  # Global norm of the task loss's gradient; None: free.
     critic_rate: PositiveFloat = 1e-3  # Constant learning rate of the critic's Adam.
+    # Shares of the rate at which parts of the network learn; adamw's decay goes by the whole rate.
+    backbone_rate: PositiveFloat = 1.0  # All that is neither attention nor logits.
+    attention_rate: PositiveFloat = 1.0  # The actors.
+    head_rate: PositiveFloat = 1.0  # The logits.
 
 
 class Schedule(Section):
     """How long, and how the learning rate falls."""
 
-    epochs: PositiveInt = 10  # Passes over the training data.
+    epochs: CountOrAuto = 10  # Passes over the training data.
     decay: Literal["cosine", "steps", "constant"] = "cosine"  # Course of the learning rate.
     warmup_epochs: NonNegativeFloat = 0.0  # Epochs over which the rate rises from 0.
     milestones: Milestones = (0.5, 0.75)  # Of "steps": shares of training at which ...

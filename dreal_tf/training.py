@@ -19,6 +19,7 @@ from dreal_tf.callbacks import (
 )
 from dreal_tf.cluster import cluster_of, lost_peers_said
 from dreal_tf.evaluation import evaluate_network
+from dreal_tf.fine_tuning import settled
 from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
 from dreal_tf.strategies import strategy_named
 from dreal_tf.trained_run import trained_network
@@ -47,6 +48,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         InputError: if the recipe cannot be built, or `out` holds something else.
         RunError: if another worker is lost.
     """
+    recipe = settled(recipe)
     run, cluster = RunDirectory(out), cluster_of(strategy)
     if run.finished and not fresh:
         run.check(recipe)

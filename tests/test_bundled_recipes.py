@@ -22,6 +22,7 @@ KEPT = (
 LONG = tuple(f"imagenet_resnet101_{kind}" for kind in ("se", "cbam", "srm"))
 LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("srm", "eca", "a2", "danet", "sasa", "aa"))
 LONG += ("cifar100_resnet56_se", "tiny_imagenet_resnet18_se")
+LONG += ("finetune",)  # Has tests of its own.
 LONG += ("cifar10_resnet8_ccnet", "cifar10_resnet8_emanet")  # Tried in tests/model/test_every_actor.py.
 
 
@@ -83,6 +84,7 @@ def test_unshrunk_it_takes_a_step(name):
         "data.validation_fraction": 0.5,
         "data.batch_size": 4,
         "data.train_limit": 4,
+        "backbone.weights": None,
     }
     model, data, _ = build(whole.replace(changes))
     images, labels = next(iter(data.train))

@@ -49,6 +49,7 @@ LEVELS = {
     "model": 5,
     "data": 5,
     "callbacks": 6,
+    "fine_tuning": 6,
     "evaluation": 6,
     "builder": 7,
     "trained_run": 8,

@@ -16,6 +16,7 @@ from dreal_tf.benchmark.turns import (
 )
 from dreal_tf.builder import build
 from dreal_tf.data.throughput import images_per_second
+from dreal_tf.fine_tuning import settled
 
 
 def benchmark(recipe, rounds=15, data_dir=None, peers=True, memory=True, say=None):
@@ -35,6 +36,7 @@ def benchmark(recipe, rounds=15, data_dir=None, peers=True, memory=True, say=Non
         InputError: if the recipe cannot be built or has no method.
     """
     say = say or (lambda text: None)
+    recipe = settled(recipe.reading(data_dir))
     arms, data = recipes_of_arms(recipe), splits_for(recipe, data_dir)
     batch = first_batch(data)
     say(f"Building {', '.join(arms)}: a minute or more for a deep network.")

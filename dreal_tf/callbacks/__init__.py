@@ -5,6 +5,7 @@ from dreal_tf.callbacks.checkpoint import Checkpoint
 from dreal_tf.callbacks.history_file import HistoryFile, read_history
 from dreal_tf.callbacks.set_epoch import SetEpoch
 from dreal_tf.callbacks.stop_on_nan import StopOnNaN
+from dreal_tf.callbacks.teach_from import TeachFrom
 from dreal_tf.callbacks.tensorboard import TensorBoardLog
 from dreal_tf.callbacks.tensorboard_figures import TensorBoardFigures
 
@@ -14,6 +15,7 @@ __all__ = [
     "HistoryFile",
     "SetEpoch",
     "StopOnNaN",
+    "TeachFrom",
     "TensorBoardFigures",
     "TensorBoardLog",
     "read_history",

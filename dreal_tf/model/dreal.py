@@ -19,16 +19,12 @@ from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.factual_pass import FactualPass
 from dreal_tf.model.learner import Learner, add_climb, after
 from dreal_tf.model.metrics import StepMetrics
+from dreal_tf.model.plain_step import plain_step
 from dreal_tf.model.replicated import ReplicatedModel
 from dreal_tf.model.settings import check_settings
 from dreal_tf.model.task import outputs_are_logits
 from dreal_tf.model.trust import Trust
-from dreal_tf.rewards import (
-    HeldUpdates,
-    RewardMeter,
-    targets_of,
-    true_directions,
-)
+from dreal_tf.rewards import HeldUpdates, RewardMeter, targets_of, true_directions
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -36,6 +32,7 @@ class DREAL(ReplicatedModel):
     """Trains a network's attention by reward: a critic predicts it, the actors climb the critic.
 
     Predicts, evaluates, saves and exports as the network alone; the critic is used in training only.
+    While the attribute `waiting` is True it trains as plain Keras does, see `callbacks.TeachFrom`.
 
     Args:
         network: functional `keras.Model` from images to a dict of `logits`, and `states` and
@@ -108,7 +105,7 @@ class DREAL(ReplicatedModel):
         self.trajectory_network = network
         self.network = plain_network(network)
         self.critic = CRITICS[critic]() if isinstance(critic, str) else critic
-        self.instruments, self._evaluating = None, False
+        self.instruments, self._evaluating, self.waiting = None, False, False
         if self.critic is not None:
             self.trajectory = Trajectory(network, stages)
             if not self.critic.built:
@@ -154,7 +151,7 @@ class DREAL(ReplicatedModel):
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
             optimizers.append(self.critic_optimizer)
             check_clipping(self.optimizer)
-            self._clipping = clipping_of(self.optimizer)
+            self.clipping = clipping_of(self.optimizer)
         check_replicas(optimizers, kwargs.get("jit_compile", "auto"), self.steps_per_execution)
         # Unbuilt, an optimizer would be built inside the step, which fails under replicas.
         self.optimizer.build(self.network.trainable_variables)
@@ -165,6 +162,8 @@ class DREAL(ReplicatedModel):
         data = nonempty_share(data)
         if self.critic is None:
             return super().train_step(data)
+        if self.waiting:
+            return plain_step(self, data)
         factual = self.factual_pass(data)
         measurement = self.measure(factual)
         lesson = self.learn(factual, measurement)
@@ -234,7 +233,7 @@ class DREAL(ReplicatedModel):
             places = {id(v): n for n, v in enumerate(self.network.trainable_variables)}
             add_climb(gradients, lesson.climb, self.actor_weight(), [places[id(v)] for v in theta])
         gradients = after([measurement.difference, lesson.critiques], gradients)
-        with clipping_off(self.optimizer, self._clipping):
+        with clipping_off(self.optimizer, self.clipping):
             self.optimizer.apply(gradients, self.network.trainable_variables)
         factual.held.write_back()
 
@@ -272,9 +271,8 @@ class DREAL(ReplicatedModel):
 
     def _log_p_asked_for(self, logits, targets):
         """The labels' log probabilities, for a tape to see, where the critic needs directions."""
-        if self.critic.needs_directions:
-            return self.meter.true_log_probability(logits, targets.labels)
-        return None
+        asked = self.critic.needs_directions
+        return self.meter.true_log_probability(logits, targets.labels) if asked else None
 
     def _hindsight(self, tape, log_p, outputs, targets):
         directions = None
@@ -319,7 +317,7 @@ class DREAL(ReplicatedModel):
 
     def get_metrics_result(self):
         result = super().get_metrics_result()
-        if self.critic is None:
+        if self.critic is None or self.waiting:
             result["task_loss"] = result["loss"]  # So that both are read by one name.
         if self.instruments is not None and not self._evaluating:  # Training has not used them.
             for name in self.instrument_metrics.result():

@@ -72,7 +72,9 @@ class _Runner:
 
     def search(self):
         """Asks for trials until there are enough."""
-        recipe = self.asked.recipe
+        from dreal_tf.fine_tuning import settled
+
+        recipe = settled(self.asked.recipe)
         oracle = oracle_named(
             self.asked.tuner,
             self.asked.space,

@@ -1,0 +1,30 @@
+"""Lets the method wait until a network has settled."""
+
+import keras
+
+
+class TeachFrom(keras.callbacks.Callback):
+    """Trains a `DREAL` model as plain Keras does until an epoch, and by the method from there.
+
+    Until then nothing is measured in training, and the critic learns nothing.
+
+    Args:
+        epoch: int >= 0. The first epoch (counted from 0) of the method.
+    Example:
+        >>> model = DREAL(residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4)))
+        >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(np.ones((8, 8, 8, 1)), np.arange(8), epochs=2, verbose=0,
+        ...                     callbacks=[TeachFrom(1)]).history
+        >>> history["reward_measured"]
+        [0.0, 2.0]
+    """
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        waiting = epoch < self.epoch
+        if waiting != self.model.waiting:
+            self.model.waiting = waiting
+            self.model.make_train_function(force=True)  # What was traced takes the other way.

@@ -1,0 +1,7 @@
+"""Networks that start from weights: what is loaded, what is frozen, how fast each part learns."""
+
+from dreal_tf.fine_tuning.found import AUTO, settled
+from dreal_tf.fine_tuning.rates import OPTIMIZERS, shares_of
+from dreal_tf.fine_tuning.start import freeze, load_start
+
+__all__ = ["AUTO", "OPTIMIZERS", "freeze", "load_start", "settled", "shares_of"]

@@ -1,0 +1,26 @@
+from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Schedule
+
+
+def recipe(smoke=False):
+    """A folder of your own images, ResNet-50 from ImageNet weights with squeeze-and-excitation.
+
+    Size of the images, images a step and epochs are found from the folder. The weights are those of
+    keras.applications; they are fetched with backbone.download=true, or backbone.weights names a file
+    (docs/weights.md). Attention starts as if it were not there, so that nothing learnt is lost; the
+    pretrained layers learn at a tenth of the rate; the method sets in after the first epoch.
+
+    Command: dreal-tf train finetune --set data.folder=FOLDER --set backbone.download=true
+    Expect: depends on the folder; not run here with ImageNet weights, which cannot be fetched here
+    Time: depends on the folder; about 2,000 steps
+    Paper: not in it.
+    """
+    full = Recipe(
+        data=Data(name="folder", image_size="auto", batch_size="auto"),
+        augment=Augment(resized_crop=0.35, flip=True),
+        backbone=Backbone(name="imagenet_resnet", depth=50, stride_placement="1x1", weights="imagenet"),
+        attention=Attention(kind="se", reduction=16, identity_start=True),
+        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=200, start_epoch=1),
+        optim=Optim(rate=0.02, weight_decay=1e-4, backbone_rate=0.1),
+        schedule=Schedule(epochs="auto", decay="cosine", warmup_epochs=1),
+    )
+    return full.shrunk() if smoke else full
