@@ -11,7 +11,8 @@ class TeachFrom(keras.callbacks.Callback):
     Args:
         epoch: int >= 0. The first epoch (counted from 0) of the method.
     Example:
-        >>> model = DREAL(residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4)))
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> model = DREAL(network, critic="paper")
         >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> history = model.fit(np.ones((8, 8, 8, 1)), np.arange(8), epochs=2, verbose=0,
         ...                     callbacks=[TeachFrom(1)]).history
