@@ -91,15 +91,14 @@ def _fit(recipe, run, model, data, callbacks, cluster):
     run.write_environment(recipe.run.seed, devices)
     swap = keras.callbacks.SwapEMAWeights() if recipe.optim.ema else None
     best = BestNetwork(run.checkpoints, swap=swap)
-    kept = [StopOnNaN(), *([swap] if swap else []), HistoryFile(run.history)]
+    history = HistoryFile(run.history)
+    kept = [StopOnNaN(), *([swap] if swap else []), history]
     if cluster is None or cluster.is_chief:
         watched = next(iter(data.validation))
         kept.append(TensorBoardLog(run.tensorboard, recipe, watched[0][:HISTOGRAM_IMAGES]))
         if recipe.run.figures:
-            drawn = TensorBoardFigures(
-                run.tensorboard, *watched, data.preprocessing, recipe.run.figures
-            )
-            kept.append(drawn)
+            settings = data.preprocessing, recipe.run.figures, history
+            kept.append(TensorBoardFigures(run.tensorboard, *watched, *settings))
     kept += [best, Checkpoint(run.checkpoints, best)]  # Last: it makes an epoch count.
     model.fit(
         data.train,

@@ -7,6 +7,7 @@ import argparse
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -14,7 +15,7 @@ import numpy as np
 
 from dreal_tf.benchmark.instrument_cost import of_made_up_images
 from dreal_tf.builder import build
-from dreal_tf.callbacks import TensorBoardFigures
+from dreal_tf.callbacks import HistoryFile, TensorBoardFigures
 from dreal_tf.errors import InputError
 from dreal_tf.recipe_files import load_recipe
 
@@ -49,13 +50,15 @@ def figure_seconds(recipe, epochs):
     model, data, callbacks = build(recipe)
     watched = next(iter(data.validation))
     with tempfile.TemporaryDirectory() as folder:
-        figures = TensorBoardFigures(folder, *watched, data.preprocessing, recipe.run.figures)
+        history = HistoryFile(Path(folder) / "history.csv")
+        settings = data.preprocessing, recipe.run.figures, history
+        figures = TensorBoardFigures(folder, *watched, *settings)
         clock = _Clock(figures)
         model.fit(
             data.train,
             validation_data=data.validation,
             epochs=epochs,
-            callbacks=[*callbacks, clock, figures],
+            callbacks=[*callbacks, clock, history, figures],
             shuffle=False,
             verbose=0,
         )

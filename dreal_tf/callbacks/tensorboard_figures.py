@@ -1,4 +1,4 @@
-"""The paper's figures 1 to 3 in TensorBoard, while a network trains."""
+"""The paper's figures in TensorBoard, while a network trains."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.figures import LIGHT, MapRow, as_png, channel_attention, heatmaps
+from dreal_tf.figures import LIGHT, MapRow, as_png, channel_attention, critic_curves, heatmaps
 from dreal_tf.visualize import (
     ActionRecorder,
     GradCam,
@@ -27,8 +27,8 @@ class TensorBoardFigures(keras.callbacks.Callback):
     """Draws what the network looks at, as often as its share of the time allows, and at the end.
 
     After an epoch: the channel attention of every module, Grad-CAM of a few images with what the
-    network takes them for, and the attention over places of modules that have one. They are drawn
-    if, at the cost of the last time, all drawing still stays under the share of the time since
+    network takes them for, the attention over places of modules that have one, and critique and
+    reward of every module over the epochs. They are drawn if, at the cost of the last time, all drawing still stays under the share of the time since
     training began. It changes nothing in the network.
 
     Args:
@@ -37,11 +37,12 @@ class TensorBoardFigures(keras.callbacks.Callback):
         labels: int tensor (n,), or float rows (n, classes).
         preprocessing: `dreal_tf.data.Preprocessing` of these images.
         share: float > 0. See above.
+        history: `HistoryFile` that stands before this in the list of callbacks; None: no curves.
     Attributes:
         budget: `TimeBudget`, what drawing took.
     """
 
-    def __init__(self, folder, images, labels, preprocessing, share=0.02):
+    def __init__(self, folder, images, labels, preprocessing, share=0.02, history=None):
         super().__init__()
         self.folder = Path(folder) / "figures"
         labels = np.asarray(labels)
@@ -51,6 +52,7 @@ class TensorBoardFigures(keras.callbacks.Callback):
         self.shown, self.labels = np.asarray(images)[shown], labels[shown]
         self.pixels = preprocessing.pixels(self.shown).numpy() / 255.0
         self.class_names = preprocessing.class_names
+        self.history = history
         self.budget = TimeBudget(share, FIRST_SECONDS)
 
     def on_train_begin(self, logs=None):
@@ -99,6 +101,11 @@ class TensorBoardFigures(keras.callbacks.Callback):
             rows = [MapRow(m, found, tone="ours", ranged=True) for m, found in maps.items()]
             said = "attention of the module, from its least on the image to its most"
             figures["attention over the image"] = self._heatmaps(rows, said)
+        rows = self.history.rows if self.history else []
+        critiques, rewards = (_courses(rows, f"{name}/") for name in ("critique", "reward"))
+        if critiques:
+            epochs = [row["epoch"] + 1 for row in rows]
+            figures["critique and reward"] = critic_curves(epochs, critiques, rewards)
         return figures
 
     def _grad_cam(self):
@@ -111,6 +118,12 @@ class TensorBoardFigures(keras.callbacks.Callback):
     def _heatmaps(self, rows, legend):
         names = [self.class_names[label] for label in self.labels]
         return heatmaps(self.pixels, names, rows, columns=SHOWN, legend=legend)
+
+
+def _courses(rows, prefix):
+    """Of each module, a quantity epoch by epoch."""
+    names = [name for name in (rows[-1] if rows else ()) if name.startswith(prefix)]
+    return {name.removeprefix(prefix): [row.get(name, np.nan) for row in rows] for name in names}
 
 
 class TimeBudget:

@@ -10,7 +10,7 @@ from support import ACTORS, compiled, small_data, small_network
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dreal_tf import residual_network
-from dreal_tf.callbacks import TensorBoardFigures
+from dreal_tf.callbacks import HistoryFile, TensorBoardFigures, read_history
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.layers import SqueezeExcite
 
@@ -21,9 +21,16 @@ ALWAYS = 1e9
 
 def fitted(folder, share=ALWAYS, attention=None, epochs=2):
     model = compiled(small_network(attention, image_shape=(6, 6, 3)))
-    figures = TensorBoardFigures(folder, IMAGES, LABELS, PREPARED, share)
+    history = HistoryFile(folder / "history.csv")
+    figures = TensorBoardFigures(folder, IMAGES, LABELS, PREPARED, share, history)
     model.fit(
-        IMAGES, LABELS, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[figures]
+        IMAGES,
+        LABELS,
+        batch_size=8,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[history, figures],
     )
     return model, figures
 
@@ -41,7 +48,12 @@ def pictures(folder):
 def test_every_epoch_where_time_allows_and_each_kind_of_module_its_figure(tmp_path):
     fitted(tmp_path, attention=[ACTORS["channel"], ACTORS["spatial"]])
     found = pictures(tmp_path)
-    assert set(found) == {"Grad-CAM", "channel attention", "attention over the image"}
+    assert set(found) == {
+        "Grad-CAM",
+        "channel attention",
+        "attention over the image",
+        "critique and reward",
+    }
     for files in found.values():
         assert list(files) == [0, 1]
         first, last = (np.asarray(Image.open(io.BytesIO(file))) for file in files.values())
@@ -52,7 +64,11 @@ def test_every_epoch_where_time_allows_and_each_kind_of_module_its_figure(tmp_pa
 def test_where_time_is_short_once_at_the_end(tmp_path):
     _, figures = fitted(tmp_path, share=1e-9)
     found = {tag: list(files) for tag, files in pictures(tmp_path).items()}
-    assert found == {"Grad-CAM": [1], "channel attention": [1]}
+    assert found == {
+        "Grad-CAM": [1],
+        "channel attention": [1],
+        "critique and reward": [1],
+    }
     assert len(figures.budget.costs) == 1
 
 
@@ -88,6 +104,16 @@ def test_the_figures_say_what_the_network_takes_images_for(tmp_path):
     np.testing.assert_allclose(
         first, np.round(255 * np.clip(figures.shown[0, 0, 0] * 0.5 + 0.5, 0, 1)) / 255
     )
+
+
+def test_the_curves_are_those_of_the_history(tmp_path):
+    _, figures = fitted(tmp_path, share=1e-9)
+    axes = figures.figures()["critique and reward"].axes[0]
+    rows = read_history(tmp_path / "history.csv")
+    drawn = {line.get_label(): line.get_xydata() for line in axes.lines}
+    for said, name in (("critique Q", "critique"), ("reward R", "reward")):
+        expected = [(row["epoch"] + 1, row[f"{name}/conv2_1/se"]) for row in rows]
+        np.testing.assert_allclose(drawn[said], expected)
 
 
 @pytest.mark.slow
