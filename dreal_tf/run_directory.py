@@ -49,6 +49,13 @@ class RunDirectory:
         """Whether a run was ended here: its metrics are written last."""
         return self.metrics.is_file()
 
+    @property
+    def class_names(self):
+        """Tuple of str, the classes that the network kept here tells apart; None where no file says so."""
+        if not self.preprocessing.is_file():
+            return None
+        return tuple(json.loads(self.preprocessing.read_text())["class_names"])
+
     def check(self, recipe, fresh=False):
         """Whether a run of `recipe` may begin here, or go on; writes nothing.
 

@@ -25,9 +25,22 @@ def trained_network(run_path, data_dir=None, precision=None):
     if precision:
         recipe = recipe.replace({"run.precision": precision})
     data = build_data(recipe)
+    return recipe, data, best_network(run, recipe, data)
+
+
+def best_network(run, recipe, data):
+    """The network of a recipe with the best weights of a run, and with its auxiliary outputs.
+
+    Args:
+        run: `RunDirectory` that holds `model.keras`.
+        recipe: `dreal_tf.Recipe`, the run's.
+        data: `dreal_tf.data.Splits`, whose images and classes the network is for.
+    Returns:
+        Functional `keras.Model`.
+    """
     network = build_network(recipe, data.image_shape, len(data.class_names))
     load_weights(network, run.network)
-    return recipe, data, network
+    return network
 
 
 def finished_run(run_path):

@@ -1,6 +1,5 @@
 """Where the network to audit lies, and the recipe of its data; nothing here needs TensorFlow."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +75,8 @@ def source_of(target, data=None, data_dir=None):
         )
     if data is not None:
         recipe = data if isinstance(data, Recipe) else load_recipe(data)
-    return Source(path, unvaried(recipe.reading(data_dir)), _class_names(path))
+    class_names = RunDirectory(path if path.is_dir() else path.parent).class_names
+    return Source(path, unvaried(recipe.reading(data_dir)), class_names)
 
 
 def unvaried(recipe):
@@ -108,8 +108,3 @@ def check_images(images):
             f"Expected at least 2 images to measure on. Received: images={images}. Give for example "
             "2000."
         )
-
-
-def _class_names(path):
-    file = RunDirectory(path if path.is_dir() else path.parent).preprocessing
-    return tuple(json.loads(file.read_text())["class_names"]) if file.is_file() else None

@@ -3,8 +3,6 @@
 It trains as `dreal-tf train` does, validation and figures included.
 """
 
-import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,10 +11,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from dreal_tf.benchmark.instrument_cost import of_made_up_images
+from dreal_tf.benchmark.recipe_command import of_made_up_images, recipe_command
 from dreal_tf.builder import build
 from dreal_tf.callbacks import HistoryFile, TensorBoardFigures
-from dreal_tf.errors import InputError
 from dreal_tf.recipe_files import load_recipe
 
 
@@ -98,12 +95,4 @@ def main(recipe, side, images, epochs):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="What TensorBoard's figures take of a training.")
-    parser.add_argument("recipe", help="Name or path.")
-    parser.add_argument("--images", type=int, help="Train on so many made-up ones.")
-    parser.add_argument("--side", type=int, default=32, help="Of made-up images (pixels).")
-    parser.add_argument("--epochs", type=int, default=10, help="To train for.")
-    try:
-        main(**vars(parser.parse_args()))
-    except InputError as error:
-        sys.exit(f"Error: {error}")
+    recipe_command(main, "What TensorBoard's figures take of a training.", epochs=(10, "To train for."))

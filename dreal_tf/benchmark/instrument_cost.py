@@ -4,15 +4,13 @@ An epoch is its training and its validation. The validation runs with and withou
 turns in one process.
 """
 
-import argparse
-import sys
 import time
 
 import numpy as np
 
+from dreal_tf.benchmark.recipe_command import of_made_up_images, recipe_command
 from dreal_tf.benchmark.turns import interleaved
 from dreal_tf.builder import build
-from dreal_tf.errors import InputError
 from dreal_tf.recipe_files import load_recipe
 
 ARMS = {"without": {"dreal.instrument_fraction": 0.0}, "with": {}}
@@ -54,25 +52,6 @@ def instrument_shares(seconds):
     return (seconds["with"] - seconds["without"]) / (seconds["training"] + seconds["with"])
 
 
-def of_made_up_images(recipe, side, images):
-    """A recipe on generated images.
-
-    Args:
-        recipe: `dreal_tf.Recipe`.
-        side: int. Of the images (pixels).
-        images: int, how many to train on; None leaves the recipe its own data.
-    Returns:
-        `dreal_tf.Recipe`.
-    Example:
-        >>> of_made_up_images(load_recipe("digits_resnet8_se"), 8, 64).data.images
-        64
-    """
-    if images is None:
-        return recipe
-    made_up = {"data.name": "generated", "data.shape": (side, side, 3), "data.images": images}
-    return recipe.replace(made_up)
-
-
 def _timed(turn):
     def timed():
         start = time.perf_counter()
@@ -93,12 +72,4 @@ def main(recipe, side, images, rounds):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="What the instruments take of an epoch.")
-    parser.add_argument("recipe", help="Name or path.")
-    parser.add_argument("--images", type=int, help="Train on so many made-up ones.")
-    parser.add_argument("--side", type=int, default=32, help="Of made-up images (pixels).")
-    parser.add_argument("--rounds", type=int, default=5, help="Turns.")
-    try:
-        main(**vars(parser.parse_args()))
-    except InputError as error:
-        sys.exit(f"Error: {error}")
+    recipe_command(main, "What the instruments take of an epoch.", rounds=(5, "Turns."))

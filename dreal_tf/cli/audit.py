@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.progress import track
 
 from dreal_tf.auditing.sources import check_images, source_of
 from dreal_tf.cli.critic_lines import critic_lines
-from dreal_tf.cli.output import console, next_command, result, say
+from dreal_tf.cli.output import next_command, result, say, shown
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.cli.value_lines import earns_nothing, meaning, value_lines
 from dreal_tf.errors import InputError
@@ -59,7 +58,7 @@ def audit(
 def _audit_modules(target, data, images, data_dir, out, as_json):
     check_images(images)
     source = source_of(target, data, data_dir)  # Bad input is met before TensorFlow is loaded.
-    measured = import_quietly("dreal_tf.auditing.audit").audit(target, images, data, data_dir, _shown)
+    measured = import_quietly("dreal_tf.auditing.audit").audit(target, images, data, data_dir, shown)
     folder = import_quietly("dreal_tf.auditing.files").write_audit(measured, out or source.folder)
     result(measured, as_json, value_lines(measured))
     say("")
@@ -78,7 +77,7 @@ def _audit_modules(target, data, images, data_dir, out, as_json):
 def _audit_critic(critic, images, data_dir, as_json):
     RunDirectory(critic).read_recipe()  # Bad input is met before TensorFlow is loaded.
     measuring = import_quietly("dreal_tf.auditing.critic")
-    found = measuring.audit_critic(critic, images, data_dir, _shown)
+    found = measuring.audit_critic(critic, images, data_dir, shown)
     result(found, as_json, critic_lines(found))
     say(
         f"{found['images']} test images, network and critic after {found['epochs']} epochs. Alignment: "
@@ -86,7 +85,3 @@ def _audit_critic(critic, images, data_dir, as_json):
         "log p, by the direction. Direction: nats gained over random signs."
     )
     next_command(f"dreal-tf evaluate {shlex.quote(str(critic))}")
-
-
-def _shown(work):
-    return track(work, description="Measuring", console=console, transient=True)

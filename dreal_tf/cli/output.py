@@ -4,6 +4,7 @@ import json
 import sys
 
 from rich.console import Console
+from rich.progress import track
 
 console = Console(stderr=True, highlight=False)
 
@@ -26,6 +27,17 @@ def result(values, as_json, lines):
     else:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
+
+
+def shown(items, description="Measuring", total=None):
+    """Passes on items while a bar, gone at the end, shows how far it is.
+
+    Args:
+        items: iterable.
+        description: str, what is done with them.
+        total: int, their number; None: what `len` says of them, if anything.
+    """
+    return track(items, description, total, console=console, transient=True)
 
 
 def next_command(command):

@@ -3,13 +3,13 @@
 import csv
 import io
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.progress import track
 
-from dreal_tf.cli.output import console, next_command, result, say
+from dreal_tf.cli.output import next_command, result, say, shown
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.recipe_files import load_recipe
@@ -37,11 +37,10 @@ def predict(
     recipe = load_recipe(data).reading(data_dir) if data else None
     prediction = import_quietly("dreal_tf.prediction")
 
-    def seen(files):
-        return track(files, description="Predicting", console=console, transient=True)
-
     predictor = prediction.load_predictor(model, recipe, data_dir)
-    predictions, broken = prediction.predict(predictor, images, top, seen)
+    predictions, broken = prediction.predict(
+        predictor, images, top, partial(shown, description="Predicting")
+    )
     for path, why in broken.items():
         say(f"Left out: {path}: {why}.")
     say(f"{len(predictions)} images, {len(broken)} left out.")

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.progress import track
 
-from dreal_tf.cli.output import aligned, console, next_command, result, say
+from dreal_tf.cli.output import aligned, next_command, result, say, shown
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.pruning.request import check_request
 
@@ -44,9 +43,6 @@ def prune(
     pruning = import_quietly("dreal_tf.pruning.prune")
     progress = import_quietly("dreal_tf.cli.progress").EpochProgress()
     interrupts = import_quietly("dreal_tf.cli.interrupt").DeferInterrupts()
-
-    def shown(passes):
-        return track(passes, description="Measuring", console=console, transient=True)
 
     say(f"Judging the modules of {run} on validation images.")
     with progress:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.progress import track
 
-from dreal_tf.cli.output import console, next_command, result, say
+from dreal_tf.cli.output import next_command, result, say, shown
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.reporting.inputs import check_inputs
 
@@ -29,9 +28,6 @@ def report(
     """Write one HTML page with the figures of a run, beside its baseline."""
     check_inputs(run, against, out, images)  # Bad input is met before TensorFlow is loaded.
     writing = import_quietly("dreal_tf.reporting.writing")
-
-    def shown(items, description, total):
-        return track(items, description, total, console=console, transient=True)
 
     found = writing.report(run, against, out, images, data_dir, shown)
     result(found, as_json, report_lines(found))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dreal_tf.data import known_set
-from dreal_tf.data.folder import list_images
+from dreal_tf.data.folder import TEST_FRACTION, list_images
 from dreal_tf.data.image_files import inspect_images
 
 AUTO = "auto"
@@ -59,7 +59,7 @@ def _of_folder(recipe, values):
     sides = [min(size[:2]) for size in sizes.values()] or [SIDES[1]]
     side = int(np.clip(round(np.median(sides) / STEP) * STEP, *SIDES))
     # What a folder does not bring is held out of its training images.
-    missing = [0.2 if "test" not in listed else 0, 0 if "validation" in listed else 1]
+    missing = [TEST_FRACTION if "test" not in listed else 0, 0 if "validation" in listed else 1]
     left = (1 - missing[0]) * (1 - missing[1] * recipe.data.validation_fraction)
     images = int(len(listed["train"][0]) * left)
     images = min(images, recipe.data.train_limit or images)

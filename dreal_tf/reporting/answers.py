@@ -1,8 +1,8 @@
 """What a network's answers come to: accuracy, differences, confusions, mistakes. Pure functions."""
 
 import numpy as np
-from scipy import stats
 
+from dreal_tf.auditing.values import mcnemar
 from dreal_tf.instruments import bootstrap_mean
 
 
@@ -83,9 +83,9 @@ def paired_difference(right, right_of_other, seed=0):
         (1.0, 6, 0.03125)
     """
     right, right_of_other = np.asarray(right, bool), np.asarray(right_of_other, bool)
-    only_this = int((right & ~right_of_other).sum())
-    only_other = int((~right & right_of_other).sum())
-    differ = only_this + only_other
-    p_value = float(stats.binomtest(only_this, differ).pvalue) if differ else 1.0
-    counts = {"only_this": only_this, "only_other": only_other, "p_value": p_value}
+    counts = {
+        "only_this": int((right & ~right_of_other).sum()),
+        "only_other": int((~right & right_of_other).sum()),
+        "p_value": mcnemar(right, right_of_other),
+    }
     return bootstrap_mean(right.astype(float) - right_of_other, seed) | counts

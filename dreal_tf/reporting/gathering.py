@@ -10,7 +10,7 @@ import tensorflow as tf
 from dreal_tf.auditing.audit import audit
 from dreal_tf.auditing.sources import unvaried
 from dreal_tf.backbones import actors_of, plain_network
-from dreal_tf.builder import build_data, build_network, load_weights
+from dreal_tf.builder import build_data
 from dreal_tf.callbacks import read_history
 from dreal_tf.data import Splits, draw_examples
 from dreal_tf.errors import InputError
@@ -18,7 +18,7 @@ from dreal_tf.multiply_adds import multiply_adds
 from dreal_tf.recipe import Recipe
 from dreal_tf.reporting.views import Shown, Views, shown_images, views_of
 from dreal_tf.run_directory import RunDirectory
-from dreal_tf.trained_run import finished_run
+from dreal_tf.trained_run import best_network, finished_run
 from dreal_tf.visualize import channel_actions
 
 WARM, TIMED = 5, 100  # Calls with one image before its time is taken, and while it is.
@@ -107,7 +107,7 @@ def gather(run_path, against=None, images=2000, data_dir=None, track=None):
     runs = [RunDirectory(path) for path in (run_path, against) if path is not None]
     recipe = runs[0].read_recipe()
     data, seed = build_data(unvaried(recipe.reading(data_dir))), recipe.run.seed
-    networks = [_restored(run, data) for run in runs]
+    networks = [best_network(finished_run(run.path), run.read_recipe(), data) for run in runs]
     if not actors_of(networks[0]):
         raise InputError(
             f"Expected a run whose network has attention. Received: {str(run_path)!r}, whose blocks all "
@@ -131,13 +131,6 @@ def gather(run_path, against=None, images=2000, data_dir=None, track=None):
             )
         )
     return Evidence(found[0], found[1] if len(found) > 1 else None, data, labels, shown, seed)
-
-
-def _restored(run, data):
-    """The best network of a run, with its auxiliary outputs."""
-    network = build_network(run.read_recipe(), data.image_shape, len(data.class_names))
-    load_weights(network, finished_run(run.path).network)
-    return network
 
 
 def _counts(network, image_shape):

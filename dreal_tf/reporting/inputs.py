@@ -1,6 +1,5 @@
 """Whether a report can be made of a run, and beside which other; said before TensorFlow is loaded."""
 
-import json
 import os
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def _check_same_data(ours, other):
     data, other_data = ours.read_recipe().data, other.read_recipe().data
     fields = SAME_GENERATED if data.name == "generated" else SAME
     differ = [f for f in fields if getattr(data, f) != getattr(other_data, f)]
-    names = [_class_names(run) for run in (ours, other)]
+    names = [run.class_names for run in (ours, other)]
     if not differ and None not in names and names[0] != names[1]:
         shown = [", ".join(some[:5]) + (", …" if some[5:] else "") for some in names]
         raise InputError(
@@ -81,12 +80,6 @@ def _check_same_data(ours, other):
             f"{str(other.path)!r}, {own} in {str(ours.path)!r}. Name one that was trained on the same "
             "data."
         )
-
-
-def _class_names(run):
-    if not run.preprocessing.is_file():
-        return None
-    return json.loads(run.preprocessing.read_text())["class_names"]
 
 
 def _checked_folder(page):

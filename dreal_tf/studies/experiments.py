@@ -7,8 +7,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from dreal_tf.backbones import plain_network
-from dreal_tf.builder import build
+from dreal_tf.builder import build, load_weights
 from dreal_tf.callbacks import read_history
 from dreal_tf.run_directory import RunDirectory
 from dreal_tf.studies.frozen import FrozenDREAL
@@ -197,8 +196,7 @@ def _trained(study, arm, seed, place):
     run = network_run(place.networks, seed)
     check_network(run, study.network_recipe(seed, place.data_dir))
     model, data, needed = build(study.recipe_of(arm, seed, place.data_dir))
-    stored = keras.saving.load_model(run.network)
-    plain_network(model.trajectory_network).set_weights(stored.get_weights())
+    load_weights(model.trajectory_network, run.network)
     return model, data, needed
 
 
