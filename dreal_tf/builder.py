@@ -103,6 +103,7 @@ def data_options(recipe):
     """
     options = recipe.data.model_dump(exclude={"name"}) | recipe.augment.model_dump()
     options |= {"seed": recipe.run.seed, "share": worker_share()}
+    options |= {"replicas": tf.distribute.get_strategy().num_replicas_in_sync}
     return options | {"soft_labels": recipe.optim.label_smoothing > 0}
 
 

@@ -95,15 +95,17 @@ class Recipe(Section):
             >>> Recipe().shrunk().data.name
             'generated'
         """
-        small = self.backbone.name == "resnet"
+        small, identities = self.backbone.name == "resnet", self.data.images_per_identity is not None
         return self.replace(
             {
                 "data.name": "generated",
                 "data.folder": None,
                 "data.image_size": None,
                 "data.shape": (16, 16, 3) if small else (64, 64, 3),
-                "data.classes": 4,
-                "data.images": 64,
+                "data.image_width": None,
+                "data.images_per_identity": 4 if identities else None,
+                "data.classes": 8 if identities else 4,
+                "data.images": 96 if identities else 64,
                 "data.batch_size": 16,
                 "data.train_limit": None,
                 "data.validation_fraction": 0.1,

@@ -90,15 +90,20 @@ class Section(pydantic.BaseModel):
 class Data(Section):
     """What is learnt from. Fields that do not concern the data set are ignored."""
 
-    # digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow Datasets.
+    # digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow Datasets; of
+    # identities: market1501, dukemtmc, msmt17, veri776, coil100 or identity_csv.
     name: str = "digits"
     folder: str | None = None  # Where it lies; None for its usual place. `--data-dir` sets it.
     download: bool = False  # Let TensorFlow Datasets fetch what is not there.
     # Images per training step, over all replicas; "auto", here and below: found from the data.
     batch_size: CountOrAuto = 64
+    # Of identities: images of each in a batch, which must divide batch_size; None: any order.
+    images_per_identity: Annotated[int, Field(ge=2)] | None = None
     # Side of the images in pixels; None: as stored.
     image_size: CountOrAuto | None = None
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1  # Share of the training data.
+    image_width: PositiveInt | None = None  # Of identities: width, image_size being the height.
+    # Share of the training data; of identities: of these, and of the images of all others.
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     train_limit: PositiveInt | None = None  # Images to train on at most; None for all.
     # Share of the training labels replaced by another class; not of sets read as training goes.
     label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -1,5 +1,7 @@
 """Data sets as tf.data: what a recipe's `data.name` stands for, and a user's own arrays."""
 
+from functools import partial
+
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, known_set
 from dreal_tf.data.decoding import decoded
@@ -8,6 +10,8 @@ from dreal_tf.data.examples import draw_examples, drawn_batches
 from dreal_tf.data.fashion_mnist import fashion_mnist
 from dreal_tf.data.folder import image_folder
 from dreal_tf.data.generated import generated, generated_like
+from dreal_tf.data.identities import RetrievalSet, identity_set
+from dreal_tf.data.identity_layouts import LAYOUTS
 from dreal_tf.data.identity_sampler import IdentitySampler
 from dreal_tf.data.image_files import unreadable
 from dreal_tf.data.options import Options
@@ -22,15 +26,18 @@ DATA_SETS = {
     "fashion_mnist": fashion_mnist,
     "folder": image_folder,
     "generated": generated,
+    **{name: partial(identity_set, name) for name in LAYOUTS},
 }
 
 __all__ = [
     "DATA_SETS",
     "KNOWN_SETS",
+    "LAYOUTS",
     "EpochClock",
     "IdentitySampler",
     "Options",
     "Preprocessing",
+    "RetrievalSet",
     "Splits",
     "decoded",
     "digits",
@@ -40,6 +47,7 @@ __all__ = [
     "from_arrays",
     "generated",
     "generated_like",
+    "identity_set",
     "image_folder",
     "known_set",
     "prepared_data_set",

@@ -6,7 +6,7 @@ import tensorflow as tf
 from dreal_tf.data.decoding import random_window
 from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.options import Options
-from dreal_tf.data.pipeline import shared_order, splits_of
+from dreal_tf.data.pipeline import order_of, shared_order, splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.splits import hold_out
 from dreal_tf.errors import InputError
@@ -70,22 +70,23 @@ class Arrays:
         images: array (n, height, width, channels).
         labels: int array (n,).
         least_area: float or None. Of a random-resized crop in training.
+        sampler: `IdentitySampler` of these images, or None: they come in random order.
     Example:
         >>> source = Arrays(np.zeros((5, 2, 2, 1)), np.arange(5))
         >>> [len(labels) for _, labels in source.ordered(2)]
         [2, 2, 1]
     """
 
-    def __init__(self, images, labels, least_area=None):
+    def __init__(self, images, labels, least_area=None, sampler=None):
         with tf.device("CPU"):  # Where tf.data works, also on a machine with a GPU.
             self.images, self.labels = tf.constant(images), tf.constant(labels)
         self.least_area = least_area
+        self.sampler = sampler
         self.size = len(images)
 
     def shuffled(self, draw, batch_size, share=(0, 1)):
         """Full batches, in an order that follows from `draw`."""
-        order = tf.random.experimental.stateless_shuffle(tf.range(self.size), seed=draw)
-        mine = shared_order(order, batch_size, share)
+        mine = shared_order(order_of(self.size, draw, self.sampler), batch_size, share)
         positions = tf.data.Dataset.from_tensor_slices(mine)
         # A worker's last batch may be smaller: see `dreal_tf.data.pipeline`.
         positions = positions.batch(batch_size, drop_remainder=share[1] == 1)

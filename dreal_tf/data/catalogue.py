@@ -22,7 +22,7 @@ class KnownSet(NamedTuple):
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)}
 # Of all grey images that are not listed: the averages of ImageNet's channels.
 GREY = {"mean": (0.449,), "deviation": (0.226,)}
-# All others are taken over the training images. Computed here: digits, Fashion-MNIST and Tiny
+# All others are taken over the training images. Computed here: digits, Fashion-MNIST, COIL-100 and Tiny
 # ImageNet with 50 classes. Taken from where they are commonly cited: MNIST (PyTorch's example),
 # CIFAR-10 and CIFAR-100 (computed over the originals, as in PyTorch training code).
 KNOWN_SETS = {
@@ -34,6 +34,13 @@ KNOWN_SETS = {
     "tiny_imagenet_50": KnownSet((64, 64, 3), 50, (0.4670, 0.4423, 0.3789), (0.2764, 0.2660, 0.2835)),
     "imagenette": KnownSet((224, 224, 3), 10, **IMAGENET),
     "imagenet2012": KnownSet((224, 224, 3), 1000, **IMAGENET),
+    # Of identities: the shape is that of the images or, where they differ, the usual one; the classes
+    # are the training identities.
+    "market1501": KnownSet((128, 64, 3), 751, **IMAGENET),
+    "dukemtmc": KnownSet((256, 128, 3), 702, **IMAGENET),
+    "msmt17": KnownSet((256, 128, 3), 1041, **IMAGENET),
+    "veri776": KnownSet((256, 256, 3), 576, **IMAGENET),
+    "coil100": KnownSet((128, 128, 3), 50, (0.3240, 0.2571, 0.2047), (0.2729, 0.2164, 0.1964)),
 }
 
 

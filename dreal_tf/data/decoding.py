@@ -73,6 +73,33 @@ def read_image(data, size, channels=3, seed=None, least_area=None):
     return tf.ensure_shape(image, (size, size, channels))
 
 
+def read_whole(data, size, channels=3, seed=None, least_area=None):
+    """A whole image brought to a size, whatever becomes of its proportions.
+
+    Args:
+        data, channels, seed, least_area: see `read_image`; without a random-resized crop nothing is cut
+            off.
+        size: pair of int, height and width of the result (pixels).
+    Returns:
+        uint8 tensor (height, width, channels).
+    Example:
+        >>> data = tf.io.encode_jpeg(np.zeros((40, 60, 3), "uint8"))
+        >>> read_whole(data, (64, 32)).shape.as_list()
+        [64, 32, 3]
+    """
+    image = decoded(data, channels)
+    if least_area is not None:
+        cut = random_window(tf.shape(image)[:2], seed, least_area)
+        image = image[cut[0] : cut[0] + cut[2], cut[1] : cut[1] + cut[3]]
+    image = tf.cond(
+        tf.reduce_any(tf.shape(image)[:2] > size),
+        lambda: tf.image.resize(image, size, antialias=True),
+        lambda: tf.image.resize(image, size),
+    )
+    image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+    return tf.ensure_shape(image, (*size, channels))
+
+
 def central_window(shape, size):
     """The window that evaluation keeps.
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from dreal_tf.data.decoding import decoded, read_image
-from dreal_tf.data.pipeline import shared_order
+from dreal_tf.data.decoding import decoded, read_image, read_whole
+from dreal_tf.data.pipeline import order_of, shared_order
 
 READABLE = "JPEG, PNG, GIF, BMP or WebP"
 
@@ -17,19 +17,21 @@ class ImageFiles:
     Args:
         paths: sequence of str.
         labels: int array (n,).
-        size: int or None, see `dreal_tf.data.decoding.read_image`.
+        size: int or None, see `dreal_tf.data.decoding.read_image`; or a pair of int, see `read_whole`.
         least_area: float or None. Of a random-resized crop in training.
+        sampler: `IdentitySampler` of these images, or None: they come in random order.
     Example:
         >>> tf.io.write_file("black.png", tf.io.encode_png(np.zeros((4, 4, 3), "uint8")))
         >>> [images.shape.as_list() for images, _ in ImageFiles(["black.png"], [0], 2).ordered(1)]
         [[1, 2, 2, 3]]
     """
 
-    def __init__(self, paths, labels, size=None, least_area=None):
+    def __init__(self, paths, labels, size=None, least_area=None, sampler=None):
         with tf.device("CPU"):
             self.paths, self.labels = tf.constant(list(paths)), tf.constant(labels, tf.int32)
         self.image_size = size
         self.least_area = least_area
+        self.sampler = sampler
         self.size = len(labels)
 
     def shuffled(self, draw, batch_size, share=(0, 1)):
@@ -38,10 +40,10 @@ class ImageFiles:
         def read(position):
             path, label = self.paths[position], self.labels[position]
             seed = tf.random.experimental.stateless_fold_in(draw, position)
-            image = read_image(_content(path), self.image_size, 3, seed, self.least_area)
+            image = self._read(_content(path), self.image_size, 3, seed, self.least_area)
             return image, label
 
-        order = tf.random.experimental.stateless_shuffle(tf.range(self.size), seed=draw)
+        order = order_of(self.size, draw, self.sampler)
         mine = tf.data.Dataset.from_tensor_slices(shared_order(order, batch_size, share))
         images = mine.map(read, tf.data.AUTOTUNE)
         # A worker's last batch may be smaller: see `dreal_tf.data.pipeline`.
@@ -51,10 +53,14 @@ class ImageFiles:
         """All examples, in batches."""
 
         def read(path, label):
-            return read_image(_content(path), self.image_size), label
+            return self._read(_content(path), self.image_size), label
 
         pairs = tf.data.Dataset.from_tensor_slices((self.paths, self.labels))
         return pairs.map(read, tf.data.AUTOTUNE).batch(batch_size)
+
+    @property
+    def _read(self):
+        return read_whole if isinstance(self.image_size, tuple) else read_image
 
 
 def inspect_images(paths):

@@ -10,6 +10,9 @@ class Options(NamedTuple):
 
     Attributes:
         batch_size: int. Images per training step, over all replicas.
+        images_per_identity: int or None. Of data of identities: batches hold batch_size over so many
+            identities, and so many images of each.
+        replicas: int. Those that share a batch.
         validation_fraction: float in (0, 1). Share of the training data held out, where the data
             set brings no validation split of its own.
         train_limit: int or None. Images to train on at most.
@@ -21,6 +24,7 @@ class Options(NamedTuple):
         folder: str, path or None. Where the data lies; None for the data set's usual place.
         download: bool. Let TensorFlow Datasets fetch what is not there.
         image_size: int or None. Side to which images are brought (pixels); None: as stored.
+        image_width: int or None. Of data of identities: width, where image_size is the height alone.
         memory_limit: int. Data that takes no more, decoded, is held in memory (MiB).
         verify: bool. Decode all images of a folder before training starts.
         on_bad_image: str: "stop" at an image of a folder that cannot be read, or "skip" it.
@@ -34,6 +38,8 @@ class Options(NamedTuple):
     """
 
     batch_size: int = 64
+    images_per_identity: int | None = None
+    replicas: int = 1
     validation_fraction: float = 0.1
     train_limit: int | None = None
     label_noise: float = 0.0
@@ -43,6 +49,7 @@ class Options(NamedTuple):
     folder: object = None
     download: bool = False
     image_size: int | None = None
+    image_width: int | None = None
     memory_limit: int = 1024
     verify: bool = True
     on_bad_image: str = "stop"

@@ -7,7 +7,7 @@ from dreal_tf.data.splits import EpochClock, Splits
 from dreal_tf.errors import InputError
 
 
-def splits_of(sources, options, preprocessing, skipped=()):
+def splits_of(sources, options, preprocessing, skipped=(), steps=None, retrieval=None):
     """Splits from three sources of examples.
 
     A source has `size`, the number of its examples; `shuffled(draw, batch_size, share)`, which
@@ -20,6 +20,8 @@ def splits_of(sources, options, preprocessing, skipped=()):
         options: `Options`.
         preprocessing: `Preprocessing`, of which the sources have done the resizing.
         skipped: sequence of str, see `Splits`.
+        steps: int, the batches of an epoch; None: as many as are full.
+        retrieval: dict, see `Splits`, or None.
     Returns:
         `Splits`.
     Raises:
@@ -51,7 +53,7 @@ def splits_of(sources, options, preprocessing, skipped=()):
         # Workers share the images: sharing the files would cut up what the source counts on.
         return _sharded(counted.prefetch(tf.data.AUTOTUNE), "DATA")
 
-    steps = train.size // options.batch_size
+    steps = steps or train.size // options.batch_size
     epochs = tf.data.Dataset.from_generator(clock.now, output_signature=tf.TensorSpec((), tf.int64))
     batches = epochs.flat_map(epoch_of_batches).prefetch(tf.data.AUTOTUNE)
     return Splits(
@@ -64,7 +66,31 @@ def splits_of(sources, options, preprocessing, skipped=()):
         clock=clock,
         soft_labels=options.one_hot,
         skipped=tuple(skipped),
+        retrieval=retrieval,
     )
+
+
+def order_of(size, draw, sampler=None):
+    """The positions of an epoch's images in the order in which they come.
+
+    Args:
+        size: int. Images that there are.
+        draw: int32 tensor (2,): seed and epoch.
+        sampler: `IdentitySampler`, whose batches follow each other; None: all images, shuffled.
+    Returns:
+        int32 tensor.
+    Example:
+        >>> sorted(order_of(4, tf.constant([0, 7])).numpy().tolist())
+        [0, 1, 2, 3]
+    """
+    if sampler is None:
+        return tf.random.experimental.stateless_shuffle(tf.range(size), seed=draw)
+
+    def order(seed_and_epoch):
+        return sampler.order(*map(int, seed_and_epoch)).ravel().astype("int32")
+
+    positions = tf.numpy_function(order, [draw], tf.int32, stateful=False)
+    return tf.ensure_shape(positions, (sampler.steps_per_epoch * sampler.batch_size,))
 
 
 def shared_order(order, batch_size, share):

@@ -25,6 +25,9 @@ class Splits(NamedTuple):
             classes) that sum to 1, as `keras.losses.CategoricalCrossentropy` takes them. False:
             ints (batch,), as `keras.losses.SparseCategoricalCrossentropy` takes them.
         skipped: tuple of str: path and reason of each image that was left out, being unreadable.
+        retrieval: None, or of data of identities a dict of `RetrievalSet`: "validation", identities
+            held out of the training data, and "test". `validation` and `test` above are then images
+            held out of the identities that are trained on.
     """
 
     train: object
@@ -36,6 +39,7 @@ class Splits(NamedTuple):
     clock: object
     soft_labels: bool = False
     skipped: tuple = ()
+    retrieval: dict | None = None
 
     @property
     def class_names(self):

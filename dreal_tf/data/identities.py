@@ -1,0 +1,275 @@
+"""Data of identities: who is the same is learnt from some, and asked of others."""
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from dreal_tf.data.arrays import Arrays
+from dreal_tf.data.catalogue import known_set, normalisation_of
+from dreal_tf.data.decoding import decoded, read_whole
+from dreal_tf.data.identity_layouts import LAYOUTS, NAMED, list_identities
+from dreal_tf.data.identity_sampler import IdentitySampler
+from dreal_tf.data.identity_splits import held_out_identities, held_out_images
+from dreal_tf.data.image_files import READABLE, ImageFiles, inspect_images, unreadable
+from dreal_tf.data.label_noise import with_noise
+from dreal_tf.data.options import Options
+from dreal_tf.data.pipeline import splits_of
+from dreal_tf.data.preprocessing import preprocessing_of
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import Labels, Protocol
+
+
+class RetrievalSet(NamedTuple):
+    """Queries, and the gallery that is ranked for each.
+
+    Attributes:
+        query, gallery: tf.data.Dataset of images as the network takes them, batched.
+        query_labels, gallery_labels: `dreal_tf.retrieval.Labels`.
+        query_names, gallery_names: tuple of str, of the images.
+        protocol: `dreal_tf.retrieval.Protocol`.
+    """
+
+    query: object
+    gallery: object
+    query_labels: Labels
+    gallery_labels: Labels
+    query_names: tuple
+    gallery_names: tuple
+    protocol: Protocol
+
+
+def identity_set(name, folder=None, **options):
+    """Splits of a re-identification set that lies on this machine; none is fetched.
+
+    A share `validation_fraction` of the training identities is held out, drawn by the seed: best
+    weights are chosen by how these are ranked. The same share of the images of every other identity
+    is held out too: on them it is watched whether the identities that are trained on are told apart.
+
+    Args:
+        name: str, a key of `LAYOUTS`.
+        folder: see `list_identities`.
+        options: fields of `dreal_tf.data.Options`: `images_per_identity`, `image_size`, `image_width`,
+            `validation_fraction`, `on_bad_image`, ...
+    Returns:
+        `Splits`, with `retrieval`.
+    Raises:
+        InputError: if the data is not there, or not what its layout says; if an image cannot be read;
+            or if there are too few identities to hold some out, or for a batch.
+    """
+    chosen = Options(**options)
+    tree, listed, titles, skipped = list_identities(name, folder, chosen.on_bad_image)
+    pixels, size = None, None
+    if chosen.image_size:
+        size = (chosen.image_size, chosen.image_width or chosen.image_size)
+    names = [name for part in listed.values() for name in part.images]
+    known = size or (known_set(name).image_shape[:2] if known_set(name) else (1, 1))
+    if chosen.fits_memory(len(names), (*known, 3)):
+        pixels, bad = _decoded(tree, names, size)
+    else:
+        _check_unpacked(tree, chosen, len(names), known)
+        size, bad = _looked_at(tree, names, size, chosen)
+    if bad:
+        _check_bad(bad, chosen)
+        listed = {s: part.chosen(~np.isin(part.images, list(bad))) for s, part in listed.items()}
+        skipped += [f"{name} ({why})" for name, why in bad.items()]
+    if skipped:
+        warnings.warn(f"{len(skipped)} images are left out: {_some(skipped)}", stacklevel=2)
+    if pixels is not None:
+        size = _one_size(pixels)
+
+    def source(part, labels, sampler=None):
+        if pixels is not None:
+            images = np.stack([pixels[name] for name in part.images])
+            return Arrays(images, labels, chosen.resized_crop, sampler)
+        paths = [tree.path(name) for name in part.images]
+        return ImageFiles(paths, labels, size, chosen.resized_crop, sampler)
+
+    mean, deviation = ([255 * value for value in row] for row in normalisation_of(name, 3))
+    looks = {"image_shape": (*size, 3), "mean": mean, "deviation": deviation}
+    return identity_splits(listed, source, chosen, looks, LAYOUTS[name].protocol, titles, skipped)
+
+
+def identity_splits(listed, source, options, looks, protocol, titles=None, skipped=()):
+    """Splits of images of identities, wherever the images lie.
+
+    Args:
+        listed: dict of `Listed`: "train", "query", "gallery", and "watched" or not.
+        source: callable from a `Listed`, its labels and a sampler or None to a source of examples, see
+            `dreal_tf.data.pipeline.splits_of`.
+        options: `Options`.
+        looks: dict of `image_shape`, `mean` and `deviation`, see `preprocessing_of`.
+        protocol: `dreal_tf.retrieval.Protocol`.
+        titles: dict from identity to its name; None: its number.
+        skipped: sequence of str, see `Splits`.
+    Returns:
+        `Splits`.
+    Raises:
+        InputError: see `identity_set`.
+    """
+    nobody = [number for number in (protocol.junk, protocol.distractor) if number is not None]
+    train = _without(listed["train"], nobody)
+    _check_cameras(listed["query"], listed["gallery"])
+    kept, query, gallery = held_out_identities(train, options.validation_fraction, options.seed)
+    asked = {
+        "validation": (train.chosen(query), train.chosen(gallery)),
+        "test": (listed["query"], listed["gallery"]),
+    }
+    train = train.chosen(kept)
+    identities = np.unique(train.identities)
+    watched = listed.get("watched")
+    if watched is None:
+        kept, held = held_out_images(train.identities, options.validation_fraction, options.seed)
+        train, watched = train.chosen(kept[: options.train_limit]), train.chosen(held)
+    else:
+        watched = watched.chosen(np.isin(watched.identities, identities))
+    labels = np.searchsorted(identities, train.identities)
+    labels = with_noise(labels, options.label_noise, len(identities), options.seed)
+    sampler = _sampler(labels, options)
+    watched_source = source(watched, np.searchsorted(identities, watched.identities))
+    sources = {"train": source(train, labels, sampler)}
+    sources |= {"validation": watched_source, "test": watched_source}
+    names = [str(number) if titles is None else titles[number] for number in identities.tolist()]
+    prepared = preprocessing_of(**looks, window="whole", class_names=names)
+
+    def asked_of(part):
+        images = source(part, np.zeros(len(part.images), "int32")).ordered(options.batch_size)
+        return images.map(lambda batch, _: prepared.standardised(batch), tf.data.AUTOTUNE)
+
+    retrieval = {
+        split: RetrievalSet(
+            asked_of(query),
+            asked_of(gallery),
+            Labels(query.identities, query.cameras),
+            Labels(gallery.identities, gallery.cameras),
+            _names(query),
+            _names(gallery),
+            protocol,
+        )
+        for split, (query, gallery) in asked.items()
+    }
+    steps = sampler and sampler.steps_per_epoch
+    return splits_of(sources, options, prepared, skipped, steps, retrieval)
+
+
+def _names(part):
+    """Of images that lie in memory, their numbers."""
+    if part.images.ndim > 1:
+        return tuple(map(str, range(len(part.images))))
+    return tuple(map(str, part.images))
+
+
+def _without(train, nobody):
+    shown = ~np.isin(train.identities, nobody)
+    if not shown.all():
+        warnings.warn(
+            f"{int((~shown).sum())} training images of nobody (identity "
+            f"{' or '.join(map(str, nobody))}) are left out.",
+            stacklevel=3,
+        )
+    return train.chosen(shown)
+
+
+def _check_cameras(query, gallery):
+    if query.cameras is None:
+        return
+    absent = sorted(set(query.cameras.tolist()) - set(gallery.cameras.tolist()))
+    if absent:
+        count = int(np.isin(query.cameras, absent).sum())
+        warnings.warn(
+            f"{count} queries by cameras that took no image of the gallery "
+            f"({', '.join(map(str, absent[:NAMED]))}{', ...' if absent[NAMED:] else ''}) are ranked "
+            "against all of it: nothing is left out for them.",
+            stacklevel=3,
+        )
+
+
+def _sampler(labels, options):
+    each = options.images_per_identity
+    if each is None:
+        return None
+    if options.batch_size % each:
+        raise InputError(
+            "Expected a batch of whole identities. Received: data.batch_size="
+            f"{options.batch_size}, data.images_per_identity={each}. Make the first a multiple of the "
+            "second."
+        )
+    sampler = IdentitySampler(labels, options.batch_size // each, each, options.replicas)
+    if sampler.repeated:
+        warnings.warn(
+            f"{sampler.repeated} identities have fewer than {each} images to train on, which are "
+            f"repeated; {sampler.single} of them have one.",
+            stacklevel=3,
+        )
+    return sampler
+
+
+def _check_unpacked(tree, options, images, size):
+    if tree.zipped:
+        raise InputError(
+            f"Expected a zip file whose {images} images of {size[0]}×{size[1]} pixels fit into "
+            f"data.memory_limit={options.memory_limit} MiB. Received: {str(tree.root)!r}. Unpack it and "
+            "give the folder, choose a smaller data.image_size, or raise the limit."
+        )
+
+
+def _decoded(tree, names, size):
+    """The pixels of images by name, and why some have none."""
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def whole(content):
+        return decoded(content) if size is None else read_whole(content, size)
+
+    def one(name):
+        content = tree.read(name)
+        try:
+            return whole(content).numpy()
+        except tf.errors.OpError as error:
+            return unreadable(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = dict(zip(names, pool.map(one, names), strict=True))
+    bad = {name: image for name, image in found.items() if isinstance(image, str)}
+    return {name: image for name, image in found.items() if name not in bad}, bad
+
+
+def _looked_at(tree, names, size, options):
+    """The size of images that are read as training goes, and which cannot be read."""
+    if size is None:
+        raise InputError(
+            "Expected data.image_size for images that take more memory than data.memory_limit="
+            f"{options.memory_limit} MiB. Received: {len(names)} images. Set it, and "
+            "data.image_width where they are not square."
+        )
+    if not options.verify:
+        return size, {}
+    _, bad = inspect_images([tree.path(name) for name in names])
+    return size, {name: bad[tree.path(name)] for name in names if tree.path(name) in bad}
+
+
+def _check_bad(bad, options):
+    if options.on_bad_image == "stop":
+        raise InputError(
+            f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
+            f"{_some([f'{name} ({why})' for name, why in bad.items()])}. Remove or replace them, or "
+            "leave them out with data.on_bad_image=skip."
+        )
+
+
+def _some(skipped):
+    more = f"; and {len(skipped) - NAMED} more" if skipped[NAMED:] else ""
+    return "; ".join(skipped[:NAMED]) + more
+
+
+def _one_size(pixels):
+    sizes = {image.shape[:2] for image in pixels.values()}
+    if len(sizes) > 1:
+        raise InputError(
+            "Expected images of one size where data.image_size is not set. Received: "
+            f"{', '.join(map(str, sorted(sizes)[:NAMED]))} (height, width in pixels). Set it, and "
+            "data.image_width where they are not square."
+        )
+    return next(iter(sizes))

@@ -1,0 +1,269 @@
+"""Whom images show, in every layout; what is held out; what is refused, and what is left out."""
+
+import csv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from market_layout import market, paint
+
+from dreal_tf.data import DATA_SETS, identity_set
+from dreal_tf.data.identity_layouts import Listed, list_identities
+from dreal_tf.data.identity_splits import held_out_identities, held_out_images
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import Protocol
+
+SMALL = dict(image_size=24, image_width=12, batch_size=8, images_per_identity=4, seed=0)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return market(tmp_path_factory.mktemp("data") / "market")
+
+
+@pytest.fixture(scope="module")
+def splits(root):
+    return identity_set("market1501", root, **SMALL)
+
+
+def batches(data):
+    return np.concatenate([batch.numpy() for batch in data])
+
+
+def test_identities_are_numbered_from_zero_and_keep_their_names(splits):
+    assert len(splits.class_names) == 8 and set(splits.class_names) < set(map(str, range(2, 12)))
+    assert splits.class_names == tuple(sorted(splits.class_names, key=int))
+    labels = np.concatenate([labels for _, labels in splits.train.as_numpy_iterator()])
+    assert set(labels) == set(range(8)) and splits.image_shape == (24, 12, 3)
+
+
+def test_held_out_identities_are_asked_for_and_not_trained_on(splits):
+    asked = splits.retrieval["validation"]
+    held = set(map(str, asked.gallery_labels.identities))
+    assert len(held) == 2 and not held & set(splits.class_names)
+    # One query by each of the three cameras; all six images are in the gallery.
+    assert len(asked.query_names) == 6 and len(asked.gallery_names) == 12
+    assert set(asked.query_names) < set(asked.gallery_names)
+    pairs = set(zip(*map(np.ndarray.tolist, asked.query_labels), strict=True))
+    assert len(pairs) == 6
+
+
+def test_no_image_is_in_two_places(splits, root):
+    trained = 8 * 6 - splits.sizes["validation"]
+    assert splits.sizes["train"] == trained and splits.sizes["validation"] == 8
+    assert splits.sizes["test"] == 8
+    test = splits.retrieval["test"]
+    assert len(test.query_names) == 18 and len(test.gallery_names) == 36
+    assert batches(test.query).shape == (18, 24, 12, 3)
+    name = Path(test.query_names[0]).name
+    assert test.query_labels.identities[0] == int(name[:4])
+    assert test.query_labels.cameras[0] == int(name[6])
+
+
+def test_a_batch_holds_identities_times_images_and_the_epoch_says_which(root):
+    first = identity_set("market1501", root, **SMALL)
+    for epoch, other in ((0, identity_set("market1501", root, **SMALL)), (1, first)):
+        drawn = [labels.tolist() for _, labels in first.train.as_numpy_iterator()]
+        other.clock.epoch = epoch
+        again = [labels.tolist() for _, labels in other.train.as_numpy_iterator()]
+        assert (drawn == again) == (epoch == 0)
+    for labels in drawn:
+        assert len(labels) == 8 and labels[0] == labels[3] != labels[4] == labels[7]
+    assert len(drawn) == first.steps_per_epoch
+
+
+def test_workers_share_whole_identities(root):
+    options = SMALL | {"replicas": 2}
+    whole = next(iter(identity_set("market1501", root, **options).train))[1].numpy()
+    parts = [
+        next(iter(identity_set("market1501", root, share=(n, 2), **options).train))[1].numpy()
+        for n in range(2)
+    ]
+    assert np.array_equal(np.concatenate([part[:4] for part in parts]), whole)
+
+
+def test_replicas_get_whole_identities(root, two_replicas):
+    data = identity_set("market1501", root, replicas=2, **SMALL)
+    _, labels = next(iter(two_replicas.experimental_distribute_dataset(data.train)))
+    for share in two_replicas.experimental_local_results(labels):
+        assert len(share) == 4 and len(set(share.numpy().tolist())) == 1
+
+
+def test_images_read_from_files_are_those_in_memory(root, splits):
+    files = identity_set("market1501", root, memory_limit=0, **SMALL)
+    for split in ("train", "validation"):
+        pairs = zip(getattr(files, split), getattr(splits, split), strict=True)
+        for (images, labels), (same, of_same) in pairs:
+            assert np.array_equal(labels, of_same) and np.allclose(images, same, atol=1e-5)
+    same = splits.retrieval["test"].gallery
+    assert np.allclose(batches(files.retrieval["test"].gallery), batches(same), atol=1e-5)
+
+
+def test_a_zip_file_is_as_good_as_its_folder(root, splits, tmp_path):
+    with zipfile.ZipFile(tmp_path / "market.zip", "w") as archive:
+        for file in root.rglob("*.jpg"):
+            archive.write(file, f"inner/{file.relative_to(root)}")
+    for place in (tmp_path, tmp_path / "market.zip"):
+        packed = identity_set("market1501", place, **SMALL)
+        assert packed.retrieval["test"].query_names == splits.retrieval["test"].query_names
+        images, same = (batches(one.retrieval["test"].query) for one in (packed, splits))
+        assert np.array_equal(images, same)
+    with pytest.raises(InputError, match="Unpack it"):
+        identity_set("market1501", tmp_path, memory_limit=0, **SMALL)
+
+
+def test_junk_and_distractors_of_market(tmp_path):
+    root = market(tmp_path / "Market-1501-v15.09.15")
+    paint(root / "bounding_box_test" / "-1_c1s1_000001_00.jpg", 0, 1)
+    paint(root / "bounding_box_test" / "0000_c1s1_000002_00.jpg", 1, 2)
+    paint(root / "bounding_box_train" / "0000_c1s1_000003_00.jpg", 1, 3)
+    (root / "query" / "Thumbs.db").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 training images of nobody"):
+        data = identity_set("market1501", tmp_path, **SMALL)
+    test = data.retrieval["test"]
+    assert sorted(test.gallery_labels.identities)[:2] == [-1, 0]
+    assert test.protocol == Protocol() and "0" not in data.class_names
+
+
+def test_names_of_duke_and_veri(tmp_path):
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        paint(tmp_path / "duke" / folder / "0001_c2_f0046182.jpg", 1, 1)
+    for folder in ("image_train", "image_query", "image_test"):
+        paint(tmp_path / "veri" / folder / "0003_c014_00016450_0.jpg", 1, 1)
+    for name, place, said in (("dukemtmc", "duke", (1, 2)), ("veri776", "veri", (3, 14))):
+        _, listed, _, _ = list_identities(name, tmp_path / place)
+        for split in ("train", "query", "gallery"):
+            part = listed[split]
+            assert (part.identities.tolist(), part.cameras.tolist()) == ([said[0]], [said[1]])
+
+
+def test_lists_of_msmt(tmp_path):
+    lines = {
+        "train": [f"{i:04d}/{i:04d}_{n:03d}_{c:02d}_0303morning_0015_{n}.jpg {i}"
+                  for i in range(5) for n, c in enumerate((1, 1, 14, 14))],
+        "val": ["0000/0000_009_03_0303morning_0015_9.jpg 0"],
+        "query": ["0000/0000_000_02_0303morning_0015_0.jpg 0"],
+        "gallery": ["0000/0000_001_03_0303morning_0015_1.jpg 0"],
+    }  # fmt: skip
+    for split, said in lines.items():
+        (tmp_path / f"list_{split}.txt").write_text("\n".join(said) + "\n")
+        folder = tmp_path / ("train" if split in ("train", "val") else "test")
+        for line in said:
+            paint(folder / line.split()[0], int(line.split()[1]), 0)
+    with pytest.warns(UserWarning, match="1 queries by cameras that took no image"):
+        data = identity_set("msmt17", tmp_path, **SMALL | {"seed": 1})
+    test = data.retrieval["test"]
+    # Identity 0 is one like any other, and nobody is junk.
+    assert test.protocol == Protocol(junk=None, distractor=None)
+    assert test.query_labels.identities.tolist() == [0] and test.query_labels.cameras.tolist() == [2]
+    assert data.sizes["validation"] == 1 and data.sizes["train"] == 12  # It brings its own images.
+
+
+def table(path, rows, columns=("path", "identity", "camera", "split")):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def test_a_table_of_any_identities_and_cameras(tmp_path):
+    rows = []
+    for split, names in (("train", "abcde"), ("query", "xy"), ("gallery", "xy")):
+        for name in names:
+            for number, camera in enumerate(("left", "right", "left", "right")):
+                path = f"images/{split}_{name}{number}.png"
+                paint(tmp_path / path, ord(name), number)
+                rows.append((path, name, camera, split))
+    table(tmp_path / "mine.csv", [*rows, ("images/train_a0.png", "-1", "left", "gallery")])
+    data = identity_set("identity_csv", tmp_path, **SMALL)
+    test = data.retrieval["test"]
+    assert set(data.class_names) < set("abcde") and len(data.class_names) == 3
+    assert set(test.query_labels.identities) == {5, 6} and set(test.query_labels.cameras) == {0, 1}
+    assert test.gallery_labels.identities.tolist().count(-1) == 1
+    assert test.protocol == Protocol(distractor=None)
+    # Without cameras nothing is left out, and a query is no image of the gallery.
+    table(tmp_path / "mine.csv", [(p, i, s) for p, i, _, s in rows], ("path", "identity", "split"))
+    asked = identity_set("identity_csv", tmp_path / "mine.csv", **SMALL).retrieval["validation"]
+    assert asked.query_labels.cameras is None
+    assert not set(asked.query_names) & set(asked.gallery_names)
+
+
+def test_a_table_that_says_too_little(tmp_path):
+    table(tmp_path / "mine.csv", [("a.png", "a", "1", "training")])
+    with pytest.raises(InputError, match="Received: 1 that do not: a.png .*split 'training'"):
+        identity_set("identity_csv", tmp_path)
+    table(tmp_path / "mine.csv", [("a.png", "a")], ("path", "who"))
+    with pytest.raises(InputError, match="columns path, identity, split"):
+        identity_set("identity_csv", tmp_path)
+
+
+def test_a_name_that_says_nobody_stops_or_is_left_out_and_counted(tmp_path):
+    root = market(tmp_path)
+    paint(root / "query" / "holiday.jpg", 0, 0)
+    with pytest.raises(InputError, match=r"0001_c1s1_000151_01.jpg. Received: 1 .*query/holiday.jpg"):
+        identity_set("market1501", root, **SMALL)
+    with pytest.warns(UserWarning, match="1 images are left out: query/holiday.jpg"):
+        data = identity_set("market1501", root, on_bad_image="skip", **SMALL)
+    assert len(data.retrieval["test"].query_names) == 18 and len(data.skipped) == 1
+
+
+@pytest.mark.parametrize("memory_limit", [0, 1024])
+def test_an_image_that_cannot_be_read_stops_or_is_left_out(tmp_path, memory_limit):
+    root = market(tmp_path)
+    (root / "query" / "0030_c1s1_999999_00.jpg").write_bytes(b"no image")
+    options = SMALL | {"memory_limit": memory_limit}
+    with pytest.raises(InputError, match="1 that cannot: query/0030_c1s1_999999_00.jpg"):
+        identity_set("market1501", root, **options)
+    with pytest.warns(UserWarning, match="1 images are left out"):
+        data = identity_set("market1501", root, on_bad_image="skip", **options)
+    assert len(data.retrieval["test"].query_names) == 18
+
+
+def test_an_empty_split(tmp_path):
+    root = market(tmp_path)
+    for file in (root / "query").iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="Expected images in query of Market-1501"):
+        identity_set("market1501", root, **SMALL)
+
+
+def test_no_data_set(tmp_path):
+    with pytest.raises(InputError, match="which does not exist.*--data-dir DIR; it is not fetched"):
+        identity_set("market1501", tmp_path / "nowhere")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match="bounding_box_train.*with photos. Point"):
+        DATA_SETS["market1501"](folder=tmp_path)
+
+
+def test_more_identities_in_a_batch_than_there_are(root):
+    with pytest.raises(InputError, match="at least 16 identities and 64 images for one batch"):
+        identity_set("market1501", root, **SMALL | {"batch_size": 64})
+    with pytest.raises(InputError, match="batch of whole identities"):
+        identity_set("market1501", root, **SMALL | {"batch_size": 10})
+
+
+def test_identities_with_one_image_are_counted(tmp_path):
+    root = market(tmp_path)
+    paint(root / "bounding_box_train" / "0900_c1s1_000001_00.jpg", 900, 0)
+    with pytest.warns(UserWarning, match="1 identities have fewer than 4 images.*1 of them have one"):
+        data = identity_set("market1501", root, **SMALL)
+    assert "900" in data.class_names
+
+
+def test_too_few_identities_to_hold_out():
+    alone = Listed(np.zeros(8), np.repeat([1, 2, 3, 4], 2), np.repeat([1, 2, 1, 2], 2))
+    with pytest.raises(InputError, match="4 identities, 0 of them seen by two cameras"):
+        held_out_identities(alone, 0.1, seed=0)
+    with pytest.raises(InputError, match="with three images"):
+        held_out_images(np.array([1, 1, 2, 2]), 0.5, seed=0)
+
+
+def test_other_seeds_hold_out_others():
+    identities, cameras = np.repeat(np.arange(20), 4), np.tile([1, 2], 40)
+    held = [
+        held_out_identities(Listed(identities, identities, cameras), 0.1, seed)[2] for seed in (0, 1, 0)
+    ]
+    assert np.array_equal(held[0], held[2]) and not np.array_equal(held[0], held[1])
+    kept, out = held_out_images(np.repeat(np.arange(20), 10), 0.1, 0)
+    assert sorted([*kept, *out]) == list(range(200)) and len(out) == 20
