@@ -45,6 +45,26 @@ class ReplicatedModel(keras.Model):
         with self.distribute_strategy.scope():
             self._agreement()
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self._make_metrics(y, y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _make_metrics(self, y, y_pred):
+        """Makes the compiled metrics, if they are not there, beside the graph that is traced.
+
+        Keras makes their variables inside the graph of a first step, which TensorFlow then traces
+        once more, without them: twice the time, and half as much memory again.
+        """
+        metrics = self._compile_metrics
+        if metrics is None or metrics.built or self._distribute_strategy is not None:
+            return  # Under a strategy Keras has made them before any step.
+
+        def beside(creator, **arguments):
+            return creator(**arguments | {"experimental_enable_variable_lifting": False})
+
+        with tf.init_scope(), tf.variable_creator_scope(beside):
+            metrics.build(y, y_pred)
+
     def _make_function(self, step_function):
         if not isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return super()._make_function(step_function)
