@@ -12,8 +12,9 @@ from dreal_tf.backbones import imagenet_residual_network, plain_network, residua
 from dreal_tf.callbacks import SetEpoch, TeachFrom
 from dreal_tf.critics import CRITICS
 from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
+from dreal_tf.data.folder import list_images
 from dreal_tf.errors import InputError
-from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, settled, shares_of
+from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, settled, shares_of, start_file
 from dreal_tf.layers import ACTORS
 from dreal_tf.model import DREAL
 from dreal_tf.schedules import WarmUp
@@ -52,13 +53,19 @@ def build(recipe, data=None):
             f"Expected at least one image a step for each of the {replicas} replicas. Received: "
             f"data.batch_size={recipe.data.batch_size}. Raise it."
         )
+    _check_schedule(recipe)
+    if data is None and recipe.data.name == "folder":
+        list_images(recipe.data.folder)
+    weights = None
+    if recipe.run.start is None and recipe.backbone.weights is not None:
+        weights = start_file(recipe.backbone)
     data = data or build_data(recipe)
     with precision(recipe.run.precision):
         network = build_network(recipe, data.image_shape, len(data.class_names))
         if recipe.run.start is not None:
             load_weights(network, recipe.run.start)
-        elif recipe.backbone.weights is not None:
-            print(load_start(network, recipe.backbone, data.preprocessing).table(), file=sys.stderr)
+        elif weights is not None:
+            print(load_start(network, weights, data.preprocessing).table(), file=sys.stderr)
         freeze(network, recipe.backbone.frozen or ())
         model = DREAL(network, **_method(recipe))
         model.compile(
@@ -258,15 +265,26 @@ def _kernel_decay(recipe):
     return 0.0 if recipe.optim.name == "adamw" else recipe.optim.weight_decay
 
 
-def _rate(recipe, steps_per_epoch):
-    rate, schedule = recipe.optim.rate, recipe.schedule
-    total = schedule.epochs * steps_per_epoch
-    warmup = round(schedule.warmup_epochs * steps_per_epoch)
-    if warmup >= total:
+def _check_schedule(recipe):
+    """Refuses a training that would end before its warm-up, or before the method sets in."""
+    schedule, dreal = recipe.schedule, recipe.dreal
+    if schedule.warmup_epochs >= schedule.epochs:
         raise InputError(
             "Expected a warm-up shorter than the training. Received: schedule.warmup_epochs="
             f"{schedule.warmup_epochs} of schedule.epochs={schedule.epochs}. Shorten it."
         )
+    if dreal.enabled and dreal.start_epoch >= schedule.epochs:
+        raise InputError(
+            "Expected the method to set in before the training ends. Received: dreal.start_epoch="
+            f"{dreal.start_epoch} of schedule.epochs={schedule.epochs}. Train longer, lower it, or leave "
+            "the method out with --baseline."
+        )
+
+
+def _rate(recipe, steps_per_epoch):
+    rate, schedule = recipe.optim.rate, recipe.schedule
+    total = schedule.epochs * steps_per_epoch
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
     boundaries = [round(share * total) for share in schedule.milestones]
     if schedule.decay == "constant" or (schedule.decay == "steps" and not boundaries):
         boundaries = [total]  # Reached after the last step.

@@ -18,6 +18,8 @@ from dreal_tf.callbacks import (
     read_history,
 )
 from dreal_tf.cluster import cluster_of, lost_peers_said
+from dreal_tf.data.folder import image_names
+from dreal_tf.errors import InputError
 from dreal_tf.evaluation import evaluate_network
 from dreal_tf.fine_tuning import settled
 from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
@@ -50,6 +52,8 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
     """
     recipe = settled(recipe)
     run, cluster = RunDirectory(out), cluster_of(strategy)
+    if not fresh:
+        _check_images(run, recipe)
     if run.finished and not fresh:
         run.check(recipe)
         return run.read_metrics()
@@ -64,6 +68,19 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
             if not conclude or (cluster is not None and not cluster.is_chief):
                 return None
             return _conclude(recipe, run, model, data, best)
+
+
+def _check_images(run, recipe):
+    """Refuses to take the run of one folder's images for that of another's."""
+    folders = [run.read_recipe().data.folder, recipe.data.folder] if run.started else [None]
+    if recipe.data.name != "folder" or None in folders or not Path(folders[0]).is_dir():
+        return
+    if image_names(folders[0]) != image_names(folders[1]):
+        raise InputError(
+            f"Expected the images of the run in {str(run.path)!r}, those of {folders[0]!r}. Received: "
+            f"others, in {folders[1]!r}. Choose another --out, or begin anew with --fresh, which moves "
+            "the old run aside."
+        )
 
 
 def run_of_worker(out, cluster):

@@ -4,7 +4,8 @@ from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Re
 def recipe(smoke=False):
     """A folder of your own images, ResNet-50 from ImageNet weights with squeeze-and-excitation.
 
-    Size of the images, images a step and epochs are found from the folder. The weights are those of
+    Size of the images, images a step and epochs are found from the folder; files in it that are no
+    images are named and left out. The weights are those of
     keras.applications; they are fetched with backbone.download=true, or backbone.weights names a file
     (docs/weights.md). Attention starts as if it were not there, so that nothing learnt is lost; the
     pretrained layers learn at a tenth of the rate; the method sets in after the first epoch.
@@ -15,12 +16,12 @@ def recipe(smoke=False):
     Paper: not in it.
     """
     full = Recipe(
-        data=Data(name="folder", image_size="auto", batch_size="auto"),
+        data=Data(name="folder", image_size="auto", batch_size="auto", on_bad_image="skip"),
         augment=Augment(resized_crop=0.35, flip=True),
         backbone=Backbone(name="imagenet_resnet", depth=50, stride_placement="1x1", weights="imagenet"),
         attention=Attention(kind="se", reduction=16, identity_start=True),
         dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=200, start_epoch=1),
         optim=Optim(rate=0.02, weight_decay=1e-4, backbone_rate=0.1),
-        schedule=Schedule(epochs="auto", decay="cosine", warmup_epochs=1),
+        schedule=Schedule(epochs="auto", decay="cosine", warmup_epochs=0.5),
     )
     return full.shrunk() if smoke else full

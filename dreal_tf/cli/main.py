@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import typer
@@ -57,6 +58,7 @@ def main(arguments=None):
         arguments: sequence of str, or None for those of the process.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.formatwarning = _warning
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -73,6 +75,11 @@ def main(arguments=None):
         if end.code == INTERRUPTED:
             say("Interrupted. What was done is kept; the same command goes on from there.")
         raise
+
+
+def _warning(message, category, filename, lineno, line=None):
+    """A warning as a line for the person at the terminal, who knows nothing of our files."""
+    return f"Warning: {message}\n"
 
 
 def _interrupt(number, frame):

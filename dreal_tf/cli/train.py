@@ -99,7 +99,8 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir
         replaced["dreal.enabled"] = False
     if seed is not None:
         replaced["run.seed"] = seed
-    return load_recipe(recipe, smoke).replace(replaced).reading(data_dir)
+    resolved = load_recipe(recipe, smoke).replace(replaced)
+    return resolved.reading(data_dir or ("data.folder" in replaced and resolved.data.folder) or None)
 
 
 def default_folder(recipe):

@@ -105,6 +105,25 @@ def list_images(folder):
     return class_names, {split: _files(root, class_names) for split, root in roots.items()}
 
 
+def image_names(folder):
+    """The images of a folder by their place in it, by which two copies of one are known.
+
+    Args:
+        folder: str or path.
+    Returns:
+        Set of str.
+    Raises:
+        InputError: see `image_folder`.
+    Example:
+        >>> for name in ("cats/1.png", "dogs/2.png"):
+        ...     tf.io.write_file(f"animals/{name}", "")
+        >>> sorted(image_names("animals"))
+        ['cats/1.png', 'dogs/2.png']
+    """
+    _, listed = list_images(folder)
+    return {Path(path).relative_to(folder).as_posix() for paths, _ in listed.values() for path in paths}
+
+
 def _roots(folder):
     root = Path(folder) if folder else None
     if root is None or not root.is_dir():

@@ -2,6 +2,6 @@
 
 from dreal_tf.fine_tuning.found import AUTO, settled
 from dreal_tf.fine_tuning.rates import OPTIMIZERS, shares_of
-from dreal_tf.fine_tuning.start import freeze, load_start
+from dreal_tf.fine_tuning.start import freeze, load_start, start_file
 
-__all__ = ["AUTO", "OPTIMIZERS", "freeze", "load_start", "settled", "shares_of"]
+__all__ = ["AUTO", "OPTIMIZERS", "freeze", "load_start", "settled", "shares_of", "start_file"]

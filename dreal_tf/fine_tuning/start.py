@@ -1,5 +1,7 @@
 """What a network starts from, and what of it is not trained."""
 
+from pathlib import Path
+
 import numpy as np
 
 from dreal_tf.backbones import actors_of
@@ -8,17 +10,15 @@ from dreal_tf.pretrained import imagenet_file, load_pretrained
 from dreal_tf.steps import stage_name
 
 
-def load_start(network, backbone, preprocessing):
-    """Puts the weights that a recipe names into its network.
+def start_file(backbone):
+    """The file with the weights that a recipe names, so that its absence is said at once.
 
     Args:
-        network: functional `keras.Model`.
         backbone: `dreal_tf.recipe.Backbone` whose `weights` are "imagenet" or a file.
-        preprocessing: `dreal_tf.data.Preprocessing` of the images that the network gets.
     Returns:
-        `dreal_tf.pretrained.LoadedWeights`.
+        Path.
     Raises:
-        InputError: if they are not there, or do not fit.
+        InputError: if they are not there, or the backbone is none that takes weights.
     """
     if backbone.name != "imagenet_resnet":
         raise InputError(
@@ -26,9 +26,29 @@ def load_start(network, backbone, preprocessing):
             f"backbone.weights={backbone.weights!r} with backbone.name={backbone.name!r}. Choose it, or "
             "leave the weights out."
         )
-    path = backbone.weights
-    if path == "imagenet":
-        path = imagenet_file(backbone.depth, backbone.download)
+    if backbone.weights == "imagenet":
+        return imagenet_file(backbone.depth, backbone.download)
+    path = Path(backbone.weights).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"Expected a file of weights, or 'imagenet'. Received: backbone.weights={backbone.weights!r}, "
+            "where there is no file. Check the path; backbone.weights=null starts from none."
+        )
+    return path
+
+
+def load_start(network, path, preprocessing):
+    """Puts the weights that a recipe names into its network.
+
+    Args:
+        network: functional `keras.Model`.
+        path: path, from `start_file`.
+        preprocessing: `dreal_tf.data.Preprocessing` of the images that the network gets.
+    Returns:
+        `dreal_tf.pretrained.LoadedWeights`.
+    Raises:
+        InputError: if they do not fit.
+    """
     top = preprocessing.top
     mean, deviation = (
         np.broadcast_to(np.asarray(row) / top, 3)

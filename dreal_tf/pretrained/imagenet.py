@@ -48,5 +48,5 @@ def imagenet_file(depth, download=False):
     raise InputError(
         f"Expected the ImageNet weights of ResNet-{depth} in {str(path)!r}. Received: the file {said}. "
         f"Fetch {ADDRESS + name} and put it there, or, where this machine may fetch it itself, set "
-        "backbone.download=true."
+        "backbone.download=true. backbone.weights=FILE takes another file, backbone.weights=null none."
     )

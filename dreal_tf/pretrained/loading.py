@@ -8,8 +8,10 @@ import numpy as np
 from dreal_tf.errors import InputError
 from dreal_tf.pretrained.files import read_arrays
 from dreal_tf.pretrained.names import APPLICATIONS, EPSILON, TORCH, laid_out, name_in, origin_of
+from dreal_tf.steps import stage_name
 
 LOADED, ABSENT = "loaded", "not in the file"
+LISTED = 4  # Names that a line of the table has, at most.
 # How images were standardised for the weights of each: RGB from 0 to 1, (image - mean) / deviation.
 # keras.applications: channels in the order BGR, from 0 to 255, less ImageNet's mean.
 STANDARD = {
@@ -40,20 +42,36 @@ class LoadedWeights(NamedTuple):
         return sum(status == LOADED for status in self.variables.values())
 
     def table(self):
-        """Text: a line for each layer, with what became of it."""
-        layers = {}
+        """Text: a line for each stage, with what was loaded of it and what was not, and why."""
+        stages = {}
         for path, status in self.variables.items():
-            layers.setdefault(path.rpartition("/")[0], []).append(status)
-        width = max(map(len, layers), default=0)
-        lines = [
-            f"{self.loaded} of {len(self.variables)} variables loaded from {self.path} ({self.origin})"
-        ]
-        for layer, statuses in layers.items():
-            lines.append(f"  {layer:{width}}  {'; '.join(dict.fromkeys(statuses))}")
+            layer = path.partition("/")[0]
+            reasons = stages.setdefault(stage_name(layer.partition("_")[0]), {})
+            reasons.setdefault(status, []).append(layer)
+        rows = [("part", "loaded", "not loaded, starts as it was drawn")]
+        for stage, reasons in stages.items():
+            total = sum(map(len, reasons.values()))
+            left = [
+                why if set(layers) == {stage} else f"{_listed(layers)}: {why}"
+                for why, layers in reasons.items()
+                if why != LOADED
+            ]
+            rows.append((stage, f"{len(reasons.get(LOADED, ()))} of {total}", "; ".join(left)))
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        lines = [f"  {part:{widths[0]}}  {count:>{widths[1]}}  {left}" for part, count, left in rows]
         if self.unused:
-            more = f" and {len(self.unused) - 5} more" if self.unused[5:] else ""
-            lines.append(f"  unused in the file: {', '.join(self.unused[:5])}{more}")
-        return "\n".join(lines)
+            lines.append(f"  in the file alone: {_listed(self.unused)}")
+        said = (
+            f"{self.loaded} of {len(self.variables)} variables loaded from {self.path} ({self.origin})"
+        )
+        return "\n".join([said, *(line.rstrip() for line in lines)])
+
+
+def _listed(names):
+    """The names, each once, and of many only the first."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - LISTED} more" if names[LISTED:] else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def load_pretrained(network, path, standard=None):

@@ -51,7 +51,8 @@ def origin_of(names):
             return origin
     raise InputError(
         "Expected weights of a residual network: of dreal_tf, keras.applications, torchvision or timm. "
-        f"Received: names such as {', '.join(map(repr, list(names)[:3]))}. Bring one of those."
+        f"Received: names such as {', '.join(map(repr, list(names)[:3]))}. Bring one of those; a network "
+        "of another kind is trained from Python, by `dreal_tf.attach` or `dreal_tf.insert`."
     )
 
 

@@ -4,13 +4,14 @@ Source: Li, Chen, "Deep Reinforced Attention Learning for Quality-Aware Visual R
 2020, arXiv 2007.06156 (abstract and supplementary material). What is marked [ours] is not said there.
 """
 
-import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
 
 # An image with soft labels is measured where one label has at least this weight (fraction) [ours].
 DOMINANT_LABEL = 0.75
+# The least probability that a type holds above 0; bfloat16 is as float32.
+LEAST = {tf.float32: 2.0**-126, tf.float16: 2.0**-24}
 
 
 def true_labels(labels, classes):
@@ -52,10 +53,12 @@ def log_probabilities(outputs, from_logits):
         >>> log_probabilities(np.float32([[0.25, 0.75]]), from_logits=False).numpy().round(3).tolist()
         [[-1.3860000371932983, -0.2879999876022339]]
     """
-    outputs = tf.cast(outputs, tf.float32)
+    given = tf.convert_to_tensor(outputs)
+    outputs = tf.cast(given, tf.float32)
     if from_logits:
         return tf.nn.log_softmax(outputs)
-    return tf.math.log(tf.maximum(outputs, keras.config.epsilon()))
+    # Keras's own floor, 1e-7, would make every action worthless where the network is sure and wrong.
+    return tf.math.log(tf.maximum(outputs, LEAST.get(given.dtype, LEAST[tf.float32])))
 
 
 def label_log_probability(outputs, labels, from_logits):

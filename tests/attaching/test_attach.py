@@ -95,7 +95,21 @@ def test_a_network_that_ends_in_a_softmax():
     model = attach(network, "a_se_excite", instrument_fraction=0.0)
     with pytest.raises(InputError, match="network that ends in a softmax. Set from_logits=False"):
         model.compile("sgd", "sgd", LOGITS)
-    assert fitted(model, keras.losses.SparseCategoricalCrossentropy())["loss"]
+    twin = classified(excited(convolved(images), "a"), images)
+    twin.set_weights(drawn_weights(network).get_weights())
+    settings = dict(critic="comparative", reward_fraction=1.0, actor_weight=0.5)
+    histories = []
+    for net, loss in ((network, keras.losses.SparseCategoricalCrossentropy()), (twin, LOGITS)):
+        keras.utils.set_random_seed(0)
+        model = attach(net, "a_se_excite", **settings)
+        logs = fitted(model, loss, rate=0.01)
+        judged = model.evaluate(*images_and_labels(), verbose=0, return_dict=True)
+        histories.append({name: values[0] for name, values in logs.items()} | {"judged": judged})
+    judged, theirs = (history.pop("judged") for history in histories)
+    assert histories[0] == pytest.approx(histories[1], rel=1e-3, abs=1e-4)
+    assert judged == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    for ours, others in zip(network.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, others, rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_is_no_part_of_a_reward():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -61,11 +62,8 @@ def test_a_run_on_a_folder_starts_from_the_weights_and_says_so(folder, weights, 
     )
     train(recipe, tmp_path / "run", strategy="none")
     said = capsys.readouterr().err
-    assert (
-        "conv2_1_1 " in said
-        and "not in the file" in said
-        and "(64, 7) in the file, (64, 2) here" in said
-    )
+    assert "conv5_1_se, conv5_2_se: not in the file" in said
+    assert "logits    0 of 2  (64, 7) in the file, (64, 2) here; (7,) in the file, (2,) here" in said
     kept = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert kept["data"]["image_size"] == 64 and kept["data"]["batch_size"] == 4
     rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))
@@ -77,6 +75,12 @@ def test_a_run_on_a_folder_starts_from_the_weights_and_says_so(folder, weights, 
         assert equal == same
     again = train(recipe, tmp_path / "run", strategy="none")  # Finished, and the same recipe.
     assert again["accuracy"] >= 0
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    here = train(recipe.replace({"data.folder": str(copied)}), tmp_path / "run", strategy="none")
+    assert here == again
+    (copied / "dull" / "0.png").rename(copied / "dull" / "other.png")
+    with pytest.raises(InputError, match="Expected the images of the run in .*Choose another --out"):
+        train(recipe.replace({"data.folder": str(copied)}), tmp_path / "run", strategy="none")
 
 
 def test_what_is_open_is_found_from_the_folder(folder):
@@ -97,6 +101,8 @@ def test_a_start_without_the_weights_says_what_to_bring(folder, tmp_path, monkey
     recipe = load_recipe("finetune").replace({"data.folder": str(folder)})
     with pytest.raises(InputError, match="backbone.download=true"):
         build(recipe)
+    with pytest.raises(InputError, match="weights='none', where there is no file.*weights=null starts"):
+        build(recipe.replace({"backbone.weights": "none"}))
     with pytest.raises(
         InputError, match="backbone.name='imagenet_resnet', which weights are known for"
     ):
@@ -163,6 +169,12 @@ def test_shares_hold_on_two_replicas(two_replicas):
     network.fit(np.ones((4, 2)), np.ones((4, 3)), verbose=0)
     for old, new in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_a_method_that_would_never_set_in_is_refused():
+    recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"dreal.start_epoch": 2})
+    with pytest.raises(InputError, match="start_epoch=2 of schedule.epochs=2.*--baseline"):
+        build(recipe)
 
 
 def test_until_the_method_sets_in_training_is_plain():

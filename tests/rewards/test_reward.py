@@ -40,6 +40,15 @@ def test_log_probabilities_of_logits_and_of_probabilities_agree():
     np.testing.assert_allclose(of_probabilities, np.log(probabilities), atol=1e-6)
 
 
+def test_an_action_counts_where_the_network_is_sure_and_wrong():
+    logits = np.float32([[0, 60], [0, 70], [0, 80]])
+    probabilities = tf.nn.softmax(logits)
+    found = rewards.log_probabilities(probabilities, from_logits=False)
+    np.testing.assert_allclose(found, tf.nn.log_softmax(logits), rtol=1e-6)
+    half = rewards.log_probabilities(tf.cast(probabilities, tf.float16), from_logits=False)
+    np.testing.assert_allclose(half[:, 0], np.log(2.0**-24), rtol=1e-6)
+
+
 def test_labels_come_as_numbers_columns_or_weights():
     weights = np.float32([[0, 1, 0], [0.7, 0.3, 0], [0.2, 0, 0.8]])
     label, counts = rewards.true_labels(weights, 3)
