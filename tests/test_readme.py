@@ -1,4 +1,4 @@
-"""What the README says is so: its code runs, its commands and files exist."""
+"""What README and docs say is so: their code runs, their commands and files exist."""
 
 import re
 
@@ -10,10 +10,16 @@ from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.recipe_files import bundled_recipes
 
 README = (REPOSITORY / "README.md").read_text()
+PAGES = {
+    path: path.read_text() for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+}
+# Pages whose code goes on from the README's.
+RUN = ("report.md", "tune.md")
 
 
 def test_the_python_blocks_run_in_their_order(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    text = README + "".join((REPOSITORY / "docs" / name).read_text() for name in RUN)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len(blocks) >= 2
     process = ended("-c", "\n".join(blocks), folder=tmp_path)
     assert process.returncode == 0, process.stderr[-2000:]
@@ -24,8 +30,9 @@ def test_commands_name_verbs_and_recipes_that_exist():
     verbs = {command.callback.__name__ for command in app.registered_commands}
     named = re.findall(r"dreal-tf (\w+)", README)
     assert set(named) == verbs
-    recipes = re.findall(r"dreal-tf train ([a-z]\w+)", README)
-    assert recipes and set(recipes) <= set(bundled_recipes())
+    for path, text in PAGES.items():
+        assert set(re.findall(r"dreal-tf (\w+)", text)) <= verbs, path
+        assert set(re.findall(r"dreal-tf train ([a-z]\w+)", text)) <= set(bundled_recipes()), path
 
 
 def test_every_part_of_the_package_is_in_the_tree():
@@ -37,7 +44,7 @@ def test_every_part_of_the_package_is_in_the_tree():
 
 
 def test_every_logged_quantity_is_explained():
-    table = README[README.index("## Every logged quantity") : README.index("## What lies where")]
+    table = (REPOSITORY / "docs" / "logs.md").read_text()
     results = [Metrics(["conv4_3/se"]).result() for Metrics in (StepMetrics, InstrumentMetrics)]
     logged = {name.split("/")[0] for result in results for name in result} | {"loss", "accuracy"}
     for name in logged:
@@ -45,9 +52,11 @@ def test_every_logged_quantity_is_explained():
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (REPOSITORY / target).exists(), target
+    for path, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert target.startswith("https://") or (path.parent / target).exists(), (path, target)
 
 
 def test_no_placeholder_is_left():
-    assert not re.search(r"[A-Z]+_TABLE|TODO|to be measured", README)
+    for path, text in PAGES.items():
+        assert not re.search(r"[A-Z]+_TABLE|TODO|to be measured", text), path

@@ -143,7 +143,7 @@ class MeansOfModules(ModuleSums):
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class InstrumentMetrics(keras.metrics.Metric):
-    """All that the instruments log, under the names of the README; 0 where nothing was measured.
+    """All that the instruments log, under the names of docs/logs.md; 0 where nothing was measured.
 
     Args:
         modules: sequence of str, the module names.

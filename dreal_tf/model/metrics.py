@@ -53,7 +53,7 @@ class ModuleMeans(keras.metrics.Metric):
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class StepMetrics(keras.metrics.Metric):
-    """Everything that the method logs, under the names of the README.
+    """Everything that the method logs, under the names of docs/logs.md.
 
     Args:
         modules: sequence of str, the module names.

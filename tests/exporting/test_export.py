@@ -210,14 +210,14 @@ def test_a_network_of_any_size_needs_data_that_says_one(tmp_path, data):
     assert figures["images"] == 60
 
 
-def test_a_request_as_the_readme_sends_it(tmp_path):
+def test_a_request_as_the_documentation_sends_it(tmp_path):
     """TensorFlow Serving stacks the instances of a request into the signature's one input."""
     shades = np.uint8(np.arange(40) * 6).reshape(40, 1, 1, 1) * np.ones((1, 8, 8, 1), "uint8")
     pair = shades, np.arange(40) % 2
     data = from_arrays(pair, pair, ["even", "odd"], mean=127.5, deviation=60.0, batch_size=4)
     dreal_tf.export(residual_network((8, 8, 1), 2, depth=8), tmp_path / "served", data=data)
-    readme = (REPOSITORY / "README.md").read_text()
-    request = json.loads(re.search(r"curl -d '(.*?)'", readme)[1])
+    page = (REPOSITORY / "docs" / "export.md").read_text()
+    request = json.loads(re.search(r"curl -d '(.*?)'", page)[1])
     served = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
     (taken,) = served.structured_input_signature[1].values()
     answer = served(images=tf.constant(request["instances"], taken.dtype))
