@@ -23,7 +23,9 @@ LONG = tuple(f"imagenet_resnet101_{kind}" for kind in ("se", "cbam", "srm"))
 LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("srm", "eca", "a2", "danet", "sasa", "aa"))
 LONG += ("cifar100_resnet56_se", "tiny_imagenet_resnet18_se")
 LONG += ("finetune",)  # Has tests of its own.
-LONG += ("cifar10_resnet8_ccnet", "cifar10_resnet8_emanet")  # Tried in tests/model/test_every_actor.py.
+# Tried in tests/model/test_every_actor.py.
+LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("cbam", "non_local", "ccnet", "emanet"))
+LONG += ("fashion_mnist_resnet8_se",)  # As digits.
 
 
 def field(recipe, path):

@@ -39,10 +39,6 @@ def figure_seconds(recipe, epochs):
         epochs: int >= 1.
     Returns:
         `FigureSeconds`.
-    Example:
-        >>> recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"run.figures": 0.02})
-        >>> len(figure_seconds(recipe, epochs=1).epochs)
-        1
     """
     model, data, callbacks = build(recipe)
     watched = next(iter(data.validation))

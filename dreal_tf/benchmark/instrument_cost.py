@@ -24,10 +24,6 @@ def instrument_seconds(recipe, rounds):
         rounds: int >= 1. Turns.
     Returns:
         Dict of float arrays (rounds,): `training`, and validation `without` and `with` instruments.
-    Example:
-        >>> recipe = load_recipe("digits_resnet8_se", smoke=True)
-        >>> list(instrument_seconds(recipe, rounds=1))
-        ['training', 'without', 'with']
     """
     built = {arm: build(recipe.replace(made)) for arm, made in ARMS.items()}
     model, data, callbacks = built["with"]

@@ -25,13 +25,6 @@ def part_seconds(model, batch, rounds):
         Dict of float arrays (rounds,): `factual_pass` (with its gradient), `extra_pass`, `critic`
         (its own step and the gradient for the actors), `update` (of the network, and metrics), and
         `separate_pass`.
-    Example:
-        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> model = DREAL(network)
-        >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> batch = tf.random.normal((8, 8, 8, 1)), tf.range(8)
-        >>> list(part_seconds(model, batch, rounds=1))
-        ['factual_pass', 'extra_pass', 'critic', 'update', 'separate_pass']
     """
     ends = {"factual_pass": _factual, "extra_pass": _measured, "critic": _learnt, "update": _whole}
     turns = {part: _turn_to(end, model, batch) for part, end in ends.items()}

@@ -28,11 +28,6 @@ def figures_of(networks, preprocessing, rounds=ROUNDS):
         rounds: int. Calls of each.
     Returns:
         List of dicts: `parameters` (trainable ones), `multiply_adds`, `milliseconds` (the median).
-    Example:
-        >>> networks = [residual_network((8, 8, 1), 10, depth=8)] * 2
-        >>> preprocessing = build_data(load_recipe("digits_resnet8_se")).preprocessing
-        >>> [found["parameters"] for found in figures_of(networks, preprocessing, rounds=2)]
-        [75002, 75002]
     """
     plain = [plain_network(network) for network in networks]
     shape = preprocessing.image_shape

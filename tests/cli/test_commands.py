@@ -128,9 +128,9 @@ def test_recipes_lists_every_recipe_with_result_and_time(tmp_path):
     assert set(listed["digits_resnet8_se"]) == {"title", "expect", "time"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_with_130_and_keeps_the_state(tmp_path, number):
-    long = [*SMOKE, "--set", "schedule.epochs=400", "--out", "run"]
+@pytest.mark.parametrize(("number", "way"), [(signal.SIGINT, []), (signal.SIGTERM, ["--baseline"])])
+def test_an_interrupt_ends_with_130_and_keeps_the_state(tmp_path, number, way):
+    long = [*SMOKE, *way, "--set", "schedule.epochs=400", "--out", "run"]
     process = started(*COMMAND, *long, folder=tmp_path)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "history.csv").exists() and time.monotonic() < deadline:
@@ -177,12 +177,12 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, kilobytes):
     if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         pytest.skip("this system lets no disk be mounted")
     try:
-        process = run(*SMOKE, "--out", disk / "run", folder=tmp_path)
+        process = run(*SMOKE, "--baseline", "--out", disk / "run", folder=tmp_path)
         assert process.returncode == 1, process.stderr
         assert "Received: a full disk. Free some" in " ".join(process.stderr.split())
         assert "Traceback" not in process.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        again = run(*SMOKE, "--out", disk / "run", folder=tmp_path)
+        again = run(*SMOKE, "--baseline", "--out", disk / "run", folder=tmp_path)
         assert again.returncode == 0, again.stderr
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -113,7 +113,13 @@ def test_every_module_gets_its_turn_in_small_batches():
 
 @pytest.mark.parametrize(
     ("fraction", "tried"),
-    [(1 / 16, 2 * 2), (1 / 8, 2 * 4), (1 / 3, 2 * 8), (0.75, 5 * 6), (1.0, 5 * 8)],
+    [
+        pytest.param(1 / 16, 2 * 2, marks=pytest.mark.slow),
+        (1 / 8, 2 * 4),
+        pytest.param(1 / 3, 2 * 8, marks=pytest.mark.slow),
+        (0.75, 5 * 6),
+        pytest.param(1.0, 5 * 8, marks=pytest.mark.slow),
+    ],
 )
 def test_a_share_of_the_images_is_tried_in_few_batches(fraction, tried):
     """Five batches of 8 images: every fourth or third gives all that is asked for, or each does."""
@@ -173,7 +179,7 @@ def test_half_precision(attention):
         assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 3, 37])
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow), 37])
 def test_replicas_with_uneven_or_no_shares_add_up(two_replicas, count):
     def logs():
         keras.utils.set_random_seed(0)

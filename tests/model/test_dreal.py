@@ -51,7 +51,7 @@ def test_actors_climb_their_critic():
     assert (np.diff(history["actor_loss"]) < 0).all()
 
 
-@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("width", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_labels_as_columns_and_one_hot_train_alike(width):
     plain, other = compiled(seed=4), None
     keras.utils.set_random_seed(0)

@@ -134,7 +134,7 @@ def trained(kind, critic="comparative", precision="float32", **settings):
     return model, history
 
 
-@pytest.mark.parametrize("kind", ["cbam", "emanet"])
+@pytest.mark.parametrize("kind", ["cbam", pytest.param("emanet", marks=pytest.mark.slow)])
 def test_it_trains_under_mixed_precision(kind):
     _, history = trained(kind, precision="mixed_bfloat16")
     assert all(np.isfinite(curve).all() for curve in history.values())
@@ -142,7 +142,7 @@ def test_it_trains_under_mixed_precision(kind):
 
 @pytest.mark.parametrize(
     "kind",
-    [k if k in ("cbam", "emanet") else pytest.param(k, marks=pytest.mark.slow) for k in ACTORS],
+    [k if k == "cbam" else pytest.param(k, marks=pytest.mark.slow) for k in ACTORS],
 )
 def test_one_replica_and_two_draw_the_same_curve(kind, two_replicas):
     settings = dict(estimator="exact", reward_fraction=1.0, validation_fraction=1.0)
