@@ -79,7 +79,18 @@ class UniformAttention(keras.layers.MultiHeadAttention):
         return super()._compute_attention(0 * query, *args, **kwargs)
 
 
-def tokens(flat=False, dropout=0.0, blocks=1):
+@keras.saving.register_keras_serializable("tests")
+class DropPath(keras.layers.Layer):
+    """Stochastic depth as many write it: drawn from no seed that could be seen."""
+
+    def call(self, rows, training=None):
+        if not training:
+            return rows
+        kept = keras.random.uniform((keras.ops.shape(rows)[0], 1, 1)) < 0.5
+        return rows * keras.ops.cast(kept, rows.dtype) * 2
+
+
+def tokens(flat=False, dropout=0.0, blocks=1, drop_path=False):
     """Blocks of a vision transformer on 16 patches."""
     images = keras.Input(SHAPE)
     patches = keras.layers.Conv2D(8, 2, 2, name="patches")(images)
@@ -88,7 +99,8 @@ def tokens(flat=False, dropout=0.0, blocks=1):
     for number in range(1, blocks + 1):
         normed = keras.layers.LayerNormalization()(hidden)
         layer = kind(2, 4, dropout=dropout, name=f"block_{number}_attention")
-        hidden = keras.layers.Add()([hidden, layer(normed, normed)])
+        branch = layer(normed, normed)
+        hidden = keras.layers.Add()([hidden, DropPath()(branch) if drop_path else branch])
         normed = keras.layers.LayerNormalization()(hidden)
         hidden = keras.layers.Add()([hidden, keras.layers.Dense(8, "gelu")(normed)])
     pooled = keras.layers.GlobalAveragePooling1D()(hidden)

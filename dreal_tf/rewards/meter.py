@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.critics import Hindsight
-from dreal_tf.layers import intervene
+from dreal_tf.layers import AttentionActor, intervene
 from dreal_tf.rewards.alternatives import check_exploration
 from dreal_tf.rewards.assignment import (
     Assignment,
@@ -84,7 +84,7 @@ class RewardMeter:
         self.noise = noise
         self.from_logits = True
         # Dropout in the factual pass would pass for a difference between the two arms.
-        self.stochastic = any(v.name == "seed_generator_state" for v in network.variables)
+        self.stochastic = any(map(_may_be_random, network._flatten_layers(include_self=False)))
         self.extra_pass = ExtraPass(network, self.actors)
 
     def factual(self, images, training=False):
@@ -236,3 +236,17 @@ class RewardMeter:
             counted=tf.gather(targets.counted, assignment.images),
             alternatives=changes.applied,
         )
+
+
+def _may_be_random(layer):
+    """Whether a layer may answer otherwise in each training pass.
+
+    Those of Keras keep a seed. What others do in training cannot be seen: a stochastic depth of one's
+    own may draw without one.
+    """
+    if any(v.name == "seed_generator_state" for v in layer.variables):
+        return True
+    known = isinstance(layer, AttentionActor) or type(layer).__module__.startswith(
+        ("keras.", "dreal_tf.")
+    )
+    return layer._call_has_training_arg and not known

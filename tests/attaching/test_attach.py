@@ -112,9 +112,10 @@ def test_a_network_that_ends_in_a_softmax():
         np.testing.assert_allclose(ours, others, rtol=1e-3, atol=1e-4)
 
 
-def test_dropout_is_no_part_of_a_reward():
-    """Rewards measured in training are those of two passes without dropout."""
-    network, ablated = drawn_weights(tokens(dropout=0.5)), tokens(flat=True)
+@pytest.mark.parametrize("chance", [{"dropout": 0.5}, {"drop_path": True}])
+def test_dropout_is_no_part_of_a_reward(chance):
+    """Rewards measured in training are those of two passes without dropout or stochastic depth."""
+    network, ablated = drawn_weights(tokens(**chance)), tokens(flat=True)
     ablated.set_weights([w.numpy() for w in network.weights if "seed" not in w.path])
     images, labels = images_and_labels(16)
     before = network.predict(images, verbose=0)

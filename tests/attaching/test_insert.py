@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from foreign_networks import CLASSES, SHAPE, classified, convolved, drawn_weights, images_and_labels
 
-from dreal_tf import CBAM, SqueezeExcite, attach, insert
+from dreal_tf import CBAM, Recipe, SqueezeExcite, attach, audit, insert
 from dreal_tf.backbones import actors_of
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS, intervene
@@ -84,6 +84,15 @@ def test_what_cannot_be_inserted_is_refused(arguments, said):
         insert(plain(), **arguments)
 
 
+GENERATED = Recipe().replace(
+    {
+        "data.name": "generated",
+        "data.shape": (64, 64, 3),
+        "data.classes": CLASSES,
+        "data.images": 60,
+        "data.batch_size": 16,
+    }
+)
 # Where attention stands in each: behind the last layer of a block's branch.
 APPLICATIONS = {
     "ResNet50": "conv*_block*_3_bn",
@@ -99,7 +108,7 @@ APPLICATIONS = {
 @pytest.mark.parametrize("name", APPLICATIONS)
 @pytest.mark.parametrize("kind", ["se", "cbam"])
 def test_applications(name, kind):
-    """Same output at first; two steps; the interventions measure every module."""
+    """Same output at first; two steps; the interventions measure every module; an audit."""
     make = getattr(keras.applications, name)
     network = make(weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None)
     images = np.random.default_rng(0).uniform(size=(8, 64, 64, 3)).astype("float32")
@@ -113,3 +122,8 @@ def test_applications(name, kind):
     assert all(float(actor.blend) != 0 for actor in actors_of(model.trajectory_network))
     logs = model.evaluate(images, labels, verbose=0, return_dict=True)
     assert {f"reward/{module}" for module in model.trajectory.modules} <= set(logs)
+    if name == "ResNet50":
+        found = audit(refined, images=12, data=GENERATED)
+        assert list(found["modules"]) == model.trajectory.modules
+        values = [module["mean"]["value"] for module in found["modules"].values()]
+        assert np.isfinite(values).all() and any(values)

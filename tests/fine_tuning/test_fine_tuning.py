@@ -1,21 +1,16 @@
 """What a network starts from, what is frozen, how fast each part learns, when the method sets in."""
 
-import csv
-import json
-import shutil
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from dreal_tf import Recipe, SqueezeExcite, build, load_recipe, residual_network
-from dreal_tf.backbones import actors_of, plain_network
+from dreal_tf.backbones import actors_of
 from dreal_tf.builder import build_network
 from dreal_tf.callbacks import TeachFrom
 from dreal_tf.errors import InputError
 from dreal_tf.fine_tuning import OPTIMIZERS, freeze, settled, shares_of
-from dreal_tf.training import train
 
 
 @pytest.fixture(scope="module")
@@ -36,51 +31,6 @@ SMALL = {
     "backbone.stride_placement": "3x3",
     "attention.reduction": 2,
 }
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Weights to start from, of the network of `SMALL` without attention and with other classes."""
-    path = tmp_path_factory.mktemp("weights") / "trained.keras"
-    recipe = load_recipe("finetune").replace(SMALL | {"attention.kind": "none"})
-    keras.utils.set_random_seed(5)
-    plain_network(build_network(recipe, (64, 64, 3), 7)).save(path)
-    return path
-
-
-def test_a_run_on_a_folder_starts_from_the_weights_and_says_so(folder, weights, tmp_path, capsys):
-    recipe = load_recipe("finetune").replace(
-        SMALL
-        | {
-            "data.folder": str(folder),
-            "backbone.weights": str(weights),
-            "backbone.frozen": "conv1,conv2",
-            "schedule.epochs": 2,
-            "attention.stages": "conv5",  # Fewer modules to trace.
-            "dreal.instrument_fraction": 0.0,
-        }
-    )
-    train(recipe, tmp_path / "run", strategy="none")
-    said = capsys.readouterr().err
-    assert "conv5_1_se, conv5_2_se: not in the file" in said
-    assert "logits    0 of 2  (64, 7) in the file, (64, 2) here; (7,) in the file, (2,) here" in said
-    kept = json.loads((tmp_path / "run" / "recipe.json").read_text())
-    assert kept["data"]["image_size"] == 64 and kept["data"]["batch_size"] == 4
-    rows = list(csv.DictReader((tmp_path / "run" / "history.csv").open()))
-    assert [float(row["reward_measured"]) > 0 for row in rows] == [False, True]
-    trained = keras.saving.load_model(tmp_path / "run" / "model.keras")
-    before = keras.saving.load_model(weights)
-    for name, same in (("conv2_1_1", True), ("conv3_1_1", False)):
-        equal = np.array_equal(trained.get_layer(name).kernel, before.get_layer(name).kernel)
-        assert equal == same
-    again = train(recipe, tmp_path / "run", strategy="none")  # Finished, and the same recipe.
-    assert again["accuracy"] >= 0
-    copied = shutil.copytree(folder, tmp_path / "copied")
-    here = train(recipe.replace({"data.folder": str(copied)}), tmp_path / "run", strategy="none")
-    assert here == again
-    (copied / "dull" / "0.png").rename(copied / "dull" / "other.png")
-    with pytest.raises(InputError, match="Expected the images of the run in .*Choose another --out"):
-        train(recipe.replace({"data.folder": str(copied)}), tmp_path / "run", strategy="none")
 
 
 def test_what_is_open_is_found_from_the_folder(folder):
