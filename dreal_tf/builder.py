@@ -9,14 +9,14 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.backbones import imagenet_residual_network, plain_network, residual_network
-from dreal_tf.callbacks import SetEpoch, TeachFrom
+from dreal_tf.callbacks import RetrievalScores, SetEpoch, TeachFrom
 from dreal_tf.critics import CRITICS
 from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
 from dreal_tf.data.folder import list_images
 from dreal_tf.errors import InputError
 from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, settled, shares_of, start_file
 from dreal_tf.layers import ACTORS
-from dreal_tf.model import DREAL
+from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.schedules import WarmUp
 
 BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}
@@ -67,7 +67,8 @@ def build(recipe, data=None):
         elif weights is not None:
             print(load_start(network, weights, data.preprocessing).table(), file=sys.stderr)
         freeze(network, recipe.backbone.frozen or ())
-        model = DREAL(network, **_method(recipe))
+        added = _embedding_losses(recipe, len(data.class_names))
+        model = DREAL(network, **_method(recipe), embedding_losses=added)
         model.compile(
             optimizer=_optimizer(recipe, data.steps_per_epoch, network),
             critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_rate),
@@ -75,7 +76,8 @@ def build(recipe, data=None):
             metrics=["accuracy"],
         )
     later = [TeachFrom(recipe.dreal.start_epoch)] if recipe.dreal.start_epoch else []
-    return model, data, [SetEpoch(data.clock), *later]
+    asked = [RetrievalScores(data.retrieval["validation"])] if data.retrieval else []
+    return model, data, [SetEpoch(data.clock), *later, *asked]
 
 
 def build_data(recipe):
@@ -197,6 +199,27 @@ def _loss(recipe, soft_labels):
         smoothing = recipe.optim.label_smoothing
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _embedding_losses(recipe, identities):
+    optim, mixed = recipe.optim, recipe.augment.mix_up or recipe.augment.cut_mix
+    if optim.triplet == "none" and not optim.centre_weight:
+        return None
+    if recipe.data.images_per_identity is None or mixed:
+        raise InputError(
+            "Expected batches of whole identities, unmixed, for optim.triplet and optim.centre_weight. "
+            f"Received: data.images_per_identity={recipe.data.images_per_identity}, augment.mix_up="
+            f"{recipe.augment.mix_up}, augment.cut_mix={recipe.augment.cut_mix}. Set the first, such as "
+            "4, leave the others at 0, and choose data of identities."
+        )
+    return EmbeddingLosses(
+        identities,
+        optim.triplet,
+        optim.triplet_weight,
+        optim.margin,
+        optim.centre_weight,
+        optim.centre_rate,
+    )
 
 
 def _attention(recipe):

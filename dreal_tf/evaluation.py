@@ -1,8 +1,10 @@
-"""What a network is worth on a data set, its attention included."""
+"""What a network is worth on a data set, its attention included; how well it finds who is the same."""
 
 import keras
 
 from dreal_tf.backbones import actors_of
+from dreal_tf.embedding import Embedder, scores_of
+from dreal_tf.errors import InputError
 from dreal_tf.model import DREAL
 
 MEASURED = ("reward/", "gain/")
@@ -34,3 +36,28 @@ def evaluate_network(network, data, baseline="mean", penalty=1.0):
     measured = {name: value for name, value in logs.items() if name.startswith(MEASURED)}
     chosen = {"accuracy": logs["accuracy"], "loss": logs["task_loss"]} | measured
     return {name: float(value) for name, value in chosen.items()}
+
+
+def evaluate_splits(network, data, baseline="mean", penalty=1.0, ranking=None):
+    """What a network is worth on the test images of a data set.
+
+    Args:
+        network, baseline, penalty: see `evaluate_network`.
+        data: `dreal_tf.data.Splits`.
+        ranking: dict of options of `dreal_tf.embedding.scores_of`, of data of identities alone; None:
+            its defaults.
+    Returns:
+        Dict: what `evaluate_network` gives; of data of identities before it the scores of its gallery,
+        and all else is of images held out of the identities that were trained on.
+    Raises:
+        InputError: if the data is none of identities, and options are given.
+    """
+    if data.retrieval is None and ranking:
+        raise InputError(
+            f"Expected a run on data of identities for {', '.join(ranking)}. Received: one on classes, "
+            "which has no gallery. Leave these out."
+        )
+    scores = {}
+    if data.retrieval is not None:
+        scores = scores_of(Embedder(network), data.retrieval["test"], **(ranking or {}))
+    return scores | evaluate_network(network, data.test, baseline, penalty)

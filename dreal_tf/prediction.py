@@ -94,7 +94,13 @@ def load_predictor(path, data=None, data_dir=None):
 
 def _of_export(path):
     note = (path if path.is_dir() else path.parent) / "export.json"
-    kept = json.loads(note.read_text()).get("preprocessing") if note.is_file() else None
+    said = json.loads(note.read_text()) if note.is_file() else {}
+    if said.get("gives") == "embedding":
+        raise InputError(
+            f"Expected an export that gives classes. Received: {str(path)!r}, which gives embeddings, as "
+            "runs on data of identities do. Compare embeddings with one another: see docs/retrieval.md."
+        )
+    kept = said.get("preprocessing")
     if kept is None:
         raise InputError(
             "Expected an export that prepares images itself. Received: "

@@ -139,6 +139,7 @@ class Backbone(Section):
     stride_placement: Literal["3x3", "1x1"] = "3x3"  # Of imagenet_resnet. Goyal 2017; He 2016: 1x1.
     zero_gamma: bool = False  # Of imagenet_resnet: blocks start as their skip path (Goyal 2017).
     last_stride: Literal[1, 2] = 2  # Of imagenet_resnet: stride of conv5; re-identification: 1.
+    neck: bool = False  # A BatchNorm before the logits, whose output is the embedding (Luo 2019).
     synchronized: bool = False  # Whether BatchNorm's statistics span all replicas.
     # Of imagenet_resnet, to start from: "imagenet", those of keras.applications; or a file, see
     # docs/weights.md; None: they are drawn.
@@ -197,6 +198,12 @@ class Optim(Section):
     nesterov: bool = False  # Of sgd.
     weight_decay: NonNegativeFloat = 1e-4  # Half of it times the squared kernels joins the loss.
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Share spread over all classes.
+    # Of identities, over the features before the neck: which triplet loss joins the cross entropy.
+    triplet: Literal["none", "batch_hard", "weighted"] = "none"
+    triplet_weight: NonNegativeFloat = 1.0  # Its weight (no unit).
+    margin: PositiveFloat | None = 0.3  # Of batch_hard (unit of the features); None: soft.
+    centre_weight: NonNegativeFloat = 0.0  # Weight of the centre loss; 0: off.
+    centre_rate: Fraction = 0.5  # How far its centres move in a step.
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # Momentum of averaged weights, judged
     # and kept in place of the last ones; None: off.
     clip_norm: PositiveFloat | None = None  # Global norm of the task loss's gradient; None: free.

@@ -20,7 +20,7 @@ from dreal_tf.callbacks import (
 from dreal_tf.cluster import cluster_of, lost_peers_said
 from dreal_tf.data.folder import image_names
 from dreal_tf.errors import InputError
-from dreal_tf.evaluation import evaluate_network
+from dreal_tf.evaluation import evaluate_splits
 from dreal_tf.fine_tuning import settled
 from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
 from dreal_tf.strategies import strategy_named
@@ -107,7 +107,8 @@ def _fit(recipe, run, model, data, callbacks, cluster):
     devices = [device.name for device in tf.config.list_logical_devices()]
     run.write_environment(recipe.run.seed, devices)
     swap = keras.callbacks.SwapEMAWeights() if recipe.optim.ema else None
-    best = BestNetwork(run.checkpoints, swap=swap)
+    monitor = "val_mAP" if data.retrieval else "val_accuracy"
+    best = BestNetwork(run.checkpoints, monitor, swap)
     history = HistoryFile(run.history)
     kept = [StopOnNaN(), *([swap] if swap else []), history]
     if cluster is None or cluster.is_chief:
@@ -134,9 +135,12 @@ def _conclude(recipe, run, model, data, best):
     keep_network(run, model.network, data.preprocessing)
     metrics = _evaluated(recipe, model.trajectory_network, data)
     history = read_history(run.history)
+    chosen = next(row for row in history if row["epoch"] == best.state["epoch"])
+    if data.retrieval:
+        metrics["validation_mAP"] = best.state["value"]
     metrics |= {
         "best_epoch": best.state["epoch"],
-        "validation_accuracy": best.state["value"],
+        "validation_accuracy": chosen["val_accuracy"],
         "training_seconds": round(sum(row["seconds"] for row in history), 1),
     }
     write_whole(run.metrics, json.dumps(metrics, indent=2) + "\n")
@@ -157,20 +161,21 @@ def keep_network(run, network, preprocessing):
     os.replace(partial, run.network)
 
 
-def evaluate(run_path, data_dir=None):
+def evaluate(run_path, data_dir=None, ranking=None):
     """Metrics of a run's best weights on the test split.
 
     Args:
         run_path: str or path of a run directory that holds `model.keras`.
         data_dir: str, path or None. Where the data lies now; None for where the run found it.
+        ranking: dict, see `dreal_tf.evaluation.evaluate_splits`.
     Returns:
-        Dict of float, see `dreal_tf.evaluation.evaluate_network`.
+        Dict of float, see there.
     Raises:
-        InputError: if there is no run, or it has no weights yet.
+        InputError: if there is no run, it has no weights yet, or `ranking` is none of its data.
     """
     recipe, data, network = trained_network(run_path, data_dir)
-    return _evaluated(recipe, network, data)
+    return _evaluated(recipe, network, data, ranking)
 
 
-def _evaluated(recipe, network, data):
-    return evaluate_network(network, data.test, recipe.dreal.baseline, recipe.dreal.penalty)
+def _evaluated(recipe, network, data, ranking=None):
+    return evaluate_splits(network, data, recipe.dreal.baseline, recipe.dreal.penalty, ranking)

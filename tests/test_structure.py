@@ -35,6 +35,7 @@ LEVELS = {
     "recipe_sections": 1,
     "layers": 1,
     "critics": 1,
+    "embedding": 3,
     "recipe_files": 3,
     "strategies": 2,
     "run_directory": 3,
@@ -78,6 +79,7 @@ PURE = {
     "layers",
     "critics",
     "backbones",
+    "embedding",
     "rewards",
 }
 PURE |= {"instruments", "model", "figures", "visualize", "attaching"}

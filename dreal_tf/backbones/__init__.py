@@ -5,6 +5,7 @@ from dreal_tf.backbones.backbone import (
     Wiring,
     actor_of,
     actors_of,
+    embedding_network,
     plain_network,
 )
 from dreal_tf.backbones.fused_normalization import FusedBatchNormalization
@@ -21,6 +22,7 @@ __all__ = [
     "Wiring",
     "actor_of",
     "actors_of",
+    "embedding_network",
     "imagenet_residual_network",
     "plain_network",
     "residual_network",

@@ -2,6 +2,7 @@
 
 import keras
 
+from dreal_tf.errors import InputError
 from dreal_tf.layers import AttentionActor
 from dreal_tf.steps import stage_name
 
@@ -29,6 +30,7 @@ class Wiring:
         self.pruned = pruned
         self.states = {}
         self.actions = {}
+        self.of_images = {}  # Further outputs, one row an image.
 
     def belongs(self, place):
         """Whether `place` gets an actor."""
@@ -55,9 +57,10 @@ class Wiring:
         return refined
 
     def network(self, images, logits, name=None):
-        """The functional network: a dict of `logits`, and `states` and `actions` by module."""
+        """The functional network: a dict of `logits`, and `states` and `actions` by module; of one with
+        a neck also of `feature` and `embedding`."""
         outputs = {"logits": logits, "states": self.states, "actions": self.actions}
-        return keras.Model(images, outputs, name=name)
+        return keras.Model(images, outputs | self.of_images, name=name)
 
 
 def actors_of(network):
@@ -107,6 +110,36 @@ def actor_of(operation):
     if isinstance(operation, Attended):
         return operation.actor
     return operation if isinstance(operation, AttentionActor) else None
+
+
+def embedding_network(network, unit=True):
+    """The network from images to their embeddings: what its logits are computed from.
+
+    Args:
+        network: functional `keras.Model` of this package, plain or with auxiliary outputs.
+        unit: bool. Whether embeddings are brought to unit length, so that the nearest by Euclidean
+            distance are those of the greatest cosine.
+    Returns:
+        Functional `keras.Model` with an output (batch, dimensions), sharing the layers of `network`.
+    Raises:
+        InputError: if it has no layer called "logits".
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, neck=True)
+        >>> embed = embedding_network(network)
+        >>> embed.output_shape, [layer.name for layer in embed.layers[-2:]]
+        ((None, 64), ['neck', 'unit_length'])
+    """
+    layers = {layer.name: layer for layer in network.layers}
+    if "logits" not in layers:
+        raise InputError(
+            "Expected a network whose layer 'logits' reads its embedding. Received: "
+            f"{network.name!r}, which ends in {network.layers[-1].name!r}. Give a network of this "
+            "package, such as a run's model.keras."
+        )
+    embedding = layers["logits"].input
+    if unit:
+        embedding = keras.layers.UnitNormalization(name="unit_length", dtype="float32")(embedding)
+    return keras.Model(network.input, embedding, name=network.name)
 
 
 def plain_network(network):

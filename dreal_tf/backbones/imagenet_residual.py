@@ -34,6 +34,7 @@ def imagenet_residual_network(
     stride_placement="3x3",
     zero_gamma=False,
     last_stride=2,
+    neck=False,
     weight_decay=0.0,
     synchronized=False,
     name=None,
@@ -65,6 +66,9 @@ def imagenet_residual_network(
             it passes its skip path on and its actor reads a map of zeros. Defaults to False, as in
             the CBAM and SRM authors' code.
         last_stride: 2, or 1 as in re-identification (Sun 2018, Luo 2019): the stride of conv5.
+        neck: bool. Whether a BatchNorm stands before the logits, as in re-identification (Luo 2019); the
+            network then also gives `feature` and `embedding`, before it and after it, (batch,
+            channels).
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss.
         synchronized: bool. Whether BatchNorm's statistics span all replicas.
         name: str, the name of the network, or None.
@@ -111,7 +115,8 @@ def imagenet_residual_network(
             strides = (1, 2, 2, last_stride)[position] if number == 1 else 1
             branch = _branch(depth, channels, strides, stride_placement)
             hidden = wiring.block(hidden, branch, f"{stage}_{number}")
-    logits = wiring.classifier(hidden, classes, keras.initializers.RandomNormal(stddev=0.01))
+    initializer = keras.initializers.RandomNormal(stddev=0.01)
+    logits = wiring.classifier(hidden, classes, initializer, neck)
     return wiring.network(images, logits, name or f"imagenet_resnet{depth}")
 
 

@@ -20,6 +20,7 @@ def residual_network(
     attention_blocks=None,
     attention_pruned=None,
     shortcut="identity",
+    neck=False,
     weight_decay=0.0,
     synchronized=False,
     name=None,
@@ -44,6 +45,9 @@ def residual_network(
             {"conv3_1"}; None for none.
         shortcut: "identity" (subsampled and padded with zero channels, the paper's option A) or
             "projection" (1×1 convolution and BatchNorm where the shape changes, option B).
+        neck: bool. Whether a BatchNorm stands before the logits, as in re-identification (Luo 2019); the
+            network then also gives `feature` and `embedding`, before it and after it, (batch,
+            channels).
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss.
         synchronized: bool. Whether BatchNorm's statistics span all replicas.
         name: str, the name of the network, or None.
@@ -89,5 +93,5 @@ def residual_network(
             strides = 2 if position > 0 and number == 1 else 1
             branch = [(channels, 3, strides), (channels, 3, 1)]
             hidden = wiring.block(hidden, branch, f"{stage}_{number}", shortcut)
-    logits = wiring.classifier(hidden, classes)
+    logits = wiring.classifier(hidden, classes, neck=neck)
     return wiring.network(images, logits, name or f"resnet{depth}")

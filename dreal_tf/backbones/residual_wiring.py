@@ -184,11 +184,34 @@ class ResidualWiring(Wiring):
             return None
         return next(n for n, (_, size, _) in enumerate(convolutions, start=1) if size == 3)
 
-    def classifier(self, hidden, classes, kernel_initializer="glorot_uniform"):
-        """The logits (batch, classes) of the last map's mean over places."""
+    def classifier(self, hidden, classes, kernel_initializer="glorot_uniform", neck=False):
+        """The logits (batch, classes) of the last map's mean over places.
+
+        Args:
+            hidden: symbolic float tensor (batch, height, width, channels).
+            classes: int.
+            kernel_initializer: of the logits.
+            neck: bool. Whether a BatchNorm without offset stands between the mean over places, which
+                becomes the output `feature`, and the logits, which have no bias then: what it gives
+                becomes the output `embedding`.
+        Source: of the neck Luo et al., CVPR Workshops 2019, arXiv 1903.07071, section 3.5.
+        """
         pooled = keras.layers.GlobalAveragePooling2D(name="pool")(hidden)
+        if neck:
+            self.of_images["feature"] = pooled
+            pooled = keras.layers.BatchNormalization(
+                momentum=0.9,
+                epsilon=1e-5,
+                center=False,
+                synchronized=self.synchronized,
+                dtype="float32",
+                name="neck",
+            )(pooled)
+            self.of_images["embedding"] = pooled
+            kernel_initializer = keras.initializers.RandomNormal(stddev=0.001)
         return keras.layers.Dense(
             classes,
+            use_bias=not neck,
             kernel_initializer=kernel_initializer,
             kernel_regularizer=self._l2(),
             dtype="float32",

@@ -3,6 +3,7 @@
 from dreal_tf.callbacks.best_network import BestNetwork
 from dreal_tf.callbacks.checkpoint import Checkpoint
 from dreal_tf.callbacks.history_file import HistoryFile, read_history
+from dreal_tf.callbacks.retrieval_scores import RetrievalScores
 from dreal_tf.callbacks.set_epoch import SetEpoch
 from dreal_tf.callbacks.stop_on_nan import StopOnNaN
 from dreal_tf.callbacks.teach_from import TeachFrom
@@ -13,6 +14,7 @@ __all__ = [
     "BestNetwork",
     "Checkpoint",
     "HistoryFile",
+    "RetrievalScores",
     "SetEpoch",
     "StopOnNaN",
     "TeachFrom",

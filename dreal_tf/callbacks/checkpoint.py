@@ -15,7 +15,8 @@ log = logging.getLogger("dreal_tf")
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Stores network, critic, trust and both optimizers after each epoch; restores them at the start.
+    """Stores network, critic, trust, centres and both optimizers after each epoch; restores them at
+    the start.
 
     What is stored becomes visible in one step, so an interruption at any moment leaves either the
     epoch before or the epoch after. A damaged checkpoint is passed over for the one before. Several
@@ -126,6 +127,7 @@ def restore_last(folder, model):
 def _state(model):
     """All variables, by owner. A model as a whole would leave out the states of its seeds."""
     owners = [model.network, model.optimizer]
+    owners += [model.embedding_losses] if model.embedding_losses is not None else []
     if model.critic is not None:
         owners += [model.critic, model.critic_optimizer]
         owners += [model.trust] if model.trust is not None else []

@@ -8,7 +8,10 @@ import typer
 
 from dreal_tf.cli.output import metric_lines, next_command, result
 from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.errors import InputError
 from dreal_tf.run_directory import RunDirectory
+
+METRICS = ("cosine", "euclidean")
 
 
 def evaluate(
@@ -16,11 +19,30 @@ def evaluate(
     data_dir: Annotated[
         Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
     ] = None,
+    metric: Annotated[
+        Optional[str],
+        typer.Option(help="Of runs on identities: cosine or euclidean. [default: cosine]"),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Of those: embed each image and its mirror image.")
+    ] = False,
+    expansion: Annotated[
+        int, typer.Option(help="Of those: images found first that join a query.", min=0)
+    ] = 0,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Of those: re-rank by k-reciprocal neighbours.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics as one JSON object.")] = False,
 ):
     """Print the metrics of a run's best weights on the test split."""
     recipe = RunDirectory(run).read_recipe()  # Bad input is met before TensorFlow is loaded.
-    metrics = import_quietly("dreal_tf.training").evaluate(run, data_dir)
+    if metric not in (None, *METRICS):
+        raise InputError(
+            f"Expected --metric {' or '.join(METRICS)}. Received: {metric!r}. Choose one of these."
+        )
+    ranking = {"metric": metric, "flip": flip, "expansion": expansion, "rerank": rerank}
+    ranking = {name: value for name, value in ranking.items() if value}
+    metrics = import_quietly("dreal_tf.training").evaluate(run, data_dir, ranking)
     result(metrics, as_json, metric_lines(metrics))
     other = "--baseline" if recipe.dreal.enabled else "--set dreal.enabled=true"
     path = shlex.quote(str(run / "recipe.json"))

@@ -29,6 +29,9 @@ def export(
     say(f"Exporting {run} as {format} in {precision}; then asking it about the test images.")
     figures = exporting.export_run(run, out, format, precision, data_dir)
     result(figures, as_json, [*export_lines(figures)])
+    if "least_cosine" in figures:  # Embeddings, which are no classes.
+        next_command(f"dreal-tf evaluate {shlex.quote(str(run))} --rerank")
+        return
     next_command(f"dreal-tf predict {shlex.quote(str(out))} IMAGES")
 
 

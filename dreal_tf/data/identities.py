@@ -47,7 +47,8 @@ def identity_set(name, folder=None, **options):
 
     A share `validation_fraction` of the training identities is held out, drawn by the seed: best
     weights are chosen by how these are ranked. The same share of the images of every other identity
-    is held out too: on them it is watched whether the identities that are trained on are told apart.
+    is held out too: on them it is watched whether the identities that are trained on are told apart, and
+    they join the gallery of those, right for nobody.
 
     Args:
         name: str, a key of `LAYOUTS`.
@@ -114,11 +115,7 @@ def identity_splits(listed, source, options, looks, protocol, titles=None, skipp
     train = _without(listed["train"], nobody)
     _check_cameras(listed["query"], listed["gallery"])
     kept, query, gallery = held_out_identities(train, options.validation_fraction, options.seed)
-    asked = {
-        "validation": (train.chosen(query), train.chosen(gallery)),
-        "test": (listed["query"], listed["gallery"]),
-    }
-    train = train.chosen(kept)
+    query, gallery, train = (train.chosen(places) for places in (query, gallery, kept))
     identities = np.unique(train.identities)
     watched = listed.get("watched")
     if watched is None:
@@ -126,6 +123,11 @@ def identity_splits(listed, source, options, looks, protocol, titles=None, skipp
         train, watched = train.chosen(kept[: options.train_limit]), train.chosen(held)
     else:
         watched = watched.chosen(np.isin(watched.identities, identities))
+    # Others in the gallery, or a few identities would be found too easily to tell networks apart.
+    asked = {
+        "validation": (query, gallery.joined(watched)),
+        "test": (listed["query"], listed["gallery"]),
+    }
     labels = np.searchsorted(identities, train.identities)
     labels = with_noise(labels, options.label_noise, len(identities), options.seed)
     sampler = _sampler(labels, options)

@@ -37,6 +37,11 @@ class Listed(NamedTuple):
         """
         return Listed(*(part if part is None else part[positions] for part in self))
 
+    def joined(self, other):
+        """These and others after them, of both of which cameras are known or of neither."""
+        pairs = zip(self, other, strict=True)
+        return Listed(*(None if own is None else np.concatenate([own, more]) for own, more in pairs))
+
 
 class Layout(NamedTuple):
     """How a data set says who is on an image.

@@ -11,8 +11,8 @@ import numpy as np
 from dreal_tf.backbones import plain_network
 from dreal_tf.errors import InputError
 from dreal_tf.exporting.formats import check_format, write
-from dreal_tf.exporting.served import Served
-from dreal_tf.exporting.verification import BATCH, answers_of, compared
+from dreal_tf.exporting.served import Served, ServedEmbedding
+from dreal_tf.exporting.verification import BATCH, answers_of, compared, compared_embeddings
 from dreal_tf.model import DREAL
 from dreal_tf.multiply_adds import multiply_adds
 
@@ -27,7 +27,7 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
     """Writes a network so that it runs without this package, and checks that it does.
 
     The plain network alone is written, with the preparation of its images inside where `data` says
-    what that is. The export is loaded again in a process that cannot import `dreal_tf`, asked about
+    what that is; of data of identities the network to embeddings of unit length. The export is loaded again in a process that cannot import `dreal_tf`, asked about
     the test images, and kept only if it answers as the network does.
 
     Args:
@@ -41,8 +41,8 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
     Returns:
         Dict of figures, which `export.json` in the folder holds too: `format`, `precision`, `images`
         compared, `largest_difference` of a probability, `agreement` of the likeliest class,
-        `accuracy` and `network_accuracy` (fractions), `megabytes`, `milliseconds` per image;
-        `variables` and `multiply_adds`; and `beside`, the last three of the other network.
+        `accuracy` and `network_accuracy` (fractions), or what `compared_embeddings` gives; `megabytes`,
+        `milliseconds` per image; `variables` and `multiply_adds`; and `beside`, the last three of the other network.
     Raises:
         InputError: if the folder exists, or something is asked for that does not go together.
         RunError: if the export cannot run or answers differently; nothing is kept then.
@@ -59,7 +59,8 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
             "Expected images that int8 can choose its ranges by. Received: data=None. Give the data "
             "that the network was trained on."
         )
-    served = Served(_plain(model), data and data.preprocessing)
+    serve = ServedEmbedding if data is not None and data.retrieval else Served
+    served = serve(_plain(model), data and data.preprocessing)
     images, labels = _images(served, data)
     own = np.concatenate(
         [served.of_pixels(images[n : n + BATCH]).numpy() for n in range(0, len(images), BATCH)]
@@ -71,17 +72,21 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
         write(served, whole, format, precision, calibration)
         written = [whole]
         if beside is not None:
-            peer = Served(plain_network(beside), served.preprocessing)
+            peer = serve(plain_network(beside), served.preprocessing)
             write(peer, other, format, precision, calibration)
             written.append(other)
         answers, times = answers_of(written, images)
         figures = {"format": format, "precision": precision}
-        figures |= compared(answers, own, labels, precision)
+        if serve is Served:
+            figures |= compared(answers, own, labels, precision)
+        else:
+            figures |= compared_embeddings(answers, own, precision)
         figures["megabytes"] = _megabytes(whole)
         figures |= _cost(served, times[0])
         if beside is not None:
             figures["beside"] = _cost(peer, times[1])
-        note = figures | {"preprocessing": served.preprocessing and served.preprocessing._asdict()}
+        note = figures | {"gives": served.gives}
+        note |= {"preprocessing": served.preprocessing and served.preprocessing._asdict()}
         (whole / NOTE).write_text(json.dumps(note, indent=2) + "\n")
         os.replace(whole, path)
     return figures
@@ -128,12 +133,17 @@ def _images(served, data):
         return np.random.default_rng(0).normal(size=shape).astype("float32"), None
     most = min(COMPARED, max(BYTES // math.prod(served.image_shape), 1))
     images, labels = [], []
-    for inputs, of_inputs in data.test:
+    for inputs, of_inputs in data.test if not data.retrieval else _queries(data):
         images.append(data.preprocessing.pixels(inputs).numpy())
-        labels.append(of_inputs.numpy())
+        labels.append(of_inputs)
         if sum(map(len, images)) >= most:
             break
     return np.concatenate(images)[:most], np.concatenate(labels)[:most]
+
+
+def _queries(data):
+    """Images whose identities have no label."""
+    return ((inputs, np.full(len(inputs), -1)) for inputs in data.retrieval["test"].query)
 
 
 def _calibration(served, data):

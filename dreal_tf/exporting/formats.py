@@ -97,9 +97,9 @@ def _litert(served, precision, calibration):
 
 
 def _sized(served, kind):
-    """From images of the network's size to probabilities: a function, and what it takes."""
+    """From images of the network's size to its answers: a function, and what it takes."""
     spec = tf.TensorSpec((None, *served.image_shape), kind, name="images")
-    return lambda images: {"probabilities": served.of_pixels(images)}, [spec]
+    return lambda images: {served.gives: served.of_pixels(images)}, [spec]
 
 
 def _set(converter, precision, calibration):

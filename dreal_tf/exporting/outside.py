@@ -13,6 +13,7 @@ import numpy as np
 
 # What lies in the folder of an export, by format.
 FILES = {"saved_model": "saved_model.pb", "litert": "model.tflite", "onnx": "model.onnx"}
+GIVEN = ("probabilities", "embedding")  # What an export may give, one row an image.
 WARM = 3  # Calls before time is taken.
 
 
@@ -32,7 +33,7 @@ def format_of(path):
 
 
 def load(path):
-    """A function from uint8 images (batch, height, width, channels) to probabilities, as arrays.
+    """A function from uint8 images (batch, height, width, channels) to what an export gives, as arrays.
 
     Args:
         path: see `format_of`.
@@ -49,7 +50,8 @@ def _saved_model(file):
     serve = loaded.signatures["serving_default"]
 
     def run(images):
-        return serve(images=tf.constant(images))["probabilities"].numpy()
+        given = serve(images=tf.constant(images))
+        return given[next(name for name in GIVEN if name in given)].numpy()
 
     run.loaded = loaded
     return run

@@ -1,8 +1,9 @@
-"""The network as it is served: bytes in, probabilities and names of classes out."""
+"""The network as it is served: bytes in, probabilities and names of classes out, or embeddings."""
 
 import keras
 import tensorflow as tf
 
+from dreal_tf.backbones import embedding_network
 from dreal_tf.errors import InputError
 from dreal_tf.model.task import ends_in_softmax
 
@@ -17,6 +18,7 @@ class Served:
             given, float32 and normalised already, and classes have no names.
     Attributes:
         network, preprocessing: the same.
+        gives: str, what the answer is called.
         image_shape: tuple (height, width, channels), as the network takes them.
     Raises:
         InputError: if the network takes or gives something else.
@@ -26,6 +28,8 @@ class Served:
         >>> round(float(tf.reduce_sum(served.probabilities(tf.zeros((1, 8, 8, 1))))), 4)
         1.0
     """
+
+    gives = "probabilities"
 
     def __init__(self, network, preprocessing=None):
         one_in = isinstance(network.input, keras.KerasTensor) and len(network.input.shape) == 4
@@ -58,15 +62,19 @@ class Served:
         """
         return self.softmax(tf.cast(self.network(inputs, training=False), tf.float32))
 
+    def answers(self, inputs):
+        """What `gives` names, of normalised images, one row an image."""
+        return self.probabilities(inputs)
+
     def of_pixels(self, images):
-        """Probabilities of images of bytes that have the network's size.
+        """The answers to images of bytes that have the network's size.
 
         Args:
             images: uint8 (or float32) tensor (batch, *image_shape), values from 0 to 255.
         """
         if self.preprocessing is None:
-            return self.probabilities(tf.cast(images, tf.float32))
-        return self.probabilities(self.preprocessing.normalised(images))
+            return self.answers(tf.cast(images, tf.float32))
+        return self.answers(self.preprocessing.normalised(images))
 
     def of_any_size(self, images):
         """What the signature `serving_default` answers.
@@ -83,8 +91,44 @@ class Served:
         return {"probabilities": probabilities, "class_index": likeliest, "class_name": names}
 
     def raw(self, inputs):
-        """What the signature `raw` answers: `probabilities` of normalised images."""
-        return {"probabilities": self.probabilities(inputs)}
+        """What the signature `raw` answers to normalised images: a dict of what `gives` names."""
+        return {self.gives: self.answers(inputs)}
+
+
+class ServedEmbedding(Served):
+    """A network between what prepares its images and embeddings of unit length.
+
+    Args:
+        network: `keras.Model` of this package, from images to logits.
+        preprocessing: see `Served`.
+    Example:
+        >>> served = ServedEmbedding(plain_network(residual_network((8, 8, 1), 10, depth=8)))
+        >>> round(float(tf.norm(served.answers(tf.ones((1, 8, 8, 1))))), 4)
+        1.0
+    """
+
+    gives = "embedding"
+
+    def __init__(self, network, preprocessing=None):
+        super().__init__(embedding_network(network), preprocessing)
+
+    def answers(self, inputs):
+        """Embeddings of normalised images.
+
+        Args:
+            inputs: float32 tensor (batch, *image_shape).
+        Returns:
+            Float32 tensor (batch, dimensions), rows of unit length.
+        """
+        return tf.cast(self.network(inputs, training=False), tf.float32)
+
+    def of_any_size(self, images):
+        """What the signature `serving_default` answers: `embedding` of images of one size of any kind.
+
+        Args:
+            images: uint8 tensor (batch, height, width, channels).
+        """
+        return {self.gives: self.answers(self.preprocessing(images))}
 
 
 def _shapes(tensors):

@@ -108,3 +108,41 @@ def compared(exported, own, labels, precision):
             "kept; export with --precision float32."
         )
     return figures
+
+
+def compared_embeddings(exported, own, precision):
+    """Figures of an export of embeddings beside the network's own.
+
+    Args:
+        exported, own: float arrays (n, dimensions), n at least 2, rows of unit length.
+        precision: str, a key of `BOUNDS`.
+    Returns:
+        Dict: `images`, `largest_difference` (of any coordinate), `least_cosine` (of an image's two
+        embeddings), and `agreement` (share of images whose nearest other image by the export is nearest
+        by the network too, to within the difference that is allowed).
+    Raises:
+        RunError: if the export is beyond its bounds.
+    Example:
+        >>> own = np.float32([[1, 0], [0.6, 0.8], [0, 1]])
+        >>> compared_embeddings(own, own, "float32")["agreement"]
+        1.0
+    """
+    bounds = BOUNDS[precision]
+    difference = float(np.abs(exported - own).max())
+    cosines = [rows @ rows.T for rows in (np.float64(exported), np.float64(own))]
+    for cosine in cosines:
+        np.fill_diagonal(cosine, -np.inf)
+    chosen = cosines[1][np.arange(len(own)), cosines[0].argmax(1)]
+    same = float(np.mean(chosen >= cosines[1].max(1) - min(bounds.difference, 0.05)))
+    least = float(np.min(np.sum(exported * own, axis=1)))
+    unit = np.abs(np.linalg.norm(exported, axis=1) - 1).max() <= max(bounds.difference, 0.02)
+    if not (difference <= bounds.difference and same >= bounds.agreement and unit):
+        raise RunError(
+            f"Expected an export within {bounds.difference} of every coordinate of embeddings of unit "
+            f"length, and {bounds.agreement} of the nearest images. Received: a difference of "
+            f"{difference:.2g}, {same:.4f} of the nearest images, lengths from "
+            f"{np.linalg.norm(exported, axis=1).min():.3f}. Nothing was kept; export with --precision "
+            "float32."
+        )
+    figures = {"images": len(own), "largest_difference": difference}
+    return figures | {"least_cosine": least, "agreement": same}

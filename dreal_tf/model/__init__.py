@@ -2,6 +2,7 @@
 
 from dreal_tf.model.attach import attach
 from dreal_tf.model.dreal import DREAL
+from dreal_tf.model.embedding_losses import EmbeddingLosses
 from dreal_tf.model.factual_pass import FactualPass
 
-__all__ = ["DREAL", "FactualPass", "attach"]
+__all__ = ["DREAL", "EmbeddingLosses", "FactualPass", "attach"]

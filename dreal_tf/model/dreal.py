@@ -20,15 +20,15 @@ from dreal_tf.model.factual_pass import FactualPass
 from dreal_tf.model.learner import Learner, add_climb, after
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.plain_step import plain_step
-from dreal_tf.model.replicated import ReplicatedModel
 from dreal_tf.model.settings import check_settings
 from dreal_tf.model.task import outputs_are_logits
+from dreal_tf.model.task_model import TaskModel, task_step
 from dreal_tf.model.trust import Trust
 from dreal_tf.rewards import HeldUpdates, RewardMeter, targets_of, true_directions
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
-class DREAL(ReplicatedModel):
+class DREAL(TaskModel):
     """Trains a network's attention by reward: a critic predicts it, the actors climb the critic.
 
     Predicts, evaluates, saves and exports as the network alone; the critic is used in training only.
@@ -55,6 +55,7 @@ class DREAL(ReplicatedModel):
             `dreal_tf.model.Trust`; False: always in full, as in the paper.
         stages: collection of str, such as {"conv4"}, to which the method is restricted, or None.
         seed: int. Seed of the draws of the estimator.
+        embedding_losses: `dreal_tf.model.EmbeddingLosses` that join the task loss, or None.
     Raises:
         ValueError: if the network has no auxiliary outputs or no actors, or an argument is unknown.
     Example:
@@ -84,6 +85,7 @@ class DREAL(ReplicatedModel):
         trust=True,
         stages=None,
         seed=0,
+        embedding_losses=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -105,7 +107,8 @@ class DREAL(ReplicatedModel):
         self.trajectory_network = network
         self.network = plain_network(network)
         self.critic = CRITICS[critic]() if isinstance(critic, str) else critic
-        self.instruments, self._evaluating, self.waiting = None, False, False
+        self.instruments, self.waiting = None, False
+        self.take_embedding_losses(embedding_losses)
         if self.critic is not None:
             self.trajectory = Trajectory(network, stages)
             if not self.critic.built:
@@ -122,15 +125,6 @@ class DREAL(ReplicatedModel):
                 self.instruments = Instruments(*parts, fraction=instrument_fraction)
                 self.instrument_metrics = InstrumentMetrics(self.trajectory.modules)
         self.build(self.network.input_shape)
-
-    def build(self, input_shape):
-        """Nothing is left to make: network and critic are built."""
-
-    def call(self, images, training=None):
-        if training:
-            return self.network(images, training=True)
-        count = tf.shape(tf.nest.flatten(images)[0])[0]
-        return self.network(never_empty(images), training=False)[:count]
 
     def compile(self, optimizer="sgd", critic_optimizer="adam", loss=None, **kwargs):
         """Configures training; takes all that `keras.Model.compile` takes.
@@ -161,7 +155,7 @@ class DREAL(ReplicatedModel):
     def train_step(self, data):
         data = nonempty_share(data)
         if self.critic is None:
-            return super().train_step(data)
+            return task_step(self, data) if self.embedding_losses else super().train_step(data)
         if self.waiting:
             return plain_step(self, data)
         factual = self.factual_pass(data)
@@ -185,7 +179,7 @@ class DREAL(ReplicatedModel):
             with HeldUpdates(self.network) as held:
                 outputs = self.meter.factual(images, training=True)
             judged = images, labels, outputs["logits"], sample_weight
-            task_loss = self._task_loss(*judged, held.losses)
+            task_loss = self.task_loss(images, labels, outputs, sample_weight, held.losses)
             scaled = self.optimizer.scale_loss(task_loss)
             targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
             log_p = self._log_p_asked_for(outputs["logits"], targets)
@@ -248,7 +242,8 @@ class DREAL(ReplicatedModel):
             outputs = self.meter.factual(present)
             log_p = self._log_p_asked_for(outputs["logits"], targets)
         logits = outputs["logits"][: tf.shape(labels)[0]]
-        task_loss = self._task_loss(images, labels, logits, sample_weight, training=False)
+        real = {"logits": logits}
+        task_loss = self.task_loss(images, labels, real, sample_weight, training=False)
 
         drawn = self.meter.same_images(targets, self.settings["validation_fraction"])
         measurement = self.meter.exact(present, targets, outputs, drawn, exploration=("baseline",))
@@ -262,13 +257,6 @@ class DREAL(ReplicatedModel):
         logs = self.compute_metrics(images, labels, logits, sample_weight)
         return logs | (self.instrument_metrics.result() if self.instruments else {})
 
-    def evaluate(self, *args, **kwargs):
-        self._evaluating = True
-        try:
-            return super().evaluate(*args, **kwargs)
-        finally:
-            self._evaluating = False
-
     def _log_p_asked_for(self, logits, targets):
         """The labels' log probabilities, for a tape to see, where the critic needs directions."""
         asked = self.critic.needs_directions
@@ -280,11 +268,6 @@ class DREAL(ReplicatedModel):
             actions = [outputs["actions"][module] for module in self.trajectory.modules]
             directions = true_directions(tape, log_p, actions)
         return self.meter.hindsight(outputs["logits"], targets.labels, directions)
-
-    def _task_loss(self, images, labels, logits, sample_weight, held=(), training=True):
-        loss = self._compute_loss(images, labels, logits, sample_weight, training=training)
-        # What layers added in the held pass; Keras itself adds weight regularisers.
-        return tf.add_n([loss, *(self._aggregate_additional_loss(added) for added in held)])
 
     def _move_critic(self, gradients):
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
@@ -326,6 +309,7 @@ class DREAL(ReplicatedModel):
 
     def get_config(self):
         parts = {"network": self.trajectory_network, "critic": self.critic}
+        parts |= {"embedding_losses": self.embedding_losses}
         serialized = {k: keras.saving.serialize_keras_object(part) for k, part in parts.items()}
         return super().get_config() | dict(self.settings) | serialized
 
@@ -333,7 +317,7 @@ class DREAL(ReplicatedModel):
     def from_config(cls, config, custom_objects=None):
         loaded = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("network", "critic")
+            for name in ("network", "critic", "embedding_losses")
         }
         return cls(**(config | loaded))
 

@@ -56,7 +56,7 @@ class FrozenDREAL(DREAL):
             targets = targets_of(labels, logits.shape[-1], sample_weight)
             log_p = self._log_p_asked_for(logits, targets)
         judged = images, labels, logits, sample_weight
-        task_loss = self._task_loss(*judged, training=False)
+        task_loss = self.task_loss(images, labels, outputs, sample_weight, training=False)
         hindsight = self._hindsight(tape, log_p, outputs, targets)
         return FactualPass(judged, targets, outputs, task_loss, hindsight=hindsight)
 

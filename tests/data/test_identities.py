@@ -40,10 +40,12 @@ def test_identities_are_numbered_from_zero_and_keep_their_names(splits):
 
 def test_held_out_identities_are_asked_for_and_not_trained_on(splits):
     asked = splits.retrieval["validation"]
-    held = set(map(str, asked.gallery_labels.identities))
+    held = set(map(str, asked.query_labels.identities))
     assert len(held) == 2 and not held & set(splits.class_names)
-    # One query by each of the three cameras; all six images are in the gallery.
-    assert len(asked.query_names) == 6 and len(asked.gallery_names) == 12
+    # One query by each of the three cameras; all six images are in the gallery, and one of each of the
+    # eight others, right for nobody.
+    assert len(asked.query_names) == 6 and len(asked.gallery_names) == 12 + 8
+    assert sum(str(identity) in held for identity in asked.gallery_labels.identities) == 12
     assert set(asked.query_names) < set(asked.gallery_names)
     pairs = set(zip(*map(np.ndarray.tolist, asked.query_labels), strict=True))
     assert len(pairs) == 6

@@ -1,0 +1,87 @@
+"""Embeddings of images by a network, and how well they find who is the same."""
+
+import numpy as np
+import tensorflow as tf
+
+from dreal_tf.backbones import embedding_network
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import (
+    expanded_queries,
+    mean_of_views,
+    reranked_distances,
+    score_distances,
+    score_embeddings,
+)
+
+
+class Embedder:
+    """Embeds images by a network.
+
+    Args:
+        network: functional `keras.Model` of this package, see
+            `dreal_tf.backbones.embedding_network`. It may learn on: its weights are read when they are
+            needed.
+    Example:
+        >>> embed = Embedder(residual_network((8, 8, 1), 10, depth=8, neck=True))
+        >>> embed([np.zeros((2, 8, 8, 1)), np.ones((1, 8, 8, 1))]).shape
+        (3, 64)
+    """
+
+    def __init__(self, network):
+        self.network = embedding_network(network, unit=False)
+        images = tf.TensorSpec(self.network.input_shape, tf.float32)
+        self._run = tf.function(self._embedded, [images, tf.TensorSpec((), tf.bool)])
+
+    def __call__(self, batches, flip=False):
+        """The embeddings of images, not brought to unit length.
+
+        Args:
+            batches: iterable of float tensors (batch, height, width, channels), as the network takes
+                them.
+            flip: bool. The mean of the unit-length embeddings of each image and its mirror image.
+        Returns:
+            float32 array (images, dimensions).
+        """
+        views = [
+            [self._run(tf.cast(i, tf.float32), tf.constant(mirrored)).numpy() for i in batches]
+            for mirrored in ((False, True) if flip else (False,))
+        ]
+        views = [np.concatenate(view) for view in views]
+        return mean_of_views(*views) if flip else views[0]
+
+    def _embedded(self, images, mirrored):
+        images = tf.cond(mirrored, lambda: tf.reverse(images, axis=[2]), lambda: images)
+        return tf.cast(self.network(images, training=False), tf.float32)
+
+
+def scores_of(embedder, asked, metric="cosine", flip=False, expansion=0, rerank=False):
+    """How well a network ranks a gallery.
+
+    Args:
+        embedder: `Embedder`.
+        asked: `dreal_tf.data.RetrievalSet`.
+        metric: str, "cosine" or "euclidean".
+        flip: bool, see `Embedder`.
+        expansion: int >= 0. Images that join a query, see `dreal_tf.retrieval.expanded_queries`; 0:
+            none.
+        rerank: bool. By k-reciprocal neighbours, see `dreal_tf.retrieval.reranked_distances`.
+    Returns:
+        Dict, see `dreal_tf.retrieval.Scores.summary`.
+    Raises:
+        InputError: if the embeddings are no numbers, or options do not go together.
+    """
+    if expansion and metric != "cosine":
+        raise InputError(
+            "Expected the metric 'cosine' where queries are expanded, which are of unit length then. "
+            f"Received: expansion={expansion}, metric={metric!r}. Leave one of them out."
+        )
+    query, gallery = embedder(asked.query, flip), embedder(asked.gallery, flip)
+    if expansion:
+        query = expanded_queries(query, gallery, expansion)
+    labels = asked.query_labels, asked.gallery_labels
+    if rerank:
+        distances = reranked_distances(query, gallery, metric=metric)
+        scores = score_distances(distances, *labels, protocol=asked.protocol)
+    else:
+        scores = score_embeddings(query, gallery, *labels, metric, asked.protocol)
+    return scores.summary()

@@ -1,0 +1,34 @@
+from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Schedule
+
+
+def recipe(smoke=False):
+    """COIL-100 as re-identification (50 objects to learn from, 50 others to find again), ResNet-20 with CBAM.
+
+    Command: dreal-tf train coil100_resnet20_cbam --data-dir FOLDER
+    Expect: to be measured
+    Time: to be measured
+    Paper: not in it; its re-identification at a size that two cores can run.
+    """
+    full = Recipe(
+        data=Data(
+            name="coil100",
+            batch_size=64,
+            images_per_identity=4,
+            image_size=32,
+            validation_fraction=0.2,
+        ),
+        augment=Augment(crop_padding=3, flip=True, erasing=0.5),
+        backbone=Backbone(name="resnet", depth=20, neck=True),
+        attention=Attention(kind="cbam", reduction=4),
+        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=200, reward_fraction=0.25),
+        optim=Optim(
+            name="adam",
+            rate=1e-3,
+            weight_decay=5e-4,
+            label_smoothing=0.1,
+            triplet="batch_hard",
+            centre_weight=5e-4,
+        ),
+        schedule=Schedule(epochs=20, decay="cosine", warmup_epochs=1),
+    )
+    return full.shrunk() if smoke else full
