@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dreal_tf.backbones import plain_network
 from dreal_tf.builder import build_network
-from dreal_tf.evaluation import evaluate_network
+from dreal_tf.evaluation import evaluate_splits
 from dreal_tf.pruning.figures import figures_of
 from dreal_tf.pruning.pruned_recipe import fine_tuning
 from dreal_tf.run_directory import write_whole
@@ -39,7 +39,7 @@ def write_without_tuning(request, recipe, networks, data, note):
         shutil.copy(old.history, run.history)
     write_whole(run.recipe, recipe.to_json())
     before, judgement = old.read_metrics(), (recipe.dreal.baseline, recipe.dreal.penalty)
-    metrics = evaluate_network(network, data.test, *judgement) | {
+    metrics = evaluate_splits(network, data, *judgement) | {
         "best_epoch": before["best_epoch"],
         "validation_accuracy": _accuracy(network, data.validation),
         "training_seconds": before["training_seconds"],
