@@ -107,6 +107,62 @@ def tokens(flat=False, dropout=0.0, blocks=1, drop_path=False):
     return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(pooled))
 
 
+@keras.saving.register_keras_serializable("tests")
+class TransformerBlock(keras.layers.Layer):
+    """A block of a vision transformer as a layer, its attention under the name it has in every block."""
+
+    def __init__(self, flat=False, **kwargs):
+        super().__init__(**kwargs)
+        self.flat = flat
+
+    def build(self, shape):
+        kind = UniformAttention if self.flat else keras.layers.MultiHeadAttention
+        self.norm = keras.layers.LayerNormalization(name="norm")
+        self.mha = kind(2, 4, name="mha")
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="layer_scale")
+        self.norm.build(shape)
+        self.mha.build(shape, shape)
+
+    def call(self, rows):
+        normed = self.norm(rows)
+        return rows + self.mha(normed, normed) * self.scale
+
+    def get_config(self):
+        return super().get_config() | {"flat": self.flat}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Encoder(keras.layers.Layer):
+    """Two blocks in a layer, as KerasHub has them; the flat one ablates the second."""
+
+    def __init__(self, flat=False, **kwargs):
+        super().__init__(**kwargs)
+        self.flat = flat
+
+    def build(self, shape):
+        self.blocks = [
+            TransformerBlock(self.flat and number == 2, name=f"layer_{number}") for number in (1, 2)
+        ]
+        for block in self.blocks:
+            block.build(shape)
+
+    def call(self, rows):
+        for block in self.blocks:
+            rows = block(rows)
+        return rows
+
+    def get_config(self):
+        return super().get_config() | {"flat": self.flat}
+
+
+def encoded(flat=False):
+    images = keras.Input(SHAPE)
+    patches = keras.layers.Conv2D(8, 2, 2, name="patches")(images)
+    rows = Encoder(flat, name="encoder")(keras.layers.Reshape((16, 8))(patches))
+    pooled = keras.layers.GlobalAveragePooling1D()(rows)
+    return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(pooled))
+
+
 class UniformScores(keras.layers.Attention):
     """As above, of Keras's layer of one head."""
 

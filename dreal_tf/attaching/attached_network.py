@@ -22,7 +22,7 @@ class Gate(NamedTuple):
     """An attention map of a network that can become an actor.
 
     Attributes:
-        name: str, what it is found by: the name of a layer.
+        name: str, what it is found by: the name of a layer, which several share that lie inside it.
         kind: str, one of `dreal_tf.steps.ACTION_KINDS`.
         state_shape, action_shape: tuples of int or None, without the batch axis.
     """
@@ -85,8 +85,12 @@ def find_gates(network):
         [('gated', 'channel')]
     """
     check_network(network)
-    graph = FlatGraph(network, lambda layer: isinstance(layer, ATTENTION))
-    names = [*graph.regions, *(n.operation.name for n in graph.nodes if _is_product(n))]
+    try:
+        graph = FlatGraph(network, _leads_to_attention)
+    except InputError:  # A layer of the user's own cannot be followed: what is inside is not listed.
+        graph = FlatGraph(network, lambda layer: isinstance(layer, ATTENTION))
+    names = [name for name, region in graph.regions.items() if isinstance(region.layer, ATTENTION)]
+    names += [node.operation.name for node in graph.nodes if _is_product(node)]
     cuts = []
     for name in names:
         try:
@@ -95,7 +99,9 @@ def find_gates(network):
             continue
     cuts.sort(key=lambda cut: graph.rank[id(cut.output)])
     return [
-        Gate(cut.name, cut.kind, tuple(cut.state.shape[1:]), tuple(cut.action.shape[1:]))
+        Gate(
+            graph.outermost(cut.name), cut.kind, tuple(cut.state.shape[1:]), tuple(cut.action.shape[1:])
+        )
         for cut in cuts
     ]
 
@@ -133,7 +139,11 @@ def _rewired(network, gates):
     graph = FlatGraph(network, _holds_actors)
     chosen = _chosen(graph, gates)
     opened = {name for names in chosen for name in names}
-    graph = FlatGraph(network, lambda layer: _holds_actors(layer) or _to_open(layer, opened))
+    inside = _attention_inside(graph, opened)
+    graph = FlatGraph(
+        network,
+        lambda layer: _holds_actors(layer) or _to_open(layer, opened) or id(layer) in inside,
+    )
     cuts = [_cuts_of(graph, pattern, names) for pattern, names in zip(gates, chosen, strict=True)]
     cuts = list({id(cut.action): cut for found in cuts for cut in found}.values())
     inputs, outputs = wired(graph, cuts)
@@ -151,10 +161,31 @@ def _holds_actors(layer):
 
 def _to_open(layer, names):
     """Whether a named layer is taken apart: attention, and what is none of Keras's."""
-    if getattr(layer, "name", None) not in names or not isinstance(layer, keras.layers.Layer):
-        return False
+    named = getattr(layer, "name", None) in names
+    return named and (isinstance(layer, ATTENTION) or _of_other_origin(layer))
+
+
+def _attention_inside(graph, names):
+    """Ids of the layers that lead to attention inside named layers of other origin."""
+    inside = set()
+    for node in graph.nodes:
+        layer = node.operation
+        if _to_open(layer, names) and not isinstance(layer, ATTENTION):
+            inner = layer._flatten_layers(include_self=False)
+            inside |= {id(each) for each in inner if _leads_to_attention(each)}
+    return inside
+
+
+def _leads_to_attention(layer):
+    """Whether a layer is attention, or one of other origin with attention inside."""
+    if isinstance(layer, ATTENTION) or not _of_other_origin(layer):
+        return isinstance(layer, ATTENTION)
+    return any(isinstance(inner, ATTENTION) for inner in layer._flatten_layers())
+
+
+def _of_other_origin(layer):
     own = not type(layer).__module__.startswith(("keras.", "dreal_tf."))
-    return isinstance(layer, ATTENTION) or own
+    return own and isinstance(layer, keras.layers.Layer)
 
 
 def _chosen(graph, gates):
@@ -170,6 +201,7 @@ def _chosen(graph, gates):
 def _cuts_of(graph, pattern, names):
     """The cuts among what a pattern fits; at least one."""
     cuts, reasons = [], []
+    names = [inner for name in names for inner in _regions_inside(graph, name) or [name]]
     for name in names:
         try:
             cuts.append(cut_named(graph, name))
@@ -185,8 +217,22 @@ def _cuts_of(graph, pattern, names):
     return cuts
 
 
+def _regions_inside(graph, name):
+    """Names of the attention layers in an opened one."""
+    inside = [inner for inner, region in graph.regions.items() if region.within == name]
+    return [
+        found
+        for inner in inside
+        for found in (
+            [inner]
+            if isinstance(graph.regions[inner].layer, ATTENTION)
+            else _regions_inside(graph, inner)
+        )
+    ]
+
+
 def _without_attention(network):
-    names = [gate.name for gate in find_gates(network)]
+    names = list(dict.fromkeys(gate.name for gate in find_gates(network)))
     if names:
         more = f" and {len(names) - 3} more" if names[3:] else ""
         found = f"attention of other origin: {', '.join(map(repr, names[:3]))}{more}"

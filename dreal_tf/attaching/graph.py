@@ -64,12 +64,14 @@ class Region(NamedTuple):
 
     Attributes:
         layer: the layer.
+        within: str, name of the region that it lies in, or None.
         output: symbolic tensor, what it gives.
         tensors: list of symbolic tensors made inside it.
         masked: bool. Whether it was called with a mask.
     """
 
     layer: object
+    within: str | None
     output: object
     tensors: list
     masked: bool
@@ -90,8 +92,8 @@ class FlatGraph:
 
     def __init__(self, network, opens):
         self.opens = opens
-        self.regions, self._named, self._aliases, self._made = {}, {}, {}, []
-        self._prefix = None  # Name of the layer that is being opened.
+        self.regions, self._begun, self._named, self._aliases, self._made = {}, {}, {}, {}, []
+        self._within = None  # Name of the region that is being laid out.
         graph = graph_of(network)
         fresh = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
         self.inputs = keras.tree.pack_sequence_as(graph._inputs_struct, fresh)
@@ -113,30 +115,42 @@ class FlatGraph:
         return outputs
 
     def _opened(self, layer, args, kwargs):
-        if layer.name in self.regions:
+        if any(layer is region.layer for region in self.regions.values()):
             raise InputError(
                 f"Expected each attention layer in one place. Received: {layer.name!r}, which is "
                 "shared by several. Give each place a layer of its own."
             )
+        name, outer = self._region_name(layer), self._within
         # The mode is the network's: Keras hands it down to every layer, whatever a call said.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
         graph, given = traced(layer, args, kwargs)
-        begin, self._prefix = len(self._made), layer.name
+        begin, self._within = len(self._made), name
         outputs = self._inlined(graph, given)
-        self._prefix = None
+        self._within = outer
         first = keras.tree.flatten(outputs)[0]
         masked = any(kwargs.get(name) is not None for name in MASKS) or kwargs.get("use_causal_mask")
-        self.regions[layer.name] = Region(layer, first, self._made[begin:], bool(masked))
+        self.regions[name] = Region(layer, outer, first, self._made[begin:], bool(masked))
         # Scores come along whether the network asked for them or not.
         asked = kwargs.get("return_attention_scores") or not has_scores(layer)
         return outputs if asked else first
+
+    def _region_name(self, layer):
+        """The layer's name; inside another one that is opened, behind that one's name."""
+        outer = self._begun.get(self._within)
+        stem = name = layer.name if outer is None else f"{outer.name}_{layer.name}"
+        number = 0
+        while name in self._begun:
+            number += 1
+            name = f"{stem}_{number}"
+        self._begun[name] = layer
+        return name
 
     def _unique(self, operation):
         """The operation, under another name where its own is taken by another operation."""
         if self._named.setdefault(operation.name, operation) is operation:
             return operation
         if id(operation) not in self._aliases:
-            stem = f"{self._prefix}_{operation.name}" if self._prefix else operation.name
+            stem = f"{self._within}_{operation.name}" if self._within else operation.name
             name, number = stem, 1
             while name in self._named:
                 name, number = f"{stem}_{number}", number + 1
@@ -170,6 +184,12 @@ class FlatGraph:
     def names(self):
         """Names of all operations and opened layers."""
         return list(dict.fromkeys([*(node.operation.name for node in self.nodes), *self.regions]))
+
+    def outermost(self, name):
+        """The name of the layer of the network in which a region lies; any other name as it is."""
+        while name in self.regions and self.regions[name].within is not None:
+            name = self.regions[name].within
+        return name
 
     def node_named(self, name):
         """The one node of an operation.

@@ -10,7 +10,8 @@ def attach(network, gates=(), **settings):
     Attention layers of this package are found wherever they are, in nested models and in layers of
     your own. Attention of other origin is named by `gates`: what multiplies a map with a gate that
     is made of it (squeeze-and-excitation of `keras.applications`, a layer of yours that ends so), or
-    attends (`keras.layers.MultiHeadAttention` and its kin). `dreal_tf.find_gates` lists it.
+    attends (`keras.layers.MultiHeadAttention` and its kin), or layers of other origin with such
+    attention inside, a transformer's encoder for one. `dreal_tf.find_gates` lists it.
 
     Args:
         network: functional or Sequential `keras.Model` with one output (batch, classes): logits, or
@@ -19,8 +20,8 @@ def attach(network, gates=(), **settings):
         **settings: those of `DREAL`.
     Returns:
         `DREAL`, to be compiled. The module of a gate called "block2a_se_excite" is
-        "block2a_se_excite/gate", of attention called "block_1" it is "block_1/attention". Where
-        names do not tell stages ("conv4_3"), these are "stage1", "stage2", ...: consecutive modules
+        "block2a_se_excite/gate", of attention called "block_1" it is "block_1/attention", of "mha"
+        inside a layer "block_1" it is "block_1_mha/attention". Where names do not tell stages ("conv4_3"), these are "stage1", "stage2", ...: consecutive modules
         of one size and width.
     Raises:
         InputError: if the network has no graph to be seen, has no attention, shares it between

@@ -4,7 +4,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from foreign_networks import FOREIGN, drawn_weights, excited, images_and_labels, spatial, squeeze_excite
+from foreign_networks import (
+    FOREIGN,
+    drawn_weights,
+    encoded,
+    excited,
+    images_and_labels,
+    spatial,
+    squeeze_excite,
+)
 from support import images_drawn, targets_of
 
 from dreal_tf import attach, find_gates
@@ -102,6 +110,27 @@ def test_a_moved_gate_stays_in_its_own_range(form):
     np.testing.assert_allclose(
         flat, np.broadcast_to(action.numpy().mean(3, keepdims=True), flat.shape), atol=1e-6
     )
+
+
+def test_attention_inside_layers_of_other_origin():
+    network, ablated = drawn_weights(encoded()), encoded(flat=True)
+    ablated.set_weights(network.get_weights())
+    assert [(gate.name, gate.kind) for gate in find_gates(network)] == [("encoder", "pairwise")] * 2
+    model = attach(network, "enc*", critic="paper", instrument_fraction=0.0, validation_fraction=1.0)
+    second = "layer_2_mha/attention"
+    assert model.trajectory.modules == ["layer_1_mha/attention", second]
+    assert {id(v) for v in model.trajectory_network.variables} == {id(v) for v in network.variables}
+    images, labels = images_and_labels()
+    outputs = model.meter.factual(images)
+    before = network(images)
+    np.testing.assert_allclose(outputs["logits"], before, rtol=1e-5, atol=1e-5)
+    targets = targets_of(labels)
+    measured = model.meter.exact(images, targets, outputs, images_drawn(12))
+    lost = (log_softmax(before) - log_softmax(ablated(images)))[np.arange(12), labels]
+    of_second = measured.difference.numpy()[measured.steps.numpy() == 1]
+    np.testing.assert_allclose(of_second, lost, rtol=1e-4, atol=1e-5)
+    model.compile("sgd", "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert f"reward/{second}" in model.fit(images, labels, verbose=0).history
 
 
 def test_gates_are_listed():
