@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from dreal_tf.figures.style import COLOURS, GREY, MARKERS
+from dreal_tf.figures.style import COLOURS, GREY, LIGHT, MARKERS, dress
 from dreal_tf.studies.table import summaries, summary
 
 
@@ -144,11 +144,7 @@ def accuracy_points(rows, quantity="accuracy"):
 
 def _figure(width, height):
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="both", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
+    return figure, dress(figure.add_subplot(), LIGHT, grid="both")
 
 
 def _look(number):

@@ -5,7 +5,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from dreal_tf.figures.style import COLOURS, GREY
+from dreal_tf.figures.style import COLOURS, GREY, LIGHT, dress
 from dreal_tf.tuning.space import Choice
 
 COLUMNS = 3  # Fields beside each other.
@@ -66,9 +66,7 @@ def _field(axes, path, values, trials, found, best):
 
 
 def _points(axes, places, trials, found, best, chosen):
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
+    dress(axes, LIGHT)
     axes.scatter(places, [trial["score"] for trial in trials], color=COLOURS[0], s=22)
     axes.scatter([chosen], [best["score"]], color=COLOURS[1], s=60, marker="D", zorder=3)
     if found["baseline"]["score"] is not None:
