@@ -59,7 +59,7 @@ LEVELS = {
     "exporting": 9,
     "auditing": 10,
     "studies": 10,
-    "prediction": 10,
+    "inference": 10,
     "pruning": 11,
     "reporting": 11,
     "tuning": 11,

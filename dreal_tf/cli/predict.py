@@ -35,7 +35,7 @@ def predict(
         )
     check_at_least_one(top=top)
     recipe = load_recipe(data).reading(data_dir) if data else None
-    prediction = import_quietly("dreal_tf.prediction")
+    prediction = import_quietly("dreal_tf.inference")
 
     predictor = prediction.load_predictor(model, recipe, data_dir)
     predictions, broken = prediction.predict(
@@ -63,11 +63,11 @@ def csv_lines(predictions):
     """Predictions as lines of CSV, one for each image and class, likeliest first.
 
     Args:
-        predictions: sequence of `dreal_tf.prediction.Prediction`.
+        predictions: sequence of `dreal_tf.inference.Prediction`.
     Returns:
         List of str.
     Example:
-        >>> from dreal_tf.prediction import Prediction
+        >>> from dreal_tf.inference import Prediction
         >>> csv_lines([Prediction("a, b.png", [("cat", 0.75)])])
         ['image,class,probability', '"a, b.png",cat,0.750000']
     """

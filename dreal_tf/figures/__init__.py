@@ -3,6 +3,7 @@
 from dreal_tf.figures.channel_attention import channel_attention
 from dreal_tf.figures.confusion import confusion_figure
 from dreal_tf.figures.critic_curves import critic_curves, module_curves
+from dreal_tf.figures.galleries import GalleryRow, galleries
 from dreal_tf.figures.heatmaps import MapRow, heatmaps, overlaid
 from dreal_tf.figures.learning_curves import learning_curves
 from dreal_tf.figures.mistakes import mistakes_figure
@@ -14,6 +15,7 @@ __all__ = [
     "DARK",
     "LIGHT",
     "STYLES",
+    "GalleryRow",
     "MapRow",
     "Style",
     "as_png",
@@ -22,6 +24,7 @@ __all__ = [
     "confusion_figure",
     "critic_curves",
     "dress",
+    "galleries",
     "heatmaps",
     "learning_curves",
     "mistakes_figure",

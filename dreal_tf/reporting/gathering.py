@@ -16,6 +16,7 @@ from dreal_tf.data import Splits, draw_examples
 from dreal_tf.errors import InputError
 from dreal_tf.multiply_adds import multiply_adds
 from dreal_tf.recipe import Recipe
+from dreal_tf.reporting.rankings import Asked, Ranking, asked_of, ranking_of
 from dreal_tf.reporting.views import Shown, Views, shown_images, views_of
 from dreal_tf.run_directory import RunDirectory
 from dreal_tf.trained_run import best_network, finished_run
@@ -40,6 +41,7 @@ class RunEvidence(NamedTuple):
         audit: dict, see `dreal_tf.auditing.audit.audit`; None of a network without attention.
         channels: dict by module of `dreal_tf.visualize.ChannelActions`; empty where there are none.
         views: `dreal_tf.reporting.views.Views`.
+        ranking: `dreal_tf.reporting.rankings.Ranking`; None of data of classes.
     """
 
     path: str
@@ -53,6 +55,7 @@ class RunEvidence(NamedTuple):
     audit: dict | None
     channels: dict
     views: Views
+    ranking: Ranking | None = None
 
 
 class Evidence(NamedTuple):
@@ -65,6 +68,7 @@ class Evidence(NamedTuple):
         labels: int array (test images,), in the order of the data.
         shown: `dreal_tf.reporting.views.Shown`, the images whose maps are drawn.
         seed: int, of what is drawn.
+        asked: `dreal_tf.reporting.rankings.Asked`; None of data of classes.
     """
 
     ours: RunEvidence
@@ -73,6 +77,7 @@ class Evidence(NamedTuple):
     labels: np.ndarray
     shown: Shown
     seed: int
+    asked: Asked | None = None
 
     @property
     def runs(self):
@@ -115,6 +120,7 @@ def gather(run_path, against=None, images=2000, data_dir=None, track=None):
         )
     times = latencies(networks, data.image_shape)
     drawn = draw_examples(data.test, data.sizes["test"], images, seed)
+    asked = asked_of(data.retrieval["test"], seed) if data.retrieval else None
     found, shown = [], None
     for run, network, milliseconds in zip(runs, networks, times, strict=True):
         labels, probabilities = answers(network, data.test, track)
@@ -128,9 +134,11 @@ def gather(run_path, against=None, images=2000, data_dir=None, track=None):
                 audit=_audited(network, data, images, track) if actors_of(network) else None,
                 channels=channel_actions(network, drawn[0]) if actors_of(network) else {},
                 views=views_of(network, shown),
+                ranking=asked and ranking_of(network, data.retrieval["test"], asked),
             )
         )
-    return Evidence(found[0], found[1] if len(found) > 1 else None, data, labels, shown, seed)
+    baseline = found[1] if len(found) > 1 else None
+    return Evidence(found[0], baseline, data, labels, shown, seed, asked)
 
 
 def _counts(network, image_shape):

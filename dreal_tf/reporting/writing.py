@@ -15,6 +15,7 @@ from dreal_tf.reporting.sections.learning import learning_section
 from dreal_tf.reporting.sections.maps import maps_section
 from dreal_tf.reporting.sections.mistakes import mistakes_section
 from dreal_tf.reporting.sections.modules import modules_section
+from dreal_tf.reporting.sections.rankings import rankings_section
 from dreal_tf.reporting.sections.record import cost_section, environment_section, recipe_section
 from dreal_tf.reporting.sections.summary import headline, summary_section
 from dreal_tf.run_directory import full_disk_said
@@ -24,6 +25,7 @@ SECTIONS = (
     learning_section,
     modules_section,
     channels_section,
+    rankings_section,
     maps_section,
     critics_section,
     mistakes_section,
@@ -56,7 +58,8 @@ def report(run, against=None, out=None, images=2000, data_dir=None, track=None):
     """
     page, folder = check_inputs(run, against, out, images)
     evidence = gather(run, against, images, data_dir, track)
-    sections = [make(evidence) for make in SECTIONS]
+    made = (make(evidence) for make in SECTIONS)
+    sections = [section for section in made if section is not None]
     found = {
         "page": str(page),
         "folder": str(folder),

@@ -39,9 +39,12 @@ def learning_section(evidence):
         "the network still changing.",
     )
     if best is not None:
+        chosen = f"accuracy, {100 * ours.metrics['validation_accuracy']:.2f} %"
+        if "validation_mAP" in ours.metrics:
+            chosen = f"mAP, {ours.metrics['validation_mAP']:.4f}, of identities held out"
         text += (
             f"The weights that were kept are those after epoch {best + 1}, of the highest validation "
-            f"accuracy, {100 * ours.metrics['validation_accuracy']:.2f} %.",
+            f"{chosen}.",
         )
     alt = "Two panels over epochs: " + _said(runs, "val_task_loss", "validation loss", 1)
     alt += "; " + _said(runs, "val_accuracy", "validation accuracy in percent", 100) + "."

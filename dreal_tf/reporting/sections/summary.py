@@ -24,6 +24,12 @@ def summary_section(evidence):
     """
     found = headline(evidence)
     text = [described(evidence.ours.recipe, len(evidence.labels))]
+    if evidence.asked is not None:
+        queries = evidence.ours.ranking.scores["queries"]
+        text.append(
+            f"It learnt identities. What counts is how it ranks others, never trained on, for {queries:,} "
+            "queries; accuracy is of images held out of the identities that it was trained on."
+        )
     if evidence.baseline is not None:
         text.append(_compared(evidence, found["difference"]))
     return Section("summary", "Summary", tuple(text), facts=tuple(_facts(evidence, found)))
@@ -87,6 +93,11 @@ def _compared(evidence, found):
 
 def _facts(evidence, found):
     ours, other = evidence.ours.cost, evidence.baseline and evidence.baseline.cost
+    if evidence.asked is not None:
+        for name, score in (("Rank-1", "rank_1"), ("mAP", "mAP")):
+            of_run = {run: 100 * one.ranking.scores[score] for run, one in evidence.runs.items()}
+            note = f"baseline {of_run['baseline']:.2f} %" if "baseline" in of_run else ""
+            yield Fact(name, f"{of_run['this run']:.2f} %", note)
     yield Fact("Test accuracy", f"{100 * found['accuracy']:.2f} %", f"{len(evidence.labels):,} images")
     if other is not None:
         between = {name: 100 * found["difference"][name] for name in ("mean", "low", "high")}

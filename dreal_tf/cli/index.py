@@ -1,0 +1,42 @@
+"""`dreal-tf index`."""
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dreal_tf.cli.output import next_command, result, say, shown
+from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.recipe_files import load_recipe
+
+
+def index(
+    model: Annotated[Path, typer.Argument(help="Run directory, or .keras file.")],
+    images: Annotated[list[Path], typer.Argument(help="Folders of images, and image files.")],
+    out: Annotated[Path, typer.Option(help="Folder of the index; a new one.")],
+    approximate: Annotated[
+        bool,
+        typer.Option("--approximate", help="For a million images and more: a graph, through faiss."),
+    ] = False,
+    data: Annotated[
+        Optional[str], typer.Option(help="Recipe whose data a .keras file was trained on.")
+    ] = None,
+    data_dir: Annotated[
+        Optional[str], typer.Option(help="Folder of that data, or a run's. [default: the recipe's]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+):
+    """Embed a folder of images, to be searched."""
+    recipe = load_recipe(data).reading(data_dir) if data else None
+    inference = import_quietly("dreal_tf.inference")
+    bar = partial(shown, description="Embedding")
+    built = inference.build_index(model, images, out, approximate, recipe, data_dir, bar)
+    for path, why in built["skipped"].items():
+        say(f"Left out: {path}: {why}.")
+    values = {"index": str(out), "images": built["images"], "dimensions": built["dimensions"]}
+    values["skipped"] = [{"image": path, "reason": why} for path, why in built["skipped"].items()]
+    line = f"{out}: {built['images']} images, {built['dimensions']} dimensions, {len(built['skipped'])} left out."
+    result(values, as_json, [line])
+    next_command(f"dreal-tf search {shlex.quote(str(out))} IMAGE")
