@@ -4,6 +4,9 @@ from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Re
 def recipe(smoke=False):
     """COIL-100 as re-identification (50 objects to learn from, 50 others to find again), ResNet-20 with CBAM.
 
+    CBAM in the last block of each stage, and all of each batch measured: what is measured of a module
+    falls as 1 / (number of modules), and in 280 steps the critics of all nine blocks would earn no trust.
+
     Command: dreal-tf train coil100_resnet20_cbam --data-dir FOLDER
     Expect: to be measured
     Time: to be measured
@@ -17,18 +20,25 @@ def recipe(smoke=False):
             image_size=32,
             validation_fraction=0.2,
         ),
-        augment=Augment(crop_padding=3, flip=True, erasing=0.5),
+        augment=Augment(crop_padding=3, flip=True, erasing=0.25),
         backbone=Backbone(name="resnet", depth=20, neck=True),
-        attention=Attention(kind="cbam", reduction=4),
-        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=200, reward_fraction=0.25),
+        attention=Attention(kind="cbam", reduction=4, blocks="last"),
+        dreal=Dreal(
+            critic="comparative",
+            actor_weight=0.1,
+            actor_warmup=100,
+            reward_fraction=1.0,
+            validation_fraction=0.0625,
+            instrument_fraction=0.03125,
+        ),
         optim=Optim(
             name="adam",
-            rate=1e-3,
+            rate=2e-3,
             weight_decay=5e-4,
             label_smoothing=0.1,
             triplet="batch_hard",
             centre_weight=5e-4,
         ),
-        schedule=Schedule(epochs=20, decay="cosine", warmup_epochs=1),
+        schedule=Schedule(epochs=10, decay="cosine", warmup_epochs=1),
     )
     return full.shrunk() if smoke else full
