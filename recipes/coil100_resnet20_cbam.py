@@ -8,8 +8,8 @@ def recipe(smoke=False):
     falls as 1 / (number of modules), and in 280 steps the critics of all nine blocks would earn no trust.
 
     Command: dreal-tf train coil100_resnet20_cbam --data-dir FOLDER
-    Expect: to be measured
-    Time: to be measured
+    Expect: test rank-1 0.973, mAP 0.857 (seed 100; pixels at 16×16: 0.883, 0.645)
+    Time: 125 s of CPU with the method
     Paper: not in it; its re-identification at a size that two cores can run.
     """
     full = Recipe(
