@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import keras
@@ -21,7 +22,7 @@ from dreal_tf.cluster import cluster_of, lost_peers_said
 from dreal_tf.data.folder import image_names
 from dreal_tf.errors import InputError
 from dreal_tf.evaluation import evaluate_splits
-from dreal_tf.fine_tuning import settled
+from dreal_tf.fine_tuning import found_line, settled
 from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
 from dreal_tf.strategies import strategy_named
 from dreal_tf.trained_run import trained_network
@@ -50,7 +51,10 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         InputError: if the recipe cannot be built, or `out` holds something else.
         RunError: if another worker is lost.
     """
-    recipe = settled(recipe)
+    found = settled(recipe)
+    if found is not recipe:
+        print(found_line(recipe, found), file=sys.stderr)
+    recipe = found
     run, cluster = RunDirectory(out), cluster_of(strategy)
     if not fresh:
         _check_images(run, recipe)

@@ -38,7 +38,8 @@ class Served:
             raise InputError(
                 "Expected a network from one tensor of images to logits (batch, classes). Received: "
                 f"{network.name!r}, from {_shapes(network.input)} to {_shapes(network.output)}. Give "
-                "the plain network, such as DREAL.network."
+                "the plain network, such as DREAL.network; one of several inputs exports itself, by Keras's "
+                "own `network.export(folder)`."
             )
         self.network = network
         self.preprocessing = preprocessing

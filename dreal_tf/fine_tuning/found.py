@@ -7,6 +7,7 @@ from dreal_tf.data.folder import TEST_FRACTION, list_images
 from dreal_tf.data.image_files import inspect_images
 
 AUTO = "auto"
+FIELDS = ("data.image_size", "data.batch_size", "schedule.epochs")  # That may be left open.
 LOOKED_AT = 256  # Images of a folder whose sizes are read, at most.
 SIDES = (64, 224)  # Of images (pixels); in between, multiples of ...
 STEP = 32  # ... the total stride of the networks that are fine-tuned.
@@ -37,13 +38,27 @@ def settled(recipe):
         >>> found.data.image_size, found.data.batch_size, found.schedule.epochs
         (96, 14, 50)
     """
-    fields = ("data.image_size", "data.batch_size", "schedule.epochs")
-    values = {path: _field(recipe, path) for path in fields}
+    values = {path: _field(recipe, path) for path in FIELDS}
     if AUTO not in values.values():
         return recipe
     seen = recipe.data.name == "folder" and recipe.data.folder is not None
     chosen = _of_folder(recipe, values) if seen else _of_other(recipe)
-    return recipe.replace({path: chosen[path] for path in fields if values[path] == AUTO})
+    return recipe.replace({path: chosen[path] for path in FIELDS if values[path] == AUTO})
+
+
+def found_line(recipe, found):
+    """Text: what was found for what a recipe leaves open, to be changed by `--set`.
+
+    Args:
+        recipe: `dreal_tf.Recipe` that leaves something open.
+        found: what `settled` made of it.
+    Example:
+        >>> recipe = load_recipe("finetune").replace({"data.name": "cifar10"})
+        >>> found_line(recipe, settled(recipe))
+        'Found from the data: data.image_size=None, data.batch_size=32, schedule.epochs=10.'
+    """
+    paths = [path for path in FIELDS if _field(recipe, path) == AUTO]
+    return f"Found from the data: {', '.join(f'{path}={_field(found, path)}' for path in paths)}."
 
 
 def _field(recipe, path):

@@ -109,6 +109,7 @@ def run(folder, weights, tmp_path_factory):
 
 def test_it_starts_from_the_weights_and_says_so(run, weights, folder):
     out, said = run
+    assert "Found from the data: data.image_size=64, data.batch_size=4.\n" in said
     assert "Warning: 2 images cannot be read and are left out: " in said and "notes.txt (not a" in said
     assert "conv5_1_se, conv5_2_se: not in the file" in said
     assert "logits    0 of 2  (64, 7) in the file, (64, 3) here; (7,) in the file, (3,) here" in said
