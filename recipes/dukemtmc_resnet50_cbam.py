@@ -5,7 +5,7 @@ def recipe(smoke=False):
     """DukeMTMC-reID (702 people to learn from, 702 others to find again), 256×128, ResNet-50 with CBAM from ImageNet weights.
 
     The setting of Luo et al. (CVPR Workshops 2019): last stride 1, neck, 16 people × 4 images, random
-    erasing, label smoothing, triplet and centre loss, 120 epochs. No warm-up of the rate by tenths: linear.
+    erasing, label smoothing, triplet and centre loss, 120 epochs, the rate rising over the first ten.
 
     Command: dreal-tf train dukemtmc_resnet50_cbam --data-dir FOLDER --set backbone.download=true
     Expect: not run here: the images may not be redistributed
