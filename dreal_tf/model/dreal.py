@@ -17,6 +17,7 @@ from dreal_tf.distribute import (
 from dreal_tf.instruments import InstrumentMetrics, Instruments
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.factual_pass import FactualPass
+from dreal_tf.model.fused_adam import FusedAdam
 from dreal_tf.model.learner import Learner, add_climb, after
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.plain_step import plain_step
@@ -131,7 +132,7 @@ class DREAL(TaskModel):
 
         Args:
             optimizer: moves the network: weights and actors.
-            critic_optimizer: moves the critic alone.
+            critic_optimizer: moves the critic alone; "adam" is `dreal_tf.model.FusedAdam`.
             loss: categorical cross entropy; its `from_logits` says what the network ends in.
         Raises:
             ValueError: if the loss is none over exclusive classes, or contradicts the network, or a
@@ -142,7 +143,8 @@ class DREAL(TaskModel):
         optimizers = [self.optimizer]
         if self.critic is not None:
             self.meter.from_logits = outputs_are_logits(loss, self.network)
-            self.critic_optimizer = keras.optimizers.get(critic_optimizer)
+            made = FusedAdam() if critic_optimizer == "adam" else critic_optimizer
+            self.critic_optimizer = keras.optimizers.get(made)
             optimizers.append(self.critic_optimizer)
             check_clipping(self.optimizer)
             self.clipping = clipping_of(self.optimizer)
