@@ -4,10 +4,11 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.critics.critic import Critic, Verdict
-from dreal_tf.critics.direction import direction_head, pooled, sharing
+from dreal_tf.critics.direction import direction_head, pooled, pooled_shape, sharing
 from dreal_tf.critics.measured import differences_of_rows, measured_reward_loss
 from dreal_tf.critics.meta_critic import MetaCritic
 from dreal_tf.critics.pairwise_axes import flat_rows
+from dreal_tf.critics.side_by_side import alike, laid, measured_rows, taken
 from dreal_tf.critics.summary import summarize, summary_width
 from dreal_tf.losses import comparison_loss
 from dreal_tf.shapes import length
@@ -87,57 +88,43 @@ class ComparativeCritic(Critic):
             for spec, (state, action) in zip(self.specs, steps, strict=True)
         ]
         wrong = self.embedding(tf.cast(hindsight.errors, tf.float32))  # (batch, units)
-        memories = self.walk(steps)  # (batch, steps, units)
-        features = self._features(steps, memories, wrong)
-        directions = self._directions(features, steps)
-        advantages = [
-            advantage(spec.kind, step.action, direction, spec.axes)
-            for spec, step, direction in zip(self.specs, steps, directions, strict=True)
-        ]
+        walked = self.walk(steps)  # (batch, steps, units)
+        features, memories = [], tf.unstack(walked, axis=1)
+        directions, advantages = [None] * len(steps), [None] * len(steps)
+        for positions, head, gate in self._together(steps):
+            spec, count = self.specs[positions[0]], len(positions)
+            state = laid([steps[position].state for position in positions])
+            action = laid([steps[position].action for position in positions])
+            # What the actor itself is a function of: with it among the features of a least-squares
+            # critic, the policy gradient is unbiased (compatible features, Sutton et al. 2000).
+            summary = summarize(spec, state, tf.stop_gradient(action), self.grid)
+            memory = laid([memories[position] for position in positions])
+            seen = gate(tf.concat([memory, summary], axis=1))
+            known, own = tf.tile(wrong, [count, 1]) * (1.0 + seen), head.own(state)
+            direction = head.advise(head.sought(known), own, tf.stop_gradient(action))
+            gained = advantage(spec.kind, action, direction, spec.axes)
+            features.append((known, own))
+            for place, *of_step in zip(
+                positions, taken(direction, count), taken(gained, count), strict=True
+            ):
+                directions[place], advantages[place] = of_step
         # What the value is fitted to has nothing to do with directions, and must not bend them.
         repeated = tf.repeat(wrong[:, None, :], len(self.specs), axis=1)
-        known = self.known(tf.stop_gradient(tf.concat([memories, repeated], axis=2)))
+        known = self.known(tf.stop_gradient(tf.concat([walked, repeated], axis=2)))
         value, cost = (tf.squeeze(head(known), axis=2) for head in (self.value, self.cost))
         size = tf.norm(tf.cast(hindsight.errors, tf.float32), axis=1)  # (batch,)
         critiques = value + tf.stack(advantages, axis=1)
-        known_of_steps = [(part, state) for part, (state, _) in zip(features, steps, strict=True)]
-        return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR, known_of_steps)
+        return Verdict(critiques, directions, cost * size[:, None], size + LEAST_ERROR, features)
 
-    def _features(self, steps, memories, wrong):
-        """What directions are linear in: list of (batch, units), one for each step."""
-        features, memories = [None] * len(steps), tf.unstack(memories, axis=1)
-        for group, gate in zip(self.groups, self.gates, strict=True):
-            seen = gate(tf.concat([self._seen(p, steps[p], memories) for p in group], axis=0))
-            known = tf.tile(wrong, [len(group), 1]) * (1.0 + seen)
-            for position, part in zip(group, tf.split(known, len(group)), strict=True):
-                features[position] = part
-        return features
-
-    def _directions(self, features, steps):
-        """The direction of each step in any images.
-
-        Args:
-            features: list of float32 tensors (n, units), one for each step; n may differ.
-            steps: list of `Step` of the same images, without gradient.
-        Returns:
-            List of float32 tensors, each shaped like the step's action.
-        """
-        directions = [None] * len(steps)
-        for group, head in zip(self.groups, self.heads, strict=True):
-            counts = [length(features[position]) for position in group]
-            sought = head.sought(tf.concat([features[position] for position in group], axis=0))
-            parts = tf.split(sought, counts, num=len(group))
-            for position, part in zip(group, parts, strict=True):
-                state, action = steps[position]
-                directions[position] = head.advise(part, state, tf.stop_gradient(action))
-        return directions
-
-    def _seen(self, position, step, memories):
-        # What the actor itself is a function of: with it among the features of a least-squares
-        # critic, the policy gradient is unbiased (compatible features, Sutton et al. 2000).
-        action = tf.stop_gradient(step.action)
-        summary = summarize(self.specs[position], step.state, action, self.grid)
-        return tf.concat([memories[position], summary], axis=1)
+    def _together(self, steps):
+        """Which steps are reckoned side by side: list of (positions, head, gate)."""
+        group_of = {p: number for number, group in enumerate(self.groups) for p in group}
+        # In a network of one's own the maps of a stage may differ in size.
+        shapes = [pooled_shape(spec, s.state) for spec, s in zip(self.specs, steps, strict=True)]
+        keys = [(group_of[position], shape) for position, shape in enumerate(shapes)]
+        together = alike([step.action for step in steps], keys)
+        groups = [group_of[positions[0]] for positions in together]
+        return [(p, self.heads[g], self.gates[g]) for p, g in zip(together, groups, strict=True)]
 
     def loss(self, verdict, steps, measurement):
         predicted = self._predicted(verdict, steps, measurement)
@@ -156,16 +143,16 @@ class ComparativeCritic(Critic):
         The critic's gradient then goes through these few rows of each step, and not through the
         directions of the whole batch.
         """
-        features, taken = [], []
-        for (known, state), step, (entries, _) in zip(
-            verdict.features, steps, measurement.alternatives, strict=True
+        parts, batch = [], length(verdict.critiques)
+        for (positions, head, _), (known, own) in zip(
+            self._together(steps), verdict.features, strict=True
         ):
-            images = tf.gather(measurement.images, entries)
-            features.append(tf.gather(known, images))
-            action = tf.stop_gradient(step.action)
-            taken.append(Step(tf.gather(state, images), tf.gather(action, images)))
-        directions = self._directions(features, taken)
-        return differences_of_rows(directions, taken, measurement)
+            entries, here, rows = measured_rows(positions, batch, measurement)
+            action = tf.stop_gradient(laid([steps[position].action for position in positions]))
+            known, own, action = (tf.gather(whole, rows) for whole in (known, own, action))
+            direction = head.advise(head.sought(known), own, action)
+            parts.append((positions, entries, here, direction, action))
+        return differences_of_rows(parts, measurement)
 
     def get_config(self):
         return super().get_config() | {

@@ -18,9 +18,10 @@ class Verdict(NamedTuple):
         scales: float32 tensor (batch,), above 0: how large differences between an image's actions
             are expected to be (no unit), from a critic that compares them relative to that; None
             from any other.
-        features: list of pairs, one per step: what its directions are made of, a float32 tensor
-            (batch, units), and what they read of the state, a float tensor (batch, ...), from a
-            critic that makes them again for the images that were measured; None from any other.
+        features: list of pairs, one for each list of steps that are reckoned side by side: what
+            their directions are linear in, a float32 tensor (steps · batch, units), and what they
+            read of the states, a float tensor (steps · batch, ...), from a critic that makes them
+            again for the images that were measured; None from any other.
     """
 
     critiques: object

@@ -72,6 +72,24 @@ def pooled(spec, state):
     return _fine(tf.cast(state, tf.float32)) if spec.kind == "channel" else state
 
 
+def pooled_shape(spec, state):
+    """The shape that `pooled` gives a step's state, without the batch axis.
+
+    Args:
+        spec: `StepSpec`.
+        state: tensor (batch, height, width, channels), pooled before or not.
+    Returns:
+        Tuple of int or None.
+    Example:
+        >>> spec = StepSpec("conv2_1/se", "conv2", "channel", (8, 8, 6), (1, 1, 6))
+        >>> pooled_shape(spec, np.ones((2, 8, 8, 6)))
+        (4, 4, 6)
+    """
+    height, width, channels = state.shape[1:]
+    coarse = spec.kind == "channel" and not _small(height, width)
+    return (FINE, FINE, channels) if coarse else (height, width, channels)
+
+
 class ChannelDirection(keras.layers.Layer):
     """Advice to each channel: how far its own features agree with what the critic looks for.
 
@@ -105,13 +123,16 @@ class ChannelDirection(keras.layers.Layer):
         self.sought.build(features_shape)
 
     def call(self, features, state, action):
-        return self.advise(self.sought(features), state)
+        return self.advise(self.sought(features), self.own(state))
 
-    def advise(self, sought, state, action=None):
+    def own(self, state):
+        """What `advise` reads of the state: (batch, 6, channels)."""
+        return channel_features(state)
+
+    def advise(self, sought, own, action=None):
         """The advice for what is sought, (batch, 6 · channels)."""
-        own = channel_features(state)
         sought = tf.reshape(sought, [-1, *own.shape[1:]])
-        return tf.reduce_sum(own * sought, axis=1)[:, None, None, :]
+        return tf.reshape(tf.reduce_sum(own * sought, axis=1), [-1, 1, 1, own.shape[2]])
 
 
 def channel_features(state):
@@ -136,8 +157,11 @@ def channel_features(state):
 
 
 def _fine(maps):
-    small = None not in maps.shape[1:3] and max(maps.shape[1:3]) <= FINE
-    return maps if small else area_pool(maps, FINE)
+    return maps if _small(*maps.shape[1:3]) else area_pool(maps, FINE)
+
+
+def _small(height, width):
+    return None not in (height, width) and max(height, width) <= FINE
 
 
 class SpatialDirection(keras.layers.Layer):
@@ -179,6 +203,10 @@ class SpatialDirection(keras.layers.Layer):
 
     def call(self, features, state, action):
         return self.advise(self.sought(features), state)
+
+    def own(self, state):
+        """What `advise` reads of the state: all of it."""
+        return state
 
     def advise(self, sought, state, action=None):
         """The advice for what is sought, (batch, units)."""

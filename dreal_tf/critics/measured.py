@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
+from dreal_tf.critics.side_by_side import alike, laid, measured_rows
 from dreal_tf.losses import critic_loss
 from dreal_tf.shapes import length
-from dreal_tf.steps import Step
 
 
 def predicted_differences(directions, steps, measurement):
@@ -24,35 +24,38 @@ def predicted_differences(directions, steps, measurement):
         >>> predicted_differences([direction], [step], Measurement(**pair)).numpy().tolist()
         [2.0]
     """
-    taken, chosen = [], []
-    for direction, step, (entries, _) in zip(directions, steps, measurement.alternatives, strict=True):
-        images = tf.gather(measurement.images, entries)
-        taken.append(tf.gather(direction, images))
-        chosen.append(Step(None, tf.stop_gradient(tf.gather(step.action, images))))
-    return differences_of_rows(taken, chosen, measurement)
+    parts = []
+    for positions in alike(directions):
+        batch = length(directions[positions[0]])
+        entries, here, rows = measured_rows(positions, batch, measurement)
+        direction = tf.gather(laid([directions[position] for position in positions]), rows)
+        action = laid([tf.stop_gradient(steps[position].action) for position in positions])
+        parts.append((positions, entries, here, direction, tf.gather(action, rows)))
+    return differences_of_rows(parts, measurement)
 
 
-def differences_of_rows(directions, steps, measurement):
+def differences_of_rows(parts, measurement):
     """`predicted_differences`, from directions and actions of the measured images alone.
 
     Args:
-        directions: list of float tensors, one per step: of the entries of its `Alternative`.
-        steps: sequence of `Step` of the same entries, without gradient.
+        parts: list of tuples, one for each list of steps that are reckoned side by side: the
+            positions of the steps; entries and positions as `measured_rows` gives them; directions
+            and actions of these entries, the latter without gradient.
         measurement: `dreal_tf.rewards.Measurement`.
     Returns:
         Float32 tensor (n,), one entry per measured pair.
     """
-    differences, of_rows, here = [], [], []
-    for position, (direction, step) in enumerate(zip(directions, steps, strict=True)):
-        entries, alternative = measurement.alternatives[position]
-        change = tf.cast(step.action, tf.float32) - tf.cast(alternative, tf.float32)
+    differences, of_rows = [], []
+    for positions, entries, here, direction, action in parts:
+        alternative = laid([measurement.alternatives[position].action for position in positions])
+        change = tf.cast(action, tf.float32) - tf.cast(alternative, tf.float32)
         products = tf.cast(direction, tf.float32) * change
-        differences.append(tf.reduce_sum(products, axis=list(range(1, products.shape.rank))))
+        difference = tf.reduce_sum(products, axis=list(range(1, products.shape.rank)))
+        changed = tf.gather(measurement.steps, entries) == here
+        differences.append(tf.where(changed, difference, 0.0))
         of_rows.append(entries)
-        here.append(tf.fill(tf.shape(entries), position))
-    differences, of_rows, here = (tf.concat(parts, axis=0) for parts in (differences, of_rows, here))
-    differences = tf.where(tf.gather(measurement.steps, of_rows) == here, differences, 0.0)
-    return tf.math.unsorted_segment_sum(differences, of_rows, length(measurement.images))
+    rows = length(measurement.images)
+    return tf.math.unsorted_segment_sum(laid(differences), laid(of_rows), rows)
 
 
 def measured_reward_loss(critiques, measurement):

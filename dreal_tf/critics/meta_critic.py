@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from dreal_tf.critics.side_by_side import laid, taken
 from dreal_tf.critics.summary import summarize, summary_width
-from dreal_tf.shapes import length
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -63,15 +63,26 @@ class MetaCritic(keras.layers.Layer):
         self.memory.build((None, self.units))
 
     def call(self, steps):
-        batch = length(steps[0].state)
-        carried = [tf.zeros([batch, self.units])] * 2
-        memories = []
-        for spec, encoder, step in zip(self.step_specs, self.encoder_of, steps, strict=True):
-            action = step.action if self.reads_actions else None
-            summary = summarize(spec, step.state, action, self.grid)  # (batch, features)
-            memory, carried = self.memory(self.encoders[encoder](summary), carried)  # (batch, units)
+        encoded, order = [], []
+        for number, encoder in enumerate(self.encoders):
+            positions = [p for p, its in enumerate(self.encoder_of) if its == number]
+            summaries = [self._summary(position, steps[position]) for position in positions]
+            encoded.append(encoder(laid(summaries)))  # (positions · batch, units)
+            order += positions
+        # The cell's own equations, what does not depend on the memory in one product for all steps.
+        kernel, recurrent, bias = (tf.convert_to_tensor(v) for v in self.memory.trainable_variables)
+        inputs = taken(tf.matmul(laid(encoded), kernel) + bias, len(order))
+        memory, carried, memories = None, None, []
+        for _, gates in sorted(zip(order, inputs, strict=True), key=lambda pair: pair[0]):
+            if memory is not None:
+                gates += tf.matmul(memory, recurrent)
+            memory, carried = _remembered(gates, carried)  # (batch, units)
             memories.append(memory)
         return tf.stack(memories, axis=1)  # (batch, steps, units)
+
+    def _summary(self, position, step):
+        action = step.action if self.reads_actions else None
+        return summarize(self.step_specs[position], step.state, action, self.grid)
 
     def get_config(self):
         return super().get_config() | {
@@ -82,3 +93,11 @@ class MetaCritic(keras.layers.Layer):
 
     def get_build_config(self):
         return None  # The network says which steps there are, each time anew.
+
+
+def _remembered(gates, carried):
+    """One step of an LSTM cell, from what goes into its gates: its memory, and what it carries on."""
+    enter, keep, new, leave = tf.split(gates, 4, axis=1)
+    entered = tf.sigmoid(enter) * tf.tanh(new)
+    carried = entered if carried is None else tf.sigmoid(keep) * carried + entered
+    return tf.sigmoid(leave) * tf.tanh(carried), carried

@@ -96,6 +96,10 @@ class PairwiseDirection(keras.layers.Layer):
     def call(self, features, state, action):
         return self.advise(self.sought(features), state, action)
 
+    def own(self, state):
+        """What `advise` reads of the state: all of it."""
+        return state
+
     def advise(self, sought, state, action):
         """The advice for what is sought, (batch, heads · units)."""
         state = tf.cast(state, tf.float32)
@@ -146,6 +150,10 @@ class CrissCrossDirection(keras.layers.Layer):
 
     def call(self, features, state, action):
         return self.advise(self.sought(features), state, action)
+
+    def own(self, state):
+        """What `advise` reads of the state: all of it."""
+        return state
 
     def advise(self, sought, state, action):
         """The advice for what is sought, (batch, heads · units)."""
