@@ -51,5 +51,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         count = places[0] * places[1] * places[2]
         variance *= tf.cast((count - 1) / count, tf.float32)
         for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
+            before, share = tf.convert_to_tensor(moving), now * (1.0 - self.momentum)
+            moving.assign(share if _nothing(before) else before * self.momentum + share)
         return outputs
+
+
+def _nothing(average):
+    """Whether an average is known to be 0 while a graph is made, as in a pass that holds its updates
+    back: what adds to it is then left out of the graph."""
+    known = None if tf.executing_eagerly() else tf.get_static_value(average)
+    return known is not None and not known.any()

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from dreal_tf.errors import RunError
 
-STEPS = 3  # Training steps until memory has been at its highest.
+# Training steps until memory has been at its highest: which buffers are held at the same time is
+# chance, and a few steps miss what most trainings reach.
+STEPS = 30
 
 
 def peak_memory(recipe):

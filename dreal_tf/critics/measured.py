@@ -1,5 +1,6 @@
 """What critics regress on: differences and rewards of a measurement. Pure functions."""
 
+import numpy as np
 import tensorflow as tf
 
 from dreal_tf.critics.side_by_side import alike, laid, measured_rows
@@ -55,7 +56,9 @@ def differences_of_rows(parts, measurement):
         differences.append(tf.where(changed, difference, 0.0))
         of_rows.append(entries)
     rows = length(measurement.images)
-    return tf.math.unsorted_segment_sum(laid(differences), laid(of_rows), rows)
+    known = all(isinstance(entries, np.ndarray) for entries in of_rows)
+    of_rows = np.concatenate(of_rows) if known else tf.concat(of_rows, axis=0)
+    return tf.math.unsorted_segment_sum(laid(differences), of_rows, rows)
 
 
 def measured_reward_loss(critiques, measurement):

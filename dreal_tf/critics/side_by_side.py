@@ -51,19 +51,17 @@ def measured_rows(positions, batch, measurement):
         batch: int or int scalar. Images of each.
         measurement: `dreal_tf.rewards.Measurement`.
     Returns:
-        Three int32 tensors (m,), for each entry of the measurement that is an `Alternative` of one
+        Three int32 arrays or tensors (m,), for each entry of the measurement that is an `Alternative` of one
         of the steps: the entry; the step's position; the row of its image among the laid ones.
     """
     entries = [measurement.alternatives[position].entries for position in positions]
-    counts = [length(part) for part in entries]
-    entries = laid(entries)
-    images = tf.gather(measurement.images, entries)
-    if len(positions) == 1:
-        return entries, positions[0], images
-    if all(isinstance(count, int) for count in counts):
-        order = np.repeat(np.arange(len(positions), dtype=np.int32), counts)
+    if all(isinstance(part, np.ndarray) for part in entries):
+        order = np.repeat(np.arange(len(entries), dtype=np.int32), [len(part) for part in entries])
+        entries = np.concatenate(entries)
         steps = np.int32(positions)[order]
     else:
-        order = tf.repeat(np.arange(len(positions), dtype=np.int32), tf.stack(counts))
+        counts = tf.stack([length(part) for part in entries])
+        order = tf.repeat(np.arange(len(entries), dtype=np.int32), counts)
+        entries = tf.concat(entries, axis=0)
         steps = tf.gather(np.int32(positions), order)
-    return entries, steps, images + order * batch
+    return entries, steps, tf.gather(measurement.images, entries) + order * batch

@@ -147,6 +147,8 @@ class InstrumentMetrics(keras.metrics.Metric):
 
     Args:
         modules: sequence of str, the module names.
+    Attributes:
+        told: bool. Whether `result` says anything: what nobody asks for is not worked out.
     Example:
         >>> sorted(InstrumentMetrics(["conv2_1/se"]).result())[:2]
         ['alignment/conv2_1/se', 'alignment_high/conv2_1/se']
@@ -155,6 +157,7 @@ class InstrumentMetrics(keras.metrics.Metric):
     def __init__(self, modules, name="instruments", **kwargs):
         super().__init__(name=name, **kwargs)
         self.modules = list(modules)
+        self.told = True
         self.alignment = AlignmentOfModules(modules)
         self.explained = ExplainedOfModules(modules, "explained")
         self.explained_right = ExplainedOfModules(modules, "explained_right")
@@ -216,6 +219,10 @@ class InstrumentMetrics(keras.metrics.Metric):
             part.reset_state()
 
     def result(self):
+        return self.all() if self.told else {}
+
+    def all(self):
+        """What `result` says, whether it is told or not."""
         return {name: value for part in self._parts() for name, value in part.result().items()}
 
     def get_config(self):

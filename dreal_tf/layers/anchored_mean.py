@@ -19,9 +19,8 @@ def anchored_mean(action, axes):
         [[2.0, 2.0], [0.10000000149011612, 0.10000000149011612]]
     """
     axes = tuple(axis % len(action.shape) for axis in axes)
-    first = action
-    for axis in axes:
-        first = ops.take(first, [0], axis=axis)
+    action = ops.convert_to_tensor(action)
+    first = action[tuple(slice(0, 1 if axis in axes else None) for axis in range(len(action.shape)))]
     # float32, or the sum over a large map overflows or stalls under mixed precision.
     difference = ops.cast(action, "float32") - ops.cast(first, "float32")
     mean = ops.cast(first, "float32") + ops.mean(difference, axis=axes, keepdims=True)

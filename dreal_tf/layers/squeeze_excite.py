@@ -62,7 +62,7 @@ class SqueezeExcite(AttentionActor):
 
     def propose(self, state, index=0, training=None):
         gates = self.excite(self.squeeze(ops.mean(state, axis=(1, 2))))
-        return ops.expand_dims(gates, (1, 2))
+        return ops.reshape(gates, (-1, 1, 1, gates.shape[-1]))
 
     def get_config(self):
         return super().get_config() | {

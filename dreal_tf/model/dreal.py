@@ -143,8 +143,8 @@ class DREAL(TaskModel):
         optimizers = [self.optimizer]
         if self.critic is not None:
             self.meter.from_logits = outputs_are_logits(loss, self.network)
-            made = FusedAdam() if critic_optimizer == "adam" else critic_optimizer
-            self.critic_optimizer = keras.optimizers.get(made)
+            fused = critic_optimizer == "adam"
+            self.critic_optimizer = FusedAdam() if fused else keras.optimizers.get(critic_optimizer)
             optimizers.append(self.critic_optimizer)
             check_clipping(self.optimizer)
             self.clipping = clipping_of(self.optimizer)
@@ -257,7 +257,7 @@ class DREAL(TaskModel):
             pass_, verdict = (present, targets, outputs), (lesson.critiques, hindsight)
             self.instruments.log(self.instrument_metrics, pass_, verdict, measurement)
         logs = self.compute_metrics(images, labels, logits, sample_weight)
-        return logs | (self.instrument_metrics.result() if self.instruments else {})
+        return logs | (self.instrument_metrics.all() if self.instruments else {})
 
     def _log_p_asked_for(self, logits, targets):
         """The labels' log probabilities, for a tape to see, where the critic needs directions."""
@@ -301,12 +301,11 @@ class DREAL(TaskModel):
         )
 
     def get_metrics_result(self):
+        if self.instruments is not None:
+            self.instrument_metrics.told = self._evaluating  # Training has not used them.
         result = super().get_metrics_result()
         if self.critic is None or self.waiting:
             result["task_loss"] = result["loss"]  # So that both are read by one name.
-        if self.instruments is not None and not self._evaluating:  # Training has not used them.
-            for name in self.instrument_metrics.result():
-                result.pop(name)
         return result
 
     def get_config(self):

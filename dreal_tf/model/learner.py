@@ -105,11 +105,15 @@ class Learner:
         """The actor loss's gradient with respect to each action."""
         scale = scale_loss(per_replica(tf.ones([])))
         scale /= tf.cast(tf.size(targets.weights) * len(advice), tf.float32)
+        weights = -scale * trusted[:, None] * targets.weights  # (steps, batch)
+        of_rank = {}  # By the rank of the actions: the weights of all steps in a shape that fits.
+        for rank in {direction.shape.rank for direction in advice}:
+            shape = [len(advice), -1] + [1] * (rank - 1)
+            of_rank[rank] = tf.unstack(tf.reshape(weights, shape), num=len(advice))
         pushes = []
         for position, direction in enumerate(advice):
-            weights = -scale * trusted[position] * targets.weights
-            weights = tf.reshape(weights, [-1] + [1] * (direction.shape.rank - 1))
-            pushes.append(tf.cast(weights, direction.dtype) * direction)
+            own = of_rank[direction.shape.rank][position]
+            pushes.append(tf.cast(own, direction.dtype) * direction)
         return pushes
 
 

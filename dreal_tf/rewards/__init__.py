@@ -14,7 +14,7 @@ from dreal_tf.rewards.assignment import (
     every_assignment,
     share_of,
 )
-from dreal_tf.rewards.changes import Alternative, Changes
+from dreal_tf.rewards.changes import Alternative, Candidates, Changes
 from dreal_tf.rewards.directions import true_directions
 from dreal_tf.rewards.extra_pass import ExtraPass
 from dreal_tf.rewards.held_updates import HeldUpdates, normalizers_of
@@ -39,6 +39,7 @@ __all__ = [
     "Alternative",
     "Alternatives",
     "Assignment",
+    "Candidates",
     "Changes",
     "ExtraPass",
     "HeldUpdates",

@@ -1,9 +1,13 @@
 """Alternative actions: the action of one step replaced, image by image."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
+from dreal_tf.critics.side_by_side import laid
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.layers.anchored_mean import anchored_mean
+from dreal_tf.shapes import length
 
 BASELINES = ("mean", "static", "identity")
 ALTERNATIVES = ("baseline", "permuted", "noise")
@@ -30,8 +34,6 @@ class Alternatives:
             action "permuted" takes.
         noise: float > 0. Standard deviation of "noise" (logits).
         seed: int tensor (2,), of "noise".
-        only: int, the position of the one step that is ever assigned, or None: the others' actions
-            are then not asked for.
     Attributes:
         unchanged: bool tensor (n,), after the pass: whether the action equalled its alternative.
         applied: dict of the applied actions by module name, after the pass.
@@ -54,20 +56,12 @@ class Alternatives:
         partners=None,
         noise=1.0,
         seed=(0, 0),
-        only=None,
     ):
-        if baseline not in BASELINES:
-            raise unknown_name("baseline action", baseline, BASELINES)
-        check_exploration(exploration)
-        self.position = {m: p for p, m in enumerate(modules) if only in (None, p)}
+        self.replacements = Replacements(baseline, actions, exploration, noise, seed)
+        self.position = {module: position for position, module in enumerate(modules)}
         self.assigned = tf.convert_to_tensor(assigned)
-        self.baseline = baseline
-        self.actions = actions
-        self.exploration = tuple(exploration)
         self.forms = forms
         self.partners = partners
-        self.noise = noise
-        self.seed = seed
         self.unchanged = tf.zeros_like(self.assigned, dtype=bool)
         self.applied = {}
 
@@ -76,36 +70,102 @@ class Alternatives:
         if module not in self.position:
             return action
         chosen = self.assigned == self.position[module]  # (n,)
-        replacement = self._replacement(actor, index, module, action)
+        rows = tf.shape(self.assigned)[0]
+        step = Replaced(actor, index, [module], [self.position[module]], [self.partners], [rows])
+        named = [along(mask, action) for mask in self.replacements.named(self.forms)]
+        replacement = self.replacements(step, action, named)
         same = tf.reduce_all(action == replacement, axis=list(range(1, action.shape.rank)))
         self.unchanged |= chosen & same
-        self.applied[module] = tf.where(_along(chosen, action), replacement, action)
+        self.applied[module] = tf.where(along(chosen, action), replacement, action)
         return self.applied[module]
 
-    def _replacement(self, actor, index, module, action):
+
+class Replaced(NamedTuple):
+    """Steps whose actions are replaced, the rows of one after those of another.
+
+    Attributes:
+        actor: `AttentionActor` that replaces actions as all of theirs do.
+        index: int. Position of a step in it.
+        modules: list of str.
+        positions: list of int, among all steps.
+        partners: list of int32 tensors, the images that lend their actions; or None.
+        rows: list of int, or of int32 scalars: rows of each step.
+    """
+
+    actor: object
+    index: int
+    modules: object
+    positions: object
+    partners: object
+    rows: object
+
+
+class Replacements:
+    """Makes the actions that take the place of others.
+
+    Args:
+        baseline, actions, exploration, noise, seed: as of `Alternatives`.
+    """
+
+    def __init__(self, baseline, actions, exploration, noise, seed):
+        if baseline not in BASELINES:
+            raise unknown_name("baseline action", baseline, BASELINES)
+        check_exploration(exploration)
+        self.baseline = baseline
+        self.actions = actions
+        self.exploration = tuple(exploration)
+        self.noise = noise
+        self.seed = seed
+        self._folded = None
+
+    def named(self, forms):
+        """Where forms name the second kind of alternative, the third and so on: list of bool (n,)."""
+        kinds = dict.fromkeys(self.exploration)  # What is named twice is made once.
+        places = [[form == kind for form in self.exploration] for kind in kinds]
+        return [tf.gather(place, forms) for place in places[1:]]
+
+    def __call__(self, steps, action, named):
+        """The replacements of actions.
+
+        Args:
+            steps: `Replaced`.
+            action: float tensor (n, ...).
+            named: list of bool tensors, what `named` gave, in a shape that broadcasts to the action.
+        Returns:
+            Tensor of the shape and dtype of `action`.
+        """
         makers = {"baseline": self._baseline, "permuted": self._permuted, "noise": self._noisy}
-        # What the exploration names twice is made once.
         first, *others = dict.fromkeys(self.exploration)
-        replacement = makers[first](actor, index, module, action)
-        for other in others:
-            named = [form == other for form in self.exploration]
-            made = makers[other](actor, index, module, action)
-            replacement = tf.where(_along(tf.gather(named, self.forms), action), made, replacement)
+        replacement = makers[first](steps, action)
+        for other, here in zip(others, named, strict=True):
+            replacement = tf.where(here, makers[other](steps, action), replacement)
         return replacement
 
-    def _baseline(self, actor, index, module, action):
+    def _baseline(self, steps, action):
         if self.baseline != "static":
-            return actor.baseline_action(action, self.baseline, index)
-        mean = anchored_mean(self.actions[module], axes=(0,))[:1]
-        return tf.broadcast_to(tf.cast(mean, action.dtype), tf.shape(action))
+            return steps.actor.baseline_action(action, self.baseline, steps.index)
+        means = []
+        for module, rows in zip(steps.modules, steps.rows, strict=True):
+            mean = tf.cast(anchored_mean(self.actions[module], axes=(0,))[:1], action.dtype)
+            means.append(tf.repeat(mean, rows, axis=0))
+        return laid(means)
 
-    def _permuted(self, actor, index, module, action):
-        return tf.cast(tf.gather(self.actions[module], self.partners), action.dtype)
+    def _permuted(self, steps, action):
+        lent = [
+            tf.gather(self.actions[module], partners)
+            for module, partners in zip(steps.modules, steps.partners, strict=True)
+        ]
+        return tf.cast(laid(lent), action.dtype)
 
-    def _noisy(self, actor, index, module, action):
-        seed = tf.random.experimental.stateless_fold_in(self.seed, self.position[module])
-        change = self.noise * tf.random.stateless_normal(tf.shape(action), seed)
-        return actor.moved_action(action, change, index)
+    def _noisy(self, steps, action):
+        if self._folded is None:  # The same whatever is folded in.
+            self._folded = tf.random.experimental.stateless_fold_in(self.seed, 0)[0]
+        changes = []
+        for position, rows in zip(steps.positions, steps.rows, strict=True):
+            shape = [rows, *(length(action, axis) for axis in range(1, action.shape.rank))]
+            seed = tf.stack([self._folded, position])
+            changes.append(tf.random.stateless_normal(shape, seed, stddev=self.noise))
+        return steps.actor.moved_action(action, laid(changes), steps.index)
 
 
 def check_exploration(exploration):
@@ -124,6 +184,6 @@ def check_exploration(exploration):
             raise unknown_name("alternative action", form, ALTERNATIVES)
 
 
-def _along(chosen, action):
+def along(chosen, action):
     """(n,) as (n, 1, ...), to choose between actions."""
     return tf.reshape(chosen, [-1] + [1] * (action.shape.rank - 1))

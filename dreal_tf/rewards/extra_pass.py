@@ -1,6 +1,7 @@
 """The extra pass: a network run again from its actors on, for rows that each change one step."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from dreal_tf.backbones import actor_of
@@ -61,7 +62,7 @@ class _Walk:
         self.borders = borders
         self.positions = positions
         self.begins = begins
-        self.values, self.joined, self.completed = {}, {}, {}
+        self.values, self.joined, self.completed, self.late = {}, {}, {}, {}
 
     def take(self, node, joined):
         inputs = {id(tensor): self._rows(id(tensor), joined) for tensor in node.input_tensors}
@@ -78,11 +79,20 @@ class _Walk:
         if have == joined:
             return self.values[tensor]
         if (tensor, joined) not in self.completed:
-            late = self.positions[self.begins[have] : self.begins[joined]]
-            late = tf.gather(self.borders[self.places[tensor]], late)
+            late = tf.gather(self.borders[self.places[tensor]], self._positions(have, joined))
             whole = tf.concat([self.values[tensor], late], axis=0) if have else late
             self.completed[tensor, joined] = whole
         return self.completed[tensor, joined]
+
+    def _positions(self, have, joined):
+        """Where the images of the rows stand that join after group `have` and up to `joined`."""
+        if all(isinstance(begin, int) for begin in self.begins):
+            if not self.late:  # Cut at once.
+                sizes = np.diff(self.begins).tolist()
+                self.late |= dict(enumerate(tf.split(self.positions, sizes, axis=0)))
+            parts = [self.late[group] for group in range(have, joined)]
+            return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+        return self.positions[self.begins[have] : self.begins[joined]]
 
 
 def _planned(network, actors):

@@ -1,6 +1,7 @@
 """A training pass that holds its updates back, so that a second pass can share its statistics."""
 
 import keras
+import tensorflow as tf
 
 from dreal_tf.errors import InputError
 
@@ -60,8 +61,16 @@ class HeldUpdates(keras.StatelessScope):
                 self.momentum[id(variable)] = layer.momentum
                 self.statistics.append(variable)
         self.updated = set()
-        zeros = [(v, keras.ops.zeros(v.shape, v.dtype)) for v in self.statistics]
+        self._shared = {}
+        zeros = [(v, self._once(keras.ops.zeros, v.shape, v.dtype)) for v in self.statistics]
         super().__init__(zeros, collect_losses=True)
+
+    def _once(self, make, *arguments):
+        """A constant, made once for all variables that it serves: each is an operation of a graph."""
+        key = (make, *map(str, arguments))
+        if key not in self._shared:
+            self._shared[key] = make(*arguments)
+        return self._shared[key]
 
     def add_update(self, update):
         variable, _ = update
@@ -87,7 +96,17 @@ class HeldUpdates(keras.StatelessScope):
                 "Expected every trainable BatchNorm to normalise by its batch. Received: "
                 f"{', '.join(idle[:3])} did not. Set trainable=False on layers that are frozen."
             )
-        return [(v, self.get_current_value(v) / (1.0 - self.momentum[id(v)])) for v in self.statistics]
+        # In one division for all of one momentum and precision.
+        together, found = {}, {}
+        for variable in self.statistics:
+            key = (self.momentum[id(variable)], variable.dtype)
+            together.setdefault(key, []).append(variable)
+        for (momentum, _), variables in together.items():
+            values = tf.concat([self.get_current_value(v) for v in variables], axis=0)
+            sizes = [v.shape[0] for v in variables]
+            values = tf.split(values / (1.0 - momentum), sizes, axis=0)
+            found |= {id(v): value for v, value in zip(variables, values, strict=True)}
+        return [(v, found[id(v)]) for v in self.statistics]
 
     def write_back(self):
         """Moves the variables as the pass would have moved them."""
@@ -96,5 +115,8 @@ class HeldUpdates(keras.StatelessScope):
                 continue
             value = self.get_current_value(variable)
             if id(variable) in self.momentum:
-                value = variable * self.momentum[id(variable)] + value
+                momentum = self._once(
+                    keras.ops.convert_to_tensor, self.momentum[id(variable)], variable.dtype
+                )
+                value = variable * momentum + value
             variable.assign(value)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dreal_tf.critics import Hindsight
 from dreal_tf.layers import AttentionActor, intervene
-from dreal_tf.rewards.alternatives import check_exploration
+from dreal_tf.rewards.alternatives import Replacements, check_exploration
 from dreal_tf.rewards.assignment import (
     Assignment,
     draw_assignment,
@@ -147,11 +147,11 @@ class RewardMeter:
         with tf.name_scope("extra_pass"), keras.StatelessScope(list(statistics)):
             factual, positions = self._shared(images, outputs, assignment)
 
-            def own(module, first, end):
-                return tf.gather(factual["actions"][module], positions[first:end])
-
-            settings = dict(baseline=self.baseline, exploration=exploration, noise=self.noise)
-            changes = Changes(self.modules, assignment, own, outputs["actions"], settings)
+            replacements = Replacements(
+                self.baseline, outputs["actions"], exploration, self.noise, assignment.seed
+            )
+            names, actions = (self.modules, self.actors), factual["actions"]
+            changes = Changes(*names, assignment, positions, actions, replacements)
             with intervene(changes):
                 begins = self._begins(assignment)
                 changed = self.extra_pass(factual["borders"], positions, begins)

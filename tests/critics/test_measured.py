@@ -33,7 +33,7 @@ def test_predicted_differences_are_products_with_the_change_of_the_action(form, 
     directions = [random.normal(size=step.action.shape).astype("float32") for step in steps]
     expected = np.full(len(measurement.images), np.nan)
     for position, (entries, alternatives) in enumerate(measurement.alternatives):
-        for entry, alternative in zip(entries.numpy(), np.float64(alternatives), strict=True):
+        for entry, alternative in zip(np.array(entries), np.float64(alternatives), strict=True):
             if measurement.steps[entry] == position:
                 image = measurement.images[entry]
                 change = np.float64(steps[position].action[image]) - alternative

@@ -175,7 +175,7 @@ def test_the_kept_alternatives_are_those_that_were_applied(form):
         pairs = zip(trajectory.actors, trajectory._indices, measured.alternatives, strict=True)
         for step, (actor, index, (entries, action)) in enumerate(pairs):
             here = measured.steps.numpy()[entries] == step
-            positions, applied = entries.numpy()[here], action.numpy()[here]
+            positions, applied = entries[here], action.numpy()[here]
             chosen = measured.images.numpy()[positions]
             again = differences_alone(network, actor, index, images[chosen], labels[chosen], applied)
             np.testing.assert_allclose(measured.difference.numpy()[positions], again, atol=2e-5)
