@@ -5,6 +5,9 @@ import tensorflow as tf
 from graphs import operations_of
 from support import compiled, small_data, small_network
 
+from dreal_tf.backbones import residual_network
+from dreal_tf.layers import SqueezeExcite
+
 
 @pytest.mark.parametrize("critic", ["comparative", "paper", None])
 def test_a_step_is_not_traced_again_however_long_training_lasts(critic, monkeypatch):
@@ -56,3 +59,19 @@ def test_a_step_holds_one_factual_and_one_extra_pass(estimator):
         compiled(small_network(blocks=3), critic="paper", estimator=estimator), "train_step"
     )
     assert types.count("Conv2D") == 4 + 2
+
+
+@pytest.mark.parametrize("critic", ["comparative", "paper"])
+def test_a_block_more_adds_few_operations_to_what_the_method_takes(critic):
+    """Blocks of a stage go through the critic, and are replaced, together: a graph is what takes memory."""
+    added = []
+    for depth in (14, 20):  # Three blocks less, three blocks more.
+        sizes = []
+        for method in (critic, None):
+            network = residual_network((16, 16, 3), 10, depth=depth, attention=SqueezeExcite(4))
+            model = compiled(network, critic=method)
+            traced = tf.function(model.train_step)
+            batch = tf.zeros((32, 16, 16, 3)), tf.zeros(32, tf.int32)
+            sizes.append(len(operations_of(traced.get_concrete_function(batch).graph)))
+        added.append(sizes[0] - sizes[1])
+    assert (added[1] - added[0]) / 3 < 180
