@@ -11,7 +11,8 @@ def recipe(smoke=False):
     pretrained layers learn at a tenth of the rate; the method sets in after the first epoch.
 
     Command: dreal-tf train finetune --set data.folder=FOLDER --set backbone.download=true
-    Expect: depends on the folder; not run here with ImageNet weights, which cannot be fetched here
+    Expect: depends on the folder (docs/weights.md); not run here with ImageNet weights, which cannot
+        be fetched here
     Time: depends on the folder; about 2,000 steps
     Paper: not in it.
     """
@@ -20,7 +21,10 @@ def recipe(smoke=False):
         augment=Augment(resized_crop=0.35, flip=True),
         backbone=Backbone(name="imagenet_resnet", depth=50, stride_placement="1x1", weights="imagenet"),
         attention=Attention(kind="se", reduction=16, identity_start=True),
-        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=200, start_epoch=1),
+        # Sampled, eight images a step say too little of sixteen modules for trust ever to leave 0.
+        dreal=Dreal(
+            critic="comparative", estimator="exact", actor_weight=0.1, actor_warmup=200, start_epoch=1
+        ),
         optim=Optim(rate=0.02, weight_decay=1e-4, backbone_rate=0.1),
         schedule=Schedule(epochs="auto", decay="cosine", warmup_epochs=0.5),
     )

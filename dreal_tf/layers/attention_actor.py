@@ -198,7 +198,7 @@ class AttentionActor(keras.layers.Layer):
     def _blended(self, state, refined):
         if not self.blended:
             return refined
-        if state.shape != refined.shape:
+        if not tf.TensorShape(state.shape).is_compatible_with(refined.shape):
             raise InputError(
                 "Expected an actor that gives a map of the size and width of its state, for "
                 f"`blended`. Received: {self.name!r}, from {tuple(state.shape)} to "

@@ -104,9 +104,14 @@ APPLICATIONS = {
 }
 
 
+# Both kinds passed in all of them; what takes longest, cbam in the deepest, is left out.
+BOTH = ("ResNet50", "MobileNet", "EfficientNetB0")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", APPLICATIONS)
-@pytest.mark.parametrize("kind", ["se", "cbam"])
+@pytest.mark.parametrize(
+    ("name", "kind"), [*((name, "se") for name in APPLICATIONS), *((name, "cbam") for name in BOTH)]
+)
 def test_applications(name, kind):
     """Same output at first; two steps; the interventions measure every module; an audit."""
     make = getattr(keras.applications, name)
@@ -127,3 +132,13 @@ def test_applications(name, kind):
         assert list(found["modules"]) == model.trajectory.modules
         values = [module["mean"]["value"] for module in found["modules"].values()]
         assert np.isfinite(values).all() and any(values)
+
+
+def test_one_measured_image_a_step_is_enough():
+    """Its rows join with a batch of one known length, those behind it are of none."""
+    model = attach(
+        insert(plain(), "se", after="conv_*_bn", reduction=2), critic="paper", estimator="exact"
+    )
+    model.compile("sgd", "adam", LOSS)
+    images, labels = images_and_labels(4)
+    assert model.fit(images, labels, batch_size=4, verbose=0).history["reward_measured"] == [1]
