@@ -24,7 +24,9 @@ class Trust(keras.layers.Layer):
 
     Args:
         steps: int >= 1. Number of steps.
-        memory: float in (0, 1). Share of what was known that a training step keeps.
+        memory: float in (0, 1). Share of what was known that a training step keeps, at least.
+        pairs: float > 0. Pairs over which what was known fades where a training step brings few of
+            them, as in a network of many modules: they would never add up to anything else.
     Example:
         >>> trust, differences = Trust(steps=1), np.random.normal(size=400).astype("float32")
         >>> ones, steps = np.ones(400, "float32"), np.zeros(400, "int32")
@@ -34,13 +36,15 @@ class Trust(keras.layers.Layer):
         0.0
     """
 
-    def __init__(self, steps, memory=0.98, **kwargs):
+    def __init__(self, steps, memory=0.98, pairs=400.0, **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
         self.steps = steps
         self.memory = memory
-        # Decayed sums: pairs, predicted signs, measured signs, their products.
+        self.pairs = pairs
+        # Decayed sums: pairs, predicted signs, measured signs, their products. Then the pairs of the
+        # last training step, on which replicas agree by now.
         self.sums = self.add_weight(
-            (4, steps), initializer="zeros", trainable=False, aggregation="mean", name="sums"
+            (5, steps), initializer="zeros", trainable=False, aggregation="mean", name="sums"
         )
 
     def call(self, predicted, measured, steps, counted):
@@ -62,12 +66,15 @@ class Trust(keras.layers.Layer):
         added = tf.math.unsorted_segment_sum(tf.transpose(terms), steps, self.steps)
         # The replicas' assignments are averaged; what they add up to is the number of pairs.
         added *= tf.cast(tf.distribute.get_replica_context().num_replicas_in_sync, tf.float32)
-        self.sums.assign(self.memory * self.sums + tf.transpose(added))
+        added = tf.transpose(added)
+        *known, last = tf.unstack(tf.convert_to_tensor(self.sums))
+        kept = tf.maximum(self.memory, tf.exp(-last / self.pairs))
+        self.sums.assign(tf.concat([kept * tf.stack(known) + added, added[:1]], axis=0))
         return self.weights_now()
 
     def weights_now(self):
         """The weights, float tensor (steps,), as they are."""
-        pairs, predicted, measured, products = tf.unstack(tf.convert_to_tensor(self.sums))
+        pairs, predicted, measured, products, _ = tf.unstack(tf.convert_to_tensor(self.sums))
         count = tf.maximum(pairs, 1.0)
         agreement = products / count - predicted * measured / count**2
         # The standard error of an agreement that is 0 in truth is at most this.
@@ -75,4 +82,8 @@ class Trust(keras.layers.Layer):
         return tf.sin(math.pi / 2 * tf.maximum(agreement, 0.0))
 
     def get_config(self):
-        return super().get_config() | {"steps": self.steps, "memory": self.memory}
+        return super().get_config() | {
+            "steps": self.steps,
+            "memory": self.memory,
+            "pairs": self.pairs,
+        }

@@ -71,7 +71,7 @@ def test_exchanged_bytes_are_those_of_the_variables():
     found = exchanged_bytes(model)
     # Two blocks with four channels: sum and sum of squares, forward and back, in float32.
     assert found == {"network": 4 * weights, "statistics": 2 * 2 * 2 * 4 * 4, "critic": 4 * critic} | {
-        "trust": 4 * 4 * 2
+        "trust": 4 * 5 * 2
     }
     assert exchanged_bytes(plain) == {"network": 4 * weights, "statistics": 0, "critic": 0, "trust": 0}
 

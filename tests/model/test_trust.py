@@ -7,14 +7,17 @@ import tensorflow as tf
 from dreal_tf.model.trust import Trust
 
 
-def in_numpy(batches, steps, memory):
+def in_numpy(batches, steps, memory, pairs=400.0):
     """Covariance of the signs of all pairs, the older the lighter, less five standard errors, at
     least 0; as the correlation of normal variables whose signs have that covariance."""
     weights = [[] for _ in range(steps)]
     signs = [[] for _ in range(steps)]
+    last = np.zeros(steps)
     for predicted, measured, which, counted in batches:
         for step in range(steps):
-            weights[step] = [memory * weight for weight in weights[step]]
+            kept = max(memory, np.exp(-last[step] / pairs))
+            weights[step] = [kept * weight for weight in weights[step]]
+        last = np.bincount(which, counted, steps)
         for p, m, step, counts in zip(predicted, measured, which, counted, strict=True):
             if counts:
                 weights[step].append(1.0)
@@ -45,6 +48,21 @@ def test_trust_is_the_agreement_of_signs_less_five_standard_errors(memory):
         np.testing.assert_allclose(trust(*batch), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(trust.weights_now(), trust.weights_now())
     assert expected[3] == 0 and 0.1 < expected[1] < expected[2] < 1
+
+
+def test_few_pairs_a_step_add_up_until_they_say_something():
+    """A pair in every other step: by steps alone no more than 25 would be remembered, and 25 pairs
+    have five standard errors of 1."""
+    trust, random = Trust(steps=2), np.random.default_rng(0)
+    steps = np.zeros(1, "int32")
+    batches = []
+    for number in range(1500):
+        measured = random.normal(size=1).astype("float32")
+        batches.append((measured, measured, steps, np.float32([number % 2])))
+        weights = trust(*batches[-1]).numpy()
+    assert 300 < float(trust.sums[0, 0]) < 400
+    np.testing.assert_allclose(weights[0], in_numpy(batches, 1, 0.98)[0], rtol=1e-4)
+    assert weights[0] > 0.9 and weights[1] == 0
 
 
 def test_nothing_is_trusted_before_anything_was_measured():
