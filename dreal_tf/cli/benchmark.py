@@ -27,15 +27,16 @@ def benchmark(
         bool, typer.Option(help="Time keras.applications and timm too, where they have the network.")
     ] = True,
     memory: Annotated[bool, typer.Option(help="Measure memory too, in processes of its own.")] = True,
+    processes: Annotated[int, typer.Option(help="Of every arm, whose median its memory is.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Measure what the method costs against the plain network: time, memory, and where it goes."""
-    check_at_least_one(rounds=rounds)
+    check_at_least_one(rounds=rounds, processes=processes)
     resolved = resolve(recipe, smoke, changes or [])
     measuring = import_quietly("dreal_tf.benchmark.benchmark")
     strategies = import_quietly("dreal_tf.strategies")
     with strategies.strategy_named(strategy).scope():
-        found = measuring.benchmark(resolved, rounds, data_dir, peers, memory, say)
+        found = measuring.benchmark(resolved, rounds, data_dir, peers, processes * memory, say)
     lines = import_quietly("dreal_tf.benchmark.lines")
     result(found, as_json, lines.benchmark_lines(found))
     next_command(f"dreal-tf train {shlex.quote(recipe)}")

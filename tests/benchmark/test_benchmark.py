@@ -32,6 +32,7 @@ def test_the_command_gives_ratios_and_what_they_come_from(found):
         low, high = found["ratio_interval"][name]
         assert 0 < low <= ratio <= high
         assert found["memory_ratio"][name] == found["memory"][name] / found["memory"]["plain"]
+        assert found["memory_processes"][name] == [found["memory"][name]]
     for arm, seconds in found["seconds"].items():
         assert found["images_per_second"][arm] == pytest.approx(found["batch_size"] / seconds)
         low, high = found["seconds_quartiles"][arm]
