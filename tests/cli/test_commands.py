@@ -76,7 +76,7 @@ def test_print_recipe_shows_what_would_be_trained(tmp_path):
     [
         (
             ["trian"],
-            "Expected a verb, one of: audit, benchmark, doctor, evaluate, export, predict, prune, recipes, report, study, train, tune. Received: 'trian'",
+            "Expected a verb, one of: audit, benchmark, doctor, evaluate, export, index, predict, prune, recipes, report, search, study, train, tune. Received: 'trian'",
         ),
         (["train", "digits_resnet9_se"], "Did you mean 'digits_resnet8_se'?"),
         (
