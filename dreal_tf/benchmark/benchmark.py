@@ -19,7 +19,7 @@ from dreal_tf.data.throughput import images_per_second
 from dreal_tf.fine_tuning import settled
 
 
-def benchmark(recipe, rounds=15, data_dir=None, peers=True, memory=1, say=None):
+def benchmark(recipe, rounds=15, data_dir=None, peers=True, memory=3, say=None):
     """Measures what a recipe's method costs.
 
     Args:

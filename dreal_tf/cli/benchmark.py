@@ -27,7 +27,7 @@ def benchmark(
         bool, typer.Option(help="Time keras.applications and timm too, where they have the network.")
     ] = True,
     memory: Annotated[bool, typer.Option(help="Measure memory too, in processes of its own.")] = True,
-    processes: Annotated[int, typer.Option(help="Of every arm, whose median its memory is.")] = 1,
+    processes: Annotated[int, typer.Option(help="Of every arm, whose median its memory is.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Measure what the method costs against the plain network: time, memory, and where it goes."""

@@ -21,7 +21,17 @@ from dreal_tf.benchmark.peers import measure_peers, peers_of
 
 @pytest.fixture(scope="module")
 def found():
-    process = ended(*COMMAND, "benchmark", "digits_resnet8_se", "--smoke", "--rounds", "2", "--json")
+    process = ended(
+        *COMMAND,
+        "benchmark",
+        "digits_resnet8_se",
+        "--smoke",
+        "--rounds",
+        "2",
+        "--processes",
+        "1",
+        "--json",
+    )
     assert process.returncode == 0, process.stderr[-2000:]
     return json.loads(process.stdout)
 
