@@ -27,8 +27,9 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
     """Writes a network so that it runs without this package, and checks that it does.
 
     The plain network alone is written, with the preparation of its images inside where `data` says
-    what that is; of data of identities the network to embeddings of unit length. The export is loaded again in a process that cannot import `dreal_tf`, asked about
-    the test images, and kept only if it answers as the network does.
+    what that is; of data of identities the network to embeddings of unit length. The export is loaded
+    again in a process that cannot import `dreal_tf`, asked about the test images, and kept only if it
+    answers as the network does.
 
     Args:
         model: `DREAL`, or a functional `keras.Model` from images to logits.

@@ -73,7 +73,8 @@ def trusting(*weights):
     """A `Trust` that has seen so much that one more batch hardly moves it."""
     trust = Trust(steps=len(weights))
     pairs, even = [1e8] * len(weights), [0.0] * len(weights)
-    trust.sums.assign([pairs, even, even, [1e8 * np.arcsin(w) * 2 / np.pi for w in weights]])
+    products = [1e8 * np.arcsin(w) * 2 / np.pi for w in weights]
+    trust.sums.assign([pairs, even, even, products, np.full(len(weights), 8.0)])
     return trust
 
 
