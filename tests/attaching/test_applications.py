@@ -34,9 +34,7 @@ def test_an_epoch_on_tiny_imagenet(name, tmp_path):
         pytest.skip(f"{PREPARED} is not there")
     pattern, modules, _ = NETWORKS[name]
     network = application(name)
-    data = prepared_data_set(
-        "tiny_imagenet_50", folder=PREPARED, batch_size=64, train_limit=4096, memory_limit=2048
-    )
+    data = prepared_data_set("tiny_imagenet_50", folder=PREPARED, batch_size=64, memory_limit=2048)
     images = next(iter(data.validation))[0]
     before = network.predict(images, verbose=0)
     assert len(find_gates(network)) == modules
