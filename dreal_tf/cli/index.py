@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import next_command, result, say, shown
+from dreal_tf.cli.output import left_out, next_command, result, shown
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.recipe_files import load_recipe
 
@@ -33,10 +33,8 @@ def index(
     inference = import_quietly("dreal_tf.inference")
     bar = partial(shown, description="Embedding")
     built = inference.build_index(model, images, out, approximate, recipe, data_dir, bar)
-    for path, why in built["skipped"].items():
-        say(f"Left out: {path}: {why}.")
-    values = {"index": str(out), "images": built["images"], "dimensions": built["dimensions"]}
-    values["skipped"] = [{"image": path, "reason": why} for path, why in built["skipped"].items()]
-    line = f"{out}: {built['images']} images, {built['dimensions']} dimensions, {len(built['skipped'])} left out."
+    values = {"index": str(out)} | built | {"skipped": left_out(built["skipped"])}
+    counts = f"{built['images']} images, {built['dimensions']} dimensions"
+    line = f"{out}: {counts}, {len(built['skipped'])} left out."
     result(values, as_json, [line])
     next_command(f"dreal-tf search {shlex.quote(str(out))} IMAGE")

@@ -40,6 +40,19 @@ def shown(items, description="Measuring", total=None):
     return track(items, description, total, console=console, transient=True)
 
 
+def left_out(broken):
+    """Says which images could not be read.
+
+    Args:
+        broken: dict from the path of an image to why.
+    Returns:
+        List of dicts, ready for JSON.
+    """
+    for path, why in broken.items():
+        say(f"Left out: {path}: {why}.")
+    return [{"image": path, "reason": why} for path, why in broken.items()]
+
+
 def next_command(command):
     """The last line: what to do next."""
     say(f"Next: {command}")

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import next_command, result, say, shown
+from dreal_tf.cli.output import left_out, next_command, result, say, shown
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.recipe_files import load_recipe
@@ -41,8 +41,7 @@ def predict(
     predictions, broken = prediction.predict(
         predictor, images, top, partial(shown, description="Predicting")
     )
-    for path, why in broken.items():
-        say(f"Left out: {path}: {why}.")
+    skipped = left_out(broken)
     say(f"{len(predictions)} images, {len(broken)} left out.")
     classes = [
         [{"class": name, "probability": probability} for name, probability in found.classes]
@@ -53,7 +52,7 @@ def predict(
             {"image": found.image, "classes": named}
             for found, named in zip(predictions, classes, strict=True)
         ],
-        "skipped": [{"image": path, "reason": why} for path, why in broken.items()],
+        "skipped": skipped,
     }
     result(values, as_json, csv_lines(predictions))
     next_command(f"dreal-tf predict {shlex.quote(str(model))} IMAGES --top 5 --json")

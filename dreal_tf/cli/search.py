@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dreal_tf.cli.output import next_command, result, say, shown
+from dreal_tf.cli.output import left_out, next_command, result, shown
 from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.errors import check_at_least_one
 
@@ -26,8 +26,7 @@ def search(
     found, broken = inference.ImageIndex(index).search(
         images, top, partial(shown, description="Searching")
     )
-    for path, why in broken.items():
-        say(f"Left out: {path}: {why}.")
+    skipped = left_out(broken)
     values = {
         "queries": [
             {
@@ -36,7 +35,7 @@ def search(
             }
             for one in found
         ],
-        "skipped": [{"image": path, "reason": why} for path, why in broken.items()],
+        "skipped": skipped,
     }
     result(values, as_json, found_lines(found))
     next_command(f"dreal-tf search {shlex.quote(str(index))} IMAGES --top 50 --json")

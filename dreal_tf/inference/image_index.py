@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from dreal_tf.backbones import embedding_network
 from dreal_tf.data import Preprocessing
 from dreal_tf.errors import InputError
+from dreal_tf.exporting import ServedEmbedding
 from dreal_tf.inference.loose_images import LooseImages
 from dreal_tf.inference.network_files import load_network
+from dreal_tf.inference.prediction import predictor_of
 from dreal_tf.retrieval import ApproximateIndex, nearest
 
 METRIC = "cosine"  # Of unit-length embeddings, Euclidean distance gives the same order.
-NOTE, NETWORK, EMBEDDINGS, GRAPH = "index.json", "embedding.keras", "embeddings.npy", "graph.faiss"
+NOTE, NETWORK, EMBEDDINGS, GRAPH = "index.json", "network.keras", "embeddings.npy", "graph.faiss"
 
 
 class Found(NamedTuple):
@@ -32,44 +32,24 @@ class Found(NamedTuple):
     images: list
 
 
-class ImageEmbedder:
-    """Embeddings of images in files.
+def embeddings_of(embedder, paths, seen=iter):
+    """The embeddings of images in files.
 
     Args:
-        network: `keras.Model` from normalised images to embeddings of unit length.
-        preprocessing: `dreal_tf.data.Preprocessing` of its images.
+        embedder: `dreal_tf.inference.Predictor` that answers with embeddings.
+        paths, seen: see `dreal_tf.inference.predict`.
+    Returns:
+        List of str, their paths; float32 array (images, dimensions); and a dict from the path of each
+        image that cannot be read to why.
+    Raises:
+        InputError: if a path does not exist, or no image can be read.
     """
-
-    def __init__(self, network, preprocessing):
-        self.network, self.preprocessing = network, preprocessing
-
-        @tf.function(reduce_retracing=True)
-        def embed(pixels):
-            return network(preprocessing.normalised(pixels), training=False)
-
-        self._embed = embed
-
-    def embeddings(self, paths, seen=iter):
-        """The embeddings of images.
-
-        Args:
-            paths, seen: see `dreal_tf.inference.predict`.
-        Returns:
-            List of str, their paths; float32 array (images, dimensions); and a dict from the path of
-            each image that cannot be read to why.
-        Raises:
-            InputError: if a path does not exist, or no image can be read.
-        """
-        channels = self.preprocessing.image_shape[-1]
-        images = LooseImages(paths, self._prepared, channels, seen)
-        files, parts = [], []
-        for names, batch in images:
-            files += names
-            parts.append(self._embed(tf.constant(batch)).numpy())
-        return files, np.concatenate(parts).astype("float32"), images.broken
-
-    def _prepared(self, image):
-        return tf.round(self.preprocessing.resized(image[None])[0]).numpy()
+    images = LooseImages(paths, embedder.prepared, embedder.preprocessing.image_shape[-1], seen)
+    files, parts = [], []
+    for names, batch in images:
+        files += names
+        parts.append(embedder.answer(batch))
+    return files, np.concatenate(parts), images.broken
 
 
 class ImageIndex:
@@ -96,7 +76,8 @@ class ImageIndex:
         kept = json.loads(note.read_text())
         self.images = kept["images"]
         network = keras.saving.load_model(path / NETWORK)
-        self.embedder = ImageEmbedder(network, Preprocessing(**kept["preprocessing"]))
+        preprocessing = Preprocessing(**kept["preprocessing"])
+        self.embedder = predictor_of(ServedEmbedding(network, preprocessing))
         graph = path / GRAPH
         self._graph = ApproximateIndex.load(graph, METRIC) if kept["approximate"] else None
         self.embeddings = None if self._graph else np.load(path / EMBEDDINGS)
@@ -113,7 +94,7 @@ class ImageIndex:
         Raises:
             InputError: if a path does not exist, or no query can be read.
         """
-        files, embeddings, broken = self.embedder.embeddings(queries, seen)
+        files, embeddings, broken = embeddings_of(self.embedder, queries, seen)
         if self._graph:
             neighbours = self._graph.nearest(embeddings, count)
         else:
@@ -141,7 +122,7 @@ def build_index(model, images, path, approximate=False, data=None, data_dir=None
         be read to why.
     Raises:
         InputError: if the folder exists, the network has no embedding, or as `load_network` and
-            `ImageEmbedder.embeddings`.
+            `embeddings_of`.
     """
     path = Path(path)
     if path.exists():
@@ -150,13 +131,13 @@ def build_index(model, images, path, approximate=False, data=None, data_dir=None
             "another --out, or remove it."
         )
     network, preprocessing = load_network(model, data, data_dir)
-    embedder = ImageEmbedder(embedding_network(network), preprocessing)
-    files, embeddings, broken = embedder.embeddings(images, seen)
+    embedder = predictor_of(ServedEmbedding(network, preprocessing))
+    files, embeddings, broken = embeddings_of(embedder, images, seen)
     graph = ApproximateIndex(embeddings, METRIC) if approximate else None
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    embedder.network.save(partial / NETWORK)
+    network.save(partial / NETWORK)
     if graph:
         graph.save(partial / GRAPH)
     else:

@@ -31,7 +31,8 @@ class Predictor(NamedTuple):
 
     Attributes:
         preprocessing: `dreal_tf.data.Preprocessing`.
-        answer: callable from a uint8 array (batch, height, width, channels) to probabilities.
+        answer: callable from a uint8 array (batch, height, width, channels) to probabilities, or to
+            embeddings, one row an image.
         any_size: bool. Whether `answer` resizes by itself; if not, it takes the network's size.
     """
 
@@ -65,7 +66,17 @@ def load_predictor(path, data=None, data_dir=None):
     path = Path(path)
     if format_of(path):
         return _of_export(path)
-    served = Served(*load_network(path, data, data_dir))
+    return predictor_of(Served(*load_network(path, data, data_dir)))
+
+
+def predictor_of(served):
+    """A network of this process, as it would be served.
+
+    Args:
+        served: `dreal_tf.exporting.Served`, with preprocessing.
+    Returns:
+        `Predictor`.
+    """
     run = tf.function(served.of_pixels, reduce_retracing=True)
     return Predictor(served.preprocessing, lambda images: run(tf.constant(images)).numpy())
 

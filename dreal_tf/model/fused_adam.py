@@ -9,9 +9,9 @@ class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam, each variable moved by one operation of TensorFlow.
 
     The same numbers up to rounding (of 1 less its decay in float32: 5e-5 of a step) and the same
-    state, so that what Keras's own Adam has saved is gone on with. What is the same for all variables is worked out once. A critic has dozens of small
-    variables, and a graph in which each takes thirty operations needs more memory to be traced and
-    optimized than the variables do. Sparse gradients and `amsgrad` take Keras's own way.
+    state, so that what Keras's own Adam has saved is gone on with. What is the same for all variables
+    is worked out once. A critic has dozens of small variables, and a graph in which each takes thirty
+    operations needs more memory to be traced and optimized than the variables do. Sparse gradients and `amsgrad` take Keras's own way.
 
     Args:
         arguments: those of `keras.optimizers.Adam`.

@@ -97,10 +97,22 @@ def views_of(network, shown):
         cams[name] = cam(shown.inputs, shown.labels)
         layer = cam.layer_name
     own = module_maps(network, shown.inputs[own_places(shown)])
-    last = {(stage_name(module), module.partition("/")[2]): module for module in own}
-    return Views(
-        cams, layer, {module: own[module] for module in last.values()}, _pointing(network, shown)
-    )
+    last = {module: own[module] for module in last_of_stages(own)}
+    return Views(cams, layer, last, _pointing(network, shown))
+
+
+def last_of_stages(modules):
+    """The last module of each kind in every stage.
+
+    Args:
+        modules: iterable of str, in depth order.
+    Returns:
+        List of str.
+    Example:
+        >>> last_of_stages(["conv2_1/se", "conv2_2/se", "conv3_1/se"])
+        ['conv2_2/se', 'conv3_1/se']
+    """
+    return list({(stage_name(m), m.partition("/")[2]): m for m in modules}.values())
 
 
 def _pointing(network, shown):

@@ -1,4 +1,4 @@
-from dreal_tf.studies import Study, comparison_arms
+from dreal_tf.studies import gain_study
 
 
 def study(smoke=False):
@@ -6,25 +6,5 @@ def study(smoke=False):
 
     Command: dreal-tf study gain_fashion_mnist_se --out DIR --data-dir FOLDER
     """
-    full = Study(
-        what="train",
-        recipe="fashion_mnist_resnet8_se",
-        changes={
-            "data.image_size": 14,
-            "augment.crop_padding": 1,
-            "data.train_limit": 10000,
-            "schedule.epochs": 12,
-            "data.validation_fraction": 0.05,
-            "dreal.instrument_fraction": 0.0,
-            "run.figures": 0.0,
-            "dreal.actor_warmup": 100,
-        },
-        arms=comparison_arms(epochs=12, actor_weight=3.0),
-        against="baseline",
-        seeds=range(8),
-    )
-    if not smoke:
-        return full
-    small = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "backbone.width": 0.25}
-    changed = {"changes": small, "arms": comparison_arms(epochs=1), "seeds": (0, 1)}
-    return full.model_copy(update={"recipe": "digits_resnet8_se"} | changed)
+    changes = {"data.image_size": 14, "augment.crop_padding": 1}
+    return gain_study("fashion_mnist_resnet8_se", changes, actor_weight=3.0, smoke=smoke)

@@ -7,7 +7,7 @@ from dreal_tf.figures.heatmaps import MapRow, heatmaps
 from dreal_tf.reporting.rankings import images_of
 from dreal_tf.reporting.section import Column, Picture, Section, Table
 from dreal_tf.reporting.sections.pointing import TONES
-from dreal_tf.reporting.views import as_seen
+from dreal_tf.reporting.views import as_seen, last_of_stages
 
 NAME, TITLE = "rankings", "Who is the same"
 SCORES = ("rank_1", "rank_5", "rank_10", "mAP", "mINP")
@@ -88,7 +88,7 @@ def _by_cameras(evidence):
     asked = evidence.asked
     rows, numbers = [], []
     modules = dict.fromkeys(m for run in evidence.runs.values() for m in run.ranking.own)
-    for module in _last_of_stages(modules):
+    for module in last_of_stages(modules):
         for name in reversed(evidence.runs):
             maps = evidence.runs[name].ranking.own.get(module)
             if maps is not None:
@@ -106,12 +106,6 @@ def _by_cameras(evidence):
     return Picture(
         figure, Table("attention_by_cameras", [*map(Column, columns)], numbers, caption), alt
     )
-
-
-def _last_of_stages(modules):
-    """The last module of each kind in every stage."""
-    last = {(m.partition("_")[0], m.partition("/")[2]): m for m in modules}
-    return list(last.values())
 
 
 def _said(identity, camera):
