@@ -22,6 +22,7 @@ LEVELS = {
     "errors": 0,
     "shapes": 0,
     "steps": 0,
+    "courses": 1,
     "losses": 0,
     "metric_losses": 1,
     "centres": 2,
@@ -67,6 +68,7 @@ LEVELS = {
 }
 # What computes knows nothing of recipes, files or the command line.
 PURE = {
+    "courses",
     "errors",
     "shapes",
     "steps",

@@ -15,10 +15,11 @@ from dreal_tf.distribute import (
     scaled_for,
 )
 from dreal_tf.instruments import InstrumentMetrics, Instruments
+from dreal_tf.model.climb import add_climb, compared
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.factual_pass import FactualPass
 from dreal_tf.model.fused_adam import FusedAdam
-from dreal_tf.model.learner import Learner, add_climb, after
+from dreal_tf.model.learner import Learner, after
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.plain_step import plain_step
 from dreal_tf.model.settings import check_settings
@@ -66,7 +67,7 @@ class DREAL(TaskModel):
         ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> history = model.fit(np.random.rand(8, 8, 8, 1), np.arange(8), verbose=0)
         >>> sorted(history.history)[:4]
-        ['actor_loss', 'critic_loss', 'critique/conv2_1/se', 'critique/conv3_1/se']
+        ['actor_loss', 'climb_cosine', 'climb_ratio', 'critic_loss']
     Source: Li, Chen 2020 (see `dreal_tf.rewards`). Choices of this project are listed in the README.
     """
 
@@ -225,9 +226,7 @@ class DREAL(TaskModel):
         """
         gradients = list(factual.gradients)
         if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
-            theta = self.trajectory.variables
-            places = {id(v): n for n, v in enumerate(self.network.trainable_variables)}
-            add_climb(gradients, lesson.climb, self.actor_weight(), [places[id(v)] for v in theta])
+            add_climb(gradients, lesson.climb, self.actor_weight(), self._places_of_theta())
         gradients = after([measurement.difference, lesson.critiques], gradients)
         with clipping_off(self.optimizer, self.clipping):
             self.optimizer.apply(gradients, self.network.trainable_variables)
@@ -286,6 +285,11 @@ class DREAL(TaskModel):
         progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
         return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
 
+    def _places_of_theta(self):
+        """Where each variable of theta stands among those of the network."""
+        places = {id(v): n for n, v in enumerate(self.network.trainable_variables)}
+        return [places[id(v)] for v in self.trajectory.variables]
+
     def _log(self, factual, lesson, actor_weight, measurement):
         task_loss = factual.task_loss * self.distribute_strategy.num_replicas_in_sync
         critic_loss, actor_loss = lesson.critic_loss, lesson.actor_loss
@@ -299,8 +303,13 @@ class DREAL(TaskModel):
             factual.targets,
             measurement,
         )
+        if lesson.climb is not None:
+            of_task = [factual.gradients[place] for place in self._places_of_theta()]
+            self.step_metrics.update_climb(compared(of_task, lesson.climb, actor_weight), present)
 
     def get_metrics_result(self):
+        if self.critic is not None:
+            self.step_metrics.climbing = not self._evaluating
         if self.instruments is not None:
             self.instrument_metrics.told = self._evaluating  # Training has not used them.
         result = super().get_metrics_result()

@@ -117,25 +117,6 @@ class Learner:
         return pushes
 
 
-def add_climb(gradients, climb, weight, positions):
-    """Adds the actor loss's gradient to the task loss's, in place.
-
-    Args:
-        gradients: list of tensors, one for each variable of the network.
-        climb: list of tensors or None, one for each variable of theta.
-        weight: float scalar, the actor loss's.
-        positions: list of int: where each variable of theta stands among those of the network.
-    Example:
-        >>> gradients = [tf.constant(1.0), tf.constant(1.0)]
-        >>> add_climb(gradients, [tf.constant(4.0)], weight=0.5, positions=[1])
-        >>> [float(gradient) for gradient in gradients]
-        [1.0, 3.0]
-    """
-    for position, gradient in zip(positions, climb, strict=True):
-        if gradient is not None:
-            gradients[position] += tf.cast(weight, gradient.dtype) * gradient
-
-
 def after(known, gradients):
     """The gradients, available only when what the old weights still serve for has been computed.
 

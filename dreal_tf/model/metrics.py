@@ -57,12 +57,15 @@ class StepMetrics(keras.metrics.Metric):
 
     Args:
         modules: sequence of str, the module names.
+    Attributes:
+        climbing: bool. Whether `result` tells of the climb, which there is in training alone.
     Example:
         >>> sorted(StepMetrics(["conv2_1/se"]).result())[:3]
-        ['actor_loss', 'critic_loss', 'critique/conv2_1/se']
+        ['actor_loss', 'climb_cosine', 'climb_ratio']
     """
 
     LOSSES = ("task_loss", "critic_loss", "actor_loss")
+    CLIMB = ("climb_ratio", "climb_cosine")
 
     def __init__(self, modules, name="step_metrics", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -73,6 +76,8 @@ class StepMetrics(keras.metrics.Metric):
         self.critique = ModuleMeans(modules, "critique")
         self.trust = ModuleMeans(modules, "trust")
         self.reward_measured = keras.metrics.Sum(name="reward_measured")
+        self.climb = {name: keras.metrics.Mean(name=name) for name in self.CLIMB}
+        self.climbing = True
 
     def update_state(self, losses, present, lesson, targets, measurement):
         """Adds a batch.
@@ -98,9 +103,19 @@ class StepMetrics(keras.metrics.Metric):
         measured = tf.math.unsorted_segment_max(counted, measurement.images, images)
         self.reward_measured.update_state(tf.maximum(measured, 0.0))
 
+    def update_climb(self, climb, present):
+        """Adds how the actors' two gradients stood to each other in a step.
+
+        Args:
+            climb: dict of float scalars, see `dreal_tf.model.climb.compared`.
+            present: int scalar. Number of images in the batch.
+        """
+        for name, value in climb.items():
+            self.climb[name].update_state(value, sample_weight=present)
+
     def _parts(self):
         modules = [self.reward, self.gain, self.critique, self.trust]
-        return [*self.losses.values(), *modules, self.reward_measured]
+        return [*self.losses.values(), *modules, self.reward_measured, *self.climb.values()]
 
     def reset_state(self):
         for part in self._parts():
@@ -108,7 +123,10 @@ class StepMetrics(keras.metrics.Metric):
 
     def result(self):
         results = {}
+        left_out = () if self.climbing else self.CLIMB
         for part in self._parts():
+            if part.name in left_out:
+                continue
             result = part.result()
             results |= result if isinstance(result, dict) else {part.name: result}
         return results

@@ -1,12 +1,10 @@
 """Whether the method gains anything in joint training: its baselines and its controls beside it."""
 
+from dreal_tf.errors import unknown_name
 from dreal_tf.studies.study import Study
 
-EPOCHS = 12
-# Small enough for a minute a run on two cores; the instruments, which change nothing, are left out.
+# A run takes about half a minute on two cores; the instruments, which change nothing, are left out.
 SMALL = {
-    "data.train_limit": 10000,
-    "schedule.epochs": EPOCHS,
     "data.validation_fraction": 0.05,
     "dreal.instrument_fraction": 0.0,
     "run.figures": 0.0,
@@ -14,22 +12,25 @@ SMALL = {
 }
 
 
-def comparison_arms(epochs, actor_weight=1.0, longer=1.25):
+def comparison_arms(epochs, actor_weight=10.0, longer=1.25):
     """What a claim that the method helps has to hold against.
 
     Args:
         epochs: int. Of the recipe.
         actor_weight: float > 0. Weight of L_q (no unit) in the arms with the method, but `paper`.
-            At the number of steps a perfect critic's L_q has the task loss's own gradient.
+            At the number of steps a perfect critic's L_q has the task loss's own gradient; at ten
+            times that it pushes ten times as hard.
         longer: float > 1. Epochs of the arm `longer` over those of the others: at least what a step
             with the method costs over a plain one.
     Returns:
         Dict from arm to the recipe fields that it changes:
 
+        - `no_attention`: the network without its modules, so that a gain can be held against what
+          attention is worth at all;
         - `baseline`: the identical recipe without the method;
         - `longer`: that, with the method's wall time;
-        - `faster_attention`: that, attention learning at twice the rate, which is what L_q of a
-          perfect critic amounts to at the weight named above;
+        - `attention_rate_2`, `attention_rate_10`: that, attention learning so many times as fast: a
+          push must be more than a larger step;
         - `comparative`: the method as it is here;
         - `paper`: the critic as one reads it in the paper, obeyed in full, at its default weight;
         - `direct`: the true direction in the critic's place, the most that a critic could give;
@@ -40,9 +41,11 @@ def comparison_arms(epochs, actor_weight=1.0, longer=1.25):
     """
     plain = {"dreal.enabled": False}
     return {
+        "no_attention": plain | {"attention.kind": "none"},
         "baseline": plain,
         "longer": plain | {"schedule.epochs": round(longer * epochs)},
-        "faster_attention": plain | {"optim.attention_rate": 2.0},
+        "attention_rate_2": plain | {"optim.attention_rate": 2.0},
+        "attention_rate_10": plain | {"optim.attention_rate": 10.0},
         "comparative": {"dreal.critic": "comparative", "dreal.actor_weight": actor_weight},
         "paper": {"dreal.critic": "paper", "dreal.trust": False, "dreal.actor_weight": 0.1},
         "direct": {"dreal.critic": "direct", "dreal.actor_weight": actor_weight},
@@ -50,32 +53,65 @@ def comparison_arms(epochs, actor_weight=1.0, longer=1.25):
     }
 
 
-def gain_study(recipe, changes, actor_weight, smoke=False):
-    """`comparison_arms` of a recipe on 10,000 of its training images, against the baseline.
+def stage_arms(stages, actor_weight=1.0):
+    """The method in one stage alone, an arm a stage, as in the supplement's Table 1.
+
+    Args:
+        stages: sequence of str, such as ("conv2", "conv3"), with as many modules each.
+        actor_weight: float > 0, see `comparison_arms`. Each module is pushed as hard as where all are.
+    Returns:
+        Dict from arm to the recipe fields that it changes.
+    Example:
+        >>> list(stage_arms(("conv2", "conv3")))
+        ['conv2_alone', 'conv3_alone']
+    """
+    method = {"dreal.critic": "comparative"}
+    # L_q is a mean over the modules that take part.
+    weight = actor_weight / len(stages)
+    return {
+        f"{stage}_alone": method | {"dreal.actor_weight": weight, "dreal.stages": [stage]}
+        for stage in stages
+    }
+
+
+def gain_study(recipe, changes, steps, arms=None, stages=(), images=10_000, epochs=8, smoke=False):
+    """`comparison_arms` of a recipe on some of its training images, against the baseline.
 
     Args:
         recipe: str, a bundled recipe.
         changes: dict of further recipe fields by dotted path.
-        actor_weight: see `comparison_arms`.
+        steps: int. Actions of the network; the weight of L_q is ten times that.
+        arms: sequence of str, those of `comparison_arms` to keep; None for all.
+        stages: sequence of str. Those that have an arm of their own, see `stage_arms`.
+        images: int >= 1. Training images, one in twenty of all the data held out before.
+        epochs: int >= 1. Passes over them.
         smoke: bool. Shrunk to seconds, on digits.
     Returns:
         `Study` on eight seeds; two where shrunk.
+    Raises:
+        InputError: if there is no such arm.
     Example:
-        >>> study = gain_study("cifar10_resnet8_se", {"data.image_size": 16}, actor_weight=3.0)
+        >>> study = gain_study("cifar10_resnet8_se", {"data.image_size": 16}, steps=3)
         >>> study.recipe_of("comparative", seed=0).dreal.actor_weight
-        3.0
+        30.0
     """
-    epochs, seeds = EPOCHS, range(8)
-    changes = changes | SMALL
+    seeds, actor_weight = range(8), 10.0 * steps
+    changes = SMALL | changes | {"data.train_limit": images, "schedule.epochs": epochs}
     if smoke:
         epochs, seeds, recipe = 1, range(2), "digits_resnet8_se"
         changes = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "backbone.width": 0.25}
-        actor_weight = 1.0
+        actor_weight, stages = 1.0, ()
+    every = comparison_arms(epochs, actor_weight)
+    if stages:
+        every |= stage_arms(stages, actor_weight)
+    for arm in arms or ():
+        if arm not in every:
+            raise unknown_name("arm of a study of gain", arm, every)
     return Study(
         what="train",
         recipe=recipe,
         changes=changes,
-        arms=comparison_arms(epochs, actor_weight),
+        arms={arm: fields for arm, fields in every.items() if arms is None or arm in arms},
         against="baseline",
         seeds=seeds,
     )

@@ -142,6 +142,53 @@ def accuracy_points(rows, quantity="accuracy"):
     return figure
 
 
+GAINS = (
+    "no_attention",
+    "longer",
+    "attention_rate_2",
+    "attention_rate_10",
+    "comparative",
+    "paper",
+    "direct",
+    "shuffled",
+)
+
+
+def gain_intervals(found, arms=GAINS):
+    """What arms gain over the baseline, study by study: mean and 95 % interval.
+
+    Args:
+        found: dict by study of dicts by arm of `dreal_tf.studies.comparison.Difference`, in points.
+        arms: sequence of str, those to draw, from above.
+    Returns:
+        `matplotlib.figure.Figure`, studies beside each other.
+    Example:
+        >>> gained = {"gain_a": {"comparative": paired_difference([2.0, 3.0], [1.0, 1.0])}}
+        >>> gain_intervals(gained).axes[0].get_title("left")
+        'a'
+    """
+    arms = [arm for arm in arms if any(arm in of for of in found.values())]
+    figure = Figure(figsize=(1.6 + 2.1 * len(found), 0.9 + 0.32 * len(arms)), layout="constrained")
+    row = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for axes, (study, of_arm) in zip(row, found.items(), strict=True):
+        dress(axes, LIGHT, grid="both")
+        axes.axvline(0, color=GREY, linewidth=1)
+        for number, arm in enumerate(arms):
+            if arm not in of_arm:
+                continue
+            gained = of_arm[arm]
+            colour, marker = _look(number)
+            half = 0.0 if math.isnan(gained.high) else gained.high - gained.mean
+            axes.errorbar(gained.mean, number, xerr=half, color=colour, marker=marker, ms=5, capsize=3)
+        axes.set_title(study.removeprefix("gain_").replace("_", " "), fontsize=9, loc="left")
+    row[0].set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
+    row[0].set_ylim(len(arms) - 0.5, -0.5)
+    figure.supxlabel(
+        "test accuracy less the baseline's (points; 95 % interval over seeds)", fontsize=8.5
+    )
+    return figure
+
+
 def _figure(width, height):
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, dress(figure.add_subplot(), LIGHT, grid="both")

@@ -1,80 +1,241 @@
-"""What studies have found so far, as the README has it: `python -m dreal_tf.studies.results`.
+"""What studies have found so far, as README and docs have it.
 
-The rows lie under `recipes/studies/results/`, a file a study; they are checked in as they come.
+    python -m dreal_tf.studies.results            # prints the tables
+    python -m dreal_tf.studies.results --write    # puts them, and the figure, into README and docs
+
+Rows are checked in as they come: a study's under `recipes/studies/results/<study>.csv`, what
+`dreal_tf.studies.statements` measured of its networks under `<study>.networks.csv`.
 """
 
+import argparse
+import re
+from pathlib import Path
+
 from dreal_tf.recipe_files import recipes_folder
+from dreal_tf.run_directory import write_whole
 from dreal_tf.studies.comparison import paired_difference
-from dreal_tf.studies.files import load_study
+from dreal_tf.studies.files import bundled_studies, load_study
 from dreal_tf.studies.rows import parse_rows
+from dreal_tf.studies.statements import statement_lines, statements
 from dreal_tf.studies.table import summary
 
-HEADINGS = ("arm", "seeds", "test accuracy", "less the baseline's, points", "p", "training")
+GAIN, SETTINGS = "gain_", "settings_"  # What the names of the studies shown here begin with.
+PAGES = ("README.md", "docs/evidence.md")
+FIGURE = "docs/figures/gain.png"
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+OVERVIEW = (
+    "longer",
+    "attention_rate_2",
+    "attention_rate_10",
+    "comparative",
+    "paper",
+    "direct",
+    "shuffled",
+)
 
 
-def kept_results(prefix="gain_"):
-    """The rows that are checked in.
+def kept_rows(name):
+    """Rows that are checked in.
 
     Args:
-        prefix: str, what the names of the studies begin with.
+        name: str, of a study, or of a study and ".networks".
     Returns:
-        Dict from the name of a study to its rows, see `dreal_tf.studies.rows`, in the order of names;
-        studies without rows are left out.
+        List of dicts, see `dreal_tf.studies.rows`; empty where there are none.
+    Example:
+        >>> len(kept_rows("critic_climb")) > 0, kept_rows("none_such")
+        (True, [])
     """
-    folder = recipes_folder() / "studies" / "results"
-    return {path.stem: parse_rows(path.read_text()) for path in sorted(folder.glob(f"{prefix}*.csv"))}
+    path = recipes_folder() / "studies" / "results" / f"{name}.csv"
+    return parse_rows(path.read_text()) if path.is_file() else []
 
 
-def results_lines(study, rows):
+def tables():
+    """Every table, by the name that pages call it.
+
+    Returns:
+        Dict of lists of str, Markdown: `overview`; each study of gain and of settings that has rows;
+        and `statements_...` of each whose networks were measured.
+    Example:
+        >>> "overview" in tables()
+        True
+    """
+    names = [name for name in bundled_studies() if name.startswith((GAIN, SETTINGS))]
+    with_rows = {name: rows for name in names if (rows := kept_rows(name))}
+    found = {"overview": overview_lines(gains(with_rows))}
+    for name, rows in with_rows.items():
+        found[name] = results_lines(load_study(name), rows, validated=name.startswith(SETTINGS))
+        if networks := kept_rows(f"{name}.networks"):
+            found[f"statements_{name}"] = statement_lines(statements(networks, rows))
+    return found
+
+
+def gains(studies):
+    """What each arm of each study gains over the baseline, seed by seed.
+
+    Args:
+        studies: dict from the name of a study to its rows; those that are not of gain are left out.
+    Returns:
+        Dict by study of dicts by arm of `Difference`, of test accuracy in points.
+    Example:
+        >>> rows = [{"arm": arm, "seed": 0, "seconds": 1.0, "accuracy": value}
+        ...     for arm, value in (("baseline", 0.5), ("comparative", 0.75))]
+        >>> gains({"gain_cifar10_se": rows})["gain_cifar10_se"]["comparative"].mean
+        25.0
+    """
+    found = {}
+    for name in [name for name in studies if name.startswith(GAIN)]:
+        rows = studies[name]
+        arms = dict.fromkeys(row["arm"] for row in rows)
+        against = load_study(name).against
+        of_arm = {
+            arm: differences(rows, arm, against, "accuracy", 100) for arm in arms if arm != against
+        }
+        found[name] = {arm: paired_difference(*pairs) for arm, pairs in of_arm.items() if pairs}
+    return found
+
+
+def differences(rows, arm, against, quantity, unit=1):
+    """An arm's values and those that they are held to.
+
+    Args:
+        rows: sequence of dicts, see `dreal_tf.studies.rows`.
+        arm, against: str.
+        quantity: str, a column.
+        unit: float, what values are multiplied by.
+    Returns:
+        Pair of lists of float, of the seeds that both have; None where there are none.
+    Example:
+        >>> rows = [{"arm": a, "seed": 0, "accuracy": v} for a, v in (("a", 0.5), ("b", 0.75))]
+        >>> differences(rows, "b", "a", "accuracy")
+        ([0.75], [0.5])
+    """
+    held = {row["seed"]: row[quantity] for row in rows if row["arm"] == against and quantity in row}
+    mine = [r for r in rows if r["arm"] == arm and r["seed"] in held and quantity in r]
+    return (
+        ([unit * r[quantity] for r in mine], [unit * held[r["seed"]] for r in mine]) if mine else None
+    )
+
+
+def overview_lines(found):
+    """All studies of gain in one table: what attention is worth, and what each arm adds.
+
+    Args:
+        found: dict of dicts of `Difference`, see `gains`.
+    Returns:
+        List of str, Markdown; points of test accuracy with their 95 % interval, and in brackets the
+        exact sign-flip test's p of the arm `comparative`.
+    Example:
+        >>> gained = {"comparative": paired_difference([2.0, 3.0], [1.0, 1.0])}
+        >>> overview_lines({"gain_cifar10_se": gained})[2][:44]
+        '| `gain_cifar10_se` | 2 |  |  |  |  | +1.50 '
+    """
+    arms = ("attention itself", *(f"`{arm}`" for arm in OVERVIEW))
+    lines = [f"| study | seeds | {' | '.join(arms)} |", "|" + "---|" * (2 + len(arms))]
+    for name, of_arm in found.items():
+        without = of_arm.get("no_attention")
+        worth = "" if without is None else _said(-without.mean, -without.high, -without.low)
+        cells = [worth, *(_interval(of_arm.get(arm)) for arm in OVERVIEW)]
+        seeds = max((value.seeds for value in of_arm.values()), default=1)
+        lines.append(f"| `{name}` | {seeds} | {' | '.join(cells)} |")
+    return lines
+
+
+def results_lines(study, rows, validated=False):
     """A study's rows as a table: each arm, and seed by seed what it gains over the one it is held to.
 
     Args:
         study: `Study` with `against`.
         rows: sequence of dicts, see `dreal_tf.studies.rows`.
+        validated: bool. Judged on validation images, of the best epoch; otherwise on test images.
     Returns:
         List of str, Markdown: accuracy in percent, mean and standard deviation over seeds; paired
-        differences with their 95 % interval (Student's t) and the exact sign-flip test's p; the median
-        of seconds of training.
+        differences of accuracy, and on test images of cross entropy, with their 95 % interval
+        (Student's t) and the exact sign-flip test's p; the median of seconds of training.
     Example:
         >>> study = load_study("gain_cifar10_se", smoke=True).replace(arms={"a": {}, "b": {}}, against="a")
         >>> rows = [{"arm": arm, "seed": s, "seconds": 9.0, "accuracy": v + 0.001 * s,
         ...     "training_seconds": 5.0} for arm, v in (("a", 0.5), ("b", 0.75)) for s in (0, 1)]
         >>> for line in results_lines(study, rows)[2:]:
         ...     print(line)
-        | `a` | 2 | 50.05 ± 0.07 |  |  | 5 s |
-        | `b` | 2 | 75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 | 5 s |
+        | `a` | 2 | 50.05 ± 0.07 |  |  |  |  | 5 s |
+        | `b` | 2 | 75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 |  |  | 5 s |
     """
-    held = {row["seed"]: row["accuracy"] for row in rows if row["arm"] == study.against}
-    lines = [f"| {' | '.join(HEADINGS)} |", "|" + "---|" * len(HEADINGS)]
+    said, quantity = ("validation", "validation_accuracy") if validated else ("test", "accuracy")
+    compared = [(quantity, 100, 2, "gain, points")]
+    if not validated:
+        compared.append(("cross_entropy", 1, 3, "cross entropy less, nats"))
+    headings = ["arm", "seeds", f"{said} accuracy"]
+    headings += [part for *_, heading in compared for part in (heading, "p")] + ["training"]
+    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
     for arm in study.arms:
         mine = [row for row in rows if row["arm"] == arm]
         if not mine:
             continue
-        found = summary([100 * row["accuracy"] for row in mine])
+        found = summary([100 * row[quantity] for row in mine])
         spread = "" if found.seeds == 1 else f" ± {found.deviation:.2f}"
-        gained = ("", "") if arm == study.against else _gained(mine, held)
+        cells = [f"`{arm}`", str(found.seeds), f"{found.mean:.2f}{spread}"]
+        for name, unit, digits, _ in compared:
+            pairs = None if arm == study.against else differences(rows, arm, study.against, name, unit)
+            gained = None if pairs is None else paired_difference(*pairs)
+            p = "" if gained is None or gained.seeds == 1 else f"{gained.p_value:.3f}"
+            cells += [_interval(gained, digits), p]
         seconds = sorted(row["training_seconds"] for row in mine)[len(mine) // 2]
-        cells = f"`{arm}`", found.seeds, f"{found.mean:.2f}{spread}", *gained, f"{seconds:.0f} s"
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        lines.append(f"| {' | '.join([*cells, f'{seconds:.0f} s'])} |")
     return lines
 
 
-def _gained(rows, held):
-    """What the arm gains in points, and the p value; empty where nothing can be said."""
-    pairs = [(100 * r["accuracy"], 100 * held[r["seed"]]) for r in rows if r["seed"] in held]
-    if not pairs:
-        return "", ""
-    found = paired_difference(*zip(*pairs, strict=True))
-    if found.seeds == 1:
-        return f"{found.mean:+.2f}", ""
-    return f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})", f"{found.p_value:.3f}"
+def filled(text, found):
+    """A page with its tables brought up to date.
+
+    Args:
+        text: str, Markdown with blocks from `<!-- table: NAME -->` to `<!-- end -->`.
+        found: dict of lists of str, see `tables`.
+    Returns:
+        str; a block whose table is not there says so.
+    Example:
+        >>> print(filled("<!-- table: a -->\\nold\\n<!-- end -->", {"a": ["| new |"]}))
+        <!-- table: a -->
+        | new |
+        <!-- end -->
+    """
+
+    def replaced(block):
+        lines = found.get(block[2], ["Not run here."])
+        return block[1] + "\n".join(lines) + "\n" + block[4]
+
+    return BLOCK.sub(replaced, text)
+
+
+def _interval(found, digits=2):
+    if found is None:
+        return ""
+    return _said(found.mean, *((found.low, found.high) if found.seeds > 1 else ()), digits=digits)
+
+
+def _said(mean, low=None, high=None, digits=2):
+    interval = "" if low is None else f" ({low:+.{digits}f} to {high:+.{digits}f})"
+    return f"{mean:+.{digits}f}{interval}"
 
 
 def main():
-    """Prints the table of every study that has rows."""
-    for name, rows in kept_results().items():
-        print(f"`dreal-tf study {name} --out DIR --data-dir FOLDER`\n")
-        print("\n".join(results_lines(load_study(name), rows)) + "\n")
+    """Prints every table, or writes the pages of this checkout."""
+    parser = argparse.ArgumentParser(description="What studies have found so far.")
+    parser.add_argument("--write", action="store_true", help="Into README and docs, with the figure.")
+    found = tables()
+    if not parser.parse_args().write:
+        for name, lines in found.items():
+            print(f"{name}\n\n" + "\n".join(lines) + "\n")
+        return
+    from dreal_tf.studies.figures import gain_intervals
+
+    top = recipes_folder().parent
+    for page in map(Path, PAGES):
+        write_whole(top / page, filled((top / page).read_text(), found))
+    names = [name for name in found if name.startswith(GAIN)]
+    if not names:
+        return
+    figure = gain_intervals(gains({name: kept_rows(name) for name in names}))
+    figure.savefig(top / FIGURE, dpi=160)
 
 
 if __name__ == "__main__":

@@ -7,4 +7,5 @@ def study(smoke=False):
     Command: dreal-tf study gain_cifar10_se --out DIR --data-dir FOLDER
     """
     changes = {"data.image_size": 16, "augment.crop_padding": 2}
-    return gain_study("cifar10_resnet8_se", changes, actor_weight=3.0, smoke=smoke)
+    stages = ("conv2", "conv3", "conv4")
+    return gain_study("cifar10_resnet8_se", changes, steps=3, stages=stages, smoke=smoke)

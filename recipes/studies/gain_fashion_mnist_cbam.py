@@ -6,5 +6,10 @@ def study(smoke=False):
 
     Command: dreal-tf study gain_fashion_mnist_cbam --out DIR --data-dir FOLDER
     """
-    changes = {"attention.kind": "cbam", "data.image_size": 14, "augment.crop_padding": 1}
-    return gain_study("fashion_mnist_resnet8_se", changes, actor_weight=6.0, smoke=smoke)
+    changes = {
+        "attention.kind": "cbam",
+        "attention.reduction": 4,
+        "data.image_size": 14,
+        "augment.crop_padding": 1,
+    }
+    return gain_study("fashion_mnist_resnet8_se", changes, steps=6, smoke=smoke)

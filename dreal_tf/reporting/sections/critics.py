@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from dreal_tf.courses import module_courses, stage_correlations
 from dreal_tf.figures.critic_curves import critic_curves, module_curves
-from dreal_tf.reporting.courses import module_courses, stage_correlations
 from dreal_tf.reporting.section import Column, Picture, Section, Table, left_out
 
 NAME, TITLE = "critics", "Critics and rewards over training"

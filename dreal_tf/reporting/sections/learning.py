@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from dreal_tf.courses import course
 from dreal_tf.figures.learning_curves import learning_curves
-from dreal_tf.reporting.courses import course
 from dreal_tf.reporting.section import Column, Picture, Section, Table
 
 QUANTITIES = ("task_loss", "val_task_loss", "accuracy", "val_accuracy")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dreal_tf.reporting.courses import course, module_courses, stage_correlations
+from dreal_tf.courses import course, module_courses, stage_correlations
 
 
 def test_modules_come_in_the_order_of_depth():

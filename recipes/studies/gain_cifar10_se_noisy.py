@@ -1,0 +1,12 @@
+from dreal_tf.studies import gain_study
+
+ARMS = ("no_attention", "baseline", "attention_rate_2", "attention_rate_10", "comparative")
+
+
+def study(smoke=False):
+    """Does the method gain anything: 10,000 images of CIFAR-10 at 16×16, four labels of ten drawn at random.
+
+    Command: dreal-tf study gain_cifar10_se_noisy --out DIR --data-dir FOLDER
+    """
+    changes = {"data.image_size": 16, "augment.crop_padding": 2, "data.label_noise": 0.4}
+    return gain_study("cifar10_resnet8_se", changes, steps=3, arms=ARMS, smoke=smoke)

@@ -1,0 +1,19 @@
+from dreal_tf.studies import gain_study
+
+ARMS = ("no_attention", "baseline", "attention_rate_2", "attention_rate_10", "comparative")
+
+
+def study(smoke=False):
+    """Does the method gain anything: all of CIFAR-10 (47,500 images) at 16×16, ResNet-8 with squeeze-and-excitation.
+
+    Command: dreal-tf study gain_cifar10_se_whole --out DIR --data-dir FOLDER
+    """
+    return gain_study(
+        "cifar10_resnet8_se",
+        {"data.image_size": 16, "augment.crop_padding": 2},
+        steps=3,
+        arms=ARMS,
+        images=47500,
+        epochs=5,
+        smoke=smoke,
+    )

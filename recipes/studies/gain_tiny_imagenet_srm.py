@@ -1,0 +1,10 @@
+from dreal_tf.studies import gain_study
+
+
+def study(smoke=False):
+    """Does the method gain anything: 50 classes of Tiny ImageNet at 32×32, ResNet-8 with SRM.
+
+    Command: dreal-tf study gain_tiny_imagenet_srm --out DIR --data-dir FOLDER
+    """
+    changes = {"data.name": "tiny_imagenet_50", "data.image_size": 32, "attention.kind": "srm"}
+    return gain_study("cifar10_resnet8_se", changes, steps=3, smoke=smoke)

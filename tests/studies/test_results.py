@@ -1,0 +1,102 @@
+"""Tables of what studies found: the pages say what the rows that are checked in say."""
+
+import numpy as np
+import pytest
+from fresh_process import REPOSITORY
+
+from dreal_tf.studies.figures import gain_intervals
+from dreal_tf.studies.files import bundled_studies, load_study
+from dreal_tf.studies.results import (
+    BLOCK,
+    PAGES,
+    differences,
+    filled,
+    gains,
+    overview_lines,
+    results_lines,
+    tables,
+)
+
+
+def rows_of(name="accuracy", **arms):
+    return [
+        {"arm": arm, "seed": seed, "seconds": 1.0, "training_seconds": 10.0 + seed, name: value}
+        for arm, values in arms.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_hold_the_tables_of_the_rows_that_are_checked_in(page):
+    text = (REPOSITORY / page).read_text()
+    assert filled(text, tables()) == text, "python -m dreal_tf.studies.results --write"
+
+
+def test_every_table_is_on_a_page_and_every_block_has_its_end():
+    texts = [(REPOSITORY / page).read_text() for page in PAGES]
+    shown = {name for text in texts for _, name, *_ in BLOCK.findall(text)}
+    assert shown >= set(tables())
+    for text in texts:
+        assert text.count("<!-- table: ") == text.count("<!-- end -->") == len(BLOCK.findall(text))
+
+
+def test_every_study_of_gain_and_settings_has_a_block():
+    text = "".join((REPOSITORY / page).read_text() for page in PAGES)
+    for name in bundled_studies():
+        if name.startswith(("gain_", "settings_")):
+            assert f"<!-- table: {name} -->" in text, name
+
+
+def test_gains_are_paired_by_seed_in_points():
+    rows = rows_of(baseline=[0.5, 0.6, 0.7], comparative=[0.51, 0.62])
+    rows.append({"arm": "comparative", "seed": 9, "accuracy": 0.9})  # No baseline of that seed.
+    found = gains({"gain_cifar10_se": rows, "critic_climb": rows})
+    assert list(found) == ["gain_cifar10_se"]
+    gained = found["gain_cifar10_se"]["comparative"]
+    assert gained.mean == pytest.approx(1.5) and gained.seeds == 2
+    # Differences 1 and 2: standard error 0.5, Student's t of one degree 12.706.
+    assert gained.high - gained.mean == pytest.approx(12.706 * 0.5, rel=1e-3)
+
+
+def test_what_attention_is_worth_is_the_baseline_less_the_network_without():
+    found = gains({"gain_cifar10_se": rows_of(baseline=[0.6, 0.7], no_attention=[0.58, 0.66])})
+    line = overview_lines(found)[2]
+    # 2 and 4 points: mean 3, standard error 1.
+    assert line.startswith("| `gain_cifar10_se` | 2 | +3.00 (-9.71 to +15.71) |")
+
+
+def test_a_table_shows_losses_too_and_what_is_missing_is_left_empty():
+    study = load_study("gain_cifar10_se").replace(arms={"a": {}, "b": {}, "c": {}}, against="a")
+    rows = rows_of(a=[0.5, 0.5], b=[0.5, 0.52])
+    for row, loss in zip(rows, [1.0, 1.0, 0.9, 0.8], strict=True):
+        row["cross_entropy"] = loss
+    lines = results_lines(study, rows)
+    assert len(lines) == 4  # No rows of c.
+    cells = [cell.strip() for cell in lines[3].split("|")[1:-1]]
+    assert cells[:3] == ["`b`", "2", "51.00 ± 1.41"] and cells[7] == "11 s"
+    assert cells[3].startswith("+1.00 (") and cells[5].startswith("-0.150 (")
+
+
+def test_values_that_only_one_arm_has_are_no_pairs():
+    assert differences(rows_of(a=[1.0]), "b", "a", "accuracy") is None
+    assert differences(rows_of(a=[1.0], b=[2.0]), "b", "a", "cross_entropy") is None
+
+
+def test_a_block_without_a_table_says_so():
+    text = "before\n<!-- table: none_such -->\nold\n<!-- end -->\nafter"
+    new = "before\n<!-- table: none_such -->\nNot run here.\n<!-- end -->\nafter"
+    assert filled(text, {}) == new == filled(new, {})
+
+
+def test_the_figure_shows_means_and_intervals_study_by_study():
+    random = np.random.default_rng(0)
+    arms = {arm: random.normal(0.5, 0.01, 8) for arm in ("baseline", "comparative", "direct")}
+    found = gains({"gain_cifar10_se": rows_of(**arms), "gain_cifar10_cbam": rows_of(**arms)})
+    axes = gain_intervals(found).axes
+    assert [a.get_title("left") for a in axes] == ["cifar10 se", "cifar10 cbam"]
+    assert [text.get_text() for text in axes[0].get_yticklabels()] == ["comparative", "direct"]
+    for number, arm in enumerate(("comparative", "direct")):
+        (bars,) = axes[0].containers[number].lines[2]
+        (low, _), (high, _) = bars.get_segments()[0]
+        gained = found["gain_cifar10_se"][arm]
+        assert (low, high) == pytest.approx((gained.low, gained.high))
