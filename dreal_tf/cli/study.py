@@ -30,6 +30,10 @@ def study(
     seeds: Annotated[
         Optional[str], typer.Option(help="Seeds, separated by commas. [default: the study's]")
     ] = None,
+    known: Annotated[
+        Optional[Path],
+        typer.Option("--rows", help="Rows of the same study made elsewhere (.csv), taken as they are."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print rows and summaries as one JSON object.")
     ] = False,
@@ -39,7 +43,7 @@ def study(
     chosen = [arm.strip() for arm in arms.split(",")] if arms is not None else None
     numbers = seeds_of(seeds) if seeds is not None else None
     runner = import_quietly("dreal_tf.studies.runner")
-    rows = runner.run_study(loaded, out, chosen, numbers, networks, data_dir, say)
+    rows = runner.run_study(loaded, out, chosen, numbers, networks, data_dir, known, say)
     table = import_quietly("dreal_tf.studies.table")
     finite = [{name: _said(value) for name, value in row.items()} for row in rows]
     values = {"study": loaded.name, "what": loaded.what, "rows": finite}

@@ -117,6 +117,44 @@ class StudyDirectory:
         """
         write_whole(self.rows, rows_text([*self.read_rows(), row]))
 
+    def take_rows(self, rows):
+        """Adds rows that were made elsewhere; those of an arm and seed that is there are left out.
+
+        Args:
+            rows: sequence of dicts.
+        """
+        there = self.read_rows()
+        done = {(row["arm"], row["seed"]) for row in there}
+        new = [row for row in rows if (row["arm"], row["seed"]) not in done]
+        if new:
+            write_whole(self.rows, rows_text([*there, *new]))
+
+
+def read_known_rows(path, study):
+    """Rows of a study that were made elsewhere.
+
+    Args:
+        path: str or path of a file that `rows_text` wrote.
+        study: `Study` that they are of.
+    Returns:
+        List of dicts.
+    Raises:
+        InputError: if it cannot be read, or holds what is no row of the study.
+    """
+    try:
+        rows = parse_rows(Path(path).read_text())
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"Expected a file of a study's rows. Received: {str(path)!r}, which cannot be read as one "
+            f"({type(error).__name__}: {error}). Give the rows.csv of a study's folder."
+        ) from error
+    if strange := sorted({row["arm"] for row in rows} - set(study.arms)):
+        raise InputError(
+            f"Expected rows of the arms of {study.name} in {str(path)!r}. Received: {strange[0]!r}. "
+            "Give the rows of this study."
+        )
+    return rows
+
 
 def rows_text(rows):
     """Rows as the text of a CSV file.

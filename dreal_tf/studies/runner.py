@@ -8,11 +8,11 @@ from dreal_tf.recipe import whole_path
 from dreal_tf.run_directory import write_whole
 from dreal_tf.studies.comparison import comparison_lines
 from dreal_tf.studies.networks import check_network, network_run
-from dreal_tf.studies.rows import StudyDirectory
+from dreal_tf.studies.rows import StudyDirectory, read_known_rows
 from dreal_tf.studies.table import table_lines
 
 
-def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, say=print):
+def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, known=None, say=print):
     """Runs what is not done yet of a study, and sums up.
 
     Args:
@@ -23,6 +23,8 @@ def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, s
         networks: str or path of a folder that holds the trained networks `seed<N>`, or None: they are
             trained into the study's folder.
         data_dir: str, path or None. Folder of the data; None for the recipe's own.
+        known: str, path or None. A file of rows that were made elsewhere by the same settings, such as
+            those under `recipes/studies/results/`; it is not known by what settings they were made.
         say: callable that takes a line of progress.
     Returns:
         List of dicts: all rows of the folder, see `dreal_tf.studies.rows`.
@@ -37,6 +39,7 @@ def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, s
     seeds = list(study.seeds if seeds is None else dict.fromkeys(seeds))
     data_dir = None if data_dir is None else whole_path(data_dir)
     folder = StudyDirectory(out)
+    known = [] if known is None else read_known_rows(known, study)
     place = {
         "networks": str(folder.networks if networks is None else networks),
         "runs": str(folder.runs),
@@ -46,6 +49,7 @@ def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, s
         for seed in seeds:
             check_network(network_run(networks, seed), study.network_recipe(seed))
     with folder.begin(study, arms):
+        folder.take_rows(known)
         _run_missing(study, folder, arms, seeds, place, say)
         rows = in_order(study, folder.read_rows())
         conclude(study, folder, rows)

@@ -175,11 +175,13 @@ def statement_lines(found):
 
 def main():
     """Measures, and prints one line a statement."""
-    from dreal_tf.studies.trained_networks import measure_networks
+    from dreal_tf.figures.critic_curves import critic_curves
+    from dreal_tf.studies.trained_networks import mean_courses, measure_networks
 
     parser = argparse.ArgumentParser(description="The supplement's statements, on a study's networks.")
     parser.add_argument("folder", type=Path, help="What `dreal-tf study ... --out` wrote.")
     parser.add_argument("--data-dir", help="Folder of the data. [default: the recipes']")
+    parser.add_argument("--figure", type=Path, help="Draws Q and R over training, means over seeds.")
     given = parser.parse_args()
     folder = StudyDirectory(given.folder)
     place = None if given.data_dir is None else whole_path(given.data_dir)
@@ -187,6 +189,8 @@ def main():
         rows = measure_networks(folder, (BASELINE, OURS), place, lambda s: print(s, file=sys.stderr))
     except InputError as error:
         sys.exit(f"Error: {error}")
+    if given.figure is not None:
+        critic_curves(*mean_courses(folder, OURS)).savefig(given.figure, dpi=160, facecolor="white")
     print("\n".join(statement_lines(statements(rows, folder.read_rows()))))
 
 

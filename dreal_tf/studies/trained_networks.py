@@ -77,6 +77,28 @@ def followed(history):
     return row
 
 
+def mean_courses(folder, arm):
+    """Critiques and rewards of validation images over training, means over the seeds of an arm.
+
+    Args:
+        folder: `StudyDirectory` of a study that trains, with its runs.
+        arm: str, with the method.
+    Returns:
+        Int array (epochs,), counted from 1, and two dicts from module to float array (epochs,).
+    """
+    seeds = sorted(row["seed"] for row in folder.read_rows() if row["arm"] == arm)
+    histories = [read_history(_run(folder, seed, arm).history) for seed in seeds]
+    critiques, rewards = (
+        _mean([module_courses(history, f"val_{quantity}") for history in histories])
+        for quantity in ("critique", "reward")
+    )
+    return np.arange(1, 1 + len(histories[0])), critiques, rewards
+
+
+def _mean(of_runs):
+    return {module: np.mean([found[module] for found in of_runs], axis=0) for module in of_runs[0]}
+
+
 def _by_stage(name, of_modules):
     """Means over the modules of each stage."""
     stages = dict.fromkeys(stage_name(module) for module in of_modules)

@@ -67,6 +67,16 @@ def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
     assert f"{len(kept)} of 3 runs are done; going on." in again.stderr
 
 
+def test_rows_made_elsewhere_are_taken_and_not_made_again(tmp_path):
+    (tmp_path / "made.csv").write_text("arm,seed,seconds,accuracy\nbaseline,0,1.0,0.25\n")
+    process = command(*BASELINE, "--seeds", "0", "--rows", "made.csv", "--out", "out", folder=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "1 of 1 runs are done" in process.stderr
+    expected = [{"arm": "baseline", "seed": 0, "seconds": 1.0, "accuracy": 0.25}]
+    assert StudyDirectory(tmp_path / "out").read_rows() == expected
+    assert not (tmp_path / "out" / "runs").exists()
+
+
 def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
     many = [*BASELINE, "--seeds", "0,1,2,3,4,5", "--out", "out"]
     process = command(*many, folder=tmp_path, run=started)
@@ -87,6 +97,7 @@ def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
         (["critic_clim"], "Did you mean 'critic_climb'"),
         (["critic_climb", "--arms", "papre"], "arm of critic_climb.*Did you mean 'paper'"),
         (["critic_climb", "--seeds", "0;1"], "Expected seeds from 0.*--seeds 0,1,2"),
+        (["critic_climb", "--rows", "none.csv"], "Expected a file of a study's rows.*none.csv"),
         (["critic_climb", "--networks", "none"], "Expected a finished run.*none/seed0"),
     ],
 )

@@ -9,7 +9,7 @@ from scipy import stats
 
 from dreal_tf.errors import InputError
 from dreal_tf.studies import Climb, Study
-from dreal_tf.studies.rows import StudyDirectory, parse_rows, rows_text
+from dreal_tf.studies.rows import StudyDirectory, parse_rows, read_known_rows, rows_text
 from dreal_tf.studies.table import summaries, summary, table_lines
 
 ARMS = {"a": {"dreal.critic": "paper"}, "b": {"dreal.critic": "direct"}}
@@ -121,3 +121,28 @@ def test_the_table_holds_every_arm_and_quantity():
     assert ["loss", "1", "1.20e-04", "-", "-"] in cells
     widths = {len(line) for line in lines[2:5]}
     assert len(widths) == 1
+
+
+def test_known_rows_do_not_replace_those_that_are_there(tmp_path):
+    folder = StudyDirectory(tmp_path)
+    folder.add_row({"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5})
+    known = tmp_path / "known.csv"
+    known.write_text("arm,seed,seconds,log_p\na,0,2.0,-1.0\nb,0,3.0,-2.0\n")
+    folder.take_rows(read_known_rows(known, STUDY))
+    assert folder.read_rows() == [
+        {"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5},
+        {"arm": "b", "seed": 0, "seconds": 3.0, "log_p": -2.0},
+    ]
+
+
+@pytest.mark.parametrize("text", ["arm,seed\na,0\n", "arm,seed,seconds\na,x,1.0\n"])
+def test_what_is_no_rows_is_refused(tmp_path, text):
+    (tmp_path / "known.csv").write_text(text)
+    with pytest.raises(InputError, match="Give the rows.csv"):
+        read_known_rows(tmp_path / "known.csv", STUDY)
+
+
+def test_rows_of_another_study_are_refused(tmp_path):
+    (tmp_path / "known.csv").write_text("arm,seed,seconds\nc,0,1.0\n")
+    with pytest.raises(InputError, match="arms of unnamed.*Received: 'c'"):
+        read_known_rows(tmp_path / "known.csv", STUDY)

@@ -101,7 +101,9 @@ def test_networks_of_a_study_are_measured_once_and_said(folder):
     assert set(rows) == {"baseline", "comparative"}
     assert "gap/conv2" in rows["comparative"] and "gap/conv2" not in rows["baseline"]
     assert 0 < rows["baseline"]["energy"] < 1
-    again = ended("-m", "dreal_tf.studies.statements", "out", folder=folder)
+    figure = ["--figure", "curves.png"]
+    again = ended("-m", "dreal_tf.studies.statements", "out", *figure, folder=folder)
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert again.stdout == process.stdout and "seed 0" not in again.stderr
     assert (folder / "out" / "networks.csv").read_text() == kept
 
