@@ -303,7 +303,7 @@ class DREAL(TaskModel):
             factual.targets,
             measurement,
         )
-        if lesson.climb is not None:
+        if lesson.climb is not None and factual.gradients is not None:  # Both move the actors.
             of_task = [factual.gradients[place] for place in self._places_of_theta()]
             self.step_metrics.update_climb(compared(of_task, lesson.climb, actor_weight), present)
 

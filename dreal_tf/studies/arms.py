@@ -1,7 +1,7 @@
-"""Whether the method gains anything in joint training: its baselines and its controls beside it."""
+"""Whether the method gains anything in joint training: its baselines and its controls, and its bound."""
 
 from dreal_tf.errors import unknown_name
-from dreal_tf.studies.study import Study
+from dreal_tf.studies.study import Climb, Study
 
 # A run takes about half a minute on two cores; the instruments, which change nothing, are left out.
 SMALL = {
@@ -117,4 +117,44 @@ def gain_study(recipe, changes, steps, arms=None, stages=(), images=10_000, epoc
         arms={arm: fields for arm, fields in every.items() if arms is None or arm in arms},
         against="baseline",
         seeds=seeds,
+    )
+
+
+def headroom_study(images, epochs, smoke=False):
+    """What better attention could give at all: it climbs the true direction from where it was trained.
+
+    All else is frozen. The arm `seen` learns from the images that the network was trained on, the arm
+    `unseen` from as many validation images as there are: more than any critic could tell.
+
+    Args:
+        images, epochs: of the network's training, see `gain_study`.
+        smoke: bool. Shrunk to seconds, on digits.
+    Returns:
+        `Study` on three seeds; two where shrunk.
+    Example:
+        >>> headroom_study(images=5000, epochs=30).options_of("unseen").learn_from
+        'validation'
+    """
+    recipe, seeds = "cifar10_resnet8_se", range(3)
+    changes = {
+        "data.image_size": 16,
+        "augment.crop_padding": 2,
+        "data.train_limit": images,
+        "data.validation_fraction": 0.2,
+        "schedule.epochs": epochs,
+        "run.figures": 0.0,
+    }
+    climb = {"reinitialise": False, "rate": 0.15, "decay": "cosine"}
+    climb |= {"steps": 500, "probes": 5, "images": 10_000}
+    if smoke:
+        recipe, seeds = "digits_resnet8_se", range(2)
+        changes = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "backbone.width": 0.25}
+        climb |= {"steps": 10, "probes": 2, "images": 60}
+    return Study(
+        what="climb",
+        recipe=recipe,
+        changes=changes | {"dreal.critic": "direct", "dreal.trust": False},
+        arms={"seen": {}, "unseen": {"climb.learn_from": "validation"}},
+        seeds=seeds,
+        climb=Climb(**climb),
     )

@@ -110,6 +110,8 @@ def run_climb(study, arm, seed, place):
     total = options.wait + options.steps
     moments = np.rint(np.linspace(0, options.steps, options.probes + 1)).astype(int)[1:]
     probe = Probe(judge, {options.wait + int(moment): str(moment) for moment in moments})
+    if options.learn_from == "validation":
+        data = unseen_images(data, study.recipe_of(arm, seed).data.batch_size, seed)
     _fit(frozen, data, [*needed, probe], total)
     course |= probe.found
     row = {
@@ -143,6 +145,21 @@ def recovered(trained, start, end):
         0.5
     """
     return None if trained <= start else (end - start) / (trained - start)
+
+
+def unseen_images(data, batch_size, seed):
+    """The same data, but validation images, mixed, in the place of those to train on.
+
+    Args:
+        data: `dreal_tf.data.Splits`.
+        batch_size, seed: int.
+    Returns:
+        `dreal_tf.data.Splits`.
+    """
+    size = data.sizes["validation"]
+    images = data.validation.unbatch().shuffle(size, seed=seed, reshuffle_each_iteration=True)
+    batches = images.batch(batch_size, drop_remainder=True).prefetch(2)
+    return data._replace(train=batches, steps_per_epoch=size // batch_size)
 
 
 class Probe(keras.callbacks.Callback):

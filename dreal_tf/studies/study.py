@@ -24,6 +24,9 @@ class Climb(Section):
     """The attention of a trained network is drawn anew and learns from the critic alone."""
 
     reinitialise: bool = True  # False: start from the trained attention.
+    # Images that the actors learn from: those that the network was trained on, or its validation
+    # images, which it has not seen.
+    learn_from: Literal["train", "validation"] = "train"
     steps: PositiveInt = 2000  # Training steps of the actors.
     wait: NonNegativeInt = 0  # Steps in which the critic learns alone first; not counted.
     rate: PositiveFloat = 0.005  # Learning rate of the actors' SGD, on L_q at weight 1.

@@ -67,6 +67,16 @@ def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
     assert f"{len(kept)} of 3 runs are done; going on." in again.stderr
 
 
+def test_actors_can_learn_from_images_that_the_network_has_not_seen(tmp_path):
+    arms = ["--smoke", "--seeds", "0", "--out", "out"]
+    process = command("headroom_cifar10_se", *arms, folder=tmp_path)
+    assert process.returncode == 0, process.stderr
+    seen, unseen = StudyDirectory(tmp_path / "out").read_rows()
+    assert (seen["arm"], unseen["arm"]) == ("seen", "unseen")
+    assert seen["log_p@start"] == unseen["log_p@start"] == seen["log_p@trained"]
+    assert seen["log_p@10"] != unseen["log_p@10"]
+
+
 def test_rows_made_elsewhere_are_taken_and_not_made_again(tmp_path):
     (tmp_path / "made.csv").write_text("arm,seed,seconds,accuracy\nbaseline,0,1.0,0.25\n")
     process = command(*BASELINE, "--seeds", "0", "--rows", "made.csv", "--out", "out", folder=tmp_path)

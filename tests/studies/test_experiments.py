@@ -7,6 +7,7 @@ from support import logits_loss, moved, values
 from dreal_tf import DREAL
 from dreal_tf.builder import build_data, build_network
 from dreal_tf.recipe_files import load_recipe
+from dreal_tf.studies.experiments import unseen_images
 from dreal_tf.studies.figures import accuracy_points, alignment_bars, climb_curves
 from dreal_tf.studies.held_out import draw_held_out
 from dreal_tf.studies.reinitialise import reinitialise
@@ -69,6 +70,20 @@ def test_held_out_images_are_test_images_drawn_by_the_seed_with_their_labels():
     assert not np.array_equal(drawn.images, draw_held_out(data, 50, seed=2).images)
     order = np.random.default_rng(1).permutation(len(labels))[:50]
     np.testing.assert_array_equal(drawn.labels, labels[order])
+
+
+def test_unseen_images_are_those_of_validation_mixed_anew_each_time():
+    data = build_data(RECIPE)
+    unseen = unseen_images(data, batch_size=32, seed=0)
+    assert unseen.steps_per_epoch == data.sizes["validation"] // 32
+    known = {image.numpy().tobytes() for batch, _ in data.validation for image in batch}
+    orders = []
+    for _ in range(2):
+        batches = [batch.numpy() for batch, _ in unseen.train]
+        assert [len(batch) for batch in batches] == [32] * unseen.steps_per_epoch
+        orders.append([image.tobytes() for batch in batches for image in batch])
+        assert len(set(orders[-1])) == len(orders[-1]) and set(orders[-1]) <= known
+    assert orders[0] != orders[1]
 
 
 def rows():
