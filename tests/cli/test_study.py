@@ -87,6 +87,16 @@ def test_rows_made_elsewhere_are_taken_and_not_made_again(tmp_path):
     assert not (tmp_path / "out" / "runs").exists()
 
 
+def test_run_twice_it_finds_the_same(tmp_path):
+    one = ["critic_training", "--smoke", "--arms", "comparative", "--seeds", "1"]
+    found = []
+    for out in ("first", "second"):
+        assert command(*one, "--out", out, folder=tmp_path).returncode == 0
+        (row,) = StudyDirectory(tmp_path / out).read_rows()
+        found.append({name: value for name, value in row.items() if "seconds" not in name})
+    assert found[0] == found[1] and found[0]["accuracy"] > 0
+
+
 def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
     many = [*BASELINE, "--seeds", "0,1,2,3,4,5", "--out", "out"]
     process = command(*many, folder=tmp_path, run=started)

@@ -92,7 +92,7 @@ def test_the_figure_shows_means_and_intervals_study_by_study():
     random = np.random.default_rng(0)
     arms = {arm: random.normal(0.5, 0.01, 8) for arm in ("baseline", "comparative", "direct")}
     found = gains({"gain_cifar10_se": rows_of(**arms), "gain_cifar10_cbam": rows_of(**arms)})
-    axes = gain_intervals(found).axes
+    axes = gain_intervals(found, ["longer", "comparative", "direct"]).axes
     assert [a.get_title("left") for a in axes] == ["cifar10 se", "cifar10 cbam"]
     assert [text.get_text() for text in axes[0].get_yticklabels()] == ["comparative", "direct"]
     for number, arm in enumerate(("comparative", "direct")):
