@@ -38,7 +38,7 @@ def statements(rows, gains):
     """The supplement's statements, each as numbers seed by seed.
 
     Args:
-        rows: sequence of dicts, what `dreal_tf.studies.trained_networks.measured_run` gives of the arms
+        rows: sequence of dicts, what `dreal_tf.studies.measured_networks.measured_run` gives of the arms
             `baseline` and `comparative`.
         gains: sequence of dicts, the rows of the study of gain, for what it says of stages.
     Returns:
@@ -174,7 +174,7 @@ def statement_lines(found):
 def main():
     """Measures, and prints one line a statement."""
     from dreal_tf.figures.critic_curves import critic_curves
-    from dreal_tf.studies.trained_networks import mean_courses, measure_networks
+    from dreal_tf.studies.measured_networks import mean_courses, measure_networks
 
     parser = argparse.ArgumentParser(description="The supplement's statements, on a study's networks.")
     parser.add_argument("folder", type=Path, help="What `dreal-tf study ... --out` wrote.")

@@ -7,9 +7,9 @@ from fresh_process import COMMAND, ended
 from dreal_tf.builder import build_data
 from dreal_tf.data import draw_examples
 from dreal_tf.run_directory import RunDirectory
+from dreal_tf.studies.measured_networks import followed
 from dreal_tf.studies.rows import StudyDirectory, parse_rows
 from dreal_tf.studies.statements import Statement, statement_lines, statements
-from dreal_tf.studies.trained_networks import followed
 from dreal_tf.trained_run import trained_network
 
 
