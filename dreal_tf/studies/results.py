@@ -57,7 +57,8 @@ def tables():
 
     Returns:
         Dict of lists of str, Markdown: `overview`; each study of gain and of settings that has rows;
-        and `statements_...` of each whose networks were measured.
+        `climb_...` of each that says how L_q pushed, and `statements_...` of each whose networks were
+        measured.
     Example:
         >>> "overview" in tables()
         True
@@ -67,6 +68,8 @@ def tables():
     found = {"overview": overview_lines(gains(with_rows))}
     for name, rows in with_rows.items():
         found[name] = results_lines(load_study(name), rows, validated=name.startswith(SETTINGS))
+        if any("climb_cosine" in row for row in rows):
+            found[f"climb_{name}"] = climb_lines(load_study(name), rows)
         if networks := kept_rows(f"{name}.networks"):
             found[f"statements_{name}"] = statement_lines(statements(networks, rows))
     return found
@@ -184,6 +187,37 @@ def results_lines(study, rows, validated=False):
             cells += [_interval(gained, digits), p]
         seconds = sorted(row["training_seconds"] for row in mine)[len(mine) // 2]
         lines.append(f"| {' | '.join([*cells, f'{seconds:.0f} s'])} |")
+    return lines
+
+
+def climb_lines(study, rows):
+    """How the actor loss pushed in the last epoch, arm by arm.
+
+    Args:
+        study: `Study`.
+        rows: sequence of dicts, see `dreal_tf.studies.rows`.
+    Returns:
+        List of str, Markdown: means over seeds and their 95 % intervals of `climb_cosine`,
+        `climb_ratio` and the mean trust of the modules.
+    Example:
+        >>> study = load_study("gain_cifar10_se", smoke=True)
+        >>> row = {"arm": "direct", "seed": 0, "climb_cosine": 1.0, "climb_ratio": 8.0, "val_trust/a": 0.5}
+        >>> climb_lines(study, [row])[2]
+        '| `direct` | 1 | 1.00 | 8.00 | 0.50 |'
+    """
+    lines = ["| arm | seeds | `climb_cosine` | `climb_ratio` | trust |", "|---|---|---|---|---|"]
+    for arm in study.arms:
+        mine = [row for row in rows if row["arm"] == arm and "climb_cosine" in row]
+        if not mine:
+            continue
+        trusts = [[v for n, v in row.items() if n.startswith("val_trust/")] for row in mine]
+        columns = [[row[name] for row in mine] for name in ("climb_cosine", "climb_ratio")]
+        columns.append([sum(trust) / len(trust) for trust in trusts])
+        cells = []
+        for found in map(summary, columns):
+            interval = "" if found.seeds == 1 else f" ({found.low:.2f} to {found.high:.2f})"
+            cells.append(f"{found.mean:.2f}{interval}")
+        lines.append(f"| `{arm}` | {len(mine)} | {' | '.join(cells)} |")
     return lines
 
 

@@ -24,7 +24,13 @@ JUDGED = {f"{name}/{MODULE}" for name in ("alignment", "explained", "direction")
 COLUMNS = {
     "critic_climb": {"accuracy@trained", "accuracy@start", "log_p@5", "log_p_ablated@10"} | JUDGED,
     "critic_directions_digits": {"accuracy", "log_p", f"alignment_positive/{MODULE}"} | JUDGED,
-    "critic_training": {"accuracy", "val_accuracy", f"val_critique/{MODULE}", f"gain/{MODULE}"},
+    "critic_training": {
+        "accuracy",
+        "val_accuracy",
+        f"val_critique/{MODULE}",
+        f"gain/{MODULE}",
+        "climb_cosine",
+    },
 }
 
 
