@@ -19,7 +19,11 @@ from dreal_tf.studies.rows import parse_rows
 from dreal_tf.studies.statements import statement_lines, statements
 from dreal_tf.studies.table import summary
 
-GAIN, SETTINGS = "gain_", "settings_"  # What the names of the studies shown here begin with.
+GAIN, SETTINGS, HEADROOM = (
+    "gain_",
+    "settings_",
+    "headroom_",
+)  # What the names of the studies shown here begin with.
 PAGES = ("README.md", "docs/evidence.md")
 FIGURE = "docs/figures/gain.png"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -56,7 +60,7 @@ def tables():
     """Every table, by the name that pages call it.
 
     Returns:
-        Dict of lists of str, Markdown: `overview`; each study of gain and of settings that has rows;
+        Dict of lists of str, Markdown: `overview` and `headroom`; each study of gain and of settings that has rows;
         `climb_...` of each that says how L_q pushed, and `statements_...` of each whose networks were
         measured.
     Example:
@@ -66,6 +70,9 @@ def tables():
     names = [name for name in bundled_studies() if name.startswith((GAIN, SETTINGS))]
     with_rows = {name: rows for name in names if (rows := kept_rows(name))}
     found = {"overview": overview_lines(gains(with_rows))}
+    found["headroom"] = headroom_lines(
+        {n: rows for n in bundled_studies() if n.startswith(HEADROOM) and (rows := kept_rows(n))}
+    )
     for name, rows in with_rows.items():
         found[name] = results_lines(load_study(name), rows, validated=name.startswith(SETTINGS))
         if any("climb_cosine" in row for row in rows):
@@ -167,9 +174,9 @@ def results_lines(study, rows, validated=False):
         | `b` | 2 | 75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 |  |  | 5 s |
     """
     said, quantity = ("validation", "validation_accuracy") if validated else ("test", "accuracy")
-    compared = [(quantity, 100, 2, "gain, points")]
+    compared = [(quantity, 100, 2, "points over the baseline")]
     if not validated:
-        compared.append(("cross_entropy", 1, 3, "cross entropy less, nats"))
+        compared.append(("cross_entropy", 1, 3, "cross entropy, nats over the baseline"))
     headings = ["arm", "seeds", f"{said} accuracy"]
     headings += [part for *_, heading in compared for part in (heading, "p")] + ["training"]
     lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
@@ -218,6 +225,38 @@ def climb_lines(study, rows):
             interval = "" if found.seeds == 1 else f" ({found.low:.2f} to {found.high:.2f})"
             cells.append(f"{found.mean:.2f}{interval}")
         lines.append(f"| `{arm}` | {len(mine)} | {' | '.join(cells)} |")
+    return lines
+
+
+def headroom_lines(studies):
+    """What attention gains that climbs the true direction from where it was trained.
+
+    Args:
+        studies: dict from the name of a study of headroom to its rows.
+    Returns:
+        List of str, Markdown: points of test accuracy and nats of cross entropy over the trained
+        network, means over networks and their 95 % intervals.
+    Example:
+        >>> row = {"arm": "seen", "seed": 0, "seconds": 1.0, "accuracy@start": 0.5, "log_p@start": -1.0}
+        >>> row |= {"accuracy@500": 0.75, "log_p@500": -0.5}
+        >>> headroom_lines({"headroom_cifar10_se": [row]})[2]
+        '| `headroom_cifar10_se` | `seen` | 1 | +25.00 | -0.500 |'
+    """
+    lines = [
+        "| study | learns from | networks | accuracy, points over the start | cross entropy, nats over the start |"
+    ]
+    lines.append("|---|---|---|---|---|")
+    for name, rows in studies.items():
+        study = load_study(name)
+        for arm in study.arms:
+            mine = [row for row in rows if row["arm"] == arm]
+            if not mine:
+                continue
+            end, cells = f"@{study.options_of(arm).steps}", []
+            for quantity, unit, digits in (("accuracy", 100, 2), ("log_p", -1, 3)):
+                ends, starts = ([unit * row[quantity + at] for row in mine] for at in (end, "@start"))
+                cells.append(_interval(paired_difference(ends, starts), digits))
+            lines.append(f"| `{name}` | `{arm}` | {len(mine)} | {' | '.join(cells)} |")
     return lines
 
 
