@@ -103,7 +103,7 @@ def gain_study(recipe, changes, steps, arms=None, stages=(), images=10_000, epoc
     if smoke:
         epochs, seeds, recipe = 1, range(2), "digits_resnet8_se"
         changes = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "backbone.width": 0.25}
-        actor_weight, stages = 1.0, ()
+        actor_weight = 1.0
     every = comparison_arms(epochs, actor_weight)
     if stages:
         every |= stage_arms(stages, actor_weight)

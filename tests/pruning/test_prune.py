@@ -72,7 +72,8 @@ def test_the_new_run_lies_beside_the_old_and_has_its_files(run, pruned):
     assert metrics.pop("pruning") == pruned
     kept = [module for module, judged in pruned["modules"].items() if judged["done"] == "kept"]
     assert len(kept) == 1 and tuple(pruned["modules"]) == MODULES
-    named = {"accuracy", "loss", "best_epoch", "validation_accuracy", "training_seconds"}
+    named = {"accuracy", "loss", "cross_entropy"}
+    named |= {"best_epoch", "validation_accuracy", "training_seconds"}
     assert set(metrics) == named | {
         f"{what}/{module}" for what in ("reward", "gain") for module in kept
     }
