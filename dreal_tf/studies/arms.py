@@ -13,6 +13,8 @@ SMALL = {
 
 # A critic has 600 steps to learn in: the exact estimator shows it every action of a measured image.
 METHOD = {"dreal.critic": "comparative", "dreal.estimator": "exact"}
+# The arms of `comparison_arms` that say how much, and whether a larger step would do the same.
+CORE_ARMS = ("no_attention", "baseline", "attention_rate_2", "attention_rate_10", "comparative")
 
 
 def comparison_arms(epochs, actor_weight=10.0, longer=1.5):

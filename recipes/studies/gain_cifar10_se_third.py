@@ -1,6 +1,4 @@
-from dreal_tf.studies import gain_study
-
-ARMS = ("no_attention", "baseline", "attention_rate_2", "attention_rate_10", "comparative")
+from dreal_tf.studies import CORE_ARMS, gain_study
 
 
 def study(smoke=False):
@@ -12,7 +10,7 @@ def study(smoke=False):
         "cifar10_resnet8_se",
         {"data.image_size": 16, "augment.crop_padding": 2},
         steps=3,
-        arms=ARMS,
+        arms=CORE_ARMS,
         images=15000,
         epochs=8,
         smoke=smoke,
