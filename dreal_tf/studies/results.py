@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dreal_tf.recipe_files import recipes_folder
 from dreal_tf.run_directory import write_whole
-from dreal_tf.studies.comparison import paired_difference
+from dreal_tf.studies.comparison import comparisons, paired_difference
 from dreal_tf.studies.files import bundled_studies, load_study
 from dreal_tf.studies.rows import parse_rows
 from dreal_tf.studies.statements import statement_lines, statements
@@ -95,38 +95,15 @@ def gains(studies):
         >>> gains({"gain_cifar10_se": rows})["gain_cifar10_se"]["comparative"].mean
         25.0
     """
-    found = {}
-    for name in [name for name in studies if name.startswith(GAIN)]:
-        rows = studies[name]
-        arms = dict.fromkeys(row["arm"] for row in rows)
-        against = load_study(name).against
-        of_arm = {
-            arm: differences(rows, arm, against, "accuracy", 100) for arm in arms if arm != against
+    return {
+        name: {
+            arm: _scaled(quantities["accuracy"], 100)
+            for arm, quantities in comparisons(rows, load_study(name).against).items()
+            if "accuracy" in quantities
         }
-        found[name] = {arm: paired_difference(*pairs) for arm, pairs in of_arm.items() if pairs}
-    return found
-
-
-def differences(rows, arm, against, quantity, unit=1):
-    """An arm's values and those that they are held to.
-
-    Args:
-        rows: sequence of dicts, see `dreal_tf.studies.rows`.
-        arm, against: str.
-        quantity: str, a column.
-        unit: float, what values are multiplied by.
-    Returns:
-        Pair of lists of float, of the seeds that both have; None where there are none.
-    Example:
-        >>> rows = [{"arm": a, "seed": 0, "accuracy": v} for a, v in (("a", 0.5), ("b", 0.75))]
-        >>> differences(rows, "b", "a", "accuracy")
-        ([0.75], [0.5])
-    """
-    held = {row["seed"]: row[quantity] for row in rows if row["arm"] == against and quantity in row}
-    mine = [r for r in rows if r["arm"] == arm and r["seed"] in held and quantity in r]
-    return (
-        ([unit * r[quantity] for r in mine], [unit * held[r["seed"]] for r in mine]) if mine else None
-    )
+        for name, rows in studies.items()
+        if name.startswith(GAIN)
+    }
 
 
 def overview_lines(found):
@@ -180,6 +157,7 @@ def results_lines(study, rows, validated=False):
     headings = ["arm", "seeds", f"{said} accuracy"]
     headings += [part for *_, heading in compared for part in (heading, "p")] + ["training"]
     lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    gains_of = comparisons(rows, study.against)
     for arm in study.arms:
         mine = [row for row in rows if row["arm"] == arm]
         if not mine:
@@ -188,8 +166,8 @@ def results_lines(study, rows, validated=False):
         spread = "" if found.seeds == 1 else f" ± {found.deviation:.2f}"
         cells = [f"`{arm}`", str(found.seeds), f"{found.mean:.2f}{spread}"]
         for name, unit, digits, _ in compared:
-            pairs = None if arm == study.against else differences(rows, arm, study.against, name, unit)
-            gained = None if pairs is None else paired_difference(*pairs)
+            gained = gains_of.get(arm, {}).get(name)
+            gained = None if gained is None else _scaled(gained, unit)
             p = "" if gained is None or gained.seeds == 1 else f"{gained.p_value:.3f}"
             cells += [_interval(gained, digits), p]
         seconds = sorted(row["training_seconds"] for row in mine)[len(mine) // 2]
@@ -280,6 +258,11 @@ def filled(text, found):
         return block[1] + "\n".join(lines) + "\n" + block[4]
 
     return BLOCK.sub(replaced, text)
+
+
+def _scaled(found, unit):
+    """A difference in another unit; its p value knows none."""
+    return found._replace(mean=unit * found.mean, low=unit * found.low, high=unit * found.high)
 
 
 def _interval(found, digits=2):

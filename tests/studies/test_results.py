@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from fresh_process import REPOSITORY
 
+from dreal_tf.studies.comparison import comparisons
 from dreal_tf.studies.figures import gain_intervals
 from dreal_tf.studies.files import bundled_studies, load_study
 from dreal_tf.studies.results import (
     BLOCK,
     PAGES,
-    differences,
     filled,
     gains,
     overview_lines,
@@ -78,8 +78,8 @@ def test_a_table_shows_losses_too_and_what_is_missing_is_left_empty():
 
 
 def test_values_that_only_one_arm_has_are_no_pairs():
-    assert differences(rows_of(a=[1.0]), "b", "a", "accuracy") is None
-    assert differences(rows_of(a=[1.0], b=[2.0]), "b", "a", "cross_entropy") is None
+    assert comparisons(rows_of(a=[1.0]), "b") == {"a": {}}
+    assert set(comparisons(rows_of(a=[1.0], b=[2.0]), "b")["a"]) == {"accuracy", "training_seconds"}
 
 
 def test_a_block_without_a_table_says_so():
