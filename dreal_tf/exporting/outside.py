@@ -60,9 +60,8 @@ def _saved_model(file):
 def _litert(file):
     try:
         from ai_edge_litert.interpreter import Interpreter
-    except (
-        ImportError
-    ):  # The runtime of its own is smaller; TensorFlow brings the same one, by this name alone.
+    except ImportError:
+        # That runtime is smaller; TensorFlow brings the same one, by this name alone.
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter

@@ -39,13 +39,14 @@ def compared(gradients, climb, weight):
     pairs = [p for p in zip(gradients, climb, strict=True) if not any(part is None for part in p)]
     if not pairs:
         return {"climb_ratio": tf.constant(0.0), "climb_cosine": tf.constant(0.0)}
-    task, actor = (
-        tf.concat([tf.reshape(tf.cast(part, tf.float32), [-1]) for part in parts], axis=0)
-        for parts in zip(*pairs, strict=True)
-    )
-    task_length, actor_length = tf.norm(task), tf.norm(actor)
+    # All products of the two in one operation: a network's theta may have millions of weights.
+    sides = zip(*pairs, strict=True)
+    parts = [tf.reshape(tf.cast(part, tf.float32), [-1]) for side in sides for part in side]
+    both = tf.reshape(tf.concat(parts, axis=0), [2, -1])
+    products = tf.matmul(both, both, transpose_b=True)
+    task_length, actor_length = tf.unstack(tf.sqrt(tf.linalg.diag_part(products)))
     ratio = tf.math.divide_no_nan(tf.cast(weight, tf.float32) * actor_length, task_length)
-    cosine = tf.math.divide_no_nan(tf.tensordot(task, actor, 1), task_length * actor_length)
+    cosine = tf.math.divide_no_nan(products[0, 1], task_length * actor_length)
     # A step that overflows in half precision is left out by the optimizer, and says nothing here.
     finite = tf.math.is_finite(task_length) & tf.math.is_finite(actor_length)
     found = {"climb_ratio": ratio, "climb_cosine": cosine}

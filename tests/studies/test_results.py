@@ -7,15 +7,8 @@ from fresh_process import REPOSITORY
 from dreal_tf.studies.comparison import comparisons
 from dreal_tf.studies.figures import gain_intervals
 from dreal_tf.studies.files import bundled_studies, load_study
-from dreal_tf.studies.results import (
-    BLOCK,
-    PAGES,
-    filled,
-    gains,
-    overview_lines,
-    results_lines,
-    tables,
-)
+from dreal_tf.studies.result_tables import gains, overview_lines, results_lines
+from dreal_tf.studies.results import BLOCK, PAGES, filled, kept_rows, kept_studies, tables
 
 
 def rows_of(name="accuracy", **arms):
@@ -40,6 +33,12 @@ def test_every_table_is_on_a_page_and_every_block_has_its_end():
         assert text.count("<!-- table: ") == text.count("<!-- end -->") == len(BLOCK.findall(text))
 
 
+def test_studies_are_taken_by_the_beginning_of_their_names_and_only_with_rows():
+    studies = kept_studies("critic_")
+    assert studies["critic_climb"] == kept_rows("critic_climb")
+    assert all(name.startswith("critic_") and rows for name, rows in studies.items())
+
+
 def test_every_study_of_gain_and_settings_has_a_block():
     text = "".join((REPOSITORY / page).read_text() for page in PAGES)
     for name in bundled_studies():
@@ -50,8 +49,7 @@ def test_every_study_of_gain_and_settings_has_a_block():
 def test_gains_are_paired_by_seed_in_points():
     rows = rows_of(baseline=[0.5, 0.6, 0.7], comparative=[0.51, 0.62])
     rows.append({"arm": "comparative", "seed": 9, "accuracy": 0.9})  # No baseline of that seed.
-    found = gains({"gain_cifar10_se": rows, "critic_climb": rows})
-    assert list(found) == ["gain_cifar10_se"]
+    found = gains({"gain_cifar10_se": rows})
     gained = found["gain_cifar10_se"]["comparative"]
     assert gained.mean == pytest.approx(1.5) and gained.seeds == 2
     # Differences 1 and 2: standard error 0.5, Student's t of one degree 12.706.
