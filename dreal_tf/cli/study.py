@@ -52,7 +52,7 @@ def study(
         compare = import_quietly("dreal_tf.studies.comparison").comparisons
         values |= {"against": loaded.against, "compared": _finite(compare(rows, loaded.against))}
     result(values, as_json, runner.study_lines(loaded, rows))
-    say(f"Rows, table and figure: {out}")
+    say(f"Every quantity (table.md), rows and figure: {out}")
     place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
     shrunk = " --smoke" if smoke else ""
     more = max(row["seed"] for row in rows) + 1

@@ -2,18 +2,22 @@
 
 from dreal_tf.studies.comparison import comparisons, paired_difference
 from dreal_tf.studies.files import load_study
-from dreal_tf.studies.table import summary
+from dreal_tf.studies.table import aligned_lines, summary
 
-# Arms of the overview, in its order.
-OVERVIEW = (
-    "longer",
-    "attention_rate_2",
-    "attention_rate_10",
-    "comparative",
-    "paper",
-    "direct",
-    "shuffled",
-)
+METHOD = "comparative"
+# Arms of the overview, in its order, in a few words; `comparison_arms` says it in full.
+OVERVIEW = {
+    "no_attention": "the network without its attention",
+    "longer": "half as many epochs again",
+    "attention_rate_2": "attention learns twice as fast",
+    "attention_rate_10": "attention learns ten times as fast",
+    "comparative": "**the method**",
+    "direct": "the true direction in the critic's place, obeyed in full",
+    "paper": "the critic as one reads it in the paper, a weak push",
+    "paper_pushed": "the same, pushing as hard as the method, obeyed in full",
+    "shuffled": "a critic taught by other images, heeded as far as it is trusted",
+    "shuffled_pushed": "the same, obeyed in full",
+}
 
 
 def gains(studies):
@@ -39,27 +43,60 @@ def gains(studies):
     }
 
 
+def controls_lines(studies):
+    """What the method gains over each of the other arms, seed by seed.
+
+    Args:
+        studies: dict from the name of a study of gain to its rows.
+    Returns:
+        List of str, Markdown; points of test accuracy with their 95 % interval and the exact sign-flip
+        test's p.
+    Example:
+        >>> rows = [{"arm": arm, "seed": seed, "seconds": 1.0, "accuracy": value}
+        ...     for arm, values in (("direct", (0.5, 0.5)), ("comparative", (0.75, 0.75)))
+        ...     for seed, value in enumerate(values)]
+        >>> controls_lines({"gain_cifar10_se": rows})[2]
+        '| `direct` | +25.00 (+25.00 to +25.00), p = 0.500 |'
+    """
+    headings = ["`comparative` less", *(f"`{name}`" for name in studies)]
+    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    for control in OVERVIEW:
+        found = [comparisons(rows, control).get(METHOD, {}) for rows in studies.values()]
+        if control == METHOD or not any("accuracy" in quantities for quantities in found):
+            continue
+        cells = []
+        for quantities in found:
+            less = quantities.get("accuracy")
+            p = "" if less is None or less.seeds == 1 else f", p = {less.p_value:.3f}"
+            cells.append("" if less is None else _interval(_scaled(less, 100)) + p)
+        lines.append(f"| `{control}` | {' | '.join(cells)} |")
+    return lines
+
+
 def overview_lines(found):
-    """All studies of gain in one table: what attention is worth, and what each arm adds.
+    """All studies of gain in one table: what each arm adds to the baseline.
 
     Args:
         found: dict of dicts of `Difference`, see `gains`.
     Returns:
-        List of str, Markdown; points of test accuracy with their 95 % interval, and in brackets the
-        exact sign-flip test's p of the arm `comparative`.
+        List of str, Markdown; points of test accuracy with their 95 % interval.
     Example:
         >>> gained = {"comparative": paired_difference([2.0, 3.0], [1.0, 1.0])}
-        >>> overview_lines({"gain_cifar10_se": gained})[2][:44]
-        '| `gain_cifar10_se` | 2 |  |  |  |  | +1.50 '
+        >>> for line in overview_lines({"gain_cifar10_se": gained}):
+        ...     print(line)
+        | arm | what it is | `gain_cifar10_se`, 2 seeds |
+        |---|---|---|
+        | `comparative` | **the method** | +1.50 (-4.85 to +7.85) |
     """
-    arms = ("attention itself", *(f"`{arm}`" for arm in OVERVIEW))
-    lines = [f"| study | seeds | {' | '.join(arms)} |", "|" + "---|" * (2 + len(arms))]
+    headings = ["arm", "what it is"]
     for name, of_arm in found.items():
-        without = of_arm.get("no_attention")
-        worth = "" if without is None else _said(-without.mean, -without.high, -without.low)
-        cells = [worth, *(_interval(of_arm.get(arm)) for arm in OVERVIEW)]
-        seeds = max((value.seeds for value in of_arm.values()), default=1)
-        lines.append(f"| `{name}` | {seeds} | {' | '.join(cells)} |")
+        seeds = max((value.seeds for value in of_arm.values()), default=0)
+        headings.append(f"`{name}`, {seeds} seeds")
+    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    for arm, said in OVERVIEW.items():
+        cells = [_interval(of_arm.get(arm)) for of_arm in found.values()]
+        if any(cells):
+            lines.append(f"| {' | '.join([f'`{arm}`', said, *cells])} |")
     return lines
 
 
@@ -71,25 +108,23 @@ def results_lines(study, rows, validated=False):
         rows: sequence of dicts, see `dreal_tf.studies.rows`.
         validated: bool. Judged on validation images, of the best epoch; otherwise on test images.
     Returns:
-        List of str, Markdown: accuracy in percent, mean and standard deviation over seeds; paired
-        differences of accuracy, and on test images of cross entropy, with their 95 % interval
-        (Student's t) and the exact sign-flip test's p; the median of seconds of training.
+        List of str, Markdown: accuracy, of identities mAP, in percent, mean and standard deviation over
+        seeds; paired differences of it, and on test images of cross entropy or rank-1, with their 95 %
+        interval (Student's t) and the exact sign-flip test's p; the median of seconds of training.
     Example:
         >>> study = load_study("gain_cifar10_se", smoke=True).replace(arms={"a": {}, "b": {}}, against="a")
         >>> rows = [{"arm": arm, "seed": s, "seconds": 9.0, "accuracy": v + 0.001 * s,
         ...     "training_seconds": 5.0} for arm, v in (("a", 0.5), ("b", 0.75)) for s in (0, 1)]
-        >>> for line in results_lines(study, rows)[2:]:
+        >>> for line in results_lines(study, rows):
         ...     print(line)
-        | `a` | 2 | 50.05 ± 0.07 |  |  |  |  | 5 s |
-        | `b` | 2 | 75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 |  |  | 5 s |
+        | arm | seeds | test accuracy |           points over `a` |     p | training |
+        |-----|------:|--------------:|--------------------------:|------:|---------:|
+        | `a` |     2 |  50.05 ± 0.07 |                           |       |      5 s |
+        | `b` |     2 |  75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 |      5 s |
     """
-    said, quantity = ("validation", "validation_accuracy") if validated else ("test", "accuracy")
-    compared = [(quantity, 100, 2, "points over the baseline")]
-    if not validated:
-        compared.append(("cross_entropy", 1, 3, "cross entropy, nats over the baseline"))
-    headings = ["arm", "seeds", f"{said} accuracy"]
-    headings += [part for *_, heading in compared for part in (heading, "p")] + ["training"]
-    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    heading, quantity, compared = _judged_by(study, rows, validated)
+    cells = [["arm", "seeds", heading]]
+    cells[0] += [part for *_, said in compared for part in (said, "p")] + ["training"]
     gains_of = comparisons(rows, study.against)
     for arm in study.arms:
         mine = [row for row in rows if row["arm"] == arm]
@@ -97,15 +132,30 @@ def results_lines(study, rows, validated=False):
             continue
         found = summary([100 * row[quantity] for row in mine])
         spread = "" if found.seeds == 1 else f" ± {found.deviation:.2f}"
-        cells = [f"`{arm}`", str(found.seeds), f"{found.mean:.2f}{spread}"]
+        line = [f"`{arm}`", str(found.seeds), f"{found.mean:.2f}{spread}"]
         for name, unit, digits, _ in compared:
             gained = gains_of.get(arm, {}).get(name)
             gained = None if gained is None else _scaled(gained, unit)
             p = "" if gained is None or gained.seeds == 1 else f"{gained.p_value:.3f}"
-            cells += [_interval(gained, digits), p]
+            line += [_interval(gained, digits), p]
         seconds = sorted(row["training_seconds"] for row in mine)[len(mine) // 2]
-        lines.append(f"| {' | '.join([*cells, f'{seconds:.0f} s'])} |")
-    return lines
+        cells.append([*line, f"{seconds:.0f} s"])
+    return aligned_lines(cells)
+
+
+def _judged_by(study, rows, validated):
+    """Heading and name of what a study is judged by, and what is compared: name, unit, digits, heading."""
+    over = f"over `{study.against}`"
+    if any("mAP" in row for row in rows):
+        rank = ("rank_1", 100, 2, f"rank-1, points {over}")
+        return "mAP", "mAP", [("mAP", 100, 2, f"points {over}"), rank]
+    if validated:
+        name = "validation_accuracy"
+        return "validation accuracy", name, [(name, 100, 2, f"points {over}")]
+    compared = [("accuracy", 100, 2, f"points {over}")]
+    if any("cross_entropy" in row for row in rows):
+        compared.append(("cross_entropy", 1, 3, f"cross entropy, nats {over}"))
+    return "test accuracy", "accuracy", compared
 
 
 def climb_lines(study, rows):

@@ -17,6 +17,7 @@ from dreal_tf.studies.files import bundled_studies, load_study
 from dreal_tf.studies.result_tables import (
     OVERVIEW,
     climb_lines,
+    controls_lines,
     gains,
     headroom_lines,
     overview_lines,
@@ -31,7 +32,7 @@ PAGES = ("README.md", "docs/evidence.md")
 FIGURE = "docs/figures/gain.png"
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 # The gain of longer training would make all others small.
-DRAWN = ("no_attention", *(arm for arm in OVERVIEW if arm != "longer"))
+DRAWN = tuple(arm for arm in OVERVIEW if arm != "longer")
 
 
 def kept_rows(name):
@@ -68,7 +69,7 @@ def tables():
     """Every table, by the name that pages call it.
 
     Returns:
-        Dict of lists of str, Markdown: `overview` and `headroom`; each study of gain and of settings
+        Dict of lists of str, Markdown: `overview`, `controls` and `headroom`; each study of gain and of settings
         that has rows; `climb_...` of each that says how L_q pushed, and `statements_...` of each whose
         networks were measured.
     Example:
@@ -77,6 +78,7 @@ def tables():
     """
     found = {
         "overview": overview_lines(gains(kept_studies(GAIN))),
+        "controls": controls_lines(kept_studies(GAIN)),
         "headroom": headroom_lines(kept_studies(HEADROOM)),
     }
     for name, rows in (kept_studies(GAIN) | kept_studies(SETTINGS)).items():

@@ -8,6 +8,7 @@ from dreal_tf.recipe import whole_path
 from dreal_tf.run_directory import write_whole
 from dreal_tf.studies.comparison import comparison_lines
 from dreal_tf.studies.networks import check_network, network_run
+from dreal_tf.studies.result_tables import results_lines
 from dreal_tf.studies.rows import StudyDirectory, read_known_rows
 from dreal_tf.studies.table import table_lines
 
@@ -70,27 +71,30 @@ def in_order(study, rows):
 
 
 def study_lines(study, rows):
-    """The tables of a study: each arm, then the comparison with the arm that the study names.
+    """What a study comes to, as one reads it at its end.
 
     Args:
         study: `Study`.
         rows: sequence of dicts.
     Returns:
-        List of str, Markdown.
+        List of str, Markdown: a line an arm where the study names the arm to compare with, otherwise
+        every quantity of each arm.
     """
-    lines = table_lines(rows)
-    return lines if study.against is None else lines + comparison_lines(rows, study.against)
+    return table_lines(rows) if study.against is None else results_lines(study, rows)
 
 
 def conclude(study, folder, rows):
-    """Writes table and figure.
+    """Writes the table, with every quantity, and the figure.
 
     Args:
         study: `Study`.
         folder: `StudyDirectory`.
         rows: sequence of dicts.
     """
-    write_whole(folder.table, "\n".join([f"# {study.name}", "", *study_lines(study, rows)]) + "\n")
+    lines = [f"# {study.name}", "", *study_lines(study, rows)]
+    if study.against is not None:
+        lines += ["", *comparison_lines(rows, study.against), *table_lines(rows)]
+    write_whole(folder.table, "\n".join(lines) + "\n")
     from dreal_tf.studies.figures import study_figure
 
     figure = study_figure(study.what, rows)

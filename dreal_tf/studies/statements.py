@@ -40,7 +40,7 @@ def statements(rows, gains):
     Args:
         rows: sequence of dicts, what `dreal_tf.studies.measured_networks.measured_run` gives of the arms
             `baseline` and `comparative`.
-        gains: sequence of dicts, the rows of the study of gain, for what it says of stages.
+        gains: sequence of dicts, the rows of the study of gain, for what it says of rewards and stages.
     Returns:
         List of `Statement`.
     Example:
@@ -79,6 +79,7 @@ def statements(rows, gains):
         ),
         Statement("Q rises", "last epoch less the first, mean over modules", alone("critique_rise")),
         Statement("R rises", "last epoch less the first, mean over modules", alone("reward_rise")),
+        *_of_rewards(gains),
         *_of_stages(gains),
         Statement(
             "the last stage's attention becomes more diverse",
@@ -100,6 +101,23 @@ def statements(rows, gains):
             "share of that quarter where the map is high, less the baseline's",
             over_baseline("coverage"),
         ),
+    ]
+
+
+def _of_rewards(gains):
+    """Rewards rise with accuracy, method or not: what they end at is held to the baseline's."""
+    ends = {}
+    for row in gains:
+        rewards = [value for name, value in row.items() if name.startswith("reward/")]
+        if rewards:
+            ends[row["arm"], row["seed"]] = sum(rewards) / len(rewards)
+    seeds = [seed for arm, seed in ends if arm == OURS and (BASELINE, seed) in ends]
+    return [
+        Statement(
+            "R rises further than without the method",
+            "of test images, less the baseline's, mean over modules",
+            [ends[OURS, seed] - ends[BASELINE, seed] for seed in seeds],
+        )
     ]
 
 

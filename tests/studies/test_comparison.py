@@ -7,7 +7,8 @@ import pytest
 
 from dreal_tf.studies import Study
 from dreal_tf.studies.comparison import comparison_lines, comparisons, paired_difference
-from dreal_tf.studies.runner import study_lines
+from dreal_tf.studies.rows import StudyDirectory
+from dreal_tf.studies.runner import conclude, study_lines
 
 
 def rows_of(**arms):
@@ -50,12 +51,21 @@ def test_only_seeds_that_both_arms_have_are_compared():
     assert not comparison_lines(rows_of(plain={0: 1.0}, other={1: 1.0}), "plain")
 
 
-def test_a_study_names_the_arm_that_others_are_compared_with():
+def test_a_study_names_the_arm_that_others_are_compared_with(tmp_path):
     arms = {"plain": {"dreal.enabled": False}, "taught": {}}
     told = Study(what="train", recipe="digits_resnet8_se", arms=arms, against="plain")
     rows = rows_of(plain={0: 0.5, 1: 0.5}, taught={0: 0.75, 1: 0.75})
-    assert "## accuracy, less that of plain, seed by seed" in study_lines(told, rows)
+    for row in rows:
+        row["training_seconds"] = 1.0
+    lines = study_lines(told, rows)
+    assert len(lines) == 4 and "points over `plain`" in lines[0]
+    assert lines[3].startswith("| `taught` |") and "+25.00 (" in lines[3]
     silent = told.model_copy(update={"against": None})
-    assert study_lines(told, rows)[: len(study_lines(silent, rows))] == study_lines(silent, rows)
+    assert "## taught" in study_lines(silent, rows)
+    folder = StudyDirectory(tmp_path)
+    conclude(told, folder, rows)
+    written = folder.table.read_text().splitlines()
+    assert set(lines) | set(study_lines(silent, rows)) < set(written)
+    assert "## accuracy, less that of plain, seed by seed" in written
     with pytest.raises(ValueError, match="arm to compare with"):
         Study(what="train", recipe="digits_resnet8_se", arms=arms, against="plane")

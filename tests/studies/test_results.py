@@ -7,7 +7,7 @@ from fresh_process import REPOSITORY
 from dreal_tf.studies.comparison import comparisons
 from dreal_tf.studies.figures import gain_intervals
 from dreal_tf.studies.files import bundled_studies, load_study
-from dreal_tf.studies.result_tables import gains, overview_lines, results_lines
+from dreal_tf.studies.result_tables import controls_lines, gains, overview_lines, results_lines
 from dreal_tf.studies.results import BLOCK, PAGES, filled, kept_rows, kept_studies, tables
 
 
@@ -56,11 +56,27 @@ def test_gains_are_paired_by_seed_in_points():
     assert gained.high - gained.mean == pytest.approx(12.706 * 0.5, rel=1e-3)
 
 
-def test_what_attention_is_worth_is_the_baseline_less_the_network_without():
-    found = gains({"gain_cifar10_se": rows_of(baseline=[0.6, 0.7], no_attention=[0.58, 0.66])})
-    line = overview_lines(found)[2]
-    # 2 and 4 points: mean 3, standard error 1.
-    assert line.startswith("| `gain_cifar10_se` | 2 | +3.00 (-9.71 to +15.71) |")
+def test_the_overview_has_a_line_an_arm_and_a_column_a_study():
+    found = gains(
+        {
+            "gain_cifar10_se": rows_of(baseline=[0.6, 0.7], no_attention=[0.58, 0.66]),
+            "gain_cifar10_cbam": rows_of(baseline=[0.5], direct=[0.51]),
+        }
+    )
+    heading, _, *lines = overview_lines(found)
+    assert "| `gain_cifar10_se`, 2 seeds | `gain_cifar10_cbam`, 1 seeds |" in heading
+    # -2 and -4 points: mean -3, standard error 1.
+    assert [line.split(" | ")[0] for line in lines] == ["| `no_attention`", "| `direct`"]
+    assert lines[0].endswith("| -3.00 (-15.71 to +9.71) |  |") and lines[1].endswith("|  | +1.00 |")
+
+
+def test_the_method_is_held_to_each_control_seed_by_seed():
+    rows = rows_of(comparative=[0.6, 0.8], no_attention=[0.7, 0.6], paper=[0.5, 0.5])
+    lines = controls_lines({"gain_cifar10_se": rows, "gain_cifar10_cbam": rows[:2]})
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| `no_attention`", "| `paper`"]
+    # -10 and +20 points: mean 5, standard error 15, Student's t of one degree 12.706.
+    assert "| +5.00 (-185.59 to +195.59), p = 1.000 |" in lines[2]
+    assert "| +20.00 (" in lines[3] and lines[3].endswith("|  |")
 
 
 def test_a_table_shows_losses_too_and_what_is_missing_is_left_empty():

@@ -58,6 +58,17 @@ def test_statements_are_differences_seed_by_seed():
     assert found["Q follows R"] == [0.5] * 3
 
 
+def test_rewards_are_held_to_those_that_rise_without_the_method():
+    values = {("baseline", 0): (-0.5, 0.0), ("comparative", 0): (0.0, 0.25), ("comparative", 1): (9, 9)}
+    rows = [
+        {"arm": arm, "seed": seed, "accuracy": 0.5, "reward/conv2_1/se": one, "reward/conv3_1/se": two}
+        for (arm, seed), (one, two) in values.items()
+    ]
+    rows.append({"arm": "no_attention", "seed": 0, "accuracy": 0.5})
+    found = named(statements([], rows))
+    assert found["R rises further than without the method"] == [0.375]
+
+
 def test_stages_alone_are_held_to_the_baseline_and_to_each_other():
     values = {"baseline": 0.5, "conv2_alone": 0.51, "conv3_alone": 0.52, "comparative": 0.55}
     rows = [{"arm": arm, "seed": 0, "accuracy": value} for arm, value in values.items()]
