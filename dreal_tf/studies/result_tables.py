@@ -13,8 +13,8 @@ OVERVIEW = {
     "attention_rate_10": "attention learns ten times as fast",
     "comparative": "**the method**",
     "direct": "the true direction in the critic's place, obeyed in full",
-    "paper": "the critic as one reads it in the paper, a weak push",
-    "paper_pushed": "the same, pushing as hard as the method, obeyed in full",
+    "paper": "the critic as one reads it in the paper, obeyed in full, at weight 0.1",
+    "paper_pushed": "the same at the method's weight",
     "shuffled": "a critic taught by other images, heeded as far as it is trusted",
     "shuffled_pushed": "the same, obeyed in full",
 }
