@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -122,14 +123,17 @@ def _fit(recipe, run, model, data, callbacks, cluster):
             settings = data.preprocessing, recipe.run.figures, history
             kept.append(TensorBoardFigures(run.tensorboard, *watched, *settings))
     kept += [best, Checkpoint(run.checkpoints, best)]  # Last: it makes an epoch count.
-    model.fit(
-        data.train,
-        validation_data=data.validation,
-        epochs=recipe.schedule.epochs,
-        callbacks=[*callbacks, *kept],
-        shuffle=False,  # The data does, by its own clock.
-        verbose=0,
-    )
+    with warnings.catch_warnings():
+        if cluster is not None:  # An epoch's end is met there, not counted: nothing is missing.
+            warnings.filterwarnings("ignore", message="Your input ran out of data")
+        model.fit(
+            data.train,
+            validation_data=data.validation,
+            epochs=recipe.schedule.epochs,
+            callbacks=[*callbacks, *kept],
+            shuffle=False,  # The data does, by its own clock.
+            verbose=0,
+        )
     return best
 
 

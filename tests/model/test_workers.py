@@ -96,6 +96,7 @@ def test_one_replica_two_replicas_and_two_workers_train_alike(tmp_path):
     for worker in workers:
         _, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors[-2000:]
+        assert "ran out of data" not in errors  # An epoch ends as it should.
     (one,), arrays = rows(tmp_path / "none"), {}
     for name in ("none", "mirrored", "multi_worker", "multi_worker1"):
         with np.load(tmp_path / f"{name}.npz") as archive:
