@@ -1,7 +1,7 @@
 """Tables of results, as pages show them: rows of studies in, lines of Markdown out."""
 
 from dreal_tf.studies.comparison import comparisons, paired_difference
-from dreal_tf.studies.files import load_study
+from dreal_tf.studies.files import load_study, title_of
 from dreal_tf.studies.table import aligned_lines, summary
 
 METHOD = "comparative"
@@ -218,6 +218,24 @@ def headroom_lines(studies):
                 ends, starts = ([unit * row[quantity + at] for row in mine] for at in (end, "@start"))
                 cells.append(_interval(paired_difference(ends, starts), digits))
             lines.append(f"| `{name}` | `{arm}` | {len(mine)} | {' | '.join(cells)} |")
+    return lines
+
+
+def not_run_lines(names):
+    """Studies that nobody has run yet.
+
+    Args:
+        names: iterable of str, of bundled studies.
+    Returns:
+        List of str, Markdown.
+    Example:
+        >>> not_run_lines(["gain_cifar10_srm"])[2][:66]
+        '| `gain_cifar10_srm` | 11 × 8 | 10,000 images of CIFAR-10 at 16×16'
+    """
+    lines = ["| study | arms × seeds | trained on |", "|---|---|---|"]
+    for name in names:
+        study, asked = load_study(name), title_of(name).partition(": ")[2]
+        lines.append(f"| `{name}` | {len(study.arms)} × {len(study.seeds)} | {asked.rstrip('.')} |")
     return lines
 
 

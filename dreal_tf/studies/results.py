@@ -20,6 +20,7 @@ from dreal_tf.studies.result_tables import (
     controls_lines,
     gains,
     headroom_lines,
+    not_run_lines,
     overview_lines,
     results_lines,
 )
@@ -69,7 +70,7 @@ def tables():
     """Every table, by the name that pages call it.
 
     Returns:
-        Dict of lists of str, Markdown: `overview`, `controls` and `headroom`; each study of gain and of settings
+        Dict of lists of str, Markdown: `overview`, `controls`, `headroom` and `not_run`; each study of gain and of settings
         that has rows; `climb_...` of each that says how L_q pushed, and `statements_...` of each whose
         networks were measured.
     Example:
@@ -80,6 +81,9 @@ def tables():
         "overview": overview_lines(gains(kept_studies(GAIN))),
         "controls": controls_lines(kept_studies(GAIN)),
         "headroom": headroom_lines(kept_studies(HEADROOM)),
+        "not_run": not_run_lines(
+            n for n in bundled_studies() if n.startswith(GAIN) and not kept_rows(n)
+        ),
     }
     for name, rows in (kept_studies(GAIN) | kept_studies(SETTINGS)).items():
         found[name] = results_lines(load_study(name), rows, validated=name.startswith(SETTINGS))
