@@ -1,5 +1,7 @@
 """The parts of a training step, from steps that end early; and what measuring one by one would cost."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -36,7 +38,8 @@ def part_seconds(model, batch, rounds):
 
 
 def _turn_to(end, model, batch):
-    step = tf.function(lambda data: end(model, data), jit_compile=model.jit_compile)
+    # No lambda: TensorFlow tells functions apart by their code, and would warn of one traced often.
+    step = tf.function(functools.partial(end, model), jit_compile=model.jit_compile)
     return timed(lambda: step(batch), wait=lambda result: float(tf.reduce_sum(result[0])))
 
 
