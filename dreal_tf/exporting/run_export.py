@@ -23,24 +23,27 @@ def export_run(run_path, path, format="saved_model", precision="float32", data_d
     check_format(format, precision)  # Bad input is met before data is read.
     check_new(path)
     recipe, data, network = trained_network(run_path, data_dir, precision="float32")
-    beside = untaught_network(recipe, data, network)
+    beside = baseline_network(recipe, data, network)
     return export(network, path, format, precision, data, beside)
 
 
-def untaught_network(recipe, data, network):
-    """The network that `--baseline` trains, for its cost: with the weights of the one that was taught.
+def baseline_network(recipe, data, network):
+    """The network that `--baseline` trains, with the weights of a run's own, for its cost.
 
-    Weights of its own would be drawn. What int8 makes of a network that nobody trained says nothing
-    about one that somebody did, and LiteRT may not even take it.
+    Weights that are drawn would do for its time, but LiteRT now and then refuses what int8 makes of a
+    network that nobody trained.
 
     Args:
         recipe: `Recipe` of the run.
         data: `dreal_tf.data.Splits` of the run.
         network: `keras.Model` that the run has trained.
     Returns:
-        `keras.Model` of the same variables.
+        `keras.Model`.
+    Raises:
+        ValueError: if the method has left anything in the network: then its weights do not fit.
     """
-    baseline = recipe.replace({"dreal.enabled": False})
-    untaught = build_network(baseline, data.image_shape, len(data.class_names))
-    untaught.set_weights(network.get_weights())
-    return untaught
+    baseline = build_network(
+        recipe.replace({"dreal.enabled": False}), data.image_shape, len(data.class_names)
+    )
+    baseline.set_weights(network.get_weights())
+    return baseline

@@ -38,11 +38,11 @@ def comparison_arms(epochs, actor_weight=10.0, longer=1.5):
           push must be more than a larger step;
         - `comparative`: the method as it is here, every action of the measured images ablated;
         - `paper`: the critic as one reads it in the paper, obeyed in full, at its default weight;
-        - `direct`: the true direction in the critic's place, obeyed in full: the most that a critic
-          could give;
+        - `direct`: the true direction in the critic's place, obeyed in full: what a critic that
+          is always right would push;
         - `shuffled`: a critic taught by other images, obeyed as far as it is trusted;
-        - `paper_pushed`, `shuffled_pushed`: these two critics obeyed in full at the same weight as the
-          others, since a push must be more than a push.
+        - `paper_pushed`, `shuffled_pushed`: these two critics obeyed in full, by the same estimator and
+          at the same weight as the method, since a push must be more than a push.
     Example:
         >>> comparison_arms(epochs=8)["longer"]
         {'dreal.enabled': False, 'schedule.epochs': 12}

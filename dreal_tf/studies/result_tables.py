@@ -14,7 +14,7 @@ OVERVIEW = {
     "comparative": "**the method**",
     "direct": "the true direction in the critic's place, obeyed in full",
     "paper": "the critic as one reads it in the paper, obeyed in full, at weight 0.1",
-    "paper_pushed": "the same at the method's weight",
+    "paper_pushed": "the same by the exact estimator, at the method's weight",
     "shuffled": "a critic taught by other images, heeded as far as it is trusted",
     "shuffled_pushed": "the same, obeyed in full",
 }
@@ -61,16 +61,23 @@ def controls_lines(studies):
     headings = ["`comparative` less", *(f"`{name}`" for name in studies)]
     lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
     for control in OVERVIEW:
-        found = [comparisons(rows, control).get(METHOD, {}) for rows in studies.values()]
-        if control == METHOD or not any("accuracy" in quantities for quantities in found):
+        found = [_accuracy_of_method_less(control, rows) for rows in studies.values()]
+        if control == METHOD or not any(found):
             continue
-        cells = []
-        for quantities in found:
-            less = quantities.get("accuracy")
-            p = "" if less is None or less.seeds == 1 else f", p = {less.p_value:.3f}"
-            cells.append("" if less is None else _interval(_scaled(less, 100)) + p)
+        cells = [_interval(less) + (f", p = {p}" if (p := _p(less)) else "") for less in found]
         lines.append(f"| `{control}` | {' | '.join(cells)} |")
     return lines
+
+
+def _accuracy_of_method_less(control, rows):
+    """In points; None where the two have no seed in common."""
+    two = [
+        {n: row[n] for n in ("arm", "seed", "accuracy")}
+        for row in rows
+        if row["arm"] in (METHOD, control)
+    ]
+    less = comparisons(two, control).get(METHOD, {}).get("accuracy")
+    return None if less is None else _scaled(less, 100)
 
 
 def overview_lines(found):
@@ -100,13 +107,12 @@ def overview_lines(found):
     return lines
 
 
-def results_lines(study, rows, validated=False):
+def results_lines(study, rows):
     """A study's rows as a table: each arm, and seed by seed what it gains over the one it is held to.
 
     Args:
-        study: `Study` with `against`.
+        study: `Study` of "train", with `against`; `judged_on` says of which images.
         rows: sequence of dicts, see `dreal_tf.studies.rows`.
-        validated: bool. Judged on validation images, of the best epoch; otherwise on test images.
     Returns:
         List of str, Markdown: accuracy, of identities mAP, in percent, mean and standard deviation over
         seeds; paired differences of it, and on test images of cross entropy or rank-1, with their 95 %
@@ -122,7 +128,7 @@ def results_lines(study, rows, validated=False):
         | `a` |     2 |  50.05 ± 0.07 |                           |       |      5 s |
         | `b` |     2 |  75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 |      5 s |
     """
-    heading, quantity, compared = _judged_by(study, rows, validated)
+    heading, quantity, compared = _judged_by(study, rows)
     cells = [["arm", "seeds", heading]]
     cells[0] += [part for *_, said in compared for part in (said, "p")] + ["training"]
     gains_of = comparisons(rows, study.against)
@@ -136,20 +142,19 @@ def results_lines(study, rows, validated=False):
         for name, unit, digits, _ in compared:
             gained = gains_of.get(arm, {}).get(name)
             gained = None if gained is None else _scaled(gained, unit)
-            p = "" if gained is None or gained.seeds == 1 else f"{gained.p_value:.3f}"
-            line += [_interval(gained, digits), p]
+            line += [_interval(gained, digits), _p(gained)]
         seconds = sorted(row["training_seconds"] for row in mine)[len(mine) // 2]
         cells.append([*line, f"{seconds:.0f} s"])
     return aligned_lines(cells)
 
 
-def _judged_by(study, rows, validated):
+def _judged_by(study, rows):
     """Heading and name of what a study is judged by, and what is compared: name, unit, digits, heading."""
     over = f"over `{study.against}`"
     if any("mAP" in row for row in rows):
         rank = ("rank_1", 100, 2, f"rank-1, points {over}")
         return "mAP", "mAP", [("mAP", 100, 2, f"points {over}"), rank]
-    if validated:
+    if study.judged_on == "validation":
         name = "validation_accuracy"
         return "validation accuracy", name, [(name, 100, 2, f"points {over}")]
     compared = [("accuracy", 100, 2, f"points {over}")]
@@ -247,9 +252,9 @@ def _scaled(found, unit):
 def _interval(found, digits=2):
     if found is None:
         return ""
-    return _said(found.mean, *((found.low, found.high) if found.seeds > 1 else ()), digits=digits)
+    interval = f" ({found.low:+.{digits}f} to {found.high:+.{digits}f})" if found.seeds > 1 else ""
+    return f"{found.mean:+.{digits}f}{interval}"
 
 
-def _said(mean, low=None, high=None, digits=2):
-    interval = "" if low is None else f" ({low:+.{digits}f} to {high:+.{digits}f})"
-    return f"{mean:+.{digits}f}{interval}"
+def _p(found):
+    return "" if found is None or found.seeds == 1 else f"{found.p_value:.3f}"

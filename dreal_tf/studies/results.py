@@ -11,6 +11,7 @@ import argparse
 import re
 from pathlib import Path
 
+from dreal_tf.errors import unknown_name
 from dreal_tf.recipe_files import recipes_folder
 from dreal_tf.run_directory import write_whole
 from dreal_tf.studies.files import bundled_studies, load_study
@@ -86,7 +87,7 @@ def tables():
         ),
     }
     for name, rows in (kept_studies(GAIN) | kept_studies(SETTINGS)).items():
-        found[name] = results_lines(load_study(name), rows, validated=name.startswith(SETTINGS))
+        found[name] = results_lines(load_study(name), rows)
         if any("climb_cosine" in row for row in rows):
             found[f"climb_{name}"] = climb_lines(load_study(name), rows)
         if networks := kept_rows(f"{name}.networks"):
@@ -101,7 +102,9 @@ def filled(text, found):
         text: str, Markdown with blocks from `<!-- table: NAME -->` to `<!-- end -->`.
         found: dict of lists of str, see `tables`.
     Returns:
-        str; a block whose table is not there says so.
+        str.
+    Raises:
+        InputError: if there is no table of that name.
     Example:
         >>> print(filled("<!-- table: a -->\\nold\\n<!-- end -->", {"a": ["| new |"]}))
         <!-- table: a -->
@@ -110,8 +113,9 @@ def filled(text, found):
     """
 
     def replaced(block):
-        lines = found.get(block[2], ["Not run here."])
-        return block[1] + "\n".join(lines) + "\n" + block[4]
+        if block[2] not in found:
+            raise unknown_name("table", block[2], found)
+        return block[1] + "\n".join(found[block[2]]) + "\n" + block[4]
 
     return BLOCK.sub(replaced, text)
 

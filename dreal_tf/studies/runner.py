@@ -77,10 +77,25 @@ def study_lines(study, rows):
         study: `Study`.
         rows: sequence of dicts.
     Returns:
-        List of str, Markdown: a line an arm where the study names the arm to compare with, otherwise
-        every quantity of each arm.
+        List of str, Markdown: of trainings that are held to one arm a line an arm, otherwise every
+        quantity of each arm, and what it gains over the arm that the study names.
     """
-    return table_lines(rows) if study.against is None else results_lines(study, rows)
+    if study.what == "train" and study.against is not None:
+        return results_lines(study, rows)
+    return every_quantity_lines(study, rows)
+
+
+def every_quantity_lines(study, rows):
+    """All that was measured, arm by arm, and less the arm that the study names.
+
+    Args:
+        study: `Study`.
+        rows: sequence of dicts.
+    Returns:
+        List of str, Markdown.
+    """
+    lines = table_lines(rows)
+    return lines if study.against is None else lines + comparison_lines(rows, study.against)
 
 
 def conclude(study, folder, rows):
@@ -91,9 +106,10 @@ def conclude(study, folder, rows):
         folder: `StudyDirectory`.
         rows: sequence of dicts.
     """
-    lines = [f"# {study.name}", "", *study_lines(study, rows)]
-    if study.against is not None:
-        lines += ["", *comparison_lines(rows, study.against), *table_lines(rows)]
+    lines = study_lines(study, rows)
+    if lines != (every := every_quantity_lines(study, rows)):
+        lines = [*lines, "", *every]
+    lines = [f"# {study.name}", "", *lines]
     write_whole(folder.table, "\n".join(lines) + "\n")
     from dreal_tf.studies.figures import study_figure
 

@@ -65,6 +65,7 @@ class Study(Section):
     # Further changes by arm. "climb." and "directions." stand for the sections below.
     arms: Annotated[dict[Name, dict[str, object]], Field(min_length=1)]
     against: Name | None = None  # The arm that all others are compared with, seed by seed.
+    judged_on: Literal["test", "validation"] = "test"  # Images that the results of "train" are of.
     seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = (0, 1, 2)  # Of networks and draws.
     directions: Directions = Directions()  # Of the experiment "directions".
     climb: Climb = Climb()  # Of the experiment "climb".

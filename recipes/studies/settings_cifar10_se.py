@@ -39,4 +39,5 @@ def study(smoke=False):
         arms[f"attention_rate_{rate:.0f}"] = plain | {"optim.attention_rate": rate}
     arms["comparative"] = COMPARATIVE
     arms |= {name: COMPARATIVE | changed for name, changed in SETTINGS.items()}
-    return full.replace(arms=arms, seeds=(100,) if smoke else (100, 101))
+    seeds = (100,) if smoke else (100, 101)
+    return full.replace(arms=arms, seeds=seeds, judged_on="validation")

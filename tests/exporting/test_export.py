@@ -19,7 +19,7 @@ from dreal_tf.builder import build
 from dreal_tf.data import from_arrays
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.exporting import formats, outside
-from dreal_tf.exporting.run_export import untaught_network
+from dreal_tf.exporting.run_export import baseline_network
 from dreal_tf.exporting.verification import answers_of, compared
 from dreal_tf.layers import ACTORS
 from dreal_tf.recipe_files import load_recipe
@@ -228,11 +228,11 @@ def test_a_request_as_the_documentation_sends_it(tmp_path):
     assert answer["class_name"].shape == (1,)
 
 
-def test_the_network_beside_is_the_one_that_was_taught():
+def test_the_baseline_beside_has_the_weights_of_the_run():
     recipe = load_recipe("digits_resnet8_se", smoke=True)
     model, data, _ = build(recipe)
     taught = model.trajectory_network
-    beside = untaught_network(recipe, data, taught)
+    beside = baseline_network(recipe, data, taught)
     images, _ = next(iter(data.test))
     answers = plain_network(beside)(images), plain_network(taught)(images)
     np.testing.assert_array_equal(*answers)  # Drawn weights would give others.

@@ -69,3 +69,11 @@ def test_a_study_names_the_arm_that_others_are_compared_with(tmp_path):
     assert "## accuracy, less that of plain, seed by seed" in written
     with pytest.raises(ValueError, match="arm to compare with"):
         Study(what="train", recipe="digits_resnet8_se", arms=arms, against="plane")
+
+
+def test_a_climb_may_be_held_to_an_arm_too():
+    arms = {"plain": {"dreal.critic": "paper"}, "taught": {}}
+    study = Study(what="climb", recipe="digits_resnet8_se", arms=arms, against="plain")
+    rows = rows_of(plain={0: 0.5, 1: 0.5}, taught={0: 0.75, 1: 0.75})
+    lines = study_lines(study, rows)
+    assert "## taught" in lines and "## accuracy, less that of plain, seed by seed" in lines

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fresh_process import REPOSITORY
 
+from dreal_tf.errors import InputError
 from dreal_tf.studies.comparison import comparisons
 from dreal_tf.studies.figures import gain_intervals
 from dreal_tf.studies.files import bundled_studies, load_study
@@ -28,7 +29,7 @@ def test_pages_hold_the_tables_of_the_rows_that_are_checked_in(page):
 def test_every_table_is_on_a_page_and_every_block_has_its_end():
     texts = [(REPOSITORY / page).read_text() for page in PAGES]
     shown = {name for text in texts for _, name, *_ in BLOCK.findall(text)}
-    assert shown >= set(tables())
+    assert shown == set(tables())
     for text in texts:
         assert text.count("<!-- table: ") == text.count("<!-- end -->") == len(BLOCK.findall(text))
 
@@ -97,10 +98,25 @@ def test_values_that_only_one_arm_has_are_no_pairs():
     assert set(comparisons(rows_of(a=[1.0], b=[2.0]), "b")["a"]) == {"accuracy", "training_seconds"}
 
 
-def test_a_block_without_a_table_says_so():
-    text = "before\n<!-- table: none_such -->\nold\n<!-- end -->\nafter"
-    new = "before\n<!-- table: none_such -->\nNot run here.\n<!-- end -->\nafter"
-    assert filled(text, {}) == new == filled(new, {})
+def test_a_block_of_a_table_that_is_not_there_is_refused():
+    text = "before\n<!-- table: haedroom -->\nold\n<!-- end -->\nafter"
+    with pytest.raises(InputError, match="'haedroom'. Did you mean 'headroom'"):
+        filled(text, {"headroom": ["| new |"]})
+
+
+def test_a_study_of_identities_is_judged_by_map_and_one_of_settings_on_validation_images():
+    rows = rows_of("mAP", a=[0.5, 0.6], b=[0.6, 0.8])
+    for row in rows:
+        row["rank_1"] = 0.5
+    study = load_study("gain_cifar10_se").replace(arms={"a": {}, "b": {}}, against="a")
+    heading, _, _, line = results_lines(study, rows)
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert "mAP" in heading and cells[:3] == ["`b`", "2", "70.00 ± 14.14"]
+    assert cells[3].startswith("+15.00 (") and cells[5].startswith("+0.00 (")  # mAP, rank-1.
+    rows = rows_of("validation_accuracy", a=[0.5], b=[0.75])
+    heading, _, _, line = results_lines(study.replace(judged_on="validation"), rows)
+    assert "validation accuracy" in heading and "cross entropy" not in heading
+    assert line.split("|")[4].strip() == "+25.00"
 
 
 def test_the_figure_shows_means_and_intervals_study_by_study():

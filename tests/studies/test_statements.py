@@ -66,7 +66,7 @@ def test_rewards_are_held_to_those_that_rise_without_the_method():
     ]
     rows.append({"arm": "no_attention", "seed": 0, "accuracy": 0.5})
     found = named(statements([], rows))
-    assert found["R rises further than without the method"] == [0.375]
+    assert found["R ends higher than without the method (ours, not the supplement's)"] == [0.375]
 
 
 def test_stages_alone_are_held_to_the_baseline_and_to_each_other():
