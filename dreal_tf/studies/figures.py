@@ -157,7 +157,7 @@ def gain_intervals(found, arms):
     """
     arms = [arm for arm in arms if any(arm in of for of in found.values())]
     figure = Figure(figsize=(1.6 + 2.1 * len(found), 0.9 + 0.32 * len(arms)), layout="constrained")
-    row = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    row = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (study, of_arm) in zip(row, found.items(), strict=True):
         dress(axes, LIGHT, grid="both")
         axes.axvline(0, color=GREY, linewidth=1)
