@@ -72,12 +72,26 @@ def describe_recipe(name):
         >>> sorted(describe_recipe("digits_resnet8_se"))
         ['expect', 'time', 'title']
     """
-    text = inspect.getdoc(function_of_file(recipes_folder() / f"{name}.py", "recipe")) or ""
+    text = text_of_file(recipes_folder() / f"{name}.py", "recipe")
     described = {"title": text.partition("\n")[0]}
     for part in ("expect", "time"):
         found = re.search(rf"^{part}: (.+?)(?=\n\w+: |\n\n|\Z)", text, re.M | re.S | re.I)
         described[part] = " ".join(found[1].split()) if found else "not stated"
     return described
+
+
+def text_of_file(path, name):
+    """What a recipe file, or a file of the same form, says of itself: its function's docstring.
+
+    Args:
+        path, name: see `function_of_file`.
+    Returns:
+        str; empty where it says nothing.
+    Example:
+        >>> text_of_file(recipes_folder() / "digits_resnet8_se.py", "recipe")[:18]
+        'Handwritten digits'
+    """
+    return inspect.getdoc(function_of_file(path, name)) or ""
 
 
 def _read(path, what="recipe"):

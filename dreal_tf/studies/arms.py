@@ -13,8 +13,9 @@ SMALL = {
 
 # A critic has 600 steps to learn in: the exact estimator shows it every action of a measured image.
 METHOD = {"dreal.critic": "comparative", "dreal.estimator": "exact"}
+OURS, BASELINE = "comparative", "baseline"  # The arm of the method, and what all are compared with.
 # The arms of `comparison_arms` that say how much, and whether a larger step would do the same.
-CORE_ARMS = ("no_attention", "baseline", "attention_rate_2", "attention_rate_10", "comparative")
+CORE_ARMS = ("no_attention", BASELINE, "attention_rate_2", "attention_rate_10", OURS)
 
 
 def comparison_arms(epochs, actor_weight=10.0, longer=1.5):
@@ -52,11 +53,11 @@ def comparison_arms(epochs, actor_weight=10.0, longer=1.5):
     obeyed = pushed | {"dreal.trust": False}
     return {
         "no_attention": plain | {"attention.kind": "none"},
-        "baseline": plain,
+        BASELINE: plain,
         "longer": plain | {"schedule.epochs": round(longer * epochs)},
         "attention_rate_2": plain | {"optim.attention_rate": 2.0},
         "attention_rate_10": plain | {"optim.attention_rate": 10.0},
-        "comparative": METHOD | pushed,
+        OURS: METHOD | pushed,
         "paper": {"dreal.critic": "paper", "dreal.trust": False, "dreal.actor_weight": 0.1},
         "direct": {"dreal.critic": "direct"} | obeyed,
         "shuffled": METHOD | {"dreal.critic": "shuffled"} | pushed,
@@ -126,7 +127,7 @@ def gain_study(
         recipe=recipe,
         changes=changes,
         arms={arm: fields for arm, fields in every.items() if arms is None or arm in arms},
-        against="baseline",
+        against=BASELINE,
         seeds=range(seeds),
     )
 

@@ -1,12 +1,11 @@
 """Finds and loads studies: bundled ones, and `.py` files of one's own."""
 
-import inspect
 from pathlib import Path
 
 import pydantic
 
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.recipe_files import function_of_file, load_python, recipes_folder
+from dreal_tf.recipe_files import load_python, recipes_folder, text_of_file
 from dreal_tf.studies.study import Study, study_error
 
 
@@ -31,8 +30,7 @@ def title_of(name):
         >>> title_of("gain_cifar10_srm")
         'Does the method gain anything: 10,000 images of CIFAR-10 at 16×16, ResNet-8 with SRM.'
     """
-    study = function_of_file(recipes_folder() / "studies" / f"{name}.py", "study")
-    return (inspect.getdoc(study) or "").split("\n")[0]
+    return text_of_file(recipes_folder() / "studies" / f"{name}.py", "study").partition("\n")[0]
 
 
 def load_study(study, smoke=False):

@@ -1,10 +1,10 @@
 """Tables of results, as pages show them: rows of studies in, lines of Markdown out."""
 
+from dreal_tf.studies.arms import OURS
 from dreal_tf.studies.comparison import comparisons, paired_difference
 from dreal_tf.studies.files import load_study, title_of
-from dreal_tf.studies.table import aligned_lines, summary
+from dreal_tf.studies.table import aligned_lines, plain_lines, summary
 
-METHOD = "comparative"
 # Arms of the overview, in its order, in a few words; `comparison_arms` says it in full.
 OVERVIEW = {
     "no_attention": "the network without its attention",
@@ -58,25 +58,24 @@ def controls_lines(studies):
         >>> controls_lines({"gain_cifar10_se": rows})[2]
         '| `direct` | +25.00 (+25.00 to +25.00), p = 0.500 |'
     """
-    headings = ["`comparative` less", *(f"`{name}`" for name in studies)]
-    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    cells = [[f"`{OURS}` less", *(f"`{name}`" for name in studies)]]
     for control in OVERVIEW:
-        found = [_accuracy_of_method_less(control, rows) for rows in studies.values()]
-        if control == METHOD or not any(found):
+        found = [_accuracy_of_ours_less(control, rows) for rows in studies.values()]
+        if control == OURS or not any(found):
             continue
-        cells = [_interval(less) + (f", p = {p}" if (p := _p(less)) else "") for less in found]
-        lines.append(f"| `{control}` | {' | '.join(cells)} |")
-    return lines
+        said = [_interval(less) + (f", p = {p}" if (p := _p(less)) else "") for less in found]
+        cells.append([f"`{control}`", *said])
+    return plain_lines(cells)
 
 
-def _accuracy_of_method_less(control, rows):
+def _accuracy_of_ours_less(control, rows):
     """In points; None where the two have no seed in common."""
     two = [
         {n: row[n] for n in ("arm", "seed", "accuracy")}
         for row in rows
-        if row["arm"] in (METHOD, control)
+        if row["arm"] in (OURS, control)
     ]
-    less = comparisons(two, control).get(METHOD, {}).get("accuracy")
+    less = comparisons(two, control).get(OURS, {}).get("accuracy")
     return None if less is None else _scaled(less, 100)
 
 
@@ -99,12 +98,12 @@ def overview_lines(found):
     for name, of_arm in found.items():
         seeds = max((value.seeds for value in of_arm.values()), default=0)
         headings.append(f"`{name}`, {seeds} seeds")
-    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    cells = [headings]
     for arm, said in OVERVIEW.items():
-        cells = [_interval(of_arm.get(arm)) for of_arm in found.values()]
-        if any(cells):
-            lines.append(f"| {' | '.join([f'`{arm}`', said, *cells])} |")
-    return lines
+        gained = [_interval(of_arm.get(arm)) for of_arm in found.values()]
+        if any(gained):
+            cells.append([f"`{arm}`", said, *gained])
+    return plain_lines(cells)
 
 
 def results_lines(study, rows):
@@ -178,7 +177,7 @@ def climb_lines(study, rows):
         >>> climb_lines(study, [row])[2]
         '| `direct` | 1 | 1.00 | 8.00 | 0.50 |'
     """
-    lines = ["| arm | seeds | `climb_cosine` | `climb_ratio` | trust |", "|---|---|---|---|---|"]
+    cells = [["arm", "seeds", "`climb_cosine`", "`climb_ratio`", "trust"]]
     for arm in study.arms:
         mine = [row for row in rows if row["arm"] == arm and "climb_cosine" in row]
         if not mine:
@@ -186,12 +185,12 @@ def climb_lines(study, rows):
         trusts = [[v for n, v in row.items() if n.startswith("val_trust/")] for row in mine]
         columns = [[row[name] for row in mine] for name in ("climb_cosine", "climb_ratio")]
         columns.append([sum(trust) / len(trust) for trust in trusts])
-        cells = []
+        line = [f"`{arm}`", str(len(mine))]
         for found in map(summary, columns):
             interval = "" if found.seeds == 1 else f" ({found.low:.2f} to {found.high:.2f})"
-            cells.append(f"{found.mean:.2f}{interval}")
-        lines.append(f"| `{arm}` | {len(mine)} | {' | '.join(cells)} |")
-    return lines
+            line.append(f"{found.mean:.2f}{interval}")
+        cells.append(line)
+    return plain_lines(cells)
 
 
 def headroom_lines(studies):
@@ -208,22 +207,20 @@ def headroom_lines(studies):
         >>> headroom_lines({"headroom_cifar10_se": [row]})[2]
         '| `headroom_cifar10_se` | `seen` | 1 | +25.00 | -0.500 |'
     """
-    lines = [
-        "| study | learns from | networks | accuracy, points over the start | cross entropy, nats over the start |"
-    ]
-    lines.append("|---|---|---|---|---|")
+    over = ("accuracy, points over the start", "cross entropy, nats over the start")
+    cells = [["study", "learns from", "networks", *over]]
     for name, rows in studies.items():
         study = load_study(name)
         for arm in study.arms:
             mine = [row for row in rows if row["arm"] == arm]
             if not mine:
                 continue
-            end, cells = f"@{study.options_of(arm).steps}", []
+            end, line = f"@{study.options_of(arm).steps}", [f"`{name}`", f"`{arm}`", str(len(mine))]
             for quantity, unit, digits in (("accuracy", 100, 2), ("log_p", -1, 3)):
                 ends, starts = ([unit * row[quantity + at] for row in mine] for at in (end, "@start"))
-                cells.append(_interval(paired_difference(ends, starts), digits))
-            lines.append(f"| `{name}` | `{arm}` | {len(mine)} | {' | '.join(cells)} |")
-    return lines
+                line.append(_interval(paired_difference(ends, starts), digits))
+            cells.append(line)
+    return plain_lines(cells)
 
 
 def not_run_lines(names):
@@ -237,11 +234,11 @@ def not_run_lines(names):
         >>> not_run_lines(["gain_cifar10_srm"])[2][:66]
         '| `gain_cifar10_srm` | 11 × 8 | 10,000 images of CIFAR-10 at 16×16'
     """
-    lines = ["| study | arms × seeds | trained on |", "|---|---|---|"]
+    cells = [["study", "arms × seeds", "trained on"]]
     for name in names:
         study, asked = load_study(name), title_of(name).partition(": ")[2]
-        lines.append(f"| `{name}` | {len(study.arms)} × {len(study.seeds)} | {asked.rstrip('.')} |")
-    return lines
+        cells.append([f"`{name}`", f"{len(study.arms)} × {len(study.seeds)}", asked.rstrip(".")])
+    return plain_lines(cells)
 
 
 def _scaled(found, unit):

@@ -71,22 +71,23 @@ def tables():
     """Every table, by the name that pages call it.
 
     Returns:
-        Dict of lists of str, Markdown: `overview`, `controls`, `headroom` and `not_run`; each study of gain and of settings
-        that has rows; `climb_...` of each that says how L_q pushed, and `statements_...` of each whose
-        networks were measured.
+        Dict of lists of str, Markdown: `overview`, `controls`, `headroom` and `not_run`; each study of
+        gain and of settings that has rows; `climb_...` of each that says how L_q pushed, and
+        `statements_...` of each whose networks were measured.
     Example:
         >>> "overview" in tables()
         True
     """
+    of_gain = kept_studies(GAIN)
     found = {
-        "overview": overview_lines(gains(kept_studies(GAIN))),
-        "controls": controls_lines(kept_studies(GAIN)),
+        "overview": overview_lines(gains(of_gain)),
+        "controls": controls_lines(of_gain),
         "headroom": headroom_lines(kept_studies(HEADROOM)),
         "not_run": not_run_lines(
-            n for n in bundled_studies() if n.startswith(GAIN) and not kept_rows(n)
+            name for name in bundled_studies() if name.startswith(GAIN) and name not in of_gain
         ),
     }
-    for name, rows in (kept_studies(GAIN) | kept_studies(SETTINGS)).items():
+    for name, rows in (of_gain | kept_studies(SETTINGS)).items():
         found[name] = results_lines(load_study(name), rows)
         if any("climb_cosine" in row for row in rows):
             found[f"climb_{name}"] = climb_lines(load_study(name), rows)

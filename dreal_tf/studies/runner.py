@@ -80,22 +80,7 @@ def study_lines(study, rows):
         List of str, Markdown: of trainings that are held to one arm a line an arm, otherwise every
         quantity of each arm, and what it gains over the arm that the study names.
     """
-    if study.what == "train" and study.against is not None:
-        return results_lines(study, rows)
-    return every_quantity_lines(study, rows)
-
-
-def every_quantity_lines(study, rows):
-    """All that was measured, arm by arm, and less the arm that the study names.
-
-    Args:
-        study: `Study`.
-        rows: sequence of dicts.
-    Returns:
-        List of str, Markdown.
-    """
-    lines = table_lines(rows)
-    return lines if study.against is None else lines + comparison_lines(rows, study.against)
+    return _lines_of_arms(study, rows) or _lines_of_quantities(study, rows)
 
 
 def conclude(study, folder, rows):
@@ -106,16 +91,27 @@ def conclude(study, folder, rows):
         folder: `StudyDirectory`.
         rows: sequence of dicts.
     """
-    lines = study_lines(study, rows)
-    if lines != (every := every_quantity_lines(study, rows)):
-        lines = [*lines, "", *every]
-    lines = [f"# {study.name}", "", *lines]
+    first = _lines_of_arms(study, rows)
+    lines = [f"# {study.name}", "", *first, *([""] if first else [])]
+    lines += _lines_of_quantities(study, rows)
     write_whole(folder.table, "\n".join(lines) + "\n")
     from dreal_tf.studies.figures import study_figure
 
     figure = study_figure(study.what, rows)
     for path in (folder.figure, folder.figure.with_suffix(".svg")):
         figure.savefig(path, dpi=160)
+
+
+def _lines_of_arms(study, rows):
+    """A line an arm; none where the study is no training held to one arm."""
+    told = study.what == "train" and study.against is not None
+    return results_lines(study, rows) if told else []
+
+
+def _lines_of_quantities(study, rows):
+    """All that was measured, arm by arm, and less the arm that the study names."""
+    lines = table_lines(rows)
+    return lines if study.against is None else lines + comparison_lines(rows, study.against)
 
 
 def _run_missing(study, folder, arms, seeds, place, say):

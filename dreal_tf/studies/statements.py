@@ -14,10 +14,10 @@ from typing import NamedTuple
 from dreal_tf.courses import depth
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import whole_path
+from dreal_tf.studies.arms import BASELINE, OURS
 from dreal_tf.studies.comparison import paired_difference
 from dreal_tf.studies.rows import StudyDirectory
-
-OURS, BASELINE = "comparative", "baseline"
+from dreal_tf.studies.table import plain_lines
 
 
 class Statement(NamedTuple):
@@ -172,21 +172,18 @@ def statement_lines(found):
         >>> print(statement_lines([Statement("R rises", "last less first", [0.5, 0.75])])[2])
         | R rises | last less first | +0.625 (-0.963 to +2.213) | 2 | undecided |
     """
-    lines = [
-        "| the supplement says | measured | mean (95 % interval) | seeds | |",
-        "|---|---|---|---|---|",
-    ]
+    cells = [["the supplement says", "measured", "mean (95 % interval)", "seeds", ""]]
     for said, measured, values in found:
         if not values:
-            lines.append(f"| {said} | {measured} | not measured | 0 | undecided |")
+            cells.append([said, measured, "not measured", "0", "undecided"])
             continue
         mean = paired_difference(values, [0.0] * len(values))
         number = f"{mean.mean:+.3f}"
         if mean.seeds > 1:
             number += f" ({mean.low:+.3f} to {mean.high:+.3f})"
         verdict = "confirmed" if mean.low > 0 else "not confirmed" if mean.high < 0 else "undecided"
-        lines.append(f"| {said} | {measured} | {number} | {mean.seeds} | {verdict} |")
-    return lines
+        cells.append([said, measured, number, str(mean.seeds), verdict])
+    return plain_lines(cells)
 
 
 def main():

@@ -120,6 +120,21 @@ def aligned_lines(cells):
     return [lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
 
 
+def plain_lines(cells):
+    """A Markdown table for pages, where nobody reads it as it is.
+
+    Args:
+        cells: list of rows of str, the first being the headings.
+    Returns:
+        List of str.
+    Example:
+        >>> plain_lines([["arm", "mean"], ["a", "0.5"]])
+        ['| arm | mean |', '|---|---|', '| a | 0.5 |']
+    """
+    headings, *lines = [f"| {' | '.join(row)} |" for row in cells]
+    return [headings, "|" + "---|" * len(cells[0]), *lines]
+
+
 def number_said(value):
     """Four decimals, or as many as a small number needs to be told from 0.
 
