@@ -9,6 +9,8 @@ import sys
 
 import wrapt
 
+from dreal_tf.keras_internals import being_imported
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -98,7 +100,7 @@ def _register(imported):
     middle of another part would see half of it.
     """
     ours = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
-    begun = [module for module in ours if module.__spec__._initializing and module is not imported]
+    begun = [module for module in ours if being_imported(module) and module is not imported]
     if "keras" in sys.modules and not begun:
         for part in ("model", "schedules"):
             importlib.import_module(f"{__name__}.{part}")

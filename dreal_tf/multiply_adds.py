@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
+from dreal_tf.keras_internals import called_graph
 
 
 def multiply_adds(network, image_shape=None):
@@ -40,7 +41,7 @@ def _of_graph(graph):
     for operation in graph.get_operations():
         if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
             # Keras runs some layers as functions of their own, grouped convolutions on CPU for one.
-            count += _of_graph(graph._functions[operation.get_attr("f").name].graph)
+            count += _of_graph(called_graph(graph, operation.get_attr("f").name))
         else:
             count += _of_operation(operation)
     return count

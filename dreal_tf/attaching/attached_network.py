@@ -9,6 +9,7 @@ from dreal_tf.attaching.cuts import NoGate, cut_named, kind_of
 from dreal_tf.attaching.graph import FlatGraph, graph_of
 from dreal_tf.attaching.rewiring import wired
 from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.keras_internals import layers_inside
 from dreal_tf.layers import AttentionActor
 
 ATTENTION = (
@@ -156,7 +157,7 @@ def _holds_actors(layer):
     """Whether a layer has actors inside, which are then to be found in its `call`."""
     if isinstance(layer, AttentionActor) or not isinstance(layer, keras.layers.Layer):
         return False
-    return any(isinstance(inner, AttentionActor) for inner in layer._flatten_layers(include_self=False))
+    return any(isinstance(inner, AttentionActor) for inner in layers_inside(layer))
 
 
 def _to_open(layer, names):
@@ -171,7 +172,7 @@ def _attention_inside(graph, names):
     for node in graph.nodes:
         layer = node.operation
         if _to_open(layer, names) and not isinstance(layer, ATTENTION):
-            inner = layer._flatten_layers(include_self=False)
+            inner = layers_inside(layer)
             inside |= {id(each) for each in inner if _leads_to_attention(each)}
     return inside
 
@@ -180,7 +181,7 @@ def _leads_to_attention(layer):
     """Whether a layer is attention, or one of other origin with attention inside."""
     if isinstance(layer, ATTENTION) or not _of_other_origin(layer):
         return isinstance(layer, ATTENTION)
-    return any(isinstance(inner, ATTENTION) for inner in layer._flatten_layers())
+    return any(isinstance(inner, ATTENTION) for inner in layers_inside(layer))
 
 
 def _of_other_origin(layer):

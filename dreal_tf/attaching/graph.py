@@ -6,6 +6,7 @@ import keras
 
 from dreal_tf.attaching.opening import has_scores, traced
 from dreal_tf.errors import InputError
+from dreal_tf.keras_internals import node_of, nodes_of, output_structure, takes_training
 
 MASKS = ("mask", "attention_mask", "query_mask", "value_mask", "key_mask")  # Arguments of attention.
 
@@ -17,8 +18,8 @@ def graph_of(model):
         model: anything; functional and Sequential models have one.
     """
     if isinstance(model, keras.Sequential):
-        return model._functional
-    return model if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth") else None
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model if isinstance(model, keras.Model) and isinstance(model, keras.Function) else None
 
 
 def replayed(graph, inputs, apply):
@@ -32,13 +33,12 @@ def replayed(graph, inputs, apply):
         The graph's outputs, in its own structure.
     """
     values = {id(old): new for old, new in zip(graph.inputs, inputs, strict=True)}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            if not node.is_input:
-                results = keras.tree.flatten(apply(node, *node.arguments.fill_in(values)))
-                values |= {id(old): new for old, new in zip(node.outputs, results, strict=True)}
+    for node in nodes_of(graph):
+        if not node.is_input:
+            results = keras.tree.flatten(apply(node, *node.arguments.fill_in(values)))
+            values |= {id(old): new for old, new in zip(node.outputs, results, strict=True)}
     outputs = [values[id(tensor)] for tensor in graph.outputs]
-    return keras.tree.pack_sequence_as(graph._outputs_struct, outputs)
+    return keras.tree.pack_sequence_as(output_structure(graph), outputs)
 
 
 class Alias(keras.layers.Layer):
@@ -54,7 +54,7 @@ class Alias(keras.layers.Layer):
         self.operation = operation
 
     def call(self, *args, training=None, **kwargs):
-        if getattr(self.operation, "_call_has_training_arg", False):
+        if takes_training(self.operation):
             kwargs["training"] = training
         return self.operation(*args, **kwargs)
 
@@ -96,7 +96,7 @@ class FlatGraph:
         self._within = None  # Name of the region that is being laid out.
         graph = graph_of(network)
         fresh = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
-        self.inputs = keras.tree.pack_sequence_as(graph._inputs_struct, fresh)
+        self.inputs = keras.tree.pack_sequence_as(graph.input, fresh)
         self.output = self._inlined(graph, fresh)
         self._arrange()
 
@@ -220,12 +220,6 @@ class FlatGraph:
         """All symbolic tensors, in an order in which they can be computed."""
         made = [tensor for node in self.nodes for tensor in node.outputs]
         return [*keras.tree.flatten(self.inputs), *made]
-
-
-def node_of(tensor):
-    """The node that makes a symbolic tensor."""
-    operation, index, _ = tensor._keras_history
-    return operation._inbound_nodes[index]
 
 
 def _ancestors(tensor):

@@ -97,7 +97,7 @@ class _Insertion:
                 for tensor in graph.inputs
             ]
             outputs = replayed(graph, fresh, self._applied)
-            inputs = keras.tree.pack_sequence_as(graph._inputs_struct, fresh)
+            inputs = keras.tree.pack_sequence_as(graph.input, fresh)
             self.made[id(network)] = keras.Model(inputs, outputs, name=network.name)
         return self.made[id(network)]
 

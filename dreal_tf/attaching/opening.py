@@ -5,6 +5,7 @@ import inspect
 import keras
 
 from dreal_tf.errors import InputError
+from dreal_tf.keras_internals import mask_of, takes_training
 
 
 def traced(layer, args, kwargs):
@@ -28,10 +29,10 @@ def traced(layer, args, kwargs):
         kwargs = kwargs | {"return_attention_scores": True}
     given = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
     given = list({id(tensor): tensor for tensor in given}.values())
-    if any(getattr(tensor, "_keras_mask", None) is not None for tensor in given):
+    if any(mask_of(tensor) is not None for tensor in given):
         raise _opaque(layer, "what it reads is masked")
     graph = _graph(layer, args, kwargs, given)
-    if layer._call_has_training_arg:
+    if takes_training(layer):
         modes = [_graph(layer, args, kwargs | {"training": mode}, given) for mode in (True, False)]
         kinds = [[type(operation) for operation in mode.operations] for mode in modes]
         if kinds[0] != kinds[1]:
@@ -51,14 +52,14 @@ def _graph(layer, args, kwargs, given):
         return fresh.get(id(value), value)
 
     args, kwargs = keras.tree.map_structure(replaced, (args, kwargs))
-    losses = len(layer._losses)
+    losses = len(layer.losses)
     try:
         outputs = layer.call(*args, **kwargs)
         graph = keras.Function(list(fresh.values()), outputs)
     except Exception as error:  # Whatever a user's own code does that is no Keras operation.
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         raise _opaque(layer, f"its `call` cannot be followed ({said})") from error
-    if len(layer._losses) != losses:
+    if len(layer.losses) != losses:
         raise _opaque(layer, "its `call` adds a loss")
     return graph
 

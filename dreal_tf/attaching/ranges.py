@@ -5,7 +5,8 @@ import math
 import keras
 import numpy as np
 
-from dreal_tf.attaching.graph import Alias, node_of
+from dreal_tf.attaching.graph import Alias
+from dreal_tf.keras_internals import node_of
 
 ANY = (-math.inf, math.inf)
 RANGES = {
@@ -41,9 +42,9 @@ def range_of(tensor):
         >>> range_of(keras.layers.ReLU(6.0)(images + 3.0) * (1 / 6))
         (0.0, 1.0)
     """
-    if tensor._keras_history.operation is None:
-        return ANY
     node = node_of(tensor)
+    if node is None:
+        return ANY
     operation = node.operation
     if isinstance(operation, Alias):
         operation = operation.operation

@@ -3,9 +3,9 @@
 import keras
 
 from dreal_tf.attaching.foreign_actor import ForeignActor
-from dreal_tf.attaching.graph import node_of
 from dreal_tf.backbones import Attended
 from dreal_tf.errors import InputError
+from dreal_tf.keras_internals import node_of
 from dreal_tf.layers import AttentionActor
 
 

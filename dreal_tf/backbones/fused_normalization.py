@@ -29,7 +29,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         by_batch = bool(training and self.trainable)
-        composed = (self.synchronized and by_batch) or self.renorm or mask is not None
+        composed = (
+            (self.synchronized and by_batch) or getattr(self, "renorm", False) or mask is not None
+        )
         if composed or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
         averages = [tf.zeros([0])] * 2  # The batch's own statistics are asked for.

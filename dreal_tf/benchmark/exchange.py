@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dreal_tf.keras_internals import layers_inside
+
 
 def exchanged_bytes(model):
     """What an all-reduce sums over the replicas in each training step.
@@ -25,7 +27,7 @@ def exchanged_bytes(model):
     trust = model.trust if critic is not None else None
     exchanged = {
         "network": _bytes(model.network.trainable_variables),
-        "statistics": sum(map(_of_statistics, model.network._flatten_layers(include_self=False))),
+        "statistics": sum(map(_of_statistics, layers_inside(model.network))),
         "critic": 0 if critic is None else _bytes(critic.trainable_variables),
         "trust": 0 if trust is None else _bytes(trust.variables),
     }

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError, RunError
+from dreal_tf.keras_internals import start_from_epoch
 
 KEPT = 2  # Checkpoints: the last, and one to fall back on.
 
@@ -56,7 +57,7 @@ class Checkpoint(keras.callbacks.Callback):
             extra = json.loads(self._extra.numpy().decode())
             self.epochs_done = extra["epochs_done"]
             self.best.state = extra["best"]
-            self.model._initial_epoch = self.epochs_done  # As Keras's BackupAndRestore does.
+            start_from_epoch(self.model, self.epochs_done)
             return
         if found:
             raise RunError(
@@ -82,7 +83,7 @@ class Checkpoint(keras.callbacks.Callback):
         return shared
 
     def on_train_end(self, logs=None):
-        self.model._initial_epoch = None  # Or a second `fit` would start where this one did.
+        start_from_epoch(self.model, None)  # Or a second `fit` would start where this one did.
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs_done = epoch + 1

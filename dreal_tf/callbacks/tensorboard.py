@@ -17,6 +17,7 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
 
     def __init__(self, folder, recipe, images):
         super().__init__(str(folder), write_graph=False)
+        self.folder = folder
         self.recipe = recipe
         self.images = images
 
@@ -27,7 +28,9 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
             for section, fields in self.recipe.model_dump(exclude={"name"}).items()
             for field, value in fields.items()
         }
-        with self._train_writer.as_default():
+        # Beside Keras's own, which TensorBoard shows as one with it.
+        self.writer = tf.summary.create_file_writer(str(self.folder / "train"))
+        with self.writer.as_default():
             hparams.hparams(flat, trial_id=self.recipe.name)
         self._actions = tf.function(
             lambda images: self.model.trajectory_network(images, training=False)["actions"]
@@ -35,6 +38,10 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
-        with self._train_writer.as_default():
+        with self.writer.as_default():
             for module, action in self._actions(self.images).items():
                 tf.summary.histogram(f"action/{module}", action, step=epoch)
+
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        self.writer.close()

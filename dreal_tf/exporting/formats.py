@@ -6,10 +6,10 @@ import warnings
 
 import keras
 import tensorflow as tf
-from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.exporting.outside import FILES
+from dreal_tf.keras_internals import patch_tf2onnx
 
 FORMATS = tuple(FILES)
 PRECISIONS = ("float32", "float16", "int8")

@@ -3,6 +3,7 @@
 import keras
 
 from dreal_tf.backbones import actors_of
+from dreal_tf.keras_internals import variable_key
 
 
 class _Shares:
@@ -23,10 +24,10 @@ class _Shares:
         for variable in variables:
             fitting = [begin for begin in self.shares if variable.path.startswith(begin)]
             share = self.shares[max(fitting, key=len)] if fitting else 1.0
-            self._share_of[self._var_key(variable)] = share
+            self._share_of[variable_key(self, variable)] = share
 
     def update_step(self, gradient, variable, learning_rate):
-        share = self._share_of[self._var_key(variable)]
+        share = self._share_of[variable_key(self, variable)]
         super().update_step(gradient, variable, learning_rate * share)
 
     def get_config(self):

@@ -2,6 +2,8 @@
 
 import contextlib
 
+from dreal_tf.keras_internals import clip_gradients
+
 _ARGUMENTS = ("clipnorm", "global_clipnorm", "clipvalue")
 
 
@@ -17,8 +19,8 @@ def clipped(gradients, optimizer):
         >>> clipped([tf.constant([3.0, 4.0])], keras.optimizers.SGD(clipnorm=1.0))[0].numpy().tolist()
         [0.6000000238418579, 0.800000011920929]
     """
-    # Keras's own rule, private as it is: without an actor loss the step must be Keras's to the bit.
-    return list(optimizer._clip_gradients(gradients))
+    # By Keras's own rule: without an actor loss the step must be Keras's to the bit.
+    return clip_gradients(optimizer, gradients)
 
 
 def clipping_of(optimizer):

@@ -295,7 +295,7 @@ class DREAL(TaskModel):
         critic_loss, actor_loss = lesson.critic_loss, lesson.actor_loss
         total = task_loss + critic_loss + actor_weight * actor_loss
         present = tf.shape(factual.judged[1])[0]  # 0 where a replica has no share of a batch.
-        self._loss_tracker.update_state(total, sample_weight=present)
+        self.loss_tracker.update_state(total, sample_weight=present)
         self.step_metrics.update_state(
             {"task_loss": task_loss, "critic_loss": critic_loss, "actor_loss": actor_loss},
             present,

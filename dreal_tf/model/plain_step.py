@@ -19,5 +19,5 @@ def plain_step(model, data):
         model.optimizer.apply(factual.gradients, model.network.trainable_variables)
     factual.held.write_back()
     task_loss = factual.task_loss * model.distribute_strategy.num_replicas_in_sync
-    model._loss_tracker.update_state(task_loss, sample_weight=tf.shape(factual.judged[1])[0])
+    model.loss_tracker.update_state(task_loss, sample_weight=tf.shape(factual.judged[1])[0])
     return model.compute_metrics(*factual.judged)

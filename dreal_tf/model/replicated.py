@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.distribute import agree
+from dreal_tf.keras_internals import compiled_metrics
 from dreal_tf.rewards import normalizers_of
 
 
@@ -16,6 +17,15 @@ class ReplicatedModel(keras.Model):
     """
 
     _agreement = None  # Compiled when it is first needed.
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.under_strategy = tf.distribute.has_strategy()
+
+    @property
+    def loss_tracker(self):
+        """The metric that Keras logs as "loss"."""
+        return next(metric for metric in self.metrics if metric.name == "loss")
 
     def evaluate(self, *args, **kwargs):
         self.average_statistics()
@@ -55,8 +65,8 @@ class ReplicatedModel(keras.Model):
         Keras makes their variables inside the graph of a first step, which TensorFlow then traces
         once more, without them: twice the time, and half as much memory again.
         """
-        metrics = self._compile_metrics
-        if metrics is None or metrics.built or self._distribute_strategy is not None:
+        metrics = compiled_metrics(self)
+        if metrics is None or metrics.built or self.under_strategy:
             return  # Under a strategy Keras has made them before any step.
 
         def beside(creator, **arguments):
@@ -78,9 +88,9 @@ class ReplicatedModel(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras builds from the mean of the replicas' shares of a batch, which fails where these
         # differ in size; the first share does as well.
-        if iterator is not None and self._distribute_strategy is not None:
-            _, _, batches = next(iter(iterator))
-            local = self._distribute_strategy.experimental_local_results
+        if iterator is not None and self.under_strategy:
+            *_, batches = next(iter(iterator))
+            local = self.distribute_strategy.experimental_local_results
             data_batch = tf.nest.map_structure(lambda part: local(part)[0], next(batches))
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)

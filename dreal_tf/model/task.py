@@ -3,6 +3,7 @@
 import keras
 
 from dreal_tf.errors import InputError
+from dreal_tf.keras_internals import node_of
 
 _CLASSIFICATION = (
     keras.losses.SparseCategoricalCrossentropy,
@@ -44,7 +45,7 @@ def outputs_are_logits(loss, network):
     if not loss.from_logits and not softmax:
         raise InputError(
             "Expected probabilities, since the loss has from_logits=False. Received: a network "
-            f"whose last layer, {network.outputs[0]._keras_history.operation.name!r}, is not a "
+            f"whose last layer, {node_of(network.outputs[0]).operation.name!r}, is not a "
             f"softmax. Compile with {type(loss).__name__}(from_logits=True), or end the network in "
             "a softmax."
         )
@@ -68,7 +69,8 @@ def ends_in_softmax(network):
     """
     tensor = network.outputs[0]
     while True:
-        operation, node_index, _ = tensor._keras_history
+        node = node_of(tensor)
+        operation = node.operation
         if isinstance(operation, keras.Model):
             return ends_in_softmax(operation)
         activation = getattr(operation, "activation", None)
@@ -79,4 +81,4 @@ def ends_in_softmax(network):
         )
         if not linear and type(operation).__name__ not in ("Identity", "Reshape", "Flatten", "Cast"):
             return False
-        tensor = operation._inbound_nodes[node_index].input_tensors[0]
+        tensor = node.input_tensors[0]

@@ -70,9 +70,10 @@ class TaskModel(ReplicatedModel):
             Float scalar, scaled for the sum over replicas.
         """
         logits = outputs["logits"]
-        loss = self._compute_loss(images, labels, logits, sample_weight, training=training)
+        loss = self.compute_loss(images, labels, logits, sample_weight, training=training)
         # What layers added in the held pass; Keras itself adds weight regularisers.
-        loss = tf.add_n([loss, *(self._aggregate_additional_loss(added) for added in held)])
+        added = [tf.cast(keras.ops.sum(term), loss.dtype) for term in held]
+        loss = tf.add_n([loss, *map(per_replica, added)])
         if self.embedding_losses is None or not training:
             return loss
         total, parts = self.embedding_losses(outputs["feature"], labels, training=True)
@@ -105,5 +106,5 @@ def task_step(model, data):
     variables = model.network.trainable_variables
     model.optimizer.apply(tape.gradient(scaled, variables), variables)
     whole = task_loss * model.distribute_strategy.num_replicas_in_sync
-    model._loss_tracker.update_state(whole, sample_weight=tf.shape(labels)[0])
+    model.loss_tracker.update_state(whole, sample_weight=tf.shape(labels)[0])
     return model.compute_metrics(images, labels, outputs["logits"], sample_weight)

@@ -1,6 +1,5 @@
 """How each actor can be taken out of a network."""
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 
 from dreal_tf.backbones import actors_of
+from dreal_tf.keras_internals import nodes_of
 from dreal_tf.layers import AttentionActor
 
 FOLDED, REMOVED, KEPT = "folded", "removed", "kept"
@@ -120,7 +120,7 @@ class _Graph:
         self.read_outside = {id(tensor) for tensor in keras.tree.flatten(outputs)}
         plain = keras.Model(network.input, outputs)
         self.makers, self.readers, self.uses = {}, {}, {}
-        for node in itertools.chain(*plain._nodes_by_depth.values()):
+        for node in nodes_of(plain):
             self.uses.setdefault(node.operation.name, []).append(node)
             self.makers |= {id(tensor): node for tensor in node.outputs}
             for tensor in node.input_tensors:

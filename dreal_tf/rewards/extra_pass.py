@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.backbones import actor_of
+from dreal_tf.keras_internals import nodes_of, takes_training
 
 
 class ExtraPass:
@@ -67,7 +68,7 @@ class _Walk:
     def take(self, node, joined):
         inputs = {id(tensor): self._rows(id(tensor), joined) for tensor in node.input_tensors}
         arguments, options = node.arguments.fill_in(inputs)
-        if getattr(node.operation, "_call_has_training_arg", False):
+        if takes_training(node.operation):
             options["training"] = False
         results = keras.tree.flatten(node.operation(*arguments, **options))
         for tensor, result in zip(node.outputs, results, strict=True):
@@ -100,15 +101,14 @@ def _planned(network, actors):
     tensors of which late groups need the factual value."""
     groups = {actor: group for group, actor in enumerate(dict.fromkeys(actors), start=1)}
     plan, joined, borders = [], {}, {}
-    for depth in sorted(network._nodes_by_depth, reverse=True):
-        for node in network._nodes_by_depth[depth]:
-            present = [joined.get(id(tensor), 0) for tensor in node.input_tensors]
-            passing = max([groups.get(actor_of(node.operation), 0), *present])
-            if not passing:
-                continue
-            plan.append((node, passing))
-            for tensor, count in zip(node.input_tensors, present, strict=True):
-                if count < passing:
-                    borders[id(tensor)] = tensor
-            joined |= {id(tensor): passing for tensor in node.outputs}
+    for node in nodes_of(network):
+        present = [joined.get(id(tensor), 0) for tensor in node.input_tensors]
+        passing = max([groups.get(actor_of(node.operation), 0), *present])
+        if not passing:
+            continue
+        plan.append((node, passing))
+        for tensor, count in zip(node.input_tensors, present, strict=True):
+            if count < passing:
+                borders[id(tensor)] = tensor
+        joined |= {id(tensor): passing for tensor in node.outputs}
     return plan, list(borders.values())

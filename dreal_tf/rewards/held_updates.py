@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
+from dreal_tf.keras_internals import layers_inside
 
 
 def normalizers_of(network):
@@ -20,7 +21,7 @@ def normalizers_of(network):
         7
     """
     normalizers = []
-    for layer in network._flatten_layers(include_self=False):
+    for layer in layers_inside(network):
         if not isinstance(layer, keras.layers.BatchNormalization) or not layer.trainable:
             continue
         if getattr(layer, "renorm", False) or layer.momentum >= 1:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.critics import Hindsight
+from dreal_tf.keras_internals import layers_inside, takes_training
 from dreal_tf.layers import AttentionActor, intervene
 from dreal_tf.rewards.alternatives import Replacements, check_exploration
 from dreal_tf.rewards.assignment import (
@@ -84,7 +85,7 @@ class RewardMeter:
         self.noise = noise
         self.from_logits = True
         # Dropout in the factual pass would pass for a difference between the two arms.
-        self.stochastic = any(map(_may_be_random, network._flatten_layers(include_self=False)))
+        self.stochastic = any(map(_may_be_random, layers_inside(network)))
         self.extra_pass = ExtraPass(network, self.actors)
 
     def factual(self, images, training=False):
@@ -249,4 +250,4 @@ def _may_be_random(layer):
     known = isinstance(layer, AttentionActor) or type(layer).__module__.startswith(
         ("keras.", "dreal_tf.")
     )
-    return layer._call_has_training_arg and not known
+    return takes_training(layer) and not known

@@ -8,11 +8,18 @@ import warnings
 from pathlib import Path
 
 import keras_tuner
-import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 from sklearn.exceptions import ConvergenceWarning
 
 from dreal_tf.errors import DivergedError
+from dreal_tf.keras_internals import (
+    is_worker,
+    random_response,
+    reseed,
+    retry_queue,
+    run_and_update_trial,
+    was_tried,
+)
 from dreal_tf.run_directory import write_whole
 
 FACTOR = 3  # Of Hyperband: one in so many trials of a round goes on to the next.
@@ -22,13 +29,18 @@ RUNNING = "RUNNING"
 
 
 class _Whole:
-    """An oracle whose files are there whole at every moment, and that loses no trial with them."""
+    """An oracle whose files are there whole at every moment, and that loses no trial with them.
+
+    Attributes:
+        folder: path, where Keras Tuner keeps its own files and the trials.
+    """
 
     def save(self):
-        write_whole(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
+        write_whole(self.folder / "oracle.json", json.dumps(self.get_state()))
 
     def _save_trial(self, trial):
-        path = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
+        path = self.folder / f"trial_{trial.trial_id}" / "trial.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(trial.get_state()))
 
     def reload(self):
@@ -37,8 +49,9 @@ class _Whole:
         self.trials = dict(sorted(self.trials.items(), key=lambda item: int(item[0])))
         # Killed between the two files, a trial is begun and in no queue.
         for number, trial in self.trials.items():
-            if trial.status == RUNNING and number not in self._retry_queue:
-                self._retry_queue.append(number)
+            queue = retry_queue(self)
+            if trial.status == RUNNING and number not in queue:
+                queue.append(number)
 
 
 class _RandomSearch(_Whole, keras_tuner.oracles.RandomSearchOracle):
@@ -48,10 +61,10 @@ class _RandomSearch(_Whole, keras_tuner.oracles.RandomSearchOracle):
 class _Bayesian(_Whole, keras_tuner.oracles.BayesianOptimizationOracle):
     def populate_space(self, trial_id):
         # Keras Tuner stores no state of it: gone on with, a search would draw once more what it had.
-        self._random_state = np.random.RandomState([self.seed, len(self.trials)])
+        reseed(self, [self.seed, len(self.trials)])
         response = super().populate_space(trial_id)
-        if response["values"] is not None and self._duplicate(response["values"]):
-            return self._random_populate_space()
+        if response["values"] is not None and was_tried(self, response["values"]):
+            return random_response(self)
         return response
 
 
@@ -107,17 +120,17 @@ class RunTuner(BaseTuner):
     def __init__(self, oracle, run, folder):
         self._run = run
         self._asked = None
-        oracle.verbose = 0
+        oracle.verbose, oracle.folder = 0, folder
         said = io.StringIO()  # Standard output is for results.
         with contextlib.redirect_stdout(said):
             super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
-        if not self._is_worker():
+        if not is_worker(self):
             self.save()  # Or a search that is killed in its first trial would begin anew.
 
     def save(self):
-        if not self._is_worker():
+        if not is_worker(self):
             self.oracle.save()
-        write_whole(Path(self._get_tuner_fname()), json.dumps(self.get_state()))
+        write_whole(Path(self.project_dir) / f"{self.tuner_id}.json", json.dumps(self.get_state()))
 
     def pre_create_trial(self):
         if self._asked is not None and time.monotonic() - self._asked < PAUSE:
@@ -133,7 +146,7 @@ class RunTuner(BaseTuner):
     def _try_run_and_update_trial(self, trial):
         """Keras Tuner's own takes whatever goes wrong for a bad choice of values, and goes on."""
         try:
-            self._run_and_update_trial(trial)
+            run_and_update_trial(self, trial)
             trial.status = "COMPLETED"
         except DivergedError as error:
             trial.status, trial.message = "FAILED", str(error)

@@ -119,6 +119,8 @@ def test_a_batchnorm_that_ignores_the_batch_is_refused():
 
 @pytest.mark.parametrize("options", [{"momentum": 1.0}, {"renorm": True}])
 def test_what_cannot_share_its_statistics_is_refused(options):
+    if "renorm" in options and not hasattr(keras.layers.BatchNormalization(), "renorm"):
+        pytest.skip(f"Keras {keras.__version__} has no batch renormalization")
     images = keras.Input((4, 4, 3))
     network = keras.Model(images, keras.layers.BatchNormalization(name="odd", **options)(images))
     with pytest.raises(ValueError, match="momentum below 1 and without renormalization.*'odd'"):
@@ -128,6 +130,10 @@ def test_what_cannot_share_its_statistics_is_refused(options):
 def test_losses_added_in_a_held_pass_are_collected():
     images = keras.Input((2,))
     network = keras.Model(images, keras.layers.ActivityRegularization(l2=0.5)(images))
+    given = np.float32([[1, 2], [3, 4]])
     with HeldUpdates(network) as held:
-        network(np.float32([[1, 2], [3, 4]]), training=True)
-    assert sum(float(loss) for loss in held.losses) == pytest.approx(0.5 * 30 / 2)
+        network(given, training=True)
+    network(given, training=True)
+    (plain,) = network.losses  # Later versions of Keras divide it by the size of the batch.
+    assert float(plain) in (0.5 * 30, 0.5 * 30 / 2)
+    assert [float(loss) for loss in held.losses] == [float(plain)]
