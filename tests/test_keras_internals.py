@@ -109,9 +109,9 @@ def defined(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            if getattr(node.value, "id", "") in ("self", "cls"):
-                names.add(node.attr)
+        of_self = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in ("self", "cls")
+        if of_self and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
     return {name for name in names if is_private(name)}
 
 

@@ -109,7 +109,7 @@ def _applied(arm, static):
 
 def _differences(groups, labels, whole):
     log_p, right, _ = whole[None]
-    log_p = np.float64(log_p)
+    log_p = np.asarray(log_p, np.float64)
     differences, right_without = {}, {}
     for baseline in ABLATIONS:
         of_groups = [whole[baseline, group] for group in groups]

@@ -81,7 +81,7 @@ def check_answers(network, images, from_logits):
     Raises:
         InputError: if probabilities come without a softmax at the network's end.
     """
-    rows = np.float64(network(images, training=False))
+    rows = np.asarray(network(images, training=False), np.float64)
     if from_logits and rows.min() >= 0 and rows.max() <= 1 and rows.any():
         raise InputError(
             "Expected logits, or a softmax as the network's last layer. Received: answers that all lie "

@@ -129,7 +129,9 @@ def compared_embeddings(exported, own, precision):
     """
     bounds = BOUNDS[precision]
     difference = float(np.abs(exported - own).max())
-    cosines = [rows @ rows.T for rows in (np.float64(exported), np.float64(own))]
+    cosines = [
+        rows @ rows.T for rows in (np.asarray(exported, np.float64), np.asarray(own, np.float64))
+    ]
     for cosine in cosines:
         np.fill_diagonal(cosine, -np.inf)
     chosen = cosines[1][np.arange(len(own)), cosines[0].argmax(1)]

@@ -62,7 +62,7 @@ def explained_variance(measured, predicted):
         >>> explained_variance(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
         0.5
     """
-    measured, predicted = np.float64(measured), np.float64(predicted)
+    measured, predicted = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
     finite = np.isfinite(measured) & np.isfinite(predicted)  # Half precision may overflow.
     measured, predicted = measured[finite], predicted[finite]
     if measured.size == 0 or np.ptp(measured) == 0:
@@ -83,7 +83,7 @@ def bootstrap_mean(values, seed=0, draws=1000):
         >>> bootstrap_mean(np.array([2.0, 2.0, 2.0]))
         {'mean': 2.0, 'low': 2.0, 'high': 2.0}
     """
-    values = np.float64(values)
+    values = np.asarray(values, np.float64)
     if values.size == 0:
         return {"mean": None, "low": None, "high": None}
     random = np.random.default_rng(seed)

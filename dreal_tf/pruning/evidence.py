@@ -63,4 +63,4 @@ class Judge:
             logits = run(tf.cast(images, tf.float32), training=False)
             log_p.append(label_log_probability(logits, labels, from_logits=True))
             right.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
-        return np.float64(np.concatenate(log_p)), np.concatenate(right)
+        return np.concatenate(log_p).astype(np.float64), np.concatenate(right)

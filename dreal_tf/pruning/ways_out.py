@@ -53,7 +53,7 @@ def blended(gate, blend):
         >>> blended(np.float32([0.0, 1.0]), 0.5).tolist()
         [0.5, 1.0]
     """
-    return gate if blend == 1 else np.float32(1 + blend * (gate - 1))
+    return gate if blend == 1 else np.asarray(1 + blend * (gate - 1), np.float32)
 
 
 def ways_out(network, static):
@@ -107,7 +107,7 @@ def _way_out(graph, actor, static):
 def _constant(kind, action):
     """A step's static action as one number for each channel, or for all of them."""
     action = np.asarray(action, "float64")
-    return np.float32(action.reshape(-1) if kind == "channel" else [action.mean()])
+    return np.asarray(action.reshape(-1) if kind == "channel" else [action.mean()], np.float32)
 
 
 class _Graph:

@@ -88,5 +88,5 @@ def calibrated_steps(network, images):
     starts = range(0, len(images), AT_A_TIME)
     parts = [summed(images[start : start + AT_A_TIME]) for start in starts]
     totals = [sum(part.numpy() for part in of_step) for of_step in zip(*parts, strict=True)]
-    actions = [np.float32(total / len(images)) for total in totals]
+    actions = [np.asarray(total / len(images), np.float32) for total in totals]
     return staged(specs), {spec.module: a for spec, a in zip(specs, actions, strict=True)}

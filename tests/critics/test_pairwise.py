@@ -94,7 +94,7 @@ def summary_by_hand(form, state, action):
     """One image: each pair of a query and a key is looked at by itself, in each head."""
     height, width = state.shape[:2]
     axes = FORMS[form]
-    planes = np.float64(action if axes[0] == "heads" else action[None])
+    planes = np.asarray(action if axes[0] == "heads" else action[None], np.float64)
     queries = planes.shape[1:-1]
     count = np.prod(queries)
     cross = axes[-1] == "cross"
