@@ -11,7 +11,7 @@ from dreal_tf.errors import InputError, RunError
 
 KEPT = 2  # Checkpoints: the last, and one to fall back on.
 
-log = logging.getLogger("dreal_tf")
+log = logging.getLogger(__name__)
 
 
 class Checkpoint(keras.callbacks.Callback):
