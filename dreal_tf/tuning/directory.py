@@ -86,7 +86,10 @@ class SearchDirectory:
                     f"{str(self.path)!r}, which holds something else. Choose another --out."
                 )
             return
-        stored, ours = json.loads(self.settings.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
+        stored, ours = (
+            json.loads(self.settings.read_text(encoding="utf-8")),
+            json.loads(json.dumps(settings)),
+        )
         if differing := [name for name in ours if stored.get(name) != ours[name]]:
             shown = [f"{n}={stored.get(n)!r}, now {ours[n]!r}"[:160] for n in differing[:5]]
             raise InputError(
