@@ -137,3 +137,21 @@ def test_standard_output_is_utf_8_whatever_the_system_prefers(tmp_path):
     process = ended(*COMMAND, *printed, folder=tmp_path, PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
     assert process.returncode == 0, process.stderr[-2000:]
     assert json.loads(process.stdout)["data"]["folder"].endswith("Ā")
+
+
+@pytest.mark.parametrize(
+    ("prepared", "said"),
+    [
+        ("import dreal_tf", ""),
+        (
+            "from dreal_tf.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+            "a line\n",
+        ),
+    ],
+)
+def test_the_command_line_shows_the_log_and_a_library_stays_quiet(prepared, said):
+    """`absl`, which TensorFlow imports, must not show the line a second time."""
+    logs = "import absl.logging, logging\nlogging.getLogger('dreal_tf.training').info('a line')"
+    process = ended("-c", f"{prepared}\n{logs}")
+    lines = [line for line in process.stderr.splitlines(keepends=True) if "a line" in line]
+    assert process.returncode == 0 and "".join(lines) == said
