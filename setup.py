@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = next(
     line.split('"')[1]
-    for line in (HERE / "dreal_tf" / "__init__.py").read_text().splitlines()
+    for line in (HERE / "dreal_tf" / "__init__.py").read_text(encoding="utf-8").splitlines()
     if line.startswith("__version__")
 )
 
@@ -13,7 +13,7 @@ setup(
     name="dreal-tf",
     version=VERSION,
     description="Deep reinforced attention learning for Keras: attention modules taught by critics.",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
@@ -47,6 +47,7 @@ setup(
         "typer>=0.15.4",  # Earlier ones admit a click that they do not work with.
         "rich>=13.9.4",
         "filelock>=3.16",
+        "psutil>=6",
         "wrapt>=1.17",
     ],
     extras_require={

@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-import sys
+import logging
 from pathlib import Path
 
 import keras
@@ -20,6 +20,8 @@ from dreal_tf.model import DREAL, EmbeddingLosses, FusedAdam
 from dreal_tf.schedules import WarmUp
 
 BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}
+
+log = logging.getLogger(__name__)
 
 
 def build(recipe, data=None):
@@ -65,7 +67,7 @@ def build(recipe, data=None):
         if recipe.run.start is not None:
             load_weights(network, recipe.run.start)
         elif weights is not None:
-            print(load_start(network, weights, data.preprocessing).table(), file=sys.stderr)
+            log.info(load_start(network, weights, data.preprocessing).table())
         freeze(network, recipe.backbone.frozen or ())
         added = _embedding_losses(recipe, len(data.class_names))
         model = DREAL(network, **_method(recipe), embedding_losses=added)

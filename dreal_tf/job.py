@@ -6,6 +6,7 @@ as the command that asked lives; when it is gone, so is the worker.
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -37,7 +38,7 @@ def run_job(module, job, answer, log):
     answer, log = Path(answer), Path(log)
     answer.unlink(missing_ok=True)  # Of a command that ended before it had read it.
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
+    with log.open("wb") as file:
         worker = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
@@ -53,14 +54,15 @@ def run_job(module, job, answer, log):
             worker.wait()
         finally:
             _end(worker)
-    said = json.loads(answer.read_text()) if answer.is_file() else {}
+    said = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
     answer.unlink(missing_ok=True)
     if "wrong_input" in said:
         raise InputError(said["wrong_input"])
     if "diverged" in said:
         raise DivergedError(said["diverged"])
     if "done" not in said:
-        last = said.get("failed") or "\n".join(log.read_text().splitlines()[-SHOWN:])
+        logged = log.read_text(encoding="utf-8", errors="replace")  # Libraries write any encoding.
+        last = said.get("failed") or "\n".join(logged.splitlines()[-SHOWN:])
         raise RunError(
             f"Expected the run {log.stem} to end well. Received: exit code {worker.returncode}, and\n"
             f"{last}\nMend what it says ({log} has all of it) and repeat the command; finished runs "
@@ -78,6 +80,9 @@ def serve_job(do):
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; who asked decides.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logger = logging.getLogger("dreal_tf")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_asker, daemon=True).start()
     try:

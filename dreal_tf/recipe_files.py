@@ -96,7 +96,7 @@ def text_of_file(path, name):
 
 def _read(path, what="recipe"):
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise InputError(

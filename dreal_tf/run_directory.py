@@ -54,7 +54,7 @@ class RunDirectory:
         """Tuple of str, the classes that the network kept here tells apart; None where no file says so."""
         if not self.preprocessing.is_file():
             return None
-        return tuple(json.loads(self.preprocessing.read_text())["class_names"])
+        return tuple(json.loads(self.preprocessing.read_text(encoding="utf-8"))["class_names"])
 
     def check(self, recipe, fresh=False):
         """Whether a run of `recipe` may begin here, or go on; writes nothing.
@@ -116,7 +116,7 @@ class RunDirectory:
                 f"Expected the folder of a run. Received: {str(self.path)!r}, which has no "
                 "recipe.json. Train one with `dreal-tf train RECIPE --out DIR`."
             )
-        return Recipe.from_json(self.recipe.read_text(), source=str(self.recipe))
+        return Recipe.from_json(self.recipe.read_text(encoding="utf-8"), source=str(self.recipe))
 
     def read_metrics(self):
         """The final metrics of the run.
@@ -130,7 +130,7 @@ class RunDirectory:
                 "End it with `dreal-tf train` and the same --out."
             )
         try:
-            return json.loads(self.metrics.read_text())
+            return json.loads(self.metrics.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise InputError(
                 f"Expected metrics as JSON. Received: {str(self.metrics)!r}, which is not JSON "
@@ -166,7 +166,7 @@ def write_whole(path, text):
         text: str.
     """
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8", newline="\n")
     os.replace(partial, path)
 
 
@@ -221,6 +221,7 @@ def _git_revision():
     if not (folder.parent / ".git").exists():
         return None
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+        return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

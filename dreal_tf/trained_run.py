@@ -68,4 +68,4 @@ def kept_preprocessing(folder):
         `dreal_tf.data.Preprocessing`, or None where no file says so.
     """
     path = RunDirectory(folder).preprocessing
-    return Preprocessing(**json.loads(path.read_text())) if path.is_file() else None
+    return Preprocessing(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

@@ -1,8 +1,8 @@
 """Carries out a recipe into a run directory, or goes on where an interruption left it."""
 
 import json
+import logging
 import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from dreal_tf.trained_run import trained_network
 
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
 
+log = logging.getLogger(__name__)
+
 
 def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True):
     """Trains a recipe; an interrupted run found in `out` goes on, a finished one is left alone.
@@ -54,7 +56,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
     """
     found = settled(recipe)
     if found is not recipe:
-        print(found_line(recipe, found), file=sys.stderr)
+        log.info(found_line(recipe, found))
     recipe = found
     run, cluster = RunDirectory(out), cluster_of(strategy)
     if not fresh:

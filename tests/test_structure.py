@@ -29,6 +29,7 @@ LEVELS = {
     "retrieval": 1,
     "schedules": 0,
     "cluster": 1,
+    "locks": 1,
     "figures": 1,
     "distribute": 1,
     "multiply_adds": 1,
@@ -96,7 +97,7 @@ FILES = {
     "cli",
     "callbacks",
 }
-FILES |= {"benchmark", "studies", "auditing", "pruning", "job", "tuning"}
+FILES |= {"locks", "benchmark", "studies", "auditing", "pruning", "job", "tuning"}
 
 
 def part_of(module):

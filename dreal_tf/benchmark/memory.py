@@ -5,11 +5,10 @@ The job is a line of JSON on standard input, the answer a line of JSON on standa
 
 import json
 import os
-import resource
 import subprocess
 import sys
-from pathlib import Path
 
+from dreal_tf.benchmark.ranking_worker import peak_resident
 from dreal_tf.errors import RunError
 
 # Training steps until memory has been at its highest: which buffers are held at the same time is
@@ -31,7 +30,8 @@ def peak_memory(recipe):
         [sys.executable, "-m", "dreal_tf.benchmark.memory"],
         input=recipe.model_dump_json() + "\n",
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",  # Its error messages are in the encoding of the system.
         check=False,
     )
     if process.returncode:
@@ -58,17 +58,7 @@ def _peak_here(recipe):
         float(model.train_function(batches)["loss"])
     if tf.config.list_physical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
-    return _peak_resident()
-
-
-def _peak_resident():
-    """Of this process since it began, in MiB."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # What `resource` says on Linux includes the process that started this one.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 1024)
+    return peak_resident()
 
 
 def main():
@@ -76,7 +66,7 @@ def main():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from dreal_tf.recipe import Recipe
 
-    recipe = Recipe.from_json(sys.stdin.readline(), source="standard input")
+    recipe = Recipe.from_json(sys.stdin.buffer.readline(), source="standard input")
     peak = _peak_here(recipe)
     sys.stdout.write(json.dumps({"peak": peak}) + "\n")
 

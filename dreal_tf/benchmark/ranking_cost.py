@@ -72,7 +72,8 @@ def scored(folder, who, python=sys.executable):
         [python, ranking_worker.__file__, str(folder), who],
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",  # Its error messages are in the encoding of the system.
         check=False,
     )
     if process.returncode:

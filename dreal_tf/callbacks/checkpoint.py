@@ -12,7 +12,7 @@ from dreal_tf.keras_internals import start_from_epoch
 
 KEPT = 2  # Checkpoints: the last, and one to fall back on.
 
-log = logging.getLogger("dreal_tf")
+log = logging.getLogger(__name__)
 
 
 class Checkpoint(keras.callbacks.Callback):

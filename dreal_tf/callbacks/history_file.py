@@ -36,7 +36,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.rows.append({"epoch": epoch, "seconds": seconds, **(logs or {})})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
@@ -51,6 +51,6 @@ def read_history(path):
     Returns:
         List of dicts from column to float; `epoch` is an int.
     """
-    with Path(path).open(newline="") as file:
+    with Path(path).open(encoding="utf-8", newline="") as file:
         rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
     return [row | {"epoch": int(row["epoch"])} for row in rows]

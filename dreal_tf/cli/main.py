@@ -1,6 +1,7 @@
 """The command line's verbs, and how a verb ends."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from dreal_tf.cli.doctor import doctor
 from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.export import export
 from dreal_tf.cli.index import index
-from dreal_tf.cli.output import say
+from dreal_tf.cli.output import SayHandler, say
 from dreal_tf.cli.predict import predict
 from dreal_tf.cli.prune import prune
 from dreal_tf.cli.recipes import recipes
@@ -53,6 +54,7 @@ VERBS = (
 )
 for verb in VERBS:
     app.command()(verb)
+HANDLER = SayHandler()  # One, however often `main` is called.
 
 
 def main(arguments=None):
@@ -63,6 +65,10 @@ def main(arguments=None):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.formatwarning = _warning
+    logging.getLogger("dreal_tf").addHandler(HANDLER)
+    logging.getLogger("dreal_tf").setLevel(logging.INFO)
+    # Python would write Windows' code page into a file or pipe, which we could not read again.
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -105,7 +111,7 @@ def _check_backend():
         home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
         source = str(home / "keras.json")
         try:
-            backend = json.loads(Path(source).read_text()).get("backend", "tensorflow")
+            backend = json.loads(Path(source).read_text(encoding="utf-8")).get("backend", "tensorflow")
         except (OSError, json.JSONDecodeError):
             return  # Keras takes its default then, which is TensorFlow.
     if backend != "tensorflow":

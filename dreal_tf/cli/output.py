@@ -1,6 +1,7 @@
 """What the command line says and where: results to standard output, the rest to standard error."""
 
 import json
+import logging
 import sys
 
 from rich.console import Console
@@ -12,6 +13,13 @@ console = Console(stderr=True, highlight=False)
 def say(text):
     """A line for the person at the terminal, on standard error."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+class SayHandler(logging.Handler):
+    """Says what the package logs, above a progress bar if there is one."""
+
+    def emit(self, record):
+        say(self.format(record))
 
 
 def result(values, as_json, lines):

@@ -124,7 +124,7 @@ def _place(folder):
 
 
 def _stored_name(info_file):
-    return json.loads(info_file.read_text()).get("name")
+    return json.loads(info_file.read_text(encoding="utf-8")).get("name")
 
 
 def _builder(name, folder, download):

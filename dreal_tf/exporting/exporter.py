@@ -88,7 +88,7 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
             figures["beside"] = _cost(peer, times[1])
         note = figures | {"gives": served.gives}
         note |= {"preprocessing": served.preprocessing and served.preprocessing._asdict()}
-        (whole / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+        (whole / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
         os.replace(whole, path)
     return figures
 

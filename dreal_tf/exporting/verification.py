@@ -59,7 +59,8 @@ def answers_of(paths, images, rounds=ROUNDS):
             [sys.executable, outside.__file__],
             input=json.dumps(job) + "\n",
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # Its error messages are in the encoding of the system.
             check=False,
             cwd=folder,
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},

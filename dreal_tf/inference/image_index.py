@@ -73,7 +73,7 @@ class ImageIndex:
                 f"Expected an index. Received: {str(path)!r}, which has no {NOTE}. Build one with "
                 "`dreal-tf index RUN FOLDER --out INDEX`."
             )
-        kept = json.loads(note.read_text())
+        kept = json.loads(note.read_text(encoding="utf-8"))
         self.images = kept["images"]
         network = keras.saving.load_model(path / NETWORK)
         preprocessing = Preprocessing(**kept["preprocessing"])
@@ -147,6 +147,6 @@ def build_index(model, images, path, approximate=False, data=None, data_dir=None
         "approximate": approximate,
         "preprocessing": preprocessing._asdict(),
     }
-    (partial / NOTE).write_text(json.dumps(note, indent=2) + "\n")
+    (partial / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
     partial.rename(path)  # An index is there whole or not at all.
     return {"images": len(files), "dimensions": embeddings.shape[1], "skipped": broken}

@@ -83,7 +83,7 @@ def predictor_of(served):
 
 def _of_export(path):
     note = (path if path.is_dir() else path.parent) / "export.json"
-    said = json.loads(note.read_text()) if note.is_file() else {}
+    said = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     if said.get("gives") == "embedding":
         raise InputError(
             f"Expected an export that gives classes. Received: {str(path)!r}, which gives embeddings, as "

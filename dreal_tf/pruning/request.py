@@ -45,7 +45,7 @@ class Request(NamedTuple):
         """The note that an interrupted pruning of the same request has left, or None."""
         if not self.note.is_file():
             return None
-        note = json.loads(self.note.read_text())
+        note = json.loads(self.note.read_text(encoding="utf-8"))
         return note if note["asked"] == self.asked else None
 
 

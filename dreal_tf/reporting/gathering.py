@@ -159,7 +159,9 @@ def _run_evidence(run, cost, **measured):
     return RunEvidence(
         path=str(run.path),
         recipe=run.read_recipe(),
-        environment=json.loads(run.environment.read_text()) if run.environment.is_file() else {},
+        environment=json.loads(run.environment.read_text(encoding="utf-8"))
+        if run.environment.is_file()
+        else {},
         metrics=metrics,
         history=read_history(run.history),
         cost={"training_seconds": metrics.get("training_seconds")} | cost,

@@ -50,7 +50,7 @@ def _checked_run(path):
     run = RunDirectory(path)
     run.read_recipe()
     run.read_metrics()  # Refuses a run that has not ended.
-    rows = run.history.read_text().splitlines() if run.history.is_file() else []
+    rows = run.history.read_text(encoding="utf-8").splitlines() if run.history.is_file() else []
     if len(rows) < 2:  # The first names the columns.
         found = "which is empty" if run.history.is_file() else "which is not there"
         raise InputError(

@@ -77,14 +77,16 @@ def _write(page, folder, text, sections, found):
     """Writes all beside where it belongs, then puts it there in place of an earlier report."""
     with tempfile.TemporaryDirectory(dir=page.parent, prefix=".report-") as partial:
         new_page, new_folder = Path(partial, "new.html"), Path(partial, "new")
-        new_page.write_text(text)
+        new_page.write_text(text, encoding="utf-8")
         new_folder.mkdir()
         for section in sections:
             for picture in section.pictures:
                 _write_picture(picture, new_folder)
             for table in section.tables:
-                (new_folder / f"{table.name}.csv").write_text(table.csv())
-        (new_folder / NOTE).write_text(json.dumps(found, indent=2) + "\n")
+                (new_folder / f"{table.name}.csv").write_text(
+                    table.csv(), encoding="utf-8", newline="\n"
+                )
+        (new_folder / NOTE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             os.replace(folder, Path(partial, "old"))
         os.replace(new_folder, folder)
@@ -94,8 +96,8 @@ def _write(page, folder, text, sections, found):
 def _write_picture(picture, folder):
     name = picture.numbers.name
     (folder / f"{name}.png").write_bytes(as_png(picture.figure, ground=LIGHT.ground))
-    (folder / f"{name}.svg").write_text(as_svg(picture.figure, LIGHT.ground))
-    (folder / f"{name}.csv").write_text(picture.numbers.csv())
+    (folder / f"{name}.svg").write_text(as_svg(picture.figure, LIGHT.ground), encoding="utf-8")
+    (folder / f"{name}.csv").write_text(picture.numbers.csv(), encoding="utf-8", newline="\n")
 
 
 def _subtitle(evidence):

@@ -121,7 +121,7 @@ def measure_networks(folder, arms, data_dir=None, say=print):
         InputError: if the folder holds no run of these arms.
     """
     kept = folder.path / "networks.csv"
-    rows = parse_rows(kept.read_text()) if kept.is_file() else []
+    rows = parse_rows(kept.read_text(encoding="utf-8")) if kept.is_file() else []
     done = {(row["arm"], row["seed"]) for row in rows}
     ended = [(row["seed"], row["arm"]) for row in folder.read_rows() if row["arm"] in arms]
     there = [of for of in sorted(ended) if _run(folder, *of).network.is_file()]

@@ -49,7 +49,7 @@ def kept_rows(name):
         (True, [])
     """
     path = recipes_folder() / "studies" / "results" / f"{name}.csv"
-    return parse_rows(path.read_text()) if path.is_file() else []
+    return parse_rows(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def kept_studies(beginning):
@@ -134,7 +134,7 @@ def main():
 
     top = recipes_folder().parent
     for page in map(Path, PAGES):
-        write_whole(top / page, filled((top / page).read_text(), found))
+        write_whole(top / page, filled((top / page).read_text(encoding="utf-8"), found))
     studies = kept_studies(GAIN)
     if not studies:
         return

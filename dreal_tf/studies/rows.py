@@ -2,12 +2,12 @@
 
 import contextlib
 import csv
-import fcntl
 import io
 import json
 from pathlib import Path
 
 from dreal_tf.errors import InputError
+from dreal_tf.locks import locked_folder
 from dreal_tf.run_directory import write_whole
 
 KEYS = ("arm", "seed", "seconds")  # The first columns; all others are what was measured.
@@ -47,22 +47,11 @@ class StudyDirectory:
                 another command, or holds rows of these arms made under other settings.
         """
         kept = self._check(study, arms)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / "lock").open("w")
-        except OSError as error:
-            raise InputError(
-                f"Expected a folder that can be written. Received: {str(self.path)!r} "
-                f"({error.strerror}). Choose another --out."
-            ) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Gone with the process.
-            except OSError as error:
-                raise InputError(
-                    f"Expected a folder to itself. Received: {str(self.path)!r}, into which another "
-                    "command writes. Wait for it, or choose another --out."
-                ) from error
+        in_use = (
+            f"Expected a folder to itself. Received: {str(self.path)!r}, into which another command "
+            "writes. Wait for it, or choose another --out."
+        )
+        with locked_folder(self.path, in_use):
             settings = kept | {arm: study.settings_of(arm) for arm in arms}
             text = json.dumps({"study": study.name, "what": study.what, "arms": settings}, indent=2)
             write_whole(self.settings, text + "\n")
@@ -72,14 +61,15 @@ class StudyDirectory:
         """The settings of the arms that have rows, found to be those of the study."""
         if not self.settings.is_file():
             if self.path.exists() and (
-                not self.path.is_dir() or {p.name for p in self.path.iterdir()} - {"lock"}
+                not self.path.is_dir()
+                or any(p for p in self.path.iterdir() if not p.name.startswith("lock"))
             ):
                 raise InputError(
                     "Expected a new folder, or one that holds a study. Received: "
                     f"{str(self.path)!r}, which holds something else. Choose another --out."
                 )
             return {}
-        stored = json.loads(self.settings.read_text())
+        stored = json.loads(self.settings.read_text(encoding="utf-8"))
         if stored["what"] != study.what:
             raise InputError(
                 f"Expected a study of {study.what!r} in {str(self.path)!r}. Received: one of "
@@ -107,7 +97,7 @@ class StudyDirectory:
         """
         if not self.rows.is_file():
             return []
-        return parse_rows(self.rows.read_text())
+        return parse_rows(self.rows.read_text(encoding="utf-8"))
 
     def add_row(self, row):
         """Adds a row; the file is there whole at every moment.
@@ -142,7 +132,7 @@ def read_known_rows(path, study):
         InputError: if it cannot be read, or holds what is no row of the study.
     """
     try:
-        rows = parse_rows(Path(path).read_text())
+        rows = parse_rows(Path(path).read_text(encoding="utf-8"))
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
             f"Expected a file of a study's rows. Received: {str(path)!r}, which cannot be read as one "

@@ -1,11 +1,13 @@
 """The files that a search leaves, and who may write them."""
 
 import contextlib
-import fcntl
 import json
 from pathlib import Path
 
+from filelock import FileLock
+
 from dreal_tf.errors import InputError
+from dreal_tf.locks import locked_folder
 from dreal_tf.run_directory import RunDirectory, write_whole
 
 
@@ -45,7 +47,7 @@ class SearchDirectory:
 
     def read_results(self):
         """The results of the search, see `dreal_tf.tuning.results`."""
-        return json.loads(self.results.read_text())
+        return json.loads(self.results.read_text(encoding="utf-8"))
 
     def trial(self, number):
         """The folder of a trial, which Keras Tuner names.
@@ -84,7 +86,10 @@ class SearchDirectory:
                     f"{str(self.path)!r}, which holds something else. Choose another --out."
                 )
             return
-        stored, ours = json.loads(self.settings.read_text()), json.loads(json.dumps(settings))
+        stored, ours = (
+            json.loads(self.settings.read_text(encoding="utf-8")),
+            json.loads(json.dumps(settings)),
+        )
         if differing := [name for name in ours if stored.get(name) != ours[name]]:
             shown = [f"{n}={stored.get(n)!r}, now {ours[n]!r}"[:160] for n in differing[:5]]
             raise InputError(
@@ -104,34 +109,16 @@ class SearchDirectory:
             InputError: as `check`, and if the folder cannot be written or another command writes it.
         """
         self.check(settings)
-        with contextlib.ExitStack() as held:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock = held.enter_context((self.path / "lock").open("w"))
-                own = lock if sharer is None else (self.path / f"lock_{sharer}").open("w")
-                held.enter_context(own)
-                self.trials.mkdir(exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"Expected a folder that can be written. Received: {str(self.path)!r} "
-                    f"({error.strerror}). Choose another --out."
-                ) from error
-            self._lock(lock, fcntl.LOCK_EX if sharer is None else fcntl.LOCK_SH)
-            if sharer is not None:
-                self._lock(own, fcntl.LOCK_EX)
-            with alone(self.path / "lock_settings"):
+        in_use = (
+            f"Expected a search of one's own. Received: {str(self.path)!r}, into which another command "
+            "writes. Wait for it, choose another --out, or give each of several workers a "
+            "KERASTUNER_TUNER_ID of its own."
+        )
+        with locked_folder(self.path, in_use, sharer):
+            self.trials.mkdir(exist_ok=True)
+            with FileLock(self.path / "lock_settings"):
                 write_json(self.settings, settings)
             yield
-
-    def _lock(self, lock, kind):
-        try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)  # Gone with the process.
-        except OSError as error:
-            raise InputError(
-                f"Expected a search of one's own. Received: {str(self.path)!r}, into which another "
-                "command writes. Wait for it, choose another --out, or give each of several workers "
-                "a KERASTUNER_TUNER_ID of its own."
-            ) from error
 
 
 class Trial:
@@ -161,23 +148,7 @@ class Trial:
             Dict: `trial`, `status` ("completed" or "diverged"), `score`, `best_epoch`, `epochs`
             (trained), `seconds`, `curve`, `values` (by path), `recipe` (JSON text).
         """
-        return json.loads(self.result.read_text())
-
-
-@contextlib.contextmanager
-def alone(path):
-    """Waits until no other process is inside with the same file.
-
-    Args:
-        path: path of a file that is made for it.
-    Example:
-        >>> with alone(Path("lock")):
-        ...     Path("lock").exists()
-        True
-    """
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        return json.loads(self.result.read_text(encoding="utf-8"))
 
 
 def write_json(path, values):

@@ -3,11 +3,13 @@
 import contextlib
 import shutil
 
+from filelock import FileLock
+
 from dreal_tf.callbacks import read_history
 from dreal_tf.errors import DivergedError
 from dreal_tf.job import run_job
 from dreal_tf.run_directory import write_whole
-from dreal_tf.tuning.directory import alone, write_json
+from dreal_tf.tuning.directory import write_json
 from dreal_tf.tuning.scores import Objective
 from dreal_tf.tuning.tensorboard import log_trial
 
@@ -60,7 +62,7 @@ class Trials:
         """
         trial = self.folder.trial(number)
         trial.path.mkdir(parents=True, exist_ok=True)
-        with alone(trial.path / "lock"):  # A chief begun anew may give it to a second worker.
+        with FileLock(trial.path / "lock"):  # A chief begun anew may give it to a second worker.
             if not trial.result.is_file():
                 self._run(trial, values)
         result = trial.read()
@@ -143,7 +145,7 @@ class Trials:
         """Begins a run with what another trial of the same values has trained."""
         partial = trial.path / "partial"
         shutil.rmtree(partial, ignore_errors=True)
-        with alone(self.folder.path / "lock_trim"):
+        with FileLock(self.folder.path / "lock_trim"):
             if not any(past.run.checkpoints.glob("epoch-*.index")):
                 return
             shutil.copytree(past.run.path, partial, ignore=shutil.ignore_patterns("tensorboard"))
@@ -152,7 +154,7 @@ class Trials:
 
     def _trim(self):
         """Takes checkpoints and logs from all ended trials but the best."""
-        with alone(self.folder.path / "lock_trim"):
+        with FileLock(self.folder.path / "lock_trim"):
             ended = self.folder.ended_trials()
             kept = {trial.number for trial in self._ranked(ended)[: KEPT[self.search.tuner]]}
             for trial in ended:
