@@ -32,7 +32,7 @@ PLACED = {
     "emanet": (("emanet",), slice(-1, None), True),
 }
 STAGE_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-SLOW_DEPTH = 50  # Seconds for each network.
+SLOW_DEPTH = 20  # From here on a whole network takes seconds to wire.
 
 
 def distinct(smoke):
