@@ -10,6 +10,7 @@ from pydantic import Field
 
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.recipe_sections import (
+    CONVOLUTION_KINDS,
     Attention,
     Augment,
     Backbone,
@@ -60,8 +61,11 @@ class Recipe(Section):
     def replace(self, changes):
         """A recipe with some fields changed.
 
-        With another `attention.kind`, all else of that section that is not given too becomes that
-        kind's own: what suits one kind means little to another.
+        With another `attention.kind`, every field of that section that is not given too becomes that
+        kind's own: what suits one kind means little to another. Only `identity_start`, which protects
+        the weights around the modules, is kept; kinds that replace a convolution cannot have it.
+        `attention.kind=none` leaves nothing to teach, so it also sets `dreal.enabled` to False unless
+        that is given too.
 
         Args:
             changes: dict from dotted path, such as "optim.rate", to the new value; a str is read as
@@ -72,8 +76,12 @@ class Recipe(Section):
             InputError: if a path is unknown or a value does not fit its field.
         """
         tree = self.model_dump()
-        if changes.get("attention.kind", self.attention.kind) != self.attention.kind:
-            tree["attention"] = Attention().model_dump()
+        kind = changes.get("attention.kind", self.attention.kind)
+        if kind != self.attention.kind:
+            kept = self.attention.identity_start and kind not in CONVOLUTION_KINDS
+            tree["attention"] = Attention(identity_start=kept).model_dump()
+        if changes.get("attention.kind") == "none":
+            tree["dreal"]["enabled"] = False
         for path, value in changes.items():
             section, _, field = path.partition(".")
             if path not in self.paths():

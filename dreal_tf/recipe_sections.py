@@ -72,6 +72,7 @@ AttentionKind = Literal[
     "ccnet",
     "emanet",
 ]
+CONVOLUTION_KINDS = ("aa", "sasa")  # Those that replace a convolution of a block.
 BlockNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Blocks = Annotated[Literal["all", "last"] | BlockNumbers | None, BeforeValidator(_split_block_numbers)]
 Places = Annotated[tuple[str, ...] | None, BeforeValidator(_split_places)]

@@ -28,6 +28,9 @@ from dreal_tf.run_directory import RunDirectory, full_disk_said, write_whole
 from dreal_tf.strategies import strategy_named
 from dreal_tf.trained_run import trained_network
 
+NO_ATTENTION = (
+    "attention.kind='none': no attention module, hence no critic; the plain network is trained."
+)
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
 
 log = logging.getLogger(__name__)
@@ -69,6 +72,8 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
     with lost_peers_said(cluster):
         with strategy_named(strategy).scope():
             model, data, needed = build(recipe)
+        if recipe.attention.kind == "none":
+            print(NO_ATTENTION, file=sys.stderr)
         run.begin(recipe, fresh)  # Not before all the input has been found good.
         with full_disk_said(run.path):
             best = _fit(recipe, run, model, data, [*needed, *callbacks], cluster)

@@ -100,14 +100,14 @@ def test_weight_decay_spares_batchnorm_and_biases(name):
 
 
 def test_attention_kind_none_trains_as_a_baseline():
-    model, data, _ = build(SMALL.replace({"attention.kind": "none", "dreal.enabled": False}))
+    model, data, _ = build(SMALL.replace({"attention.kind": "none"}))
     assert model.critic is None
     assert np.isfinite(model.fit(data.train, verbose=0).history["loss"]).all()
 
 
 def test_a_method_without_attention_is_refused():
     with pytest.raises(InputError, match="or train with --baseline"):
-        build(SMALL.replace({"attention.kind": "none"}))
+        build(SMALL.replace({"attention.kind": "none", "dreal.enabled": True}))
 
 
 def test_seeds_make_the_weights():

@@ -1,10 +1,15 @@
+import itertools
 import json
+import typing
 
 import pytest
 
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Data, Schedule
+from dreal_tf.recipe import Attention, Data, Schedule
+from dreal_tf.recipe_sections import AttentionKind
+
+KINDS = typing.get_args(AttentionKind)
 
 
 def test_fields_are_replaced_by_path_and_typed():
@@ -39,6 +44,36 @@ def test_replacing_leaves_the_old_recipe_as_it_was():
     assert recipe.run.seed == 0
     with pytest.raises(Exception, match="frozen"):
         recipe.run.seed = 3
+
+
+def test_another_kind_drops_the_arguments_of_the_old_one_and_keeps_those_given_with_it():
+    old = Recipe(
+        attention=Attention(
+            kind="sasa", heads=2, kernel_size=5, blocks="last", stages=("conv2",), pruned=("conv2_1",)
+        )
+    )
+    assert old.replace({"attention.kind": "se"}).attention == Attention(kind="se")
+    assert old.replace({"attention.kind": "sasa"}) == old
+    together = [("attention.kind", "cbam"), ("attention.reduction", 4), ("attention.stages", "conv3")]
+    for changes in itertools.permutations(together):
+        expected = Attention(kind="cbam", reduction=4, stages=("conv3",))
+        assert old.replace(dict(changes)).attention == expected
+
+
+def test_modules_of_another_kind_still_start_as_identity_unless_they_replace_a_convolution():
+    old = Recipe(attention=Attention(kind="se", identity_start=True))
+    kept = {kind for kind in KINDS if old.replace({"attention.kind": kind}).attention.identity_start}
+    assert kept == set(KINDS) - {"aa", "sasa"}
+    given = {"attention.kind": "aa", "attention.identity_start": True}
+    assert old.replace(given).attention.identity_start
+
+
+def test_without_attention_the_method_is_off_unless_it_is_asked_for():
+    none = Recipe().replace({"attention.kind": "none"})
+    assert not none.dreal.enabled and none.attention == Attention(kind="none")
+    contradictory = {"dreal.enabled": "true", "attention.kind": "none"}
+    assert Recipe().replace(contradictory).dreal.enabled  # `build` refuses it.
+    assert Recipe().replace({"attention.kind": "cbam"}).dreal.enabled
 
 
 @pytest.mark.parametrize(

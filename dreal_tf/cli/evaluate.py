@@ -45,5 +45,7 @@ def evaluate(
     metrics = import_quietly("dreal_tf.training").evaluate(run, data_dir, ranking)
     result(metrics, as_json, metric_lines(metrics))
     other = "--baseline" if recipe.dreal.enabled else "--set dreal.enabled=true"
+    if recipe.attention.kind == "none":
+        other = "--set attention.kind=se --set dreal.enabled=true"
     path = shlex.quote(str(run / "recipe.json"))
     next_command(f"dreal-tf train {path} {other}")

@@ -18,7 +18,7 @@ class CBAM(AttentionActor):
 
     Args:
         reduction: int >= 1. Ratio of channels to the MLP's hidden width (no unit). Paper: 16.
-            Defaults to 16.
+            Defaults to 16. The hidden width is at least 1.
         kernel_size: odd int >= 1, in places. Side of the convolution's kernel. Paper: 7. Defaults
             to 7.
         use_bias: bool. Whether the MLP has biases. Defaults to True, as in the authors' code.
@@ -33,8 +33,7 @@ class CBAM(AttentionActor):
         Tensor shaped like `state`; with `return_action=True`, also the tuple of both actions,
         values in [0, 1].
     Raises:
-        ValueError: if `reduction` is below 1 or exceeds the number of channels, or if `kernel_size`
-            is not odd.
+        ValueError: if `reduction` is below 1 or `kernel_size` is not odd.
     Example:
         >>> refined, actions = CBAM(4)(np.ones((2, 8, 8, 16)), return_action=True)
         >>> tuple(refined.shape), [tuple(action.shape) for action in actions]

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError, check_at_least_one
+from dreal_tf.errors import check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor
 
 
@@ -21,13 +21,14 @@ class SqueezeExcite(AttentionActor):
     Returns:
         Tensor shaped like `state`; with `return_action=True`, also the action, values in [0, 1].
     Raises:
-        ValueError: if `reduction` is below 1 or exceeds the number of channels.
+        ValueError: if `reduction` is below 1.
     Example:
         >>> refined, action = SqueezeExcite(4)(np.ones((2, 8, 8, 16)), return_action=True)
         >>> tuple(refined.shape), tuple(action.shape)
         ((2, 8, 8, 16), (2, 1, 1, 16))
     Source: Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507, equations
-    2-4. Departs from it in: nothing; the hidden width is channels // reduction, not rounded up.
+    2-4. Departs from it in: the hidden width is channels // reduction, but at least 1 where the state
+    has fewer channels than `reduction`, as in keras.applications' EfficientNet.
     """
 
     attention = "se"
@@ -73,22 +74,15 @@ class SqueezeExcite(AttentionActor):
 
 
 def hidden_width(channels, reduction):
-    """Units between a gate's two layers: the whole part of channels over reduction.
+    """Units between a gate's two layers: channels // reduction, but at least 1.
 
     Args:
         channels: int. Channels of the state.
         reduction: int >= 1.
     Returns:
         Int >= 1.
-    Raises:
-        ValueError: if nothing is left.
     Example:
-        >>> hidden_width(24, 16)
-        1
+        >>> hidden_width(40, 16), hidden_width(4, 16)
+        (2, 1)
     """
-    if reduction > channels:
-        raise InputError(
-            f"`reduction` must be from 1 to the {channels} channels of the state. Received: "
-            f"reduction={reduction}. Lower it, or place the actor on a wider stage."
-        )
-    return channels // reduction
+    return max(1, channels // reduction)

@@ -10,6 +10,7 @@ import pytest
 from fresh_process import COMMAND, ended, started
 
 SMOKE = ["train", "digits_resnet8_se", "--smoke"]
+NONE = ["--set", "attention.kind=none"]
 
 
 def run(*arguments, folder, **environment):
@@ -88,11 +89,14 @@ def test_print_recipe_shows_what_would_be_trained(tmp_path):
         (["train", "digits_resnet8_se", "--strategy", "both"], "Expected a strategy, one of: auto"),
         (["train", "digits_resnet8_se", "--smoke", "--set", "backbone.depth=9"], "`depth` must be"),
         (
-            ["train", "digits_resnet8_se", "--smoke", "--set", "attention.reduction=99"],
-            "`reduction` must",
+            ["train", "digits_resnet8_se", "--smoke", "--set", "attention.heads=4"],
+            "Expected attention.heads=None, which the attention 'se' gives no choice of",
         ),
         (["train", "digits_resnet8_se", "--smoke", "--set", "data.batch_size=9999"], "Lower the batch"),
-        (["train", "digits_resnet8_se", "--set", "attention.kind=none"], "or train with --baseline"),
+        (
+            ["train", "digits_resnet8_se", *NONE, "--set", "dreal.enabled=true"],
+            "or train with --baseline",
+        ),
         (["train", "digits_resnet8_se", "--nonsense"], "nonsense"),
         (["evaluate", "no_such_run"], "Expected the folder of a run"),
     ],

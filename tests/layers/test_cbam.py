@@ -122,11 +122,13 @@ def test_gradient_is_that_of_the_formula(training):
     )
 
 
-@pytest.mark.parametrize(("channels", "reduction"), [(8, 2), (16, 16), (24, 16), (7, 3)])
-def test_parameter_count(channels, reduction):
+@pytest.mark.parametrize(
+    ("channels", "reduction", "hidden"),
+    [(8, 2, 4), (16, 16, 1), (40, 16, 2), (7, 3, 2), (4, 16, 1), (1, 2, 1)],
+)
+def test_parameter_count(channels, reduction, hidden):
     layer = CBAM(reduction)
     layer.build((None, None, None, channels))
-    hidden = channels // reduction
     mlp = channels * hidden + hidden + hidden * channels + channels
     assert layer.count_params() == mlp + 7 * 7 * 2 + 4  # BatchNorm of one map holds four numbers.
 
@@ -148,10 +150,7 @@ def test_every_kernel_is_regularized_and_nothing_else():
     np.testing.assert_allclose(sum(layer.losses), 0.1 * squares, rtol=1e-5)
 
 
-def test_arguments_that_leave_no_width_or_no_centre_are_refused():
-    state = np.ones((1, 2, 2, 8), "float32")
-    with pytest.raises(ValueError, match="from 1 to the 8 channels.*reduction=16. Lower it"):
-        CBAM(16)(state)
+def test_a_reduction_below_1_and_kernels_without_a_centre_are_refused():
     with pytest.raises(ValueError, match="at least 1. Received: reduction=0. Raise it"):
         CBAM(0)
     for size in (4, 0, -1):

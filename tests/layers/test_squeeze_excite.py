@@ -27,11 +27,15 @@ def test_action_and_map_follow_the_paper():
     np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("channels", "reduction"), [(8, 2), (16, 16), (24, 16), (7, 3)])
-def test_hidden_width_is_the_whole_part_of_channels_over_reduction(channels, reduction):
+@pytest.mark.parametrize(
+    ("channels", "reduction", "hidden"),
+    [(8, 2, 4), (16, 16, 1), (40, 16, 2), (7, 3, 2), (4, 16, 1), (15, 16, 1), (1, 2, 1)],
+)
+def test_hidden_width_is_channels_over_reduction_rounded_down_but_at_least_1(
+    channels, reduction, hidden
+):
     layer = SqueezeExcite(reduction)
     layer.build((None, 4, 4, channels))
-    hidden = channels // reduction
     assert layer.count_params() == channels * hidden + hidden + hidden * channels + channels
 
 
@@ -57,9 +61,7 @@ def test_mixed_precision_keeps_weights_in_float32(policy):
     np.testing.assert_allclose(np.float32(action), expected_action, atol=2e-2)
 
 
-def test_a_reduction_that_leaves_no_hidden_width_is_refused():
-    with pytest.raises(ValueError, match="from 1 to the 8 channels.*reduction=16"):
-        SqueezeExcite(16)(STATE)
+def test_a_reduction_below_1_is_refused():
     with pytest.raises(ValueError, match="at least 1. Received: reduction=0"):
         SqueezeExcite(0)
 
