@@ -73,7 +73,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         with strategy_named(strategy).scope():
             model, data, needed = build(recipe)
         if recipe.attention.kind == "none":
-            print(NO_ATTENTION, file=sys.stderr)
+            log.info(NO_ATTENTION)
         run.begin(recipe, fresh)  # Not before all the input has been found good.
         with full_disk_said(run.path):
             best = _fit(recipe, run, model, data, [*needed, *callbacks], cluster)
