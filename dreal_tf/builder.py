@@ -16,7 +16,7 @@ from dreal_tf.data.folder import list_images
 from dreal_tf.errors import InputError
 from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, settled, shares_of, start_file
 from dreal_tf.layers import ACTORS
-from dreal_tf.model import DREAL, EmbeddingLosses, FusedAdam
+from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.schedules import WarmUp
 
 BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}
@@ -73,7 +73,7 @@ def build(recipe, data=None):
         model = DREAL(network, **_method(recipe), embedding_losses=added)
         model.compile(
             optimizer=_optimizer(recipe, data.steps_per_epoch, network),
-            critic_optimizer=FusedAdam(recipe.optim.critic_rate),
+            critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_rate),
             loss=_loss(recipe, data.soft_labels),
             metrics=["accuracy"],
         )

@@ -4,6 +4,5 @@ from dreal_tf.model.attach import attach
 from dreal_tf.model.dreal import DREAL
 from dreal_tf.model.embedding_losses import EmbeddingLosses
 from dreal_tf.model.factual_pass import FactualPass
-from dreal_tf.model.fused_adam import FusedAdam
 
-__all__ = ["DREAL", "EmbeddingLosses", "FactualPass", "FusedAdam", "attach"]
+__all__ = ["DREAL", "EmbeddingLosses", "FactualPass", "attach"]

@@ -18,7 +18,6 @@ from dreal_tf.instruments import InstrumentMetrics, Instruments
 from dreal_tf.model.climb import add_climb, compared
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.factual_pass import FactualPass
-from dreal_tf.model.fused_adam import FusedAdam
 from dreal_tf.model.learner import Learner, after
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.model.plain_step import plain_step
@@ -133,7 +132,7 @@ class DREAL(TaskModel):
 
         Args:
             optimizer: moves the network: weights and actors.
-            critic_optimizer: moves the critic alone; "adam" is `dreal_tf.model.FusedAdam`.
+            critic_optimizer: moves the critic alone.
             loss: categorical cross entropy; its `from_logits` says what the network ends in.
         Raises:
             ValueError: if the loss is none over exclusive classes, or contradicts the network, or a
@@ -144,8 +143,7 @@ class DREAL(TaskModel):
         optimizers = [self.optimizer]
         if self.critic is not None:
             self.meter.from_logits = outputs_are_logits(loss, self.network)
-            fused = critic_optimizer == "adam"
-            self.critic_optimizer = FusedAdam() if fused else keras.optimizers.get(critic_optimizer)
+            self.critic_optimizer = keras.optimizers.get(critic_optimizer)
             optimizers.append(self.critic_optimizer)
             check_clipping(self.optimizer)
             self.clipping = clipping_of(self.optimizer)

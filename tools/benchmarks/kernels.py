@@ -15,19 +15,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import dreal_tf.builder
-from dreal_tf import load_recipe
+from dreal_tf import build, load_recipe
 from dreal_tf.backbones import residual_wiring
 from dreal_tf.benchmark.arms import made_up
 from dreal_tf.benchmark.turns import first_batch, interleaved, median_interval, turn_of_model
 
-# The module that uses a kernel, and what Keras offers in its place.
+# What Keras offers in the place of each.
 KERNELS = {
-    "FusedBatchNormalization": (residual_wiring, keras.layers.BatchNormalization),
-    "SmallMapConv2D": (residual_wiring, keras.layers.Conv2D),
-    "FusedAdam": (dreal_tf.builder, keras.optimizers.Adam),
+    "FusedBatchNormalization": keras.layers.BatchNormalization,
+    "SmallMapConv2D": keras.layers.Conv2D,
 }
-CRITIC_ONLY = {"FusedAdam"}
 NETWORKS = {
     "resnet8_16": ("cifar10_resnet8_se", {"data.image_size": 16}),
     "resnet20_32": ("cifar10_resnet20_se", {}),
@@ -41,10 +38,9 @@ def turn_without(kernel, recipe, data):
     """A turn of training steps with Keras's own in the place of one kernel, or of none."""
     replaced = contextlib.nullcontext()
     if kernel is not None:
-        module, own = KERNELS[kernel]
-        replaced = mock.patch.object(module, kernel, own)
+        replaced = mock.patch.object(residual_wiring, kernel, KERNELS[kernel])
     with replaced:
-        model, data, _ = dreal_tf.builder.build(recipe, data)
+        model, data, _ = build(recipe, data)
     return turn_of_model(model, first_batch(data))
 
 
@@ -54,8 +50,7 @@ def measure(network, arm, rounds):
     changes = changes | {"run.precision": "float32", "dreal.enabled": ARMS[arm]}
     recipe = load_recipe(name).replace(changes)
     data = made_up(recipe)
-    off = [kernel for kernel in KERNELS if ARMS[arm] or kernel not in CRITIC_ONLY]
-    return interleaved({k: turn_without(k, recipe, data) for k in (None, *off)}, rounds)
+    return interleaved({k: turn_without(k, recipe, data) for k in (None, *KERNELS)}, rounds)
 
 
 def main():
