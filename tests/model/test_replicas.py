@@ -139,6 +139,33 @@ def test_averages_are_the_mean_of_the_replicas(two_replicas):
         np.testing.assert_array_equal(part, [2.0] * 4)
 
 
+def test_a_model_saved_during_training_holds_the_mean_of_the_replicas(two_replicas, tmp_path):
+    """Each replica's BatchNorm has seen other images, and nothing has been evaluated yet."""
+    with two_replicas.scope():
+        model = compiled(small_network(), critic=None)
+    held = {}
+
+    class Save(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch != 1:
+                return
+            for norm in ("conv2_1_bn", "conv3_1_bn"):
+                for name in ("moving_mean", "moving_variance"):
+                    variable = getattr(model.network.get_layer(norm), name).value
+                    local = two_replicas.experimental_local_results(variable)
+                    held[norm, name] = [part.numpy() for part in local]
+            model.save(tmp_path / "model.keras")
+
+    images, labels = small_data(24)
+    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0, callbacks=[Save()])
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(held) == 4
+    for (norm, name), (first, second) in held.items():
+        assert np.abs(first - second).max() > 1e-4
+        kept = getattr(loaded.network.get_layer(norm), name)
+        np.testing.assert_allclose(kept, (first + second) / 2, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("critic", ["paper", None])
 def test_a_training_batch_without_images_for_a_replica_is_said(two_replicas, critic):
     with two_replicas.scope():
