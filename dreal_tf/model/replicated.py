@@ -13,7 +13,8 @@ class ReplicatedModel(keras.Model):
 
     BatchNorm's moving averages are each replica's own. Keras judges with all of them and keeps the
     first's; here they are averaged before `evaluate` (and so before validation), at the end of
-    `fit`, and before `save` and `export`. Under several workers all of them must call these alike.
+    `fit`, and before `save`, `save_weights` and `export`. Under several workers all of them must call
+    these alike.
     """
 
     _agreement = None  # Compiled when it is first needed.
@@ -39,6 +40,10 @@ class ReplicatedModel(keras.Model):
     def save(self, *args, **kwargs):
         self.average_statistics()
         return super().save(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        self.average_statistics()
+        return super().save_weights(*args, **kwargs)
 
     def export(self, *args, **kwargs):
         self.average_statistics()

@@ -7,6 +7,7 @@ from support import compiled, logits_loss, small_data, small_network
 
 from dreal_tf import DREAL
 from dreal_tf.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
+from dreal_tf.critics import DirectCritic
 from dreal_tf.errors import RunError
 
 IMAGES, LABELS = small_data(24)
@@ -59,6 +60,31 @@ def test_a_checkpoint_holds_everything_both_optimizers_included(tmp_path):
     for one, two in zip(everything(whole), everything(resumed), strict=True):
         np.testing.assert_array_equal(one, two)
     assert [row["epoch"] for row in read_history(part / "history.csv")] == [0, 1, 2, 3]
+
+
+class Informed(DirectCritic):
+    """Knows the true gradient, and has it tried on noisy actions: it is soon trusted."""
+
+    exploration, noise = ("noise",), 0.1
+
+
+def trusting_model():
+    keras.utils.set_random_seed(1)
+    settings = dict(estimator="exact", reward_fraction=1.0, actor_weight=0.5)
+    return compiled(small_network(), critic=Informed(), **settings)
+
+
+def test_a_resumed_run_has_the_trust_of_an_uninterrupted_one(tmp_path):
+    whole, resumed = trusting_model(), trusting_model()
+    fit(whole, tmp_path, epochs=4)
+    for file in (tmp_path / "checkpoints").glob("epoch-4.*"):  # As if killed in the last epoch.
+        file.unlink()
+    _, checkpoint = fit(resumed, tmp_path, epochs=4)
+    assert checkpoint.epochs_done == 4
+    assert np.min(whole.trust.weights_now()) > 0.1  # The actors follow the critic.
+    np.testing.assert_array_equal(resumed.trust.sums, whole.trust.sums)
+    for one, two in zip(everything(whole), everything(resumed), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def damage(path, part="*"):

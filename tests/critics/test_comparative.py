@@ -202,3 +202,34 @@ def test_its_directions_learn_the_differences():
     explored = measurement.ablated.numpy() == 0
     correlation = np.corrcoef(predicted[explored], measurement.difference.numpy()[explored])[0, 1]
     assert correlation > 0.7
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "axes"),
+    [
+        ("channel", (1, 1, 6), ()),
+        ("spatial", (4, 4, 1), ()),
+        ("pairwise", (16, 16), ("places", "places")),
+    ],
+)
+def test_blocks_of_a_stage_share_gate_and_head_and_stages_of_equal_width_do_not(kind, shape, axes):
+    random = np.random.default_rng(0)
+    critic = ComparativeCritic(units=6, grid=3)
+    places = ("conv2_1", "conv2_2", "conv3_1")
+    specs = [StepSpec(f"{p}/a", p[:5], kind, (4, 4, 6), shape, axes) for p in places]
+    critic.build(specs, classes=3)
+    randomized(critic)
+    steps = [
+        Step(*(tf.constant(random.uniform(size=(2, *s)), tf.float32) for s in ((4, 4, 6), shape)))
+        for _ in places
+    ]
+    hindsight = Hindsight(None, random.normal(size=(2, 3)).astype("float32"))
+    along = [random.normal(size=step.action.shape).astype("float32") for step in steps]
+    variables = [v for part in critic.gates + critic.heads for v in part.trainable_variables]
+    with tf.GradientTape(persistent=True) as tape:
+        directions = critic(steps, hindsight).directions
+        sums = [tf.reduce_sum(d * a) for d, a in zip(directions, along, strict=True)]
+    first, second, other = (touched(tape.gradient(one, variables), variables) for one in sums)
+    assert first == second and not first & other
+    for mine in (first, other):  # A gate and a head each.
+        assert {path.split("/")[-2].split("_")[0] for path in mine} >= {"gate", "sought"}

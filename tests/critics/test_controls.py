@@ -10,7 +10,7 @@ from support import metered, randomized, small_data, small_network, targets_of
 
 from dreal_tf import rewards
 from dreal_tf.backbones import Trajectory
-from dreal_tf.critics import DirectCritic, Hindsight, ShuffledCritic, Verdict
+from dreal_tf.critics import DirectCritic, Hindsight, ShuffledCritic, Verdict, predicted_differences
 
 IMAGES, LABELS = small_data(4, (4, 4, 2), seed=1)
 
@@ -142,3 +142,51 @@ def test_the_shuffled_critic_is_never_taught_what_an_image_itself_showed(estimat
         )
         moved = np.abs(taught(changed) - before).max(axis=1) > 0
         assert not moved[image] and moved.any()
+
+
+def test_the_shuffled_critics_loss_is_the_one_written_out():
+    """Each pair of an image and a module is taught what the pair before it showed, each difference
+    relative to the error of the image that it belongs to, and only where both images count."""
+    critic = ShuffledCritic(units=4)
+    network, trajectory, meter = metered(None, critic.exploration)
+    images, labels = small_data(6)
+    counts = np.float32([1, 0, 1, 1, 0, 1])
+    targets = targets_of(labels)._replace(counted=tf.constant(counts))
+    outputs = network(images)
+    critic.build(trajectory.specs, classes=3)
+    randomized(critic)
+    drawn = rewards.draw_assignment(6, 6, 3, (0, 2), len(critic.exploration))
+    measurement = meter.exact(images, targets, outputs, drawn)
+    # Differences as large as the errors that they are divided by; more where nobody may learn them.
+    random, pairs = np.random.default_rng(0), len(measurement.images)
+    off = measurement.counted.numpy() == 0
+    measurement = measurement._replace(
+        difference=tf.constant(random.normal(size=pairs) + 20 * off, tf.float32),
+        reward=tf.constant(random.uniform(-1, 1, size=pairs) + 20 * off, tf.float32),
+        ablated=tf.constant(random.uniform(size=pairs) < 0.5, tf.float32),
+    )
+    steps = trajectory.emitted(outputs)
+    verdict = critic(steps, meter.hindsight(outputs["logits"], tf.constant(labels)))
+    verdict = verdict._replace(scales=tf.constant(np.linspace(0.2, 1.2, 6), tf.float32))
+
+    which = measurement.images.numpy(), measurement.steps.numpy()
+    predicted = np.float64(predicted_differences(verdict.directions, steps, measurement))
+    predicted += np.float64(verdict.costs)[which]
+    critiques, scales = np.float64(verdict.critiques)[which], np.float64(verdict.scales)[which[0]]
+    difference, reward, ablated, counted = (
+        np.float64(getattr(measurement, name))
+        for name in ("difference", "reward", "ablated", "counted")
+    )
+    compared, rewarded = [], []
+    for pair in range(pairs):
+        before = pair - 1  # Before the first comes the last.
+        if not (counted[pair] and counted[before]):
+            continue
+        if ablated[before]:
+            rewarded.append((critiques[pair] - reward[before]) ** 2)
+        else:
+            error = abs(predicted[pair] / scales[pair] - difference[before] / scales[before])
+            compared.append(error**2 if error <= 0.5 else 0.5 * (2 * error - 0.5))
+    assert len(compared) > 2 and len(rewarded) > 2
+    expected = np.mean(compared) + np.mean(rewarded)
+    assert float(critic.loss(verdict, steps, measurement)) == pytest.approx(expected, rel=1e-4)

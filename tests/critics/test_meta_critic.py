@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from dreal_tf.critics import MetaCritic, PaperCritic
@@ -28,6 +29,20 @@ def test_blocks_of_a_stage_share_an_encoder_and_kinds_do_not():
         ]
     )
     assert critic.encoder_of == [0, 1, 0, 2] and len(critic.encoders) == 3
+
+
+@pytest.mark.parametrize("kind", ["channel", "spatial"])
+def test_stages_of_equal_width_have_encoders_of_their_own(kind):
+    critic = MetaCritic(units=4)
+    critic.build([spec("conv2_1/a", "conv2", 6, kind), spec("conv3_1/a", "conv3", 6, kind)])
+    assert critic.encoder_of == [0, 1]
+    kernels = [encoder.kernel for encoder in critic.encoders]
+    with tf.GradientTape(persistent=True) as tape:
+        first, second = tf.unstack(critic([step(6, kind, seed) for seed in (0, 1)]), axis=1)
+    own, later = tape.gradient(first, kernels, unconnected_gradients="zero")
+    assert np.any(own) and not np.any(later)
+    # The memory carries the first stage on to the second.
+    assert all(np.any(gradient) for gradient in tape.gradient(second, kernels))
 
 
 def test_pairwise_steps_share_an_encoder_only_where_their_axes_are_the_same():

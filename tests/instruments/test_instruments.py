@@ -61,6 +61,29 @@ def test_a_critic_with_zero_heads_is_silent(form):
         assert found["direction"][module]["mean"] == 0
 
 
+def test_images_without_a_true_direction_are_left_out_of_the_alignment():
+    """Every fourth image is blank: its states are 0, so no action changes its answer."""
+    images = IMAGES * (np.arange(40) % 4 > 0)[:, None, None, None]
+    model = compiled(small_network(), critic="direct", **WHOLE)
+    found, logs = measure_critic(model, images, LABELS), judged(model, images=images)
+    for module in model.trajectory.modules:
+        assert found["alignment"][module] == pytest.approx(
+            {"mean": 1, "low": 1, "high": 1, "positive": 1}, abs=1e-5
+        )
+        assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
+
+
+def test_where_no_image_has_a_true_direction_there_is_no_alignment():
+    """With a logits kernel of 0 no action changes any answer."""
+    network = small_network()
+    network.get_layer("logits").kernel.assign(np.zeros((4, 3)))
+    model = compiled(network, critic="direct", **WHOLE)
+    found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
+    for module in model.trajectory.modules:
+        assert found["alignment"][module] == dict.fromkeys(("mean", "low", "high", "positive"))
+        assert logs[f"alignment/{module}"] == 0
+
+
 def test_a_critic_that_ignores_the_action_loses_nothing_when_it_is_held():
     model = compiled(small_network(TwoSteps()), critic=BlindCritic(), **WHOLE)
     found, logs = measure_critic(model, IMAGES, LABELS), judged(model)

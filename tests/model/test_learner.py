@@ -40,15 +40,18 @@ class Scene:
         drawn = draw_assignment(COUNT, COUNT, 2, (0, seed), len(self.critic.exploration))
         self.measurement = meter.exact(IMAGES, self.targets, self.outputs, drawn)
 
-    def learn(self, trust=None, alternating=False, rate=0.0, **changes):
-        """The lesson, and the gradients that the critic was given."""
+    def learn(self, trust=None, alternating=False, rate=0.0, update=None, **changes):
+        """The lesson, and the gradients that the critic was given; it moves by `update`, or by these."""
         given = []
+
+        def move_by_gradients():
+            for variable, gradient in zip(self.critic.trainable_variables, given, strict=True):
+                if gradient is not None:
+                    variable.assign_sub(rate * tf.convert_to_tensor(gradient))
 
         def move_critic(gradients):
             given.extend(gradients)
-            for variable, gradient in zip(self.critic.trainable_variables, gradients, strict=True):
-                if gradient is not None:
-                    variable.assign_sub(rate * tf.convert_to_tensor(gradient))
+            (update or move_by_gradients)()
 
         learner = Learner(self.critic, self.trajectory, trust, alternating)
         measurement = changes.pop("measurement", self.measurement)
@@ -189,3 +192,37 @@ def test_the_actor_loss_is_minus_the_mean_critique():
     np.testing.assert_allclose(lesson.critiques, critiques, rtol=1e-4, atol=1e-5)
     expected = -np.mean(np.mean(critiques, axis=1) * np.float32([1, 0, 0.5, 2]))
     assert float(lesson.actor_loss) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def signs_by_hand(scene):
+    """What `Trust` sums over this batch for each module, with the critic as it is now: the pairs, the
+    predicted signs, the measured signs, their products, and the pairs once more."""
+    steps, measurement = scene.trajectory.emitted(scene.outputs), scene.measurement
+    directions = scene.critic(steps, scene.hindsight).directions
+    sums = np.zeros((5, len(steps)))
+    for module, (step, direction) in enumerate(zip(steps, directions, strict=True)):
+        entries, alternatives = (np.array(part) for part in measurement.alternatives[module])
+        for entry, alternative in zip(entries, alternatives, strict=True):
+            if int(measurement.steps[entry]) != module:
+                continue
+            image = int(measurement.images[entry])
+            change = np.float64(step.action[image]) - alternative
+            predicted = np.sign(np.sum(np.float64(direction[image]) * change))
+            measured = np.sign(float(measurement.difference[entry]))
+            sums[:, module] += [1, predicted, measured, predicted * measured, 1]
+    return sums
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_trust_is_updated_with_the_critic_as_it_was_before_its_own_update(alternating):
+    scene, trust = Scene(), Trust(steps=2)
+    expected = signs_by_hand(scene)
+    assert expected[0].tolist() == [COUNT, COUNT] and expected[1].all()
+
+    def turn_round():
+        for head in scene.critic.heads:
+            head.sought.kernel.assign(-head.sought.kernel)
+
+    scene.learn(trust=trust, alternating=alternating, update=turn_round)
+    np.testing.assert_array_equal(trust.sums, expected)
+    np.testing.assert_array_equal(signs_by_hand(scene)[1], -expected[1])

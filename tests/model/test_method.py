@@ -1,9 +1,12 @@
 """One training step against an independent computation in NumPy: values, gradients, who moves whom."""
 
+import itertools
+
 import keras
 import numpy as np
 import oracle
 import pytest
+import tensorflow as tf
 from support import TwoSteps, compiled, moved, small_data, small_network, values
 
 from dreal_tf import DREAL
@@ -246,6 +249,44 @@ def test_the_actor_weight_rises_over_its_warm_up():
         weights.append(float(model.actor_weight()))
         model.train_on_batch(images, labels)
     np.testing.assert_allclose(weights, [0, 0.2, 0.4, 0.6, 0.8, 0.8], rtol=1e-6)
+
+
+class Recorded(DREAL):
+    """Keeps which images and modules the last training step sampled."""
+
+    def measure(self, factual):
+        measurement = super().measure(factual)
+        self.sampled.assign(tf.stack([measurement.images, measurement.steps]))
+        return measurement
+
+
+def sampled_in(steps, seed=0):
+    """Images and modules that each of these training steps samples from the same batch."""
+    images, labels = small_data(16)
+    model = Recorded(small_network(), critic="paper", reward_fraction=0.5, seed=seed)
+    model.compile(keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01), loss=_loss())
+    model.sampled = tf.Variable(tf.zeros([2, 8], tf.int32))
+    model.optimizer.iterations.assign(steps[0])
+    sampled = []
+    for _ in steps:
+        model.train_on_batch(images, labels)
+        sampled.append(model.sampled.numpy())
+    return sampled
+
+
+def test_each_training_step_draws_another_sample_and_a_repeated_step_the_same():
+    first, second, third = sampled_in(range(3))
+    for one, other in ((first, second), (first, third), (second, third)):
+        assert set(one[0]) != set(other[0])  # The images.
+    modules = [dict(sampled.T.tolist()) for sampled in (first, second, third)]  # By image.
+    assert any(
+        one[image] != other[image]
+        for one, other in itertools.pairwise(modules)
+        for image in one.keys() & other.keys()
+    )
+    again = sampled_in(range(1, 3))
+    np.testing.assert_array_equal(again, [second, third])
+    assert not np.array_equal(sampled_in([1], seed=1)[0], second)
 
 
 def _loss():

@@ -51,3 +51,26 @@ def test_only_what_was_ablated_counts_as_reward_and_gain():
     assert logs["reward/b"] == logs["gain/b"] == 0
     assert logs["reward_measured"] == 2
     assert logs["trust/a"] == 0.25 and logs["trust/b"] == 0.75
+
+
+def test_critiques_are_averaged_over_the_images_that_count():
+    """Three images, two modules; the last image does not count. Sample weights do not enter."""
+    metrics = StepMetrics(["a", "b"])
+    nothing = tf.zeros([0])
+    measurement = Measurement(
+        images=tf.zeros([0], tf.int32),
+        steps=tf.zeros([0], tf.int32),
+        difference=nothing,
+        gain=nothing,
+        reward=nothing,
+        right=tf.zeros([0], tf.bool),
+        ablated=nothing,
+        counted=nothing,
+        alternatives=None,
+    )
+    critiques = tf.constant([[1.0, 10.0], [3.0, 50.0], [100.0, 1000.0]])
+    lesson = Lesson(critiques, None, None, tf.ones([2]), None)
+    targets = Targets(tf.zeros(3, tf.int32), tf.constant([1.0, 1, 0]), tf.constant([4.0, 1, 0]))
+    metrics.update_state({}, 3, lesson, targets, measurement)
+    logs = {name: float(value) for name, value in metrics.result().items()}
+    assert logs["critique/a"] == 2 and logs["critique/b"] == 30

@@ -139,6 +139,37 @@ def test_averages_are_the_mean_of_the_replicas(two_replicas):
         np.testing.assert_array_equal(part, [2.0] * 4)
 
 
+def test_what_is_saved_during_training_is_the_mean_of_the_replicas(two_replicas, tmp_path):
+    """Each replica's BatchNorm has seen other images, and nothing has been evaluated yet."""
+    with two_replicas.scope():
+        model = compiled(small_network(), critic=None)
+    files = {1: ("save_weights", "of.weights.h5"), 2: ("save", "model.keras")}  # After which batch.
+    held = {}
+
+    class Save(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch not in files:
+                return
+            for norm in ("conv2_1_bn", "conv3_1_bn"):
+                for name in ("moving_mean", "moving_variance"):
+                    variable = getattr(model.network.get_layer(norm), name).value
+                    local = two_replicas.experimental_local_results(variable)
+                    held[batch, norm, name] = [part.numpy() for part in local]
+            how, file = files[batch]
+            getattr(model, how)(tmp_path / file)
+
+    images, labels = small_data(24)
+    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0, callbacks=[Save()])
+    with_weights = compiled(small_network(), critic=None)
+    with_weights.load_weights(tmp_path / "of.weights.h5")
+    loaded = {1: with_weights, 2: keras.saving.load_model(tmp_path / "model.keras")}
+    assert len(held) == 8
+    for (batch, norm, name), (first, second) in held.items():
+        assert np.abs(first - second).max() > 1e-4
+        kept = getattr(loaded[batch].network.get_layer(norm), name)
+        np.testing.assert_allclose(kept, (first + second) / 2, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("critic", ["paper", None])
 def test_a_training_batch_without_images_for_a_replica_is_said(two_replicas, critic):
     with two_replicas.scope():

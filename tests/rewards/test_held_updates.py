@@ -137,3 +137,31 @@ def test_losses_added_in_a_held_pass_are_collected():
     (plain,) = network.losses  # Later versions of Keras divide it by the size of the batch.
     assert float(plain) in (0.5 * 30, 0.5 * 30 / 2)
     assert [float(loss) for loss in held.losses] == [float(plain)]
+
+
+def test_batchnorms_with_different_momenta_each_get_their_own_statistics():
+    """Two BatchNorms in a row with momenta 0.9 and 0.4, against NumPy."""
+    random = np.random.default_rng(0)
+    images = keras.Input((4, 4, 3))
+    first, second = (keras.layers.BatchNormalization(momentum=m) for m in (0.9, 0.4))
+    network = keras.Model(images, second(keras.layers.ReLU()(first(images))))
+    gamma, beta = random.uniform(0.5, 2.0, size=(2, 3))
+    first.gamma.assign(gamma)
+    first.beta.assign(beta)
+    batch = random.normal(1.0, 2.0, size=(8, 4, 4, 3)).astype("float32")
+    with HeldUpdates(network) as held:
+        network(batch, training=True)
+    statistics = {variable.path: np.array(value) for variable, value in held.batch_statistics()}
+    held.write_back()
+
+    maps, axes = np.float64(batch), (0, 1, 2)
+    for norm, momentum in ((first, 0.9), (second, 0.4)):
+        mean, variance = maps.mean(axis=axes), maps.var(axis=axes)
+        for moving, start, expected in (
+            (norm.moving_mean, 0.0, mean),
+            (norm.moving_variance, 1.0, variance),
+        ):
+            np.testing.assert_allclose(statistics[moving.path], expected, rtol=1e-4, atol=1e-6)
+            moved = momentum * start + (1 - momentum) * expected
+            np.testing.assert_allclose(moving, moved, rtol=1e-4, atol=1e-6)
+        maps = np.maximum((maps - mean) / np.sqrt(variance + norm.epsilon) * gamma + beta, 0)
