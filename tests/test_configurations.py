@@ -26,7 +26,6 @@ from dreal_tf.instruments.metrics import (
     MeansOfModules,
 )
 from dreal_tf.model import EmbeddingLosses
-from dreal_tf.model.fused_adam import FusedAdam
 from dreal_tf.model.metrics import ModuleMeans, StepMetrics
 from dreal_tf.model.trust import Trust
 from dreal_tf.schedules import WarmUp
@@ -87,7 +86,6 @@ ARGUMENTS = {
     Trust: dict(steps=2, memory=0.5, pairs=50.0),
     Centres: dict(identities=4, rate=0.25),
     EmbeddingLosses: LOSSES,
-    FusedAdam: dict(learning_rate=0.25, beta_1=0.5),
     SharedSGD: dict(learning_rate=0.25, momentum=0.5, shares={"": 0.5, "logits/": 2.0}),
     SharedAdam: dict(learning_rate=0.25, beta_1=0.5, shares={"": 0.5}),
     SharedAdamW: dict(learning_rate=0.25, weight_decay=0.5, shares={"": 0.5}),
