@@ -45,7 +45,13 @@ LOSSES = dict(
 MODULES = dict(modules=["conv2_1/se", "conv3_1/se"])
 METHOD = dict(
     network=lambda: residual_network(
-        (8, 8, 1), 4, depth=8, width=0.25, attention=layers.SqueezeExcite(2), neck=True
+        (8, 8, 1),
+        4,
+        depth=8,
+        width=0.25,
+        shortcut="projection",  # Keras 3.10 renames the operations of the other one, which have no layer.
+        attention=layers.SqueezeExcite(2),
+        neck=True,
     ),
     critic=lambda: PaperCritic(**CRITIC),
     actor_weight=0.5,
