@@ -37,7 +37,7 @@ setup(
         "tensorboard>=2.18",
         "tensorflow-datasets>=4.9.7",
         "importlib-resources>=6.4",  # tensorflow-datasets needs it to prepare data sets.
-        "tensorflow-metadata<1.18",  # Later ones fail beside the protobuf of TensorFlow 2.18 and 2.19.
+        "tensorflow-metadata>=1.16.1,<1.18",  # Later ones fail beside the protobuf of TensorFlow 2.18 and 2.19.
         "scikit-learn>=1.5.2",
         "h5py>=3.12.1",
         "scipy>=1.14.1",

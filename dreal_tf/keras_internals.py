@@ -126,7 +126,7 @@ def was_tried(oracle, values):
 
 
 def random_response(oracle):
-    """What a Bayesian oracle answers when it chooses values at random."""
+    """The answer of a Bayesian oracle that chooses values at random."""
     return oracle._random_populate_space()
 
 

@@ -20,7 +20,7 @@ from dreal_tf.keras_internals import OVERRIDES, PRIVATE
 
 INTERNALS = Path(keras_internals.__file__)
 FOREIGN = ("keras", "keras_tuner", "tensorflow", "pydantic", "typer")
-DOCUMENTED = {"_asdict", "_replace", "_exit"}  # Of named tuples and of `os`: public all the same.
+DOCUMENTED = {"_asdict", "_replace", "_exit"}  # Documented names of named tuples and of `os`.
 
 
 def graph():
@@ -129,7 +129,7 @@ def private_imports(tree):
 
 
 def reached(trees):
-    """What files reach of other packages' private names, as "file: name"."""
+    """The private names of other packages that files reach, as "file: name"."""
     own = set().union(*map(defined, trees.values())) - set(PRIVATE) | DOCUMENTED
     for path, tree in trees.items():
         for name in sorted(attributes(tree) - own) + sorted(private_imports(tree)):
@@ -180,10 +180,10 @@ def classes():
 
 
 def test_what_overrides_a_private_name_is_listed():
-    found = set()
+    overrides = set()
     for kind in classes():
         foreign = foreign_names(kind)
         for own in [base for base in kind.__mro__ if base.__module__.startswith("dreal_tf")]:
             names = defined(ast.parse(textwrap.dedent(inspect.getsource(own))))
-            found |= {f"{own.__name__}.{private}" for private in names & foreign}
-    assert found == set(OVERRIDES)
+            overrides |= {f"{own.__name__}.{private}" for private in names & foreign}
+    assert overrides == set(OVERRIDES)

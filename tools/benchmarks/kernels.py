@@ -1,4 +1,4 @@
-"""Whether our own kernels pay: steps with each of them, and with Keras's own in its place, in turns.
+"""Measures whether our own kernels pay: steps with each kernel alternate with steps of Keras's layer.
 
 python tools/benchmarks/kernels.py [--rounds N] [--networks resnet8_16 ...]
 """
@@ -20,7 +20,7 @@ from dreal_tf.backbones import residual_wiring
 from dreal_tf.benchmark.arms import made_up
 from dreal_tf.benchmark.turns import first_batch, interleaved, median_interval, turn_of_model
 
-# What Keras offers in the place of each.
+# Each kernel and the Keras layer that it rewrites.
 KERNELS = {
     "FusedBatchNormalization": keras.layers.BatchNormalization,
     "SmallMapConv2D": keras.layers.Conv2D,
@@ -35,7 +35,7 @@ ARMS = {"plain": False, "dreal": True}
 
 
 def turn_without(kernel, recipe, data):
-    """A turn of training steps with Keras's own in the place of one kernel, or of none."""
+    """A turn of training steps in which Keras's layer replaces one kernel (None: no kernel)."""
     replaced = contextlib.nullcontext()
     if kernel is not None:
         replaced = mock.patch.object(residual_wiring, kernel, KERNELS[kernel])
