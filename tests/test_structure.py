@@ -20,6 +20,7 @@ REPOSITORY = PACKAGE.parent
 # Who may import whom: a part imports only parts of a lower level, and itself.
 LEVELS = {
     "errors": 0,
+    "keras_internals": 0,
     "shapes": 0,
     "steps": 0,
     "courses": 1,
@@ -69,6 +70,7 @@ LEVELS = {
 }
 # What computes knows nothing of recipes, files or the command line.
 PURE = {
+    "keras_internals",
     "courses",
     "errors",
     "shapes",
