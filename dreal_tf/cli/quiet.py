@@ -7,7 +7,10 @@ import sys
 import tempfile
 
 # Informational lines of TensorFlow's C++ side, which no setting keeps off standard error.
-_NOISE = re.compile(rb"^(WARNING: All log messages before absl|I0000 |E0000 .*cuInit)")
+_NOISE = re.compile(
+    rb"^(WARNING: All log messages before absl|I0000 |E0000 .*(cuInit|factory for plugin cu)"
+    rb"|W0000 .*computation placer already registered)"
+)
 
 
 def import_quietly(module):

@@ -128,8 +128,9 @@ def pasted_pictures(objects, labels, backgrounds, masks=None, blur=0.0, seed=0):
     Raises:
         InputError: if an object does not fit on its background.
     Example:
-        >>> pasted_pictures(np.ones((2, 4, 4, 3)), [3, 5], np.zeros((2, 16, 16, 3))).images.sum()
-        np.float32(96.0)
+        >>> pasted = pasted_pictures(np.ones((2, 4, 4, 3)), [3, 5], np.zeros((2, 16, 16, 3)))
+        >>> float(pasted.images.sum())
+        96.0
     """
     objects = np.asarray(objects, np.float32)
     pictures = np.array(backgrounds, np.float32)
