@@ -18,6 +18,8 @@ def graph_of(model):
         model: anything; functional and Sequential models have one.
     """
     if isinstance(model, keras.Sequential):
+        if not hasattr(model, "inputs"):  # It was never built.
+            return None
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model if isinstance(model, keras.Model) and isinstance(model, keras.Function) else None
 

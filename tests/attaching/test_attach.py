@@ -17,7 +17,7 @@ from foreign_networks import (
 )
 from keras import ops
 
-from dreal_tf import CBAM, SqueezeExcite, attach
+from dreal_tf import CBAM, SqueezeExcite, attach, find_gates, insert
 from dreal_tf.errors import InputError
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -253,3 +253,10 @@ def test_what_cannot_be_attached_is_refused_with_the_reason(case, said):
 
 def test_classes_are_those_of_the_network():
     assert attach(squeeze_excite(), "*_se_excite").network.output_shape == (None, CLASSES)
+
+
+@pytest.mark.parametrize("call", [attach, find_gates, lambda network: insert(network, "se", after="*")])
+def test_a_sequential_network_without_a_graph_is_refused(call):
+    network = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+    with pytest.raises(InputError, match="Sequential network that is built"):
+        call(network)
