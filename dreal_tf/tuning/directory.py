@@ -76,15 +76,12 @@ class SearchDirectory:
         Raises:
             InputError: if the folder holds something else, or another search.
         """
+        if self.path.exists() and not self._may_hold_search():
+            raise InputError(
+                "Expected a new folder, or one that holds a search. Received: "
+                f"{str(self.path)!r}, which holds something else. Choose another --out."
+            )
         if not self.settings.is_file():
-            if self.path.exists() and (
-                not self.path.is_dir()
-                or any(p for p in self.path.iterdir() if not p.name.startswith(("lock", "trials")))
-            ):
-                raise InputError(
-                    "Expected a new folder, or one that holds a search. Received: "
-                    f"{str(self.path)!r}, which holds something else. Choose another --out."
-                )
             return
         stored, ours = (
             json.loads(self.settings.read_text(encoding="utf-8")),
@@ -96,6 +93,12 @@ class SearchDirectory:
                 f"Expected the search that {str(self.path)!r} holds. Received: another; they differ "
                 f"in {'; '.join(shown)}. Choose another --out, or repeat the command as it was."
             )
+
+    def _may_hold_search(self):
+        if not self.path.is_dir() or (self.trials.exists() and not self.trials.is_dir()):
+            return False
+        names = [path.name for path in self.path.iterdir()]  # A killed start leaves locks and trials.
+        return self.settings.is_file() or all(n == "trials" or n.startswith("lock") for n in names)
 
     @contextlib.contextmanager
     def begin(self, settings, sharer=None):

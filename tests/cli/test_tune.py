@@ -166,12 +166,15 @@ def test_repeated_it_reports_and_another_search_is_refused(searched):
         (["--space", "mine.py", "--tuner", "grid"], "Expected a tuner.*Received: 'grid'"),
         (["--space", "mine.py", "--objective", "accuracy"], "on validation data.*Put val_ before"),
         (["--space", "mine.py", "--out", "."], "holds something else. Choose another --out"),
+        (["--space", "mine.py", "--out", "taken"], "'taken', which holds something else"),
         (["--space", "mine.py", "--set", "optim.nam=adam"], "Did you mean 'optim.name'"),
     ],
 )
 def test_wrong_input_ends_with_2_before_tensorflow_is_loaded(tmp_path, arguments, message):
     (tmp_path / "wrong.py").write_text(SPACE.replace("actor_weight", "actor_wait"))
     space_in(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "trials").touch()  # A file that has the name of a search's folder.
     code = "import sys; from dreal_tf.cli.main import main\ntry: main(sys.argv[1:])\n"
     code += "finally: sys.stderr.write(f'LOADED {\"tensorflow\" in sys.modules}')"
     process = ended("-c", code, *TUNE, *arguments, folder=tmp_path)
