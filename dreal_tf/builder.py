@@ -8,15 +8,15 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import imagenet_residual_network, plain_network, residual_network
 from dreal_tf.callbacks import RetrievalScores, SetEpoch, TeachFrom
-from dreal_tf.critics import CRITICS
 from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
 from dreal_tf.data.folder import list_images
 from dreal_tf.errors import InputError
 from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, settled, shares_of, start_file
 from dreal_tf.layers import ACTORS
+from dreal_tf.method.critics import CRITICS
 from dreal_tf.model import DREAL, EmbeddingLosses
+from dreal_tf.networks.backbones import imagenet_residual_network, plain_network, residual_network
 from dreal_tf.schedules import WarmUp
 
 BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dreal_tf.steps import stage_name
+from dreal_tf.modules import stage_name
 
 FEWEST = 3  # Points below which a correlation says nothing.
 

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.backbones import embedding_network
 from dreal_tf.errors import InputError
+from dreal_tf.networks.backbones import embedding_network
 from dreal_tf.retrieval import (
     expanded_queries,
     mean_of_views,
@@ -19,7 +19,7 @@ class Embedder:
 
     Args:
         network: functional `keras.Model` of this package, see
-            `dreal_tf.backbones.embedding_network`. It may learn on: its weights are read when they are
+            `dreal_tf.networks.backbones.embedding_network`. It may learn on: its weights are read when they are
             needed.
     Example:
         >>> embed = Embedder(residual_network((8, 8, 1), 10, depth=8, neck=True))

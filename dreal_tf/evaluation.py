@@ -2,10 +2,10 @@
 
 import keras
 
-from dreal_tf.backbones import actors_of
 from dreal_tf.embedding import Embedder, scores_of
 from dreal_tf.errors import InputError
 from dreal_tf.model import DREAL
+from dreal_tf.networks.backbones import actors_of
 
 MEASURED = ("reward/", "gain/")
 

@@ -3,7 +3,7 @@
 Under replicas each loss sees its replica's share of the batch alone: triplets and centres are looked
 for within it, so a share should hold whole identities (`dreal_tf.data.IdentitySampler` sees to it).
 Each is a mean over its share; to make gradients, which are summed over replicas, those of the mean
-over all, scale it by `dreal_tf.distribute.per_replica`.
+over all, scale it by `dreal_tf.replicas.per_replica`.
 """
 
 import tensorflow as tf

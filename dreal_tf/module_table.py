@@ -4,9 +4,9 @@ import math
 import re
 from typing import NamedTuple
 
-from dreal_tf.backbones import imagenet_residual_network
 from dreal_tf.layers import ACTORS
-from dreal_tf.multiply_adds import multiply_adds
+from dreal_tf.networks.backbones import imagenet_residual_network
+from dreal_tf.networks.flops import multiply_adds
 
 IMAGES, CLASSES, DEPTH = (224, 224, 3), 1000, 50
 # How the shape of an action is written; M is a fixed number of bases, descriptors or channels.

@@ -6,9 +6,9 @@ import tensorflow as tf
 from keras import ops
 
 from dreal_tf import DREAL
-from dreal_tf.backbones import Trajectory, Wiring, actors_of
 from dreal_tf.layers import AttentionActor, SqueezeExcite
-from dreal_tf.rewards import Assignment, RewardMeter, Targets
+from dreal_tf.method.rewards import Assignment, RewardMeter, Targets
+from dreal_tf.networks.backbones import Trajectory, Wiring, actors_of
 
 
 @keras.saving.register_keras_serializable("tests")

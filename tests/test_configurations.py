@@ -12,14 +12,16 @@ from foreign_networks import squeeze_excite
 
 import dreal_tf
 from dreal_tf import DREAL, layers, residual_network
-from dreal_tf.attaching.attached_network import AttachedNetwork
-from dreal_tf.backbones.fused_normalization import FusedBatchNormalization
-from dreal_tf.backbones.small_map_convolution import SmallMapConv2D
 from dreal_tf.centres import Centres
-from dreal_tf.critics import ComparativeCritic, DirectCritic, MetaCritic, PaperCritic, ShuffledCritic
-from dreal_tf.distribute import ReplicatedLossScale
 from dreal_tf.fine_tuning.rates import SharedAdam, SharedAdamW, SharedSGD
-from dreal_tf.instruments.metrics import (
+from dreal_tf.method.critics import (
+    ComparativeCritic,
+    DirectCritic,
+    MetaCritic,
+    PaperCritic,
+    ShuffledCritic,
+)
+from dreal_tf.method.instruments.metrics import (
     AlignmentOfModules,
     ExplainedOfModules,
     InstrumentMetrics,
@@ -28,6 +30,10 @@ from dreal_tf.instruments.metrics import (
 from dreal_tf.model import EmbeddingLosses
 from dreal_tf.model.metrics import ModuleMeans, StepMetrics
 from dreal_tf.model.trust import Trust
+from dreal_tf.networks.attaching.attached_network import AttachedNetwork
+from dreal_tf.networks.backbones.fused_normalization import FusedBatchNormalization
+from dreal_tf.networks.backbones.small_map_convolution import SmallMapConv2D
+from dreal_tf.replicas import ReplicatedLossScale
 from dreal_tf.schedules import WarmUp
 from dreal_tf.studies.frozen import FrozenDREAL
 

@@ -11,7 +11,7 @@ for name in ("DREAL", "SqueezeExcite", "PaperCritic", "WarmUp"):
 
 
 @pytest.mark.parametrize(
-    "first", ["import dreal_tf.layers", "import dreal_tf.critics", "import keras, dreal_tf"]
+    "first", ["import dreal_tf.layers", "import dreal_tf.method.critics", "import keras, dreal_tf"]
 )
 def test_a_part_can_be_imported_first(first):
     process = ended("-c", first + KNOWN)

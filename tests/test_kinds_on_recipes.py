@@ -7,10 +7,10 @@ import pytest
 from support import moved, values
 
 from dreal_tf import build, load_recipe
-from dreal_tf.backbones import actors_of
 from dreal_tf.builder import build_network
 from dreal_tf.cli.train import resolve
 from dreal_tf.layers import ACTORS
+from dreal_tf.networks.backbones import actors_of
 from dreal_tf.recipe_files import bundled_recipes
 from dreal_tf.recipe_sections import CONVOLUTION_KINDS, AttentionKind
 

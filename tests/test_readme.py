@@ -5,7 +5,7 @@ import re
 from fresh_process import REPOSITORY, ended
 
 from dreal_tf.cli.main import app
-from dreal_tf.instruments import InstrumentMetrics
+from dreal_tf.method.instruments import InstrumentMetrics
 from dreal_tf.model.metrics import StepMetrics
 from dreal_tf.recipe_files import bundled_recipes
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from dreal_tf import load_recipe, training
-from dreal_tf.backbones import plain_network
 from dreal_tf.builder import build_data, build_network
 from dreal_tf.callbacks import read_history
+from dreal_tf.networks.backbones import plain_network
 
 EPOCHS = 3
 

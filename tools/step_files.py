@@ -1,6 +1,6 @@
 """Lists the files of the package that one training step executes.
 
-    python tools/step_files.py [RECIPE]
+python tools/step_files.py [RECIPE]
 """
 
 import os

@@ -11,9 +11,9 @@ from dreal_tf.auditing.values import TOLERANCE, values_by_class, values_of
 from dreal_tf.builder import build_data
 from dreal_tf.data import Splits, drawn_batches
 from dreal_tf.errors import InputError
+from dreal_tf.method.rewards import ABLATIONS, calibrated_steps
 from dreal_tf.recipe import Recipe
 from dreal_tf.recipe_files import load_recipe
-from dreal_tf.rewards import ABLATIONS, calibrated_steps
 
 AT_A_TIME = 32  # Images per pass.
 CALIBRATED = 1024  # Training images, at most, whose mean action "static" is.
@@ -32,7 +32,7 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
     Args:
         target: str or path of a run directory or a `.keras` file, or a `keras.Model`: a functional
             network, with our layers anywhere in it, or a `DREAL`. A layer that is used twice is two
-            modules, see `dreal_tf.rewards.StepNames`.
+            modules, see `dreal_tf.method.rewards.StepNames`.
         images: int >= 2. Test images to measure on; all of them where there are fewer.
         data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.Splits`: what the network was
             trained on. None for a run's own.

@@ -5,16 +5,16 @@ import tensorflow as tf
 
 from dreal_tf.builder import build
 from dreal_tf.callbacks.checkpoint import restore_last
-from dreal_tf.critics import predicted_differences
 from dreal_tf.data import draw_examples
 from dreal_tf.errors import InputError
-from dreal_tf.instruments import (
+from dreal_tf.method.critics import predicted_differences
+from dreal_tf.method.instruments import (
     Instruments,
     bootstrap_mean,
     explained_variance,
     held_steps,
 )
-from dreal_tf.rewards import ALTERNATIVES, Targets, draw_assignment
+from dreal_tf.method.rewards import ALTERNATIVES, Targets, draw_assignment
 from dreal_tf.run_directory import RunDirectory
 
 BATCH = 64  # Images that are measured at a time.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dreal_tf.errors import RunError
 from dreal_tf.layers import intervene
-from dreal_tf.rewards import ABLATIONS, OWN, Ablation, label_log_probability
+from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, label_log_probability
 
 
 class Differences(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from dreal_tf.errors import InputError
 from dreal_tf.figures import LIGHT, as_png, as_svg
 from dreal_tf.figures.module_values import module_values
-from dreal_tf.rewards import ABLATIONS
+from dreal_tf.method.rewards import ABLATIONS
 from dreal_tf.run_directory import write_whole
 
 COLUMNS = ("part", "name", "class", "baseline", "images", "value", "low", "high")

@@ -5,10 +5,10 @@ import zipfile
 import keras
 import numpy as np
 
-from dreal_tf.backbones import plain_network
 from dreal_tf.errors import InputError
 from dreal_tf.model import DREAL
 from dreal_tf.model.task import ends_in_softmax, outputs_are_logits
+from dreal_tf.networks.backbones import plain_network
 from dreal_tf.trained_run import finished_run
 
 

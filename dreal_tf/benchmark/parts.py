@@ -4,10 +4,10 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from dreal_tf.benchmark.turns import interleaved, timed
-from dreal_tf.rewards import share_of
-from dreal_tf.shapes import length
+from dreal_tf.method.rewards import share_of
 
 PARTS = ("factual_pass", "extra_pass", "critic", "update")
 
@@ -64,7 +64,7 @@ def _whole(model, data):
 
 def _separate(model, data):
     images = tf.nest.flatten(data[0])[0]
-    count = share_of(length(images), model.settings["reward_fraction"])
+    count = share_of(ops.shape(images)[0], model.settings["reward_fraction"])
     return [model.network(images[:count], training=False)]
 
 

@@ -126,5 +126,5 @@ def median_interval(values):
     """
     if len(values) < 2 or np.ptp(values) == 0:
         return float(np.median(values)), float(np.median(values))
-    drawn = bootstrap((values,), np.median, method="percentile", rng=np.random.default_rng(0))
+    drawn = bootstrap((values,), np.median, method="percentile", random_state=np.random.default_rng(0))
     return tuple(float(end) for end in drawn.confidence_interval)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dreal_tf.backbones import plain_network
 from dreal_tf.errors import InputError
 from dreal_tf.exporting.formats import check_format, write
 from dreal_tf.exporting.served import Served, ServedEmbedding
 from dreal_tf.exporting.verification import BATCH, answers_of, compared, compared_embeddings
 from dreal_tf.model import DREAL
-from dreal_tf.multiply_adds import multiply_adds
+from dreal_tf.networks.backbones import plain_network
+from dreal_tf.networks.flops import multiply_adds
 
 COMPARED = 10_000  # Test images, at most, ...
 BYTES = 2**29  # ... and what they may take.

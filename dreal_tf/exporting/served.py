@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import embedding_network
 from dreal_tf.errors import InputError
 from dreal_tf.model.task import ends_in_softmax
+from dreal_tf.networks.backbones import embedding_network
 
 
 class Served:

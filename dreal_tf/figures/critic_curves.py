@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from dreal_tf.figures.style import LIGHT, MARKERS, dress, new_figure, styled
-from dreal_tf.steps import stage_name
+from dreal_tf.modules import stage_name
 
 COLUMNS = 3  # Modules beside each other.
 FEW = 20  # Epochs up to which each has a marker.

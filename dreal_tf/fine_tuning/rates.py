@@ -2,8 +2,8 @@
 
 import keras
 
-from dreal_tf.backbones import actors_of
 from dreal_tf.keras_internals import variable_key
+from dreal_tf.networks.backbones import actors_of
 
 
 class _Shares:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dreal_tf.backbones import actors_of
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.pretrained import imagenet_file, load_pretrained
-from dreal_tf.steps import stage_name
+from dreal_tf.modules import stage_name
+from dreal_tf.networks.backbones import actors_of
+from dreal_tf.networks.pretrained import imagenet_file, load_pretrained
 
 
 def start_file(backbone):
@@ -45,7 +45,7 @@ def load_start(network, path, preprocessing):
         path: path, from `start_file`.
         preprocessing: `dreal_tf.data.Preprocessing` of the images that the network gets.
     Returns:
-        `dreal_tf.pretrained.LoadedWeights`.
+        `dreal_tf.networks.pretrained.LoadedWeights`.
     Raises:
         InputError: if they do not fit.
     """

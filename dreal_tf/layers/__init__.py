@@ -2,15 +2,13 @@
 
 from dreal_tf.layers.a2 import DoubleAttention
 from dreal_tf.layers.aa import AugmentedConvolution
-from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.attention_actor import AttentionActor, Placement, intervene
 from dreal_tf.layers.cbam import CBAM
 from dreal_tf.layers.ccnet import CrissCross
 from dreal_tf.layers.danet import DualAttention
 from dreal_tf.layers.eca import ECA
 from dreal_tf.layers.emanet import ExpectationMaximization
-from dreal_tf.layers.intervention import intervene
 from dreal_tf.layers.non_local import NonLocal
-from dreal_tf.layers.placement import Placement
 from dreal_tf.layers.sasa import StandAloneAttention
 from dreal_tf.layers.squeeze_excite import SqueezeExcite
 from dreal_tf.layers.srm import SRM

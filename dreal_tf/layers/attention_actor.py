@@ -1,14 +1,15 @@
 """The contract of every attention layer: state in, action out, action replaceable."""
 
+import contextlib
+import threading
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 from keras import ops
 
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.layers.anchored_mean import anchored_mean
-from dreal_tf.layers.intervention import decided
-from dreal_tf.layers.placement import Placement
-from dreal_tf.steps import (
+from dreal_tf.modules import (
     ACTION_KINDS,
     AXES,
     SELECTIVE_AXES,
@@ -20,6 +21,83 @@ from dreal_tf.steps import (
 
 # Least distance of an action to the ends of its domain, where a logit would be infinite.
 MARGIN = 1e-6
+PLACES = ("branch", "stage", "convolution")
+_active = threading.local()  # Replicas run in threads of their own.
+
+
+class Placement(NamedTuple):
+    """Where the layers of an attention kind stand, as its paper has it.
+
+    Attributes:
+        where: "branch": after the last BatchNorm of a block's branch; "stage": after a block's last
+            activation; "convolution": in place of a block's first 3×3 convolution. A layer that takes the
+            place of a convolution takes arguments `filters` and `strides`.
+        stages: slice of a network's stages, in depth order.
+        blocks: "all" or "last" of each stage.
+    Example:
+        >>> Placement(stages=slice(1, 3)).chosen(("conv2", "conv3", "conv4", "conv5"))
+        ('conv3', 'conv4')
+    """
+
+    where: str = "branch"
+    stages: slice = slice(None)
+    blocks: str = "all"
+
+    def chosen(self, stages):
+        """The stages that get the layer, of a network's stages in depth order (tuple of str)."""
+        return tuple(stages[self.stages])
+
+
+@contextlib.contextmanager
+def intervene(decide):
+    """Lets `decide` replace the actions of every actor that runs inside the context.
+
+    Args:
+        decide: callable (actor, index, state, action) -> action, called for each step as it
+            happens: the `AttentionActor`, the position of the step in it (int), the state and the
+            action it proposes. It returns the action to apply, of the same shape and dtype.
+    Example:
+        >>> actor, state = SqueezeExcite(2), np.ones((1, 4, 4, 8), "float32")
+        >>> with intervene(lambda actor, index, state, action: 0 * action):
+        ...     print(float(keras.ops.max(actor(state))))
+        0.0
+    """
+    before = getattr(_active, "decide", None)
+    _active.decide = decide
+    try:
+        yield
+    finally:
+        _active.decide = before
+
+
+def decided(actor, index, state, action):
+    """The action to apply: the active intervention's, or `action` itself where none is active."""
+    decide = getattr(_active, "decide", None)
+    return action if decide is None else decide(actor, index, state, action)
+
+
+def anchored_mean(action, axes):
+    """Mean over `axes`, tiled back to the shape of `action`.
+
+    The mean of the differences to the first element is added to that element, so that the mean of
+    a constant is that constant to the last bit: ablating a constant action changes nothing.
+
+    Args:
+        action: float tensor of any shape.
+        axes: tuple of int. The axes along which the action selects.
+    Returns:
+        Float tensor of the shape and dtype of `action`.
+    Example:
+        >>> anchored_mean(np.float32([[1.0, 3.0], [0.1, 0.1]]), axes=(1,)).numpy().tolist()
+        [[2.0, 2.0], [0.10000000149011612, 0.10000000149011612]]
+    """
+    axes = tuple(axis % len(action.shape) for axis in axes)
+    action = ops.convert_to_tensor(action)
+    first = action[tuple(slice(0, 1 if axis in axes else None) for axis in range(len(action.shape)))]
+    # float32, or the sum over a large map overflows or stalls under mixed precision.
+    difference = ops.cast(action, "float32") - ops.cast(first, "float32")
+    mean = ops.cast(first, "float32") + ops.mean(difference, axis=axes, keepdims=True)
+    return ops.broadcast_to(ops.cast(mean, action.dtype), ops.shape(action))
 
 
 class AttentionActor(keras.layers.Layer):
@@ -106,7 +184,7 @@ class AttentionActor(keras.layers.Layer):
             baseline: "mean": the action's mean over the axes along which it selects, for each image
                 (uniform attention where rows sum to 1); "identity": the action that changes
                 nothing, which gates and residual actors have. ("static" is a mean over images, which a layer
-                cannot know: see `dreal_tf.rewards.Alternatives`.)
+                cannot know: see `dreal_tf.method.rewards.Alternatives`.)
             index: int. Position of the step in the layer.
         Returns:
             Tensor of the shape and dtype of `action`.

@@ -4,9 +4,8 @@ import keras
 from keras import ops
 
 from dreal_tf.errors import InputError
-from dreal_tf.layers.attention_actor import MARGIN, AttentionActor
+from dreal_tf.layers.attention_actor import MARGIN, AttentionActor, Placement
 from dreal_tf.layers.pairwise import row_stochastic
-from dreal_tf.layers.placement import Placement
 
 MASKED = float("-inf")
 

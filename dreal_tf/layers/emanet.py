@@ -7,9 +7,8 @@ import tensorflow as tf
 from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.attention_actor import AttentionActor, Placement
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
-from dreal_tf.layers.placement import Placement
 
 # Added to sums and norms before a division, as in the authors' code.
 EPSILON = 1e-6

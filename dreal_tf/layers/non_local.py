@@ -4,9 +4,8 @@ import keras
 from keras import ops
 
 from dreal_tf.errors import check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.attention_actor import AttentionActor, Placement
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
-from dreal_tf.layers.placement import Placement
 
 
 @keras.saving.register_keras_serializable("dreal_tf")

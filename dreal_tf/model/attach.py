@@ -1,7 +1,7 @@
 """A network of any origin, to be trained by the method."""
 
-from dreal_tf.attaching import AttachedNetwork
 from dreal_tf.model.dreal import DREAL
+from dreal_tf.networks.attaching import AttachedNetwork
 
 
 def attach(network, gates=(), **settings):

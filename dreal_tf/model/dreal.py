@@ -3,18 +3,9 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import Trajectory, plain_network
-from dreal_tf.critics import CRITICS
-from dreal_tf.distribute import (
-    check_clipping,
-    check_replicas,
-    finite_everywhere,
-    never_empty,
-    nonempty_share,
-    replica_seed,
-    scaled_for,
-)
-from dreal_tf.instruments import InstrumentMetrics, Instruments
+from dreal_tf.method.critics import CRITICS
+from dreal_tf.method.instruments import InstrumentMetrics, Instruments
+from dreal_tf.method.rewards import HeldUpdates, RewardMeter, targets_of, true_directions
 from dreal_tf.model.climb import add_climb, compared
 from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
 from dreal_tf.model.factual_pass import FactualPass
@@ -25,7 +16,16 @@ from dreal_tf.model.settings import check_settings
 from dreal_tf.model.task import outputs_are_logits
 from dreal_tf.model.task_model import TaskModel, task_step
 from dreal_tf.model.trust import Trust
-from dreal_tf.rewards import HeldUpdates, RewardMeter, targets_of, true_directions
+from dreal_tf.networks.backbones import Trajectory, plain_network
+from dreal_tf.replicas import (
+    check_clipping,
+    check_replicas,
+    finite_everywhere,
+    never_empty,
+    nonempty_share,
+    replica_seed,
+    scaled_for,
+)
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -38,7 +38,7 @@ class DREAL(TaskModel):
     Args:
         network: functional `keras.Model` from images to a dict of `logits`, and `states` and
             `actions` by module name, such as `residual_network` gives.
-        critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.critics.Critic`, or None:
+        critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.method.critics.Critic`, or None:
             the baseline, trained as plain Keras trains it.
         actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
         actor_warmup: int >= 0. Steps over which that weight rises from 0 (optimizer steps).
@@ -47,7 +47,7 @@ class DREAL(TaskModel):
         validation_fraction: float in (0, 1]. Share of each validation batch that is measured,
             exactly.
         instrument_fraction: float in [0, 1]. Share of the validation images on which the critic's
-            advice is tried, see `dreal_tf.instruments`; 0: never.
+            advice is tried, see `dreal_tf.method.instruments`; 0: never.
         baseline: "mean", "static" or "identity": the action of an ablated step.
         penalty: float >= 0. Minus the reward of a wrong answer (gamma, no unit).
         update: "simultaneous" (one critic forward for both losses) or "alternating" (the critic
@@ -67,7 +67,7 @@ class DREAL(TaskModel):
         >>> history = model.fit(np.random.rand(8, 8, 8, 1), np.arange(8), verbose=0)
         >>> sorted(history.history)[:4]
         ['actor_loss', 'climb_cosine', 'climb_ratio', 'critic_loss']
-    Source: Li, Chen 2020 (see `dreal_tf.rewards`). Choices of this project are listed in the README.
+    Source: Li, Chen 2020 (see `dreal_tf.method.rewards`). Choices of this project are listed in the README.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class DREAL(TaskModel):
         Args:
             factual: `FactualPass`.
         Returns:
-            `dreal_tf.rewards.Measurement`.
+            `dreal_tf.method.rewards.Measurement`.
         """
         targets, outputs = factual.targets, factual.outputs
         seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
@@ -207,7 +207,7 @@ class DREAL(TaskModel):
 
         Args:
             factual: `FactualPass`.
-            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+            measurement: `dreal_tf.method.rewards.Measurement` of some of its actions.
         Returns:
             `dreal_tf.model.learner.Lesson`.
         """
@@ -219,7 +219,7 @@ class DREAL(TaskModel):
 
         Args:
             factual: `FactualPass`.
-            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+            measurement: `dreal_tf.method.rewards.Measurement` of some of its actions.
             lesson: `dreal_tf.model.learner.Lesson`.
         """
         gradients = list(factual.gradients)

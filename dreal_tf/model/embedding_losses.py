@@ -4,8 +4,8 @@ import keras
 
 from dreal_tf.centres import Centres
 from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.method.rewards.reward import true_labels
 from dreal_tf.metric_losses import batch_hard_triplet_loss, weighted_triplet_loss
-from dreal_tf.rewards.reward import true_labels
 
 TRIPLETS = ("none", "batch_hard", "weighted")
 

@@ -9,13 +9,13 @@ class FactualPass(NamedTuple):
     Attributes:
         judged: images, labels, logits and sample weights of the batch, as `compute_metrics` takes
             them.
-        targets: `dreal_tf.rewards.Targets`.
-        outputs: dict, what `dreal_tf.rewards.RewardMeter.factual` gave.
+        targets: `dreal_tf.method.rewards.Targets`.
+        outputs: dict, what `dreal_tf.method.rewards.RewardMeter.factual` gave.
         task_loss: float scalar, scaled for the sum over replicas.
         gradients: list of tensors, the task loss's for each trainable variable of the network; None
             where nothing is to be moved by it.
-        hindsight: `dreal_tf.critics.Hindsight`.
-        held: `dreal_tf.rewards.HeldUpdates` of a pass in training mode; None at inference.
+        hindsight: `dreal_tf.method.critics.Hindsight`.
+        held: `dreal_tf.method.rewards.HeldUpdates` of a pass in training mode; None at inference.
     """
 
     judged: tuple

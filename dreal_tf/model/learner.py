@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from dreal_tf import losses
-from dreal_tf.critics import predicted_differences
-from dreal_tf.distribute import per_replica
+from dreal_tf.method import losses
+from dreal_tf.method.critics import predicted_differences
+from dreal_tf.replicas import per_replica
 
 
 class Lesson(NamedTuple):
@@ -30,8 +30,8 @@ class Learner:
     """Moves the critic, and says how the actors climb it.
 
     Args:
-        critic: `dreal_tf.critics.Critic`, built.
-        trajectory: `dreal_tf.backbones.Trajectory`, the steps it judges.
+        critic: `dreal_tf.method.critics.Critic`, built.
+        trajectory: `dreal_tf.networks.backbones.Trajectory`, the steps it judges.
         trust: `dreal_tf.model.Trust`, or None: the critic is obeyed whatever it knows.
         alternating: bool. Whether the actors climb the critic that this step has made of it, and
             not the one it was.
@@ -48,7 +48,7 @@ class Learner:
 
         Args:
             factual: `dreal_tf.model.factual_pass.FactualPass`.
-            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+            measurement: `dreal_tf.method.rewards.Measurement` of some of its actions.
             move_critic: callable that applies gradients to the critic's variables.
             scale_loss: callable, the network's optimizer's loss scaling.
         Returns:

@@ -86,8 +86,8 @@ class StepMetrics(keras.metrics.Metric):
             losses: dict of float scalars by name, means over the batch.
             present: int scalar. Number of images in the batch.
             lesson: `dreal_tf.model.learner.Lesson`, with critiques (images, steps).
-            targets: `dreal_tf.rewards.Targets` of the batch.
-            measurement: `dreal_tf.rewards.Measurement` of some of its actions.
+            targets: `dreal_tf.method.rewards.Targets` of the batch.
+            measurement: `dreal_tf.method.rewards.Measurement` of some of its actions.
         """
         for name, loss in losses.items():
             self.losses[name].update_state(loss, sample_weight=present)

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.distribute import agree
 from dreal_tf.keras_internals import compiled_metrics
-from dreal_tf.rewards import normalizers_of
+from dreal_tf.method.rewards import normalizers_of
+from dreal_tf.replicas import agree
 
 
 class ReplicatedModel(keras.Model):

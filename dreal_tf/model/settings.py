@@ -1,9 +1,9 @@
 """The settings of the method, checked before anything is built on them."""
 
-from dreal_tf.backbones import Trajectory, actors_of
-from dreal_tf.critics import CRITICS, Critic
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.rewards import BASELINES, ESTIMATORS
+from dreal_tf.method.critics import CRITICS, Critic
+from dreal_tf.method.rewards import BASELINES, ESTIMATORS
+from dreal_tf.networks.backbones import Trajectory, actors_of
 
 UPDATES = ("simultaneous", "alternating")
 

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.distribute import never_empty, per_replica
 from dreal_tf.errors import InputError
 from dreal_tf.model.replicated import ReplicatedModel
+from dreal_tf.replicas import never_empty, per_replica
 
 
 class TaskModel(ReplicatedModel):

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.auditing.values import values_of
-from dreal_tf.backbones import plain_network
-from dreal_tf.rewards import label_log_probability
+from dreal_tf.method.rewards import label_log_probability
+from dreal_tf.networks.backbones import plain_network
 
 
 def judged_on_validation(data):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dreal_tf.backbones import plain_network
 from dreal_tf.exporting import Served
 from dreal_tf.exporting.formats import write
 from dreal_tf.exporting.verification import answers_of
-from dreal_tf.multiply_adds import multiply_adds
+from dreal_tf.networks.backbones import plain_network
+from dreal_tf.networks.flops import multiply_adds
 
 ROUNDS = 300  # Calls with one image each whose time is taken, the networks in turn.
 DRAWN = 16  # Made-up images; what they show takes no time.

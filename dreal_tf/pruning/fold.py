@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import actors_of
 from dreal_tf.layers import intervene
+from dreal_tf.networks.backbones import actors_of
 from dreal_tf.pruning.ways_out import AUXILIARY, FOLDED, REMOVED
 
 

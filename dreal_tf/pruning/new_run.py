@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.backbones import plain_network
 from dreal_tf.builder import build_network
 from dreal_tf.evaluation import evaluate_splits
+from dreal_tf.networks.backbones import plain_network
 from dreal_tf.pruning.figures import figures_of
 from dreal_tf.pruning.pruned_recipe import fine_tuning
 from dreal_tf.run_directory import write_whole

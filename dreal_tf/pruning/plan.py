@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 from dreal_tf.auditing.audit import AT_A_TIME, audit, calibration_images
-from dreal_tf.backbones import actors_of
 from dreal_tf.data import drawn_batches
 from dreal_tf.errors import InputError
+from dreal_tf.method.rewards import static_actions
+from dreal_tf.networks.backbones import actors_of
 from dreal_tf.pruning.choice import agreed_actors, chosen_actors, shown
 from dreal_tf.pruning.evidence import Judge, judged_on_validation
 from dreal_tf.pruning.fold import without_actors
 from dreal_tf.pruning.ways_out import FOLDED, KEPT, ways_out
-from dreal_tf.rewards import static_actions
 
 
 class Plan(NamedTuple):

@@ -1,6 +1,6 @@
 """The recipe of a run without some of its modules."""
 
-from dreal_tf.backbones import Trajectory
+from dreal_tf.networks.backbones import Trajectory
 from dreal_tf.recipe import whole_path
 
 # Cosine decay ends at a rate of 0: fine-tuning begins at this share of its peak.

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from dreal_tf.backbones import actors_of
 from dreal_tf.keras_internals import nodes_of
 from dreal_tf.layers import AttentionActor
+from dreal_tf.networks.backbones import actors_of
 
 FOLDED, REMOVED, KEPT = "folded", "removed", "kept"
 AUXILIARY = ("states", "actions")  # Outputs of a network that are no use to it.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dreal_tf.auditing.values import mcnemar
-from dreal_tf.instruments import bootstrap_mean
+from dreal_tf.method.instruments import bootstrap_mean
 
 
 def confusion_counts(labels, answered, classes):

@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from dreal_tf.auditing.audit import audit
 from dreal_tf.auditing.sources import unvaried
-from dreal_tf.backbones import actors_of, plain_network
 from dreal_tf.builder import build_data
 from dreal_tf.callbacks import read_history
 from dreal_tf.data import Splits, draw_examples
 from dreal_tf.errors import InputError
-from dreal_tf.multiply_adds import multiply_adds
+from dreal_tf.networks.backbones import actors_of, plain_network
+from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.recipe import Recipe
 from dreal_tf.reporting.rankings import Asked, Ranking, asked_of, ranking_of
 from dreal_tf.reporting.views import Shown, Views, shown_images, views_of

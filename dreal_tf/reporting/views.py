@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dreal_tf.errors import InputError
+from dreal_tf.modules import stage_name
 from dreal_tf.reporting.images import images_at
-from dreal_tf.steps import stage_name
 from dreal_tf.visualize import (
     Composed,
     GradCam,

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from dreal_tf.method.rewards import targets_of
 from dreal_tf.model import DREAL, FactualPass
-from dreal_tf.rewards import targets_of
 
 
 @keras.saving.register_keras_serializable("dreal_tf")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dreal_tf.data import draw_examples
 from dreal_tf.layers import intervene
-from dreal_tf.rewards import label_log_probability
+from dreal_tf.method.rewards import label_log_probability
 
 AT_A_TIME = 500  # Images per pass.
 

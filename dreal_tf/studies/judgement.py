@@ -1,6 +1,6 @@
 """What a critic's advice is worth, by the instruments, as columns of a row."""
 
-# Quantities that a row keeps, one column for each module; see `dreal_tf.instruments`.
+# Quantities that a row keeps, one column for each module; see `dreal_tf.method.instruments`.
 KEPT = (
     "alignment",
     "alignment_positive",

@@ -9,8 +9,8 @@ from dreal_tf.callbacks import read_history
 from dreal_tf.courses import module_courses, stage_correlations
 from dreal_tf.data import draw_examples
 from dreal_tf.errors import InputError
+from dreal_tf.modules import stage_name
 from dreal_tf.run_directory import RunDirectory, write_whole
-from dreal_tf.steps import stage_name
 from dreal_tf.studies.rows import parse_rows, rows_text
 from dreal_tf.trained_run import best_network
 from dreal_tf.visualize import channel_actions, grid_pictures, pointing_game

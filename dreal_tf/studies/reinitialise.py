@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from dreal_tf.backbones import actors_of
 from dreal_tf.builder import build_network
+from dreal_tf.networks.backbones import actors_of
 
 
 def reinitialise(model, recipe, seed):
@@ -34,7 +34,7 @@ def makers_of_actions(network, trajectory):
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, of a known image size.
-        trajectory: `dreal_tf.backbones.Trajectory`, whose actors are trainable.
+        trajectory: `dreal_tf.networks.backbones.Trajectory`, whose actors are trainable.
     Returns:
         Set of str, the paths of variables; BatchNorm's averages are among them where its scale is.
     Example:

@@ -106,7 +106,7 @@ class Objective(NamedTuple):
         Raises:
             InputError: if none does.
         """
-        from dreal_tf.instruments import InstrumentMetrics
+        from dreal_tf.method.instruments import InstrumentMetrics
         from dreal_tf.model.metrics import StepMetrics
 
         results = [metrics(["module"]).result() for metrics in (StepMetrics, InstrumentMetrics)]

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from dreal_tf.critics.pairwise_axes import pairwise_axes
 from dreal_tf.errors import InputError
+from dreal_tf.method.critics.pairwise_axes import pairwise_axes
 from dreal_tf.visualize.recording import ActionRecorder
 
 
@@ -58,7 +58,7 @@ def attention_map(spec, action):
 
     Args:
         spec: `StepSpec`, its sizes known.
-        action: float array, see `dreal_tf.steps.Step`.
+        action: float array, see `dreal_tf.modules.Step`.
     Returns:
         Float32 array (batch, height, width), of the state's places, or of the halved state's.
     Raises:
@@ -94,7 +94,7 @@ def query_map(spec, action, query):
 
     Args:
         spec: `StepSpec` of a pairwise action, its sizes known.
-        action: float array, see `dreal_tf.steps.Step`.
+        action: float array, see `dreal_tf.modules.Step`.
         query: pair of int (row, column), a place of the state; an int, a member, where members ask.
     Returns:
         Float32 array (batch, height, width); a mean over heads. Each image's map sums to 1, or to

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.layers import intervene
-from dreal_tf.steps import ACTION_KINDS, StepSpec
+from dreal_tf.modules import ACTION_KINDS, StepSpec
 
 
 class Recorded(NamedTuple):
@@ -14,7 +14,7 @@ class Recorded(NamedTuple):
 
     Attributes:
         spec: `StepSpec`; its sizes are those of these images.
-        action: float32 array (n, ...), see `dreal_tf.steps.Step`.
+        action: float32 array (n, ...), see `dreal_tf.modules.Step`.
     """
 
     spec: StepSpec

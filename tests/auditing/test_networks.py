@@ -18,10 +18,10 @@ from support import (
 
 from dreal_tf import attach, audit
 from dreal_tf.auditing.differences import measure_differences
-from dreal_tf.backbones import plain_network
 from dreal_tf.data import from_arrays
 from dreal_tf.errors import InputError, RunError
-from dreal_tf.rewards import static_actions
+from dreal_tf.method.rewards import static_actions
+from dreal_tf.networks.backbones import plain_network
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from support import compiled, logits_loss, small_data, small_network
 
 from dreal_tf import DREAL
 from dreal_tf.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
-from dreal_tf.critics import DirectCritic
 from dreal_tf.errors import RunError
+from dreal_tf.method.critics import DirectCritic
 
 IMAGES, LABELS = small_data(24)
 

@@ -14,7 +14,6 @@ from support import small_data
 
 import dreal_tf
 from dreal_tf import CBAM, DREAL, SqueezeExcite, residual_network
-from dreal_tf.backbones import plain_network
 from dreal_tf.builder import build
 from dreal_tf.data import from_arrays
 from dreal_tf.errors import InputError, RunError
@@ -22,6 +21,7 @@ from dreal_tf.exporting import formats, outside
 from dreal_tf.exporting.run_export import baseline_network
 from dreal_tf.exporting.verification import answers_of, compared
 from dreal_tf.layers import ACTORS
+from dreal_tf.networks.backbones import plain_network
 from dreal_tf.recipe_files import load_recipe
 
 SHAPE, CLASSES = (8, 8, 3), 4

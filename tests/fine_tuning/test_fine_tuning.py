@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from dreal_tf import Recipe, SqueezeExcite, build, load_recipe, residual_network
-from dreal_tf.backbones import actors_of
 from dreal_tf.builder import build_network
 from dreal_tf.callbacks import TeachFrom
 from dreal_tf.errors import InputError
 from dreal_tf.fine_tuning import OPTIMIZERS, freeze, settled, shares_of
+from dreal_tf.networks.backbones import actors_of
 
 
 @pytest.fixture(scope="module")

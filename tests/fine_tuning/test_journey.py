@@ -12,9 +12,9 @@ from fresh_process import COMMAND, PREPARED, ended
 from PIL import Image
 
 from dreal_tf import load_recipe
-from dreal_tf.backbones import plain_network
 from dreal_tf.builder import build_network
 from dreal_tf.errors import InputError
+from dreal_tf.networks.backbones import plain_network
 from dreal_tf.training import train
 
 CLASSES = {"goldfish": 40, "sports car": 30, "tabby": 20}

@@ -9,9 +9,9 @@ import pytest
 from fresh_process import COMMAND, ended
 from PIL import Image
 
-from dreal_tf.backbones import plain_network, residual_network
 from dreal_tf.data import Preprocessing
 from dreal_tf.inference import ImageIndex, build_index
+from dreal_tf.networks.backbones import plain_network, residual_network
 
 
 @pytest.fixture(scope="module")

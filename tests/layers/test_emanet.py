@@ -5,7 +5,7 @@ import tensorflow as tf
 from differences import check_gradients
 
 from dreal_tf.layers.emanet import ExpectationMaximization
-from dreal_tf.rewards import HeldUpdates
+from dreal_tf.method.rewards import HeldUpdates
 
 CHANNELS, BASES = 4, 5
 SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS)]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
-from dreal_tf.layers.placement import PLACES
+from dreal_tf.layers.attention_actor import PLACES
 
 CHANNELS = 8
 SMALL = {"se": {"reduction": 2}, "cbam": {"reduction": 2}, "emanet": {"bases": 5}, "aa": {"heads": 2}}

@@ -7,8 +7,8 @@ import tensorflow as tf
 from support import ACTORS, compiled, logits_loss, small_data, small_network, values
 
 from dreal_tf import DREAL
-from dreal_tf.backbones import plain_network
-from dreal_tf.critics import PaperCritic
+from dreal_tf.method.critics import PaperCritic
+from dreal_tf.networks.backbones import plain_network
 
 IMAGES, LABELS = small_data(24)
 LOGGED = {"loss", "task_loss", "critic_loss", "actor_loss", "accuracy", "reward_measured"}

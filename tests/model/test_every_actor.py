@@ -9,10 +9,10 @@ import tensorflow as tf
 from support import images_drawn, moved, small_data, targets_of, values
 
 from dreal_tf import residual_network
-from dreal_tf.backbones import Trajectory
 from dreal_tf.layers import ACTORS
+from dreal_tf.method.rewards import RewardMeter
 from dreal_tf.model import DREAL
-from dreal_tf.rewards import RewardMeter
+from dreal_tf.networks.backbones import Trajectory
 
 SMALL = {"se": {"reduction": 2}, "cbam": {"reduction": 2}, "emanet": {"bases": 5}}
 SHAPE, CLASSES = (9, 9, 3), 3

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from support import ACTORS, compiled, small_data, small_network, values
 
-from dreal_tf.critics import CRITICS
+from dreal_tf.method.critics import CRITICS
+from dreal_tf.method.rewards import ESTIMATORS
 from dreal_tf.model.settings import UPDATES
-from dreal_tf.rewards import ESTIMATORS
 
 IMAGES, LABELS = small_data(16)
 

@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 from support import metered, moved, randomized, small_data, targets_of, values
 
-from dreal_tf.critics import ComparativeCritic, DirectCritic
+from dreal_tf.method.critics import ComparativeCritic, DirectCritic
+from dreal_tf.method.rewards import HeldUpdates, draw_assignment, log_probabilities, true_directions
 from dreal_tf.model.factual_pass import FactualPass
 from dreal_tf.model.learner import Learner
 from dreal_tf.model.trust import Trust
-from dreal_tf.rewards import HeldUpdates, draw_assignment, log_probabilities, true_directions
 
 COUNT = 4
 IMAGES, LABELS = small_data(COUNT, (4, 4, 2), seed=1)

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from support import TwoSteps, compiled, logits_loss, small_data, small_network
 
-from dreal_tf.backbones import plain_network
-from dreal_tf.critics import CRITICS
+from dreal_tf.method.critics import CRITICS
+from dreal_tf.networks.backbones import plain_network
 
 STEPS, BATCH = 6, 8
 

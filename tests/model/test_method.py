@@ -10,7 +10,7 @@ import tensorflow as tf
 from support import TwoSteps, compiled, moved, small_data, small_network, values
 
 from dreal_tf import DREAL
-from dreal_tf.critics import PaperCritic
+from dreal_tf.method.critics import PaperCritic
 
 WEIGHT, PENALTY, IMAGES = 0.7, 0.8, 4
 

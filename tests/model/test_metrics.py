@@ -1,9 +1,9 @@
 import numpy as np
 import tensorflow as tf
 
+from dreal_tf.method.rewards import Measurement, Targets
 from dreal_tf.model.learner import Lesson
 from dreal_tf.model.metrics import ModuleMeans, StepMetrics
-from dreal_tf.rewards import Measurement, Targets
 
 
 def test_means_are_over_the_epoch_not_over_steps():

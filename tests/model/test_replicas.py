@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from support import SqueezeExcite, TwoSteps, compiled, small_data, small_network, values
 
-from dreal_tf import distribute
+from dreal_tf import replicas
 
 STEPS, BATCH = 20, 16
 
@@ -55,15 +55,13 @@ def test_the_sampled_estimator_runs_on_two_replicas(two_replicas):
 
 def test_replicas_draw_differently(two_replicas):
     def draw():
-        return distribute.replica_seed(0, 5)
+        return replicas.replica_seed(0, 5)
 
     seeds = [
         s.numpy().tolist() for s in two_replicas.experimental_local_results(two_replicas.run(draw))
     ]
     assert seeds[0] != seeds[1]
-    assert (
-        distribute.replica_seed(0, 5).numpy().tolist() != distribute.replica_seed(0, 6).numpy().tolist()
-    )
+    assert replicas.replica_seed(0, 5).numpy().tolist() != replicas.replica_seed(0, 6).numpy().tolist()
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -105,7 +103,7 @@ def test_what_fails_under_replicas_is_refused(two_replicas, optimizer, arguments
 
 def test_gradients_are_divided_by_the_replicas(two_replicas):
     def loss():
-        return distribute.per_replica(tf.constant(3.0))
+        return replicas.per_replica(tf.constant(3.0))
 
     per_replica = two_replicas.experimental_local_results(two_replicas.run(loss))
     assert [float(value) for value in per_replica] == [1.5, 1.5]

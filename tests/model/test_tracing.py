@@ -5,8 +5,8 @@ import tensorflow as tf
 from graphs import operations_of
 from support import compiled, small_data, small_network
 
-from dreal_tf.backbones import residual_network
 from dreal_tf.layers import SqueezeExcite
+from dreal_tf.networks.backbones import residual_network
 
 
 @pytest.mark.parametrize("critic", ["comparative", "paper", None])

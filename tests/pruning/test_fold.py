@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from support import ACTORS, randomized, small_network
 
-from dreal_tf.backbones import actors_of, plain_network, residual_network
-from dreal_tf.backbones.residual_wiring import ResidualWiring
 from dreal_tf.builder import precision
 from dreal_tf.layers import ACTORS as KINDS
 from dreal_tf.layers import CBAM, ECA, SRM, SqueezeExcite, intervene
-from dreal_tf.multiply_adds import multiply_adds
+from dreal_tf.networks.backbones import actors_of, plain_network, residual_network
+from dreal_tf.networks.backbones.residual_wiring import ResidualWiring
+from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.pruning.fold import imposed, without_actors
 from dreal_tf.pruning.ways_out import ways_out
 

@@ -7,13 +7,13 @@ import tensorflow as tf
 from support import log_softmax, randomized
 
 from dreal_tf.auditing.audit import calibration_images
-from dreal_tf.backbones import actors_of, residual_network
 from dreal_tf.data import from_arrays
 from dreal_tf.errors import InputError
 from dreal_tf.layers import CBAM, NonLocal, SqueezeExcite, StandAloneAttention, intervene
+from dreal_tf.method.rewards import static_actions
+from dreal_tf.networks.backbones import actors_of, residual_network
 from dreal_tf.pruning.choice import Rule
 from dreal_tf.pruning.plan import plan_pruning
-from dreal_tf.rewards import static_actions
 
 SHAPE, CLASSES = (8, 8, 3), 5
 

@@ -12,14 +12,14 @@ from fresh_process import COMMAND, ended
 from dreal_tf import load_recipe, prune, training
 from dreal_tf.auditing.audit import calibration_images
 from dreal_tf.auditing.sources import unvaried
-from dreal_tf.backbones import actors_of
 from dreal_tf.builder import build_data
 from dreal_tf.callbacks import read_history
 from dreal_tf.cli.main import main
 from dreal_tf.errors import InputError
 from dreal_tf.layers import intervene
-from dreal_tf.multiply_adds import multiply_adds
-from dreal_tf.rewards import static_actions
+from dreal_tf.method.rewards import static_actions
+from dreal_tf.networks.backbones import actors_of
+from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.trained_run import trained_network
 
 MODULES = ("conv2_1/se", "conv3_1/se", "conv4_1/se")

@@ -11,9 +11,9 @@ from browser import BROKEN, EMPTY, WIDE, opened, photograph, visit
 from fresh_process import COMMAND, ended
 
 import dreal_tf
-from dreal_tf.backbones import plain_network
 from dreal_tf.builder import build_network
 from dreal_tf.errors import InputError
+from dreal_tf.networks.backbones import plain_network
 from dreal_tf.training import train
 
 FIGURES = {"learning_curves", "module_values", "critic_curves", "gain_and_alignment"}

@@ -8,7 +8,7 @@ from support import randomized
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
-from dreal_tf.steps import StepSpec
+from dreal_tf.modules import StepSpec
 from dreal_tf.visualize import attention_map, has_map, module_maps, query_map, recorded_actions
 
 HEIGHT, WIDTH = 5, 4

@@ -3,8 +3,8 @@
 import numpy as np
 
 from dreal_tf.figures.channel_attention import channel_attention
+from dreal_tf.modules import stage_name
 from dreal_tf.reporting.section import Column, Picture, Section, Table, left_out, written
-from dreal_tf.steps import stage_name
 
 NAME, TITLE = "channels", "Channel attention"
 

@@ -1,8 +1,8 @@
 """What each module is worth, by both baselines, beside the baseline run's."""
 
 from dreal_tf.auditing.files import values_figure
+from dreal_tf.method.rewards import ABLATIONS
 from dreal_tf.reporting.section import Column, Picture, Section, Table, written
-from dreal_tf.rewards import ABLATIONS
 
 NAME, TITLE = "modules", "What each module is worth"
 NUMBERS = ("value", "low", "high", "accuracy_drop", "p_value", "helped", "harmed", "untouched")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dreal_tf.figures.heatmaps import MapRow, heatmaps
-from dreal_tf.instruments import bootstrap_mean
+from dreal_tf.method.instruments import bootstrap_mean
 from dreal_tf.reporting.section import Column, Picture, Table, written
 from dreal_tf.reporting.views import CAMS, SHOWN_OWN, as_seen
 

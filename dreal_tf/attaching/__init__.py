@@ -1,6 +1,0 @@
-"""Networks of any origin: re-wired with auxiliary outputs, given attention, given weights."""
-
-from dreal_tf.attaching.attached_network import AttachedNetwork, Gate, find_gates
-from dreal_tf.attaching.insertion import insert
-
-__all__ = ["AttachedNetwork", "Gate", "find_gates", "insert"]

@@ -1,0 +1,1 @@
+"""The method: critics, rewards, instruments and losses. Gone at inference."""

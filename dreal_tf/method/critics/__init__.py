@@ -1,0 +1,29 @@
+"""Critics: what predicts the quality of actions. Gone at inference."""
+
+from dreal_tf.method.critics.comparative import ComparativeCritic
+from dreal_tf.method.critics.controls import DirectCritic, ShuffledCritic
+from dreal_tf.method.critics.critic import Critic, Hindsight, Verdict
+from dreal_tf.method.critics.measured import predicted_differences
+from dreal_tf.method.critics.meta_critic import MetaCritic
+from dreal_tf.method.critics.paper import PaperCritic
+
+# The one list of critics; the key is what a recipe calls `dreal.critic`.
+CRITICS = {
+    "paper": PaperCritic,
+    "comparative": ComparativeCritic,
+    "direct": DirectCritic,
+    "shuffled": ShuffledCritic,
+}
+
+__all__ = [
+    "CRITICS",
+    "ComparativeCritic",
+    "Critic",
+    "DirectCritic",
+    "Hindsight",
+    "MetaCritic",
+    "PaperCritic",
+    "ShuffledCritic",
+    "Verdict",
+    "predicted_differences",
+]

@@ -1,0 +1,1 @@
+"""Networks with attention: backbones, networks of other origin, pretrained weights."""

@@ -1,0 +1,248 @@
+"""A network of any origin, re-wired so that the steps of its attention are auxiliary outputs."""
+
+import fnmatch
+from typing import NamedTuple
+
+import keras
+
+from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.keras_internals import layers_inside
+from dreal_tf.layers import AttentionActor
+from dreal_tf.networks.attaching.cuts import NoGate, cut_named, kind_of
+from dreal_tf.networks.attaching.graph import FlatGraph, graph_of
+from dreal_tf.networks.attaching.rewiring import wired
+
+ATTENTION = (
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.Attention,
+)
+
+
+class Gate(NamedTuple):
+    """An attention map of a network that can become an actor.
+
+    Attributes:
+        name: str, what it is found by: the name of a layer, which several share that lie inside it.
+        kind: str, one of `dreal_tf.modules.ACTION_KINDS`.
+        state_shape, action_shape: tuples of int or None, without the batch axis.
+    """
+
+    name: str
+    kind: str
+    state_shape: tuple
+    action_shape: tuple
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class AttachedNetwork(keras.Model):
+    """A network with auxiliary outputs, around a plain one, whose layers and weights it shares.
+
+    Args:
+        network: functional or Sequential `keras.Model` with one output (batch, classes).
+        gates: sequence of str, names or patterns of foreign attention, see `dreal_tf.attach`.
+    Attributes:
+        plain: the network it was made of.
+    Example:
+        >>> images = keras.Input((8, 8, 3))
+        >>> refined = SqueezeExcite(1, name="first_se")(images)
+        >>> logits = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(refined))
+        >>> sorted(AttachedNetwork(keras.Model(images, logits)).output["actions"])
+        ['first/se']
+    """
+
+    def __init__(self, network, gates=(), name=None):
+        check_network(network)
+        gates = (gates,) if isinstance(gates, str) else tuple(gates)
+        inputs, outputs = _rewired(network, gates)
+        super().__init__(inputs=inputs, outputs=outputs, name=name or network.name)
+        self.plain = network
+        self.gates = gates
+
+    def get_config(self):
+        plain = keras.saving.serialize_keras_object(self.plain)
+        return {"network": plain, "gates": list(self.gates), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        plain = keras.saving.deserialize_keras_object(config["network"], custom_objects)
+        return cls(**(config | {"network": plain}))
+
+
+def find_gates(network):
+    """The foreign attention maps of a network that `dreal_tf.attach` can make actors of.
+
+    Args:
+        network: functional or Sequential `keras.Model`.
+    Returns:
+        List of `Gate`, in depth order.
+    Example:
+        >>> images = keras.Input((8, 8, 4))
+        >>> gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(images)
+        >>> gate = keras.layers.Dense(4, activation="sigmoid")(gate)
+        >>> gated = keras.layers.Multiply(name="gated")([images, gate])
+        >>> logits = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(gated))
+        >>> [(gate.name, gate.kind) for gate in find_gates(keras.Model(images, logits))]
+        [('gated', 'channel')]
+    """
+    check_network(network)
+    try:
+        graph = FlatGraph(network, _leads_to_attention)
+    except InputError:  # A layer of the user's own cannot be followed: what is inside is not listed.
+        graph = FlatGraph(network, lambda layer: isinstance(layer, ATTENTION))
+    names = [name for name, region in graph.regions.items() if isinstance(region.layer, ATTENTION)]
+    names += [node.operation.name for node in graph.nodes if _is_product(node)]
+    cuts = []
+    for name in names:
+        try:
+            cuts.append(cut_named(graph, name))
+        except NoGate:
+            continue
+    cuts.sort(key=lambda cut: graph.rank[id(cut.output)])
+    return [
+        Gate(
+            graph.outermost(cut.name), cut.kind, tuple(cut.state.shape[1:]), tuple(cut.action.shape[1:])
+        )
+        for cut in cuts
+    ]
+
+
+def _is_product(node):
+    return kind_of(node.operation) == "Multiply"
+
+
+def check_network(network):
+    """Refuses what has no graph to re-wire.
+
+    Args:
+        network: anything.
+    Raises:
+        InputError: in three parts.
+    """
+    graph = graph_of(network)
+    if graph is None:
+        raise InputError(
+            "Expected a functional or Sequential network that is built, whose graph can be seen. "
+            f"Received: {type(network).__name__}. Wrap it: keras.Model(inputs, network(inputs)) of a "
+            "functional one; rewrite a subclassed one with the functional API."
+        )
+    if len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 2:
+        shapes = [tuple(tensor.shape) for tensor in graph.outputs]
+        raise InputError(
+            f"Expected a network with one output (batch, classes). Received: {network.name!r} with "
+            f"outputs of shapes {shapes}. Make one of the output to be learnt: "
+            "keras.Model(network.input, output)."
+        )
+
+
+def _rewired(network, gates):
+    """Inputs, and outputs as a dict of `logits`, `states` and `actions`."""
+    graph = FlatGraph(network, _holds_actors)
+    chosen = _chosen(graph, gates)
+    opened = {name for names in chosen for name in names}
+    inside = _attention_inside(graph, opened)
+    graph = FlatGraph(
+        network,
+        lambda layer: _holds_actors(layer) or _to_open(layer, opened) or id(layer) in inside,
+    )
+    cuts = [_cuts_of(graph, pattern, names) for pattern, names in zip(gates, chosen, strict=True)]
+    cuts = list({id(cut.action): cut for found in cuts for cut in found}.values())
+    inputs, outputs = wired(graph, cuts)
+    if not outputs["actions"]:
+        raise _without_attention(network)
+    return inputs, outputs
+
+
+def _holds_actors(layer):
+    """Whether a layer has actors inside, which are then to be found in its `call`."""
+    if isinstance(layer, AttentionActor) or not isinstance(layer, keras.layers.Layer):
+        return False
+    return any(isinstance(inner, AttentionActor) for inner in layers_inside(layer))
+
+
+def _to_open(layer, names):
+    """Whether a named layer is taken apart: attention, and what is none of Keras's."""
+    named = getattr(layer, "name", None) in names
+    return named and (isinstance(layer, ATTENTION) or _of_other_origin(layer))
+
+
+def _attention_inside(graph, names):
+    """Ids of the layers that lead to attention inside named layers of other origin."""
+    inside = set()
+    for node in graph.nodes:
+        layer = node.operation
+        if _to_open(layer, names) and not isinstance(layer, ATTENTION):
+            inner = layers_inside(layer)
+            inside |= {id(each) for each in inner if _leads_to_attention(each)}
+    return inside
+
+
+def _leads_to_attention(layer):
+    """Whether a layer is attention, or one of other origin with attention inside."""
+    if isinstance(layer, ATTENTION) or not _of_other_origin(layer):
+        return isinstance(layer, ATTENTION)
+    return any(isinstance(inner, ATTENTION) for inner in layers_inside(layer))
+
+
+def _of_other_origin(layer):
+    own = not type(layer).__module__.startswith(("keras.", "dreal_tf."))
+    return own and isinstance(layer, keras.layers.Layer)
+
+
+def _chosen(graph, gates):
+    """For each pattern the names of operations it fits."""
+    names = graph.names()
+    chosen = [fnmatch.filter(names, pattern) for pattern in gates]
+    for pattern, fitting in zip(gates, chosen, strict=True):
+        if not fitting:
+            raise unknown_name("layer of the network or pattern of layers", pattern, names)
+    return chosen
+
+
+def _cuts_of(graph, pattern, names):
+    """The cuts among what a pattern fits; at least one."""
+    cuts, reasons = [], []
+    names = [inner for name in names for inner in _regions_inside(graph, name) or [name]]
+    for name in names:
+        try:
+            cuts.append(cut_named(graph, name))
+        except NoGate as reason:
+            reasons.append(f"{name!r} is {reason}")
+    if not cuts or (reasons and pattern in names):
+        more = f"; and {len(reasons) - 3} more" if reasons[3:] else ""
+        raise InputError(
+            "Expected attention: a gate made of the map that it multiplies, or scores that weigh "
+            f"values. Received: gates={pattern!r}, where {'; '.join(reasons[:3])}{more}. Name the "
+            "layers that multiply, or attend; `dreal_tf.find_gates(network)` lists those there are."
+        )
+    return cuts
+
+
+def _regions_inside(graph, name):
+    """Names of the attention layers in an opened one."""
+    inside = [inner for inner, region in graph.regions.items() if region.within == name]
+    return [
+        found
+        for inner in inside
+        for found in (
+            [inner]
+            if isinstance(graph.regions[inner].layer, ATTENTION)
+            else _regions_inside(graph, inner)
+        )
+    ]
+
+
+def _without_attention(network):
+    names = list(dict.fromkeys(gate.name for gate in find_gates(network)))
+    if names:
+        more = f" and {len(names) - 3} more" if names[3:] else ""
+        found = f"attention of other origin: {', '.join(map(repr, names[:3]))}{more}"
+        cure = "Name it, such as attach(network, gates=" + repr(names) + ")."
+        if names[3:]:
+            cure = "Name it by a pattern: attach(network, gates='*...')."
+    else:
+        found, cure = "none", "Put some in with `dreal_tf.insert`."
+    return InputError(
+        f"Expected a network with attention layers of dreal_tf. Received: {network.name!r}, which has "
+        f"{found}. {cure}"
+    )

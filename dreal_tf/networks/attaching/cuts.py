@@ -1,0 +1,181 @@
+"""Finds attention maps in a flat graph, and says why something is none."""
+
+from typing import NamedTuple
+
+import keras
+
+from dreal_tf.networks.attaching.graph import Alias
+from dreal_tf.networks.attaching.ranges import range_of
+
+ACTIVATIONS = ("sigmoid", "hard_sigmoid", "tanh", "softmax")  # That a gate may end in.
+PRODUCTS = ("Einsum", "Matmul", "Dot")
+
+
+class Cut(NamedTuple):
+    """An attention map in a graph, between what it is made of and what becomes of it.
+
+    Attributes:
+        name: str, of the operation or layer it was found by.
+        kind: str, the kind of the action.
+        state, action, output: symbolic tensors of the graph.
+        range: pair of float, between which a gate's values lie.
+        layers: list of layers that were opened to find it, and whose weights it uses.
+    """
+
+    name: str
+    kind: str
+    state: object
+    action: object
+    output: object
+    range: tuple = (0.0, 1.0)
+    layers: tuple = ()
+
+
+class NoGate(Exception):
+    """What was looked at is no attention map; the message says why."""
+
+
+def kind_of(operation):
+    """The class name of an operation; of an `Alias` that of what it stands for."""
+    return type(operation.operation if isinstance(operation, Alias) else operation).__name__
+
+
+def cut_named(graph, name):
+    """The attention map that an operation or an opened layer stands for.
+
+    Args:
+        graph: `FlatGraph`.
+        name: str.
+    Returns:
+        `Cut`.
+    Raises:
+        NoGate: if it stands for none.
+    """
+    if name in graph.regions:
+        cut = _in_region(graph, graph.regions[name])
+    else:
+        cut = _at(graph, graph.node_named(name))
+    _check_read(graph, cut)
+    return cut._replace(name=name)
+
+
+def _at(graph, node):
+    kind = kind_of(node.operation)
+    if kind == "Multiply":
+        return _gate(graph, node)
+    if _is_softmax(node):
+        return _scores(graph, node)
+    activation = getattr(node.operation, "activation", None)
+    ends = getattr(activation, "__name__", None) in ACTIVATIONS or kind in ("Sigmoid", "HardSigmoid")
+    readers = graph.readers.get(id(node.outputs[0]), [])
+    if ends and len(readers) == 1 and kind_of(readers[0].operation) == "Multiply":
+        return _gate(graph, readers[0])
+    raise NoGate(f"a {kind}, which ends no attention")
+
+
+def _gate(graph, node):
+    """The cut at a product of a state and a gate that is made of it."""
+    if len(node.input_tensors) != 2:
+        raise NoGate("a product of something else than two maps")
+    reasons = []
+    for state, action in (node.input_tensors, node.input_tensors[::-1]):
+        if not graph.passes_through(action, state):
+            reasons.append("a product of two maps of which none is made of the other")
+        elif (kind := _kind_of_gate(state.shape, action.shape)) is None:
+            reasons.append(
+                f"a product of maps of shapes {state.shape} and {action.shape}, which selects neither "
+                "among channels (1, 1, channels) nor among places (height, width, 1)"
+            )
+        else:
+            output, span = node.outputs[0], range_of(action)
+            return Cut(node.operation.name, kind, state, action, output, range=span)
+    raise NoGate(reasons[-1] if reasons[0].startswith("a product of two") else reasons[0])
+
+
+def _kind_of_gate(state, action):
+    if len(state) != 4 or len(action) != 4:
+        return None
+    if action[1:3] == (1, 1) and action[3] == state[3]:
+        return "channel"
+    return "spatial" if action[1:3] == state[1:3] and action[3] == 1 else None
+
+
+def _is_softmax(node):
+    """Whether a node is a softmax over the last axis."""
+    operation = node.operation
+    if isinstance(operation, Alias):
+        operation = operation.operation
+    activation = getattr(operation, "activation", None)
+    if type(operation).__name__ == "Softmax" or activation is keras.activations.softmax:
+        axis = getattr(operation, "axis", -1)
+        axis = axis[0] if isinstance(axis, tuple | list) and len(axis) == 1 else axis
+        return axis in (-1, len(node.outputs[0].shape) - 1)
+    return False
+
+
+def _scores(graph, node):
+    """The cut at a softmax whose result is multiplied with values."""
+    action = node.outputs[0]
+    if len(node.input_tensors) > 1 or node.arguments.kwargs.get("mask") is not None:
+        raise NoGate("attention with a mask, whose keys are not all valid")
+    if len(action.shape) not in (3, 4):
+        raise NoGate(f"a softmax of shape {action.shape}, not ([heads,] queries, keys)")
+    product = _product(graph, action)
+    if product is None:
+        raise NoGate("a softmax that weighs no values")
+    output = product.outputs[0]
+    return _pairwise(graph, node.operation.name, action, output)
+
+
+def _product(graph, tensor):
+    """The product that reads a tensor, with nothing but dropout between."""
+    readers = graph.readers.get(id(tensor), [])
+    while len(readers) == 1 and kind_of(readers[0].operation) == "Dropout":
+        readers = graph.readers.get(id(readers[0].outputs[0]), [])
+    found = len(readers) == 1 and kind_of(readers[0].operation) in PRODUCTS
+    return readers[0] if found else None
+
+
+def _pairwise(graph, name, action, output):
+    state = graph.narrowest(action, output)
+    if state is None:
+        raise NoGate("attention whose queries, keys and values are not all made of one map")
+    return Cut(name, "pairwise", state, action, output)
+
+
+def _in_region(graph, region):
+    """The one cut inside an opened layer."""
+    if region.masked:
+        raise NoGate("attention with a mask, whose keys are not all valid")
+    inside = {id(tensor) for tensor in region.tensors}
+    found, reasons = [], []
+    for node in graph.nodes:
+        if id(node.outputs[0]) not in inside:
+            continue
+        kind = kind_of(node.operation)
+        try:
+            if _is_softmax(node):
+                cut = _scores(graph, node)
+                # All that follows inside the layer belongs to it: a projection, for one.
+                found.append(_pairwise(graph, "", cut.action, region.output))
+            elif kind == "Multiply":
+                found.append(_gate(graph, node))
+        except NoGate as reason:
+            reasons.append(str(reason))
+    if len(found) != 1:
+        what = f"{len(found)} attention maps in it" if found else (reasons or ["no attention in it"])[0]
+        raise NoGate(f"a layer with {what}" if found else what)
+    return found[0]._replace(layers=(region.layer,))
+
+
+def _check_read(graph, cut):
+    """Refuses a map that something beyond its output reads: what would ablating it mean?"""
+    left, seen = [cut.action], set()
+    while left:
+        tensor = left.pop()
+        if tensor is cut.output or id(tensor) in seen:
+            continue
+        if tensor is graph.output:
+            raise NoGate("an attention map that is read elsewhere too")
+        seen.add(id(tensor))
+        left += [out for reader in graph.readers.get(id(tensor), []) for out in reader.outputs]

@@ -1,0 +1,29 @@
+"""Networks that give logits and, as auxiliary outputs, the steps of their actors."""
+
+from dreal_tf.networks.backbones.backbone import (
+    Attended,
+    Wiring,
+    actor_of,
+    actors_of,
+    embedding_network,
+    plain_network,
+)
+from dreal_tf.networks.backbones.fused_normalization import FusedBatchNormalization
+from dreal_tf.networks.backbones.imagenet_residual import imagenet_residual_network
+from dreal_tf.networks.backbones.residual import residual_network
+from dreal_tf.networks.backbones.small_map_convolution import SmallMapConv2D
+from dreal_tf.networks.backbones.trajectory import Trajectory
+
+__all__ = [
+    "Attended",
+    "FusedBatchNormalization",
+    "SmallMapConv2D",
+    "Trajectory",
+    "Wiring",
+    "actor_of",
+    "actors_of",
+    "embedding_network",
+    "imagenet_residual_network",
+    "plain_network",
+    "residual_network",
+]

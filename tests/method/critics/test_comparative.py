@@ -1,0 +1,235 @@
+"""The comparative critic through its verdicts and its loss: what moves what, and what it sees."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import ACTORS, metered, randomized, small_data, targets_of
+
+from dreal_tf.method import rewards
+from dreal_tf.method.critics import ComparativeCritic, Hindsight, predicted_differences
+from dreal_tf.method.critics.comparative import LEAST_ERROR, advantage
+from dreal_tf.method.critics.measured import measured_reward_loss
+from dreal_tf.method.losses import comparison_loss
+from dreal_tf.modules import Step, StepSpec
+
+IMAGES, LABELS = small_data(10)
+DELTA = 0.5  # Of the Huber loss, nats.
+
+
+def judged(form="channel", trained=True, labels=LABELS):
+    """A critic, the steps that it judges, what is known of them, and a measurement."""
+    critic = ComparativeCritic(units=6, grid=3)
+    network, trajectory, meter = metered(ACTORS[form], critic.exploration, critic.noise)
+    critic.build(trajectory.specs, classes=3)
+    if trained:
+        randomized(critic)
+    outputs = network(IMAGES)
+    drawn = rewards.draw_assignment(10, 10, len(trajectory.specs), (0, 1), len(critic.exploration))
+    measurement = meter.exact(IMAGES, targets_of(labels), outputs, drawn)
+    hindsight = meter.hindsight(outputs["logits"], tf.constant(labels))
+    return critic, trajectory.emitted(outputs), hindsight, measurement
+
+
+def touched(gradients, variables):
+    """Paths of the variables that a gradient reaches."""
+    return {
+        v.path
+        for g, v in zip(gradients, variables, strict=True)
+        if g is not None and np.abs(tf.convert_to_tensor(g)).max() > 0
+    }
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_the_gradient_of_a_critique_is_its_direction(form):
+    """To the last bit, with no word on the actions of other steps."""
+    critic, steps, hindsight, _ = judged(form)
+    actions = [step.action for step in steps]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(actions)
+        verdict = critic(steps, hindsight)
+        columns = tf.unstack(verdict.critiques, axis=1)
+    for position, column in enumerate(columns):
+        for other, gradient in enumerate(tape.gradient(column, actions)):
+            if other == position:
+                np.testing.assert_array_equal(gradient, verdict.directions[position])
+                assert np.abs(gradient).max() > 1e-4 and gradient.shape == actions[other].shape
+            else:
+                assert gradient is None or not np.any(gradient)
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_a_critique_has_no_second_derivative_in_the_action(form):
+    critic, steps, hindsight, _ = judged(form)
+    actions = [step.action for step in steps]
+    with tf.GradientTape() as outer:
+        outer.watch(actions)
+        with tf.GradientTape() as inner:
+            inner.watch(actions)
+            critiques = critic(steps, hindsight).critiques
+        slopes = inner.gradient(critiques, actions)
+        total = tf.add_n([tf.reduce_sum(slope**2) for slope in slopes])
+    assert float(total) > 0
+    for second in outer.gradient(total, actions):
+        assert second is None or not np.any(second)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "axes"),
+    [
+        ("channel", (3, 1, 1, 5), (3,)),
+        ("spatial", (3, 4, 6, 1), (1, 2)),
+        ("pairwise", (3, 2, 4, 6), (3,)),
+    ],
+)
+def test_an_advantage_is_linear_and_nothing_without_selectivity(kind, shape, axes):
+    random = np.random.default_rng(0)
+    action, change, direction = (random.normal(size=shape).astype("float32") for _ in range(3))
+    flat = action.mean(axis=axes, keepdims=True)
+    expected = np.sum((direction * (action - flat)).reshape(3, -1), axis=1)
+    here = advantage(kind, action, direction).numpy()
+    np.testing.assert_allclose(here, expected, rtol=1e-4, atol=1e-5)
+    ends = [advantage(kind, action + sign * change, direction).numpy() for sign in (1, -1)]
+    np.testing.assert_allclose(ends[0] - 2 * here + ends[1], 0, atol=2e-5)
+    assert np.abs(ends[0] - here).max() > 0.1
+    even = np.broadcast_to(flat, shape)
+    np.testing.assert_allclose(advantage(kind, even, direction), 0, atol=1e-5)
+
+
+def test_a_critique_of_crosses_is_over_the_keys_that_there_are():
+    """Each place has its own key twice and attends to it once: the value is of even attention."""
+    random, axes = np.random.default_rng(0), ("rows", "columns", "cross")
+    critic = ComparativeCritic(units=6, grid=3)
+    spec = StepSpec("conv2_1/cross", "conv2", "pairwise", (3, 4, 2), (3, 4, 7), axes)
+    critic.build([spec], classes=3)
+    randomized(critic)
+    state = random.normal(size=(2, 3, 4, 2)).astype("float32")
+    valid = np.arange(7) != np.arange(3)[:, None, None]  # Its column's part comes first.
+    even = np.broadcast_to(valid / 6, (2, 3, 4, 7)).astype("float32")
+    action = even * random.uniform(size=even.shape).astype("float32")
+    action /= action.sum(axis=-1, keepdims=True)
+    hindsight = Hindsight(None, random.normal(size=(2, 3)).astype("float32"))
+    verdict = critic([Step(state, action)], hindsight)
+    gained = np.sum(verdict.directions[0] * (action - even), axis=(1, 2, 3))
+    assert np.abs(gained).min() > 1e-3
+    value = critic([Step(state, even)], hindsight).critiques[:, 0]
+    np.testing.assert_allclose(verdict.critiques[:, 0], value + gained, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_a_critic_that_has_learnt_nothing_advises_nothing(form):
+    critic, steps, hindsight, _ = judged(form, trained=False)
+    for direction, step in zip(critic(steps, hindsight).directions, steps, strict=True):
+        np.testing.assert_array_equal(direction, np.zeros(step.action.shape))
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_the_reward_moves_no_direction_and_differences_move_every_one(form):
+    critic, steps, hindsight, measurement = judged(form)
+    random = np.random.default_rng(0)
+    along = [random.normal(size=step.action.shape).astype("float32") for step in steps]
+    variables = critic.trainable_variables
+    with tf.GradientTape(persistent=True) as tape:
+        verdict = critic(steps, hindsight)
+        advice = [tf.reduce_sum(d * a) for d, a in zip(verdict.directions, along, strict=True)]
+        predicted = predicted_differences(verdict.directions, steps, measurement)
+        compared = comparison_loss(predicted, measurement.difference, measurement.counted)
+        rewarded = measured_reward_loss(verdict.critiques, measurement)
+    of_reward = touched(tape.gradient(rewarded, variables), variables)
+    of_differences = touched(tape.gradient(compared, variables), variables)
+    assert of_reward
+    for one in advice:
+        of_direction = touched(tape.gradient(one, variables), variables)
+        assert of_direction and not of_reward & of_direction
+        assert of_direction <= of_differences
+
+
+def test_the_label_matters():
+    """The same states and actions, other labels: other directions for every image."""
+    critic, steps, hindsight, _ = judged()
+    _, _, others, _ = judged(labels=(LABELS + 1) % 3)
+    one, other = critic(steps, hindsight), critic(steps, others)
+    for a, b in zip(one.directions, other.directions, strict=True):
+        assert np.abs(np.subtract(a, b)).max(axis=(1, 2, 3)).min() > 1e-5
+
+
+@pytest.mark.parametrize("form", ["two steps", "pairwise"])
+def test_its_loss_is_the_one_written_out(form):
+    """Huber's error of the differences that explored, relative to the length of the image's error;
+    squared error of the rewards."""
+    critic, steps, hindsight, measurement = judged(form)
+    random = np.random.default_rng(1)
+    counted = np.float32(random.uniform(size=len(measurement.images)) < 0.8)
+    # Large differences too, so that both parts of Huber's error have their share.
+    measurement = measurement._replace(
+        counted=tf.constant(counted), difference=8 * measurement.difference
+    )
+    wrong = np.float64(hindsight.errors)
+    size = np.sqrt((wrong**2).sum(axis=1))[measurement.images.numpy()]
+    verdict = critic(steps, hindsight)
+    pairs = measurement.images.numpy(), measurement.steps.numpy()
+    predicted = np.float64(predicted_differences(verdict.directions, steps, measurement))
+    predicted += np.float64(verdict.costs)[pairs]
+    error = np.abs(predicted - np.float64(measurement.difference)) / (size + LEAST_ERROR)
+    huber = np.where(error <= DELTA, error**2, DELTA * (2 * error - DELTA))
+    squared = (np.float64(verdict.critiques)[pairs] - np.float64(measurement.reward)) ** 2
+    ablated = measurement.ablated.numpy()
+    explored = counted * (1 - ablated)
+    expected = np.average(huber, weights=explored)
+    expected += np.average(squared, weights=counted * ablated)
+    loss = float(critic.loss(verdict, steps, measurement))
+    assert loss == pytest.approx(expected, rel=1e-4)
+    assert (error > DELTA).any() and (error < DELTA).any()
+
+
+def test_its_directions_learn_the_differences():
+    """A critic that is fitted predicts what it was shown, far better than by saying nothing."""
+    critic, steps, hindsight, measurement = judged(trained=False)
+    optimizer = keras.optimizers.Adam(0.02)
+
+    @tf.function
+    def learn():
+        with tf.GradientTape() as tape:
+            loss = critic.loss(critic(steps, hindsight), steps, measurement)
+        variables = critic.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    optimizer.build(critic.trainable_variables)
+    for _ in range(300):
+        learn()
+    directions = critic(steps, hindsight).directions
+    predicted = np.array(predicted_differences(directions, steps, measurement))
+    explored = measurement.ablated.numpy() == 0
+    correlation = np.corrcoef(predicted[explored], measurement.difference.numpy()[explored])[0, 1]
+    assert correlation > 0.7
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "axes"),
+    [
+        ("channel", (1, 1, 6), ()),
+        ("spatial", (4, 4, 1), ()),
+        ("pairwise", (16, 16), ("places", "places")),
+    ],
+)
+def test_blocks_of_a_stage_share_gate_and_head_and_stages_of_equal_width_do_not(kind, shape, axes):
+    random = np.random.default_rng(0)
+    critic = ComparativeCritic(units=6, grid=3)
+    places = ("conv2_1", "conv2_2", "conv3_1")
+    specs = [StepSpec(f"{p}/a", p[:5], kind, (4, 4, 6), shape, axes) for p in places]
+    critic.build(specs, classes=3)
+    randomized(critic)
+    steps = [
+        Step(*(tf.constant(random.uniform(size=(2, *s)), tf.float32) for s in ((4, 4, 6), shape)))
+        for _ in places
+    ]
+    hindsight = Hindsight(None, random.normal(size=(2, 3)).astype("float32"))
+    along = [random.normal(size=step.action.shape).astype("float32") for step in steps]
+    variables = [v for part in critic.gates + critic.heads for v in part.trainable_variables]
+    with tf.GradientTape(persistent=True) as tape:
+        directions = critic(steps, hindsight).directions
+        sums = [tf.reduce_sum(d * a) for d, a in zip(directions, along, strict=True)]
+    first, second, other = (touched(tape.gradient(one, variables), variables) for one in sums)
+    assert first == second and not first & other
+    for mine in (first, other):  # A gate and a head each.
+        assert {path.split("/")[-2].split("_")[0] for path in mine} >= {"gate", "sought"}

@@ -1,0 +1,229 @@
+"""The instruments on critics of which the truth is known, in audits and in a run's logs."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import ACTORS, Pairwise, TwoSteps, compiled, small_data, small_network
+
+from dreal_tf.auditing.critic import measure_critic
+from dreal_tf.method.critics import Critic, Verdict
+from dreal_tf.method.instruments.direction_test import advised_change
+
+IMAGES, LABELS = small_data(40)
+QUANTITIES = ("alignment", "alignment_low", "alignment_high", "alignment_positive")
+QUANTITIES += ("explained", "explained_right", "explained_held", "direction")
+WHOLE = dict(instrument_fraction=1.0, validation_fraction=1.0)
+
+
+@keras.saving.register_keras_serializable("tests")
+class BlindCritic(Critic):
+    """Reads the states and never the actions."""
+
+    def build(self, step_specs, classes):
+        """Nothing to make."""
+
+    def call(self, steps, hindsight):
+        return Verdict(tf.stack([tf.reduce_mean(s.state, axis=[1, 2, 3]) for s in steps], axis=1))
+
+    def loss(self, verdict, steps, measurement):
+        return tf.constant(0.0)
+
+
+def judged(model, batch=40, images=IMAGES, labels=LABELS):
+    logs = model.evaluate(images, labels, batch_size=batch, verbose=0, return_dict=True)
+    assert all(np.isfinite(value) for value in logs.values())
+    return logs
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_the_true_gradient_is_aligned_with_itself_and_beats_random_signs(form):
+    model = compiled(small_network(ACTORS[form]), critic="direct", **WHOLE)
+    found = measure_critic(model, IMAGES, LABELS)
+    logs = judged(model)
+    for module in model.trajectory.modules:
+        alignment, direction = found["alignment"][module], found["direction"][module]
+        for name in ("mean", "low", "high", "positive"):
+            assert alignment[name] == pytest.approx(1, abs=1e-5)
+        assert direction["low"] > 0 and direction["mean"] > 0
+        assert direction["advised"] - direction["random"] == pytest.approx(direction["mean"], abs=1e-6)
+        assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
+        assert logs[f"direction/{module}"] > 0
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_a_critic_with_zero_heads_is_silent(form):
+    model = compiled(small_network(ACTORS[form]), critic="comparative", **WHOLE)
+    found = measure_critic(model, IMAGES, LABELS)
+    for module in model.trajectory.modules:
+        assert found["alignment"][module] == {"mean": 0, "low": 0, "high": 0, "positive": 0}
+        assert all(value <= 0 for value in found["differences"][module].values())
+        assert found["direction"][module]["mean"] == 0
+
+
+def test_images_without_a_true_direction_are_left_out_of_the_alignment():
+    """Every fourth image is blank: its states are 0, so no action changes its answer."""
+    images = IMAGES * (np.arange(40) % 4 > 0)[:, None, None, None]
+    model = compiled(small_network(), critic="direct", **WHOLE)
+    found, logs = measure_critic(model, images, LABELS), judged(model, images=images)
+    for module in model.trajectory.modules:
+        assert found["alignment"][module] == pytest.approx(
+            {"mean": 1, "low": 1, "high": 1, "positive": 1}, abs=1e-5
+        )
+        assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
+
+
+def test_where_no_image_has_a_true_direction_there_is_no_alignment():
+    """With a logits kernel of 0 no action changes any answer."""
+    network = small_network()
+    network.get_layer("logits").kernel.assign(np.zeros((4, 3)))
+    model = compiled(network, critic="direct", **WHOLE)
+    found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
+    for module in model.trajectory.modules:
+        assert found["alignment"][module] == dict.fromkeys(("mean", "low", "high", "positive"))
+        assert logs[f"alignment/{module}"] == 0
+
+
+def test_a_critic_that_ignores_the_action_loses_nothing_when_it_is_held():
+    model = compiled(small_network(TwoSteps()), critic=BlindCritic(), **WHOLE)
+    found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
+    for module in model.trajectory.modules:
+        assert found["explained"][module]["held"] == pytest.approx(found["explained"][module]["all"])
+        assert logs[f"explained_held/{module}"] == pytest.approx(logs[f"explained/{module}"])
+        assert found["alignment"][module]["mean"] == 0
+
+
+def test_a_critic_that_reads_the_action_does():
+    model = compiled(small_network(), critic="direct", **WHOLE)
+    found = measure_critic(model, IMAGES, LABELS)
+    assert any(abs(e["held"] - e["all"]) > 1e-3 for e in found["explained"].values())
+
+
+@pytest.mark.parametrize("critic", ["paper", "direct"])
+def test_logs_and_audit_agree_on_the_same_images(critic):
+    model = compiled(small_network(), critic=critic, **WHOLE)
+    found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
+    for module in model.trajectory.modules:
+        alignment, explained = found["alignment"][module], found["explained"][module]
+        pairs = {
+            "alignment": alignment["mean"],
+            "alignment_positive": alignment["positive"],
+            "explained": explained["all"],
+            "explained_held": explained["held"],
+            "explained_right": explained["right"] or 0,
+        }
+        for name, value in pairs.items():
+            assert logs[f"{name}/{module}"] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    assert any(logs[f"explained/{module}"] != 0 for module in model.trajectory.modules)
+
+
+def test_several_batches_are_judged_as_one():
+    model = compiled(small_network(), critic="paper", **WHOLE)
+    whole, cut = judged(model), judged(model, batch=16)
+    for name in ("alignment", "alignment_low", "alignment_positive", "explained", "explained_right"):
+        for module in model.trajectory.modules:
+            key = f"{name}/{module}"
+            assert cut[key] == pytest.approx(whole[key], rel=1e-4, abs=1e-5), key
+
+
+def test_every_module_gets_its_turn_in_small_batches():
+    """Of every fourth batch one image is tried, and one of its steps moved."""
+    model = compiled(small_network(blocks=2), critic="direct", instrument_fraction=1 / 16)
+    logs = judged(model, batch=2)
+    assert all(logs[f"direction/{module}"] != 0 for module in model.trajectory.modules)
+    assert logs == judged(model, batch=2)  # The same draws each time.
+
+
+@pytest.mark.parametrize(
+    ("fraction", "tried"),
+    [
+        pytest.param(1 / 16, 2 * 2, marks=pytest.mark.slow),
+        (1 / 8, 2 * 4),
+        pytest.param(1 / 3, 2 * 8, marks=pytest.mark.slow),
+        (0.75, 5 * 6),
+        pytest.param(1.0, 5 * 8, marks=pytest.mark.slow),
+    ],
+)
+def test_a_share_of_the_images_is_tried_in_few_batches(fraction, tried):
+    """Five batches of 8 images: every fourth or third gives all that is asked for, or each does."""
+    model = compiled(small_network(blocks=2), critic="direct", instrument_fraction=fraction)
+    judged(model, batch=8)
+    counts = np.array(model.instrument_metrics.alignment.sums)[0]
+    np.testing.assert_array_equal(counts, [tried] * 2)
+
+
+def test_only_evaluation_logs_them():
+    model = compiled(small_network(), actor_weight=0.5, instrument_fraction=0.5)
+    fit = dict(batch_size=8, epochs=2, verbose=0, validation_data=(IMAGES[:13], LABELS[:13]))
+    history = model.fit(IMAGES, LABELS, **fit).history
+    expected = {f"{name}/{m}" for name in QUANTITIES for m in model.trajectory.modules}
+    logged = {name for name in history if name.removeprefix("val_").split("/")[0] in QUANTITIES}
+    assert logged == {f"val_{name}" for name in expected}
+    assert expected <= set(model.test_on_batch(IMAGES, LABELS, return_dict=True))
+    assert not expected & set(model.train_on_batch(IMAGES, LABELS, return_dict=True))
+
+
+def test_a_fraction_of_0_turns_them_off():
+    logs = judged(compiled(small_network(), instrument_fraction=0.0))
+    assert not [name for name in logs if name.split("/")[0] in QUANTITIES]
+    for wrong in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="`instrument_fraction` must be from 0 to 1"):
+            compiled(small_network(), instrument_fraction=wrong)
+
+
+def test_images_without_weight_are_not_tried():
+    model = compiled(small_network(), critic="direct", **WHOLE)
+    weight = np.float32(np.arange(40) < 20)
+    options = dict(batch_size=40, verbose=0, return_dict=True)
+    logs = model.evaluate(IMAGES, LABELS, sample_weight=weight, **options)
+    half = judged(model, images=IMAGES[:20], labels=LABELS[:20])
+    for name in ("alignment", "explained", "explained_right", "explained_held"):
+        for module in model.trajectory.modules:
+            key = f"{name}/{module}"
+            assert logs[key] == pytest.approx(half[key], rel=1e-3, abs=1e-4), key
+
+
+def test_a_frozen_network_is_judged_all_the_same():
+    network = small_network()
+    network.trainable = False
+    found = measure_critic(compiled(network, critic="direct"), IMAGES, LABELS)
+    assert all(a["mean"] == pytest.approx(1, abs=1e-5) for a in found["alignment"].values())
+
+
+@pytest.mark.parametrize("attention", [TwoSteps(), Pairwise()], ids=["two steps", "pairwise"])
+def test_half_precision(attention):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = compiled(small_network(attention), critic="direct", **WHOLE)
+        logs = judged(model)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for module in model.trajectory.modules:
+        assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow), 37])
+def test_replicas_with_uneven_or_no_shares_add_up(two_replicas, count):
+    def logs():
+        keras.utils.set_random_seed(0)
+        model = compiled(small_network(TwoSteps()), critic="paper", **WHOLE)
+        return model, judged(model, 16, IMAGES[:count], LABELS[:count])
+
+    model, one = logs()
+    with two_replicas.scope():
+        _, two = logs()
+    for name in ("alignment", "alignment_high", "alignment_positive", "explained", "explained_right"):
+        for module in model.trajectory.modules:
+            key = f"{name}/{module}"
+            assert two[key] == pytest.approx(one[key], rel=1e-3, abs=1e-4), key
+    assert any(one[f"alignment/{module}"] != 0 for module in model.trajectory.modules)
+
+
+def test_a_row_is_pushed_towards_what_is_praised_above_its_mean():
+    direction = np.float32([[[5, 5.5, 4.5], [1, 1, 1]]])
+    assert advised_change("pairwise", direction, 0.25).numpy().tolist() == [
+        [[0, 0.25, -0.25], [0, 0, 0]]
+    ]
+    assert advised_change("channel", np.float32([[-2, np.nan, 0]]), 0.25).numpy().tolist() == [
+        [-0.25, 0, 0]
+    ]

@@ -1,0 +1,80 @@
+"""Layers that draw at random in training: the meter knows them, and keeps their noise out of rewards."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import SqueezeExcite, images_drawn, small_data, targets_of
+
+from dreal_tf.method.rewards import RewardMeter
+from dreal_tf.networks.backbones import Trajectory, Wiring
+
+
+class StochasticDepth(keras.layers.Layer):
+    """As users write it: it keeps no seed, and drops half of the images' maps in training."""
+
+    def call(self, maps, training=None):
+        if not training:
+            return maps
+        kept = tf.random.uniform([tf.shape(maps)[0], 1, 1, 1]) < 0.5
+        return 2 * maps * tf.cast(kept, maps.dtype)
+
+
+class Doubled(keras.layers.Layer):
+    """Does the same in training and at inference."""
+
+    def call(self, maps):
+        return 2 * maps
+
+
+class Block(keras.layers.Layer):
+    """A layer that holds another."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, maps, training=None):
+        return self.inner(maps, training=training)
+
+
+def metered_with(layer):
+    """A network with the layer between two places of attention, and what measures it."""
+    images, wiring = keras.Input((6, 6, 2)), Wiring(SqueezeExcite(2))
+    maps = wiring.attend(keras.layers.Conv2D(4, 3, padding="same")(images), "conv2_1")
+    maps = wiring.attend(layer(keras.layers.ReLU()(maps)), "conv3_1")
+    logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(maps))
+    network = wiring.network(images, logits)
+    return RewardMeter(network, Trajectory(network))
+
+
+@pytest.mark.parametrize(
+    ("layer", "random"),
+    [
+        (StochasticDepth, True),
+        (lambda: Block(StochasticDepth()), True),
+        (lambda: keras.Sequential([StochasticDepth()]), True),
+        (lambda: keras.layers.Dropout(0.5), True),
+        (lambda: keras.layers.GaussianNoise(0.5), True),
+        (keras.layers.BatchNormalization, False),
+        (Doubled, False),
+    ],
+    ids=["own", "own inside a layer", "own inside a model", "Dropout", "noise", "BatchNorm", "Doubled"],
+)
+def test_the_meter_recognises_random_layers_of_keras_and_of_users(layer, random):
+    meter, (images, _) = metered_with(layer()), small_data(4)
+    assert meter.stochastic == random
+    assert ("borders" in meter.factual(images, training=True)) == (not random)
+
+
+@pytest.mark.parametrize("layer", [StochasticDepth, lambda: Block(StochasticDepth())])
+def test_rewards_do_not_contain_the_noise_of_a_users_own_layer(layer):
+    """Both arms run at inference, whatever the factual pass drew."""
+    meter, (images, labels) = metered_with(layer()), small_data(12)
+    targets, drawn = targets_of(labels), images_drawn(12)
+    training, inference = (meter.factual(images, training=t) for t in (True, False))
+    assert np.abs(training["logits"] - inference["logits"]).max() > 1e-3
+    expected = meter.exact(images, targets, inference, drawn)
+    measured = meter.exact(images, targets, training, drawn)
+    np.testing.assert_allclose(measured.difference, expected.difference, atol=1e-5)
+    assert np.ptp(expected.difference) > 1e-3
