@@ -8,11 +8,11 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.callbacks import RetrievalScores, SetEpoch, TeachFrom
+from dreal_tf.callbacks import DelayedStart, RetrievalScores, SetEpoch
 from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
 from dreal_tf.data.folder import list_images
 from dreal_tf.errors import InputError
-from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, settled, shares_of, start_file
+from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, lr_multipliers, settled, start_file
 from dreal_tf.layers import ACTORS
 from dreal_tf.method.critics import CRITICS
 from dreal_tf.model import DREAL, EmbeddingLosses
@@ -73,11 +73,11 @@ def build(recipe, data=None):
         model = DREAL(network, **_method(recipe), embedding_losses=added)
         model.compile(
             optimizer=_optimizer(recipe, data.steps_per_epoch, network),
-            critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_rate),
+            critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_learning_rate),
             loss=_loss(recipe, data.soft_labels),
             metrics=["accuracy"],
         )
-    later = [TeachFrom(recipe.dreal.start_epoch)] if recipe.dreal.start_epoch else []
+    later = [DelayedStart(recipe.dreal.start_epoch)] if recipe.dreal.start_epoch else []
     asked = [RetrievalScores(data.retrieval["validation"])] if data.retrieval else []
     return model, data, [SetEpoch(data.clock), *later, *asked]
 
@@ -246,7 +246,7 @@ def _attention(recipe):
 def _method(recipe):
     dreal = recipe.dreal
     if not dreal.enabled:
-        return {"critic": None}
+        return {"critic": None, "validation_fraction": 0.0}  # Nothing that plain Keras does not do.
     if recipe.attention.kind == "none":
         raise InputError(
             "Expected attention for the method to teach. Received: attention.kind='none' with "
@@ -270,9 +270,11 @@ def _optimizer(recipe, steps_per_epoch, network):
     optim, arguments = recipe.optim, {"learning_rate": _rate(recipe, steps_per_epoch)}
     makers = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
     make = getattr(keras.optimizers, makers[optim.name])
-    shares = shares_of(network, optim.backbone_rate, optim.attention_rate, optim.head_rate)
-    if shares:
-        make, arguments["shares"] = OPTIMIZERS[optim.name], shares
+    multipliers = lr_multipliers(
+        network, optim.backbone_lr_multiplier, optim.attention_lr_multiplier, optim.head_lr_multiplier
+    )
+    if multipliers:
+        make, arguments["lr_multipliers"] = OPTIMIZERS[optim.name], multipliers
     if optim.name == "sgd":
         arguments |= {"momentum": optim.momentum, "nesterov": optim.nesterov}
     elif optim.name == "adamw":
@@ -307,7 +309,7 @@ def _check_schedule(recipe):
 
 
 def _rate(recipe, steps_per_epoch):
-    rate, schedule = recipe.optim.rate, recipe.schedule
+    rate, schedule = recipe.optim.learning_rate, recipe.schedule
     total = schedule.epochs * steps_per_epoch
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     boundaries = [round(share * total) for share in schedule.milestones]

@@ -22,7 +22,7 @@ class Embedder:
             `dreal_tf.networks.backbones.embedding_network`. It may learn on: its weights are read when they are
             needed.
     Example:
-        >>> embed = Embedder(residual_network((8, 8, 1), 10, depth=8, neck=True))
+        >>> embed = Embedder(residual_network((8, 8, 1), 10, depth=8, bnneck=True))
         >>> embed([np.zeros((2, 8, 8, 1)), np.ones((1, 8, 8, 1))]).shape
         (3, 64)
     """

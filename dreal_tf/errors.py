@@ -23,10 +23,10 @@ class RunError(RuntimeError):
     """A run cannot go on, through no fault of the input; the command line ends with exit code 1.
 
     Example:
-        >>> raise RunError("Expected a finite loss. Received: nan. Lower optim.rate.")
+        >>> raise RunError("Expected a finite loss. Received: nan. Lower optim.learning_rate.")
         Traceback (most recent call last):
         ...
-        dreal_tf.errors.RunError: Expected a finite loss. Received: nan. Lower optim.rate.
+        dreal_tf.errors.RunError: Expected a finite loss. Received: nan. Lower optim.learning_rate.
     """
 
 

@@ -5,18 +5,17 @@ import keras
 from dreal_tf.embedding import Embedder, scores_of
 from dreal_tf.errors import InputError
 from dreal_tf.model import DREAL
-from dreal_tf.networks.backbones import actors_of
 
 MEASURED = ("reward/", "gain/")
 
 
-def evaluate_network(network, data, baseline="mean", penalty=1.0):
+def evaluate_network(network, data, reference_action="mean", penalty=1.0):
     """Accuracy, loss, and the reward of every module; needs no training.
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, see `DREAL`, ending in logits.
         data: tf.data.Dataset of (images, int labels), batched.
-        baseline, penalty: see `DREAL`.
+        reference_action, penalty: see `DREAL`.
     Returns:
         Dict of float: `accuracy`, `loss` (cross entropy and regularisers), `cross_entropy` (nats), and
         for each module `reward/<module>` and `gain/<module>`.
@@ -26,26 +25,24 @@ def evaluate_network(network, data, baseline="mean", penalty=1.0):
         >>> sorted(evaluate_network(network, data))[:3]
         ['accuracy', 'cross_entropy', 'gain/conv2_1/se']
     """
-    # The critic's own logs are left out: this one has learnt nothing.
-    critic = "paper" if actors_of(network) else None
-    settings = dict(validation_fraction=1.0, instrument_fraction=0.0)
-    model = DREAL(network, critic, baseline=baseline, penalty=penalty, **settings)
+    model = DREAL(
+        network, None, reference_action=reference_action, penalty=penalty, validation_fraction=1.0
+    )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # Regularisers differ between networks with and without attention; this does not know them.
     alone = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)
     model.compile(loss=loss, metrics=["accuracy", alone])
     logs = model.evaluate(data, verbose=0, return_dict=True)
     measured = {name: value for name, value in logs.items() if name.startswith(MEASURED)}
-    chosen = {name: logs[name] for name in ("accuracy", "task_loss", "cross_entropy")} | measured
-    chosen["loss"] = chosen.pop("task_loss")
+    chosen = {name: logs[name] for name in ("accuracy", "loss", "cross_entropy")} | measured
     return {name: float(value) for name, value in chosen.items()}
 
 
-def evaluate_splits(network, data, baseline="mean", penalty=1.0, ranking=None):
+def evaluate_splits(network, data, reference_action="mean", penalty=1.0, ranking=None):
     """What a network is worth on the test images of a data set.
 
     Args:
-        network, baseline, penalty: see `evaluate_network`.
+        network, reference_action, penalty: see `evaluate_network`.
         data: `dreal_tf.data.Splits`.
         ranking: dict of options of `dreal_tf.embedding.scores_of`, of data of identities alone; None:
             its defaults.
@@ -63,4 +60,4 @@ def evaluate_splits(network, data, baseline="mean", penalty=1.0, ranking=None):
     scores = {}
     if data.retrieval is not None:
         scores = scores_of(Embedder(network), data.retrieval["test"], **(ranking or {}))
-    return scores | evaluate_network(network, data.test, baseline, penalty)
+    return scores | evaluate_network(network, data.test, reference_action, penalty)

@@ -1,4 +1,4 @@
-"""Steps: what actors emit and critics read. Layers and critics meet only here."""
+"""Modules: the outputs of actors that critics read. Layers and critics meet only here."""
 
 import re
 from typing import NamedTuple
@@ -8,18 +8,18 @@ ACTION_KINDS = ("channel", "spatial", "pairwise")
 # The axes along which an action of each kind selects.
 SELECTIVE_AXES = {"channel": (3,), "spatial": (1, 2), "pairwise": (-1,)}
 
-# What an axis of a pairwise action can stand for: heads of attention; places of the state, row by
-# row; its rows and its columns; places after the state is halved along each side; the height places
-# of a query's column and then the width places of its row; offsets of a square window around a
-# query, row by row; a fixed number of learnt things, such as descriptors, bases or channels.
+# The meanings of an axis of a pairwise action: heads of attention; positions of the state, row by
+# row; its rows and its columns; positions after the state is halved along each side; the height
+# positions of a query's column and then the width positions of its row; offsets of a square window
+# around a query, row by row; a fixed number of learnt entries, such as descriptors, bases or channels.
 AXES = ("heads", "places", "rows", "columns", "halved", "cross", "window", "members")
 
 
-class Step(NamedTuple):
+class ModuleOutput(NamedTuple):
     """One decision of an actor.
 
     Attributes:
-        state: float tensor (batch, height, width, channels), what the actor read.
+        state: float tensor (batch, height, width, channels), which the actor read.
         action: float tensor, the attention map before it is applied: (batch, 1, 1, channels) for a
             channel action, (batch, height, width, 1) for a spatial one, (batch, ..., queries, keys)
             for a pairwise one.
@@ -29,16 +29,16 @@ class Step(NamedTuple):
     action: object
 
 
-class StepSpec(NamedTuple):
-    """What is known of a step before any image is seen.
+class ModuleSpec(NamedTuple):
+    """A module of a network, before any image is seen.
 
     Attributes:
-        module: str. The step's place in the network, such as "conv4_3/se".
+        module: str. Its name, such as "conv4_3/se".
         stage: str. Consecutive blocks of one size and width, such as "conv4".
         kind: str, one of `ACTION_KINDS`.
         state_shape: tuple of int or None, without the batch axis.
         action_shape: tuple of int or None, without the batch axis.
-        axes: tuple of str of `AXES`, what each axis of a pairwise action stands for; empty for any
+        axes: tuple of str of `AXES`, the meaning of each axis of a pairwise action; empty for any
             other kind.
     """
 
@@ -53,11 +53,11 @@ class StepSpec(NamedTuple):
 def module_name(layer_name, suffix, kind):
     """The module's name in logs, keys and figures, from the Keras layer's name.
 
-    A layer that is called `<place>_<kind>` gives `<place>/<suffix>`; any other name is a place.
+    A layer called `<block>_<kind>` gives `<block>/<suffix>`; any other name stays whole.
 
     Args:
         layer_name: str. Name of the attention layer; Keras allows no "/" in it.
-        suffix: str. The step's suffix, such as "se" or "cbam_spatial".
+        suffix: str. The module's suffix, such as "se" or "cbam_spatial".
         kind: str. The attention kind, such as "se" or "cbam".
     Example:
         >>> module_name("conv4_3_se", "se", "se"), module_name("gate", "se", "se")
@@ -69,7 +69,7 @@ def module_name(layer_name, suffix, kind):
 
 
 def stage_name(module):
-    """The stage a module belongs to: its place without the block's number.
+    """The stage of a module: its name without the block's number and the suffix.
 
     Example:
         >>> stage_name("conv4_3/se"), stage_name("gate/se")
@@ -78,22 +78,22 @@ def stage_name(module):
     return re.sub(r"_\d+$", "", module.split("/")[0])
 
 
-def staged(specs):
-    """Steps with their stages, which are numbered where names do not tell them.
+def assign_stages(specs):
+    """Modules with their stages, numbered if the names do not tell them.
 
-    Names tell the stages where every module stands at a `<stage>_<number>` and what is called one
-    stage has one size and width; those of our own networks, `conv<n>_<number>`, always do. Else
-    stages are "stage1", "stage2", ...: consecutive steps whose states have one size and width.
+    Names tell the stages if every module is called `<stage>_<number>` and the states of a stage have
+    one size and width; the names of our own networks, `conv<n>_<number>`, always do. Otherwise the
+    stages are "stage1", "stage2", ...: consecutive modules whose states have one size and width.
 
     Args:
-        specs: sequence of `StepSpec`, all steps of a network in depth order.
+        specs: sequence of `ModuleSpec`, all modules of a network in depth order.
     Returns:
-        List of `StepSpec`.
+        List of `ModuleSpec`.
     Example:
         >>> widths = {"block1a/gate": 8, "block1b/gate": 8, "block2a/gate": 16}
-        >>> specs = [StepSpec(module, stage_name(module), "channel", (4, 4, width), (1, 1, width))
+        >>> specs = [ModuleSpec(module, stage_name(module), "channel", (4, 4, width), (1, 1, width))
         ...          for module, width in widths.items()]
-        >>> [spec.stage for spec in staged(specs)]
+        >>> [spec.stage for spec in assign_stages(specs)]
         ['stage1', 'stage1', 'stage2']
     """
     if _names_tell(specs):
@@ -107,10 +107,10 @@ def staged(specs):
 
 
 def _names_tell(specs):
-    places = [spec.module.split("/")[0] for spec in specs]
-    if all(re.fullmatch(r"conv\d+_\d+", place) for place in places):
+    blocks = [spec.module.split("/")[0] for spec in specs]
+    if all(re.fullmatch(r"conv\d+_\d+", block) for block in blocks):
         return True
     shapes = {spec.stage: spec.state_shape for spec in specs}
-    return all(re.fullmatch(r".*\D.*_\d+", place) for place in places) and all(
+    return all(re.fullmatch(r".*\D.*_\d+", block) for block in blocks) and all(
         spec.state_shape == shapes[spec.stage] for spec in specs
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 import pydantic
 from pydantic import Field
 
+import dreal_tf
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.recipe_sections import (
     CONVOLUTION_KINDS,
@@ -39,6 +40,19 @@ __all__ = [
 ]
 
 
+SCHEMA = 2  # Of recipe.json. Version 1 carried no number.
+# Fields of schema 1 by their new names.
+RENAMED = {
+    "backbone.neck": "bnneck",
+    "dreal.baseline": "reference_action",
+    "optim.rate": "learning_rate",
+    "optim.critic_rate": "critic_learning_rate",
+    "optim.backbone_rate": "backbone_lr_multiplier",
+    "optim.attention_rate": "attention_lr_multiplier",
+    "optim.head_rate": "head_lr_multiplier",
+}
+
+
 class Recipe(Section):
     """A training run, fully described.
 
@@ -68,7 +82,7 @@ class Recipe(Section):
         that is given too.
 
         Args:
-            changes: dict from dotted path, such as "optim.rate", to the new value; a str is read as
+            changes: dict from dotted path, such as "optim.learning_rate", to the new value; a str is read as
                 the field's type.
         Returns:
             `Recipe`.
@@ -84,6 +98,11 @@ class Recipe(Section):
             tree["dreal"]["enabled"] = False
         for path, value in changes.items():
             section, _, field = path.partition(".")
+            if path in RENAMED:
+                raise InputError(
+                    f"Expected a recipe path. Received: {path!r}, the old name of "
+                    f"'{section}.{RENAMED[path]}'. Give the new one."
+                )
             if path not in self.paths():
                 raise unknown_name("recipe path", path, self.paths())
             if field:
@@ -163,12 +182,13 @@ class Recipe(Section):
         return paths
 
     def to_json(self):
-        """The recipe as indented JSON text."""
-        return self.model_dump_json(indent=2) + "\n"
+        """The recipe as indented JSON text, with its schema and the version that wrote it."""
+        written_by = {"schema": SCHEMA, "dreal_tf": dreal_tf.__version__}
+        return json.dumps(written_by | self.model_dump(mode="json"), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text, source="the text"):
-        """The recipe that `to_json` wrote.
+        """The recipe that `to_json` wrote, of this version or an earlier one.
 
         Args:
             text: str.
@@ -183,7 +203,7 @@ class Recipe(Section):
                 f"Expected a recipe as JSON. Received: {source}, which is not JSON ({error}). "
                 "Give a recipe.json that a run has written."
             ) from error
-        return _validated(tree)
+        return _validated(_of_this_schema(tree, source))
 
 
 def whole_path(folder):
@@ -198,6 +218,31 @@ def whole_path(folder):
         ('s3://mine/tfds', True)
     """
     return str(folder) if "://" in str(folder) else str(Path(folder).expanduser().resolve())
+
+
+def _of_this_schema(tree, source):
+    """The JSON of a recipe with the names of this schema."""
+    if not isinstance(tree, dict):
+        return tree
+    tree, schema, version = dict(tree), tree.get("schema", 1), tree.get("dreal_tf", "0.1.0")
+    tree.pop("schema", None), tree.pop("dreal_tf", None)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise InputError(
+            f"Expected a recipe of schema {SCHEMA} or earlier. Received: {source} of schema {schema!r}, "
+            f"written by dreal_tf {version}. Install that version or a later one."
+        )
+    for path, name in RENAMED.items():
+        section, _, old = path.partition(".")
+        fields = tree.get(section)
+        if isinstance(fields, dict) and old in fields and schema == 1:
+            fields = dict(fields)
+            fields[name] = fields.pop(old)
+            tree[section] = fields
+    exploration = (tree.get("dreal") or {}).get("exploration") if schema == 1 else None
+    if exploration:
+        kinds = ["reference" if kind == "baseline" else kind for kind in exploration]
+        tree["dreal"] = tree["dreal"] | {"exploration": kinds}
+    return tree
 
 
 def _parsed(value):

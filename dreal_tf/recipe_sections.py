@@ -76,9 +76,10 @@ CONVOLUTION_KINDS = ("aa", "sasa")  # Those that replace a convolution of a bloc
 BlockNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Blocks = Annotated[Literal["all", "last"] | BlockNumbers | None, BeforeValidator(_split_block_numbers)]
 Places = Annotated[tuple[str, ...] | None, BeforeValidator(_split_places)]
-Alternative = Literal["baseline", "permuted", "noise"]
+CounterfactualKind = Literal["reference", "permuted", "noise"]
 Exploration = Annotated[
-    Annotated[tuple[Alternative, ...], Field(min_length=1)] | None, BeforeValidator(_split_commas)
+    Annotated[tuple[CounterfactualKind, ...], Field(min_length=1)] | None,
+    BeforeValidator(_split_commas),
 ]
 
 
@@ -140,7 +141,7 @@ class Backbone(Section):
     stride_placement: Literal["3x3", "1x1"] = "3x3"  # Of imagenet_resnet. Goyal 2017; He 2016: 1x1.
     zero_gamma: bool = False  # Of imagenet_resnet: blocks start as their skip path (Goyal 2017).
     last_stride: Literal[1, 2] = 2  # Of imagenet_resnet: stride of conv5; re-identification: 1.
-    neck: bool = False  # A BatchNorm before the logits, whose output is the embedding (Luo 2019).
+    bnneck: bool = False  # A BatchNorm before the logits, whose output is the embedding (Luo 2019).
     synchronized: bool = False  # Whether BatchNorm's statistics span all replicas.
     # Of imagenet_resnet, to start from: "imagenet", those of keras.applications; or a file, see
     # docs/weights.md; None: they are drawn.
@@ -171,21 +172,21 @@ class Dreal(Section):
     critic: Literal["comparative", "paper", "direct", "shuffled"] = "comparative"  # Which critic.
     critic_units: PositiveInt = 64  # Width of its encoders and memory.
     critic_grid: PositiveInt = 4  # Side of the grid to which maps are averaged (cells).
-    # What "comparative" and "shuffled" compare actions with, of baseline, permuted and noise; what is
-    # named twice is measured twice as often. None: the critic's own choice.
+    # Counterfactuals that "comparative" and "shuffled" learn from: reference, permuted and noise; one
+    # that is named twice is sampled twice as often. None: the critic's own choice.
     exploration: Exploration = None
-    noise: PositiveFloat | None = None  # Deviation of that noise (logits); None: the critic's own.
+    noise: PositiveFloat | None = None  # Its standard deviation (logits); None: the critic's own.
     actor_weight: NonNegativeFloat = 0.1  # Weight of the actor loss (lambda, no unit).
     actor_warmup: NonNegativeInt = 0  # Steps over which it rises from 0.
     estimator: Literal["sampled", "exact"] = "sampled"  # How rewards are measured in training.
-    reward_fraction: Fraction = 0.25  # Share of each training batch that is measured.
-    validation_fraction: Fraction = 0.25  # Share of each validation batch, measured exactly.
-    # Share of the validation images on which the critic's advice is tried; 0: never.
+    reward_fraction: Fraction = 0.25  # Fraction of each training batch that is sampled.
+    validation_fraction: Fraction = 0.25  # Fraction of each validation batch, measured exactly.
+    # Fraction of the validation images on which the critic's gradients are tested; 0: none.
     instrument_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0625
-    baseline: Literal["mean", "static", "identity"] = "mean"  # Action of an ablated step.
-    penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong answer (gamma, no unit).
+    reference_action: Literal["mean", "static", "identity"] = "mean"  # Of an ablated module.
+    penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong prediction (gamma, no unit).
     update: Literal["simultaneous", "alternating"] = "simultaneous"  # Who moves first.
-    trust: bool = True  # Heed the critic as far as its advice was borne out; False: in full.
+    trust: bool = True  # Follow the critic as far as its predictions were right; False: in full.
     stages: Stages = None  # Stages the method is restricted to; None for all.
     start_epoch: NonNegativeInt = 0  # First epoch of the method; before it, plain training.
 
@@ -194,7 +195,7 @@ class Optim(Section):
     """The optimizers."""
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"  # Moves the network.
-    rate: PositiveFloat = 0.1  # Its peak learning rate.
+    learning_rate: PositiveFloat = 0.1  # Its peak learning rate.
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Of sgd.
     nesterov: bool = False  # Of sgd.
     weight_decay: NonNegativeFloat = 1e-4  # Half of it times the squared kernels joins the loss.
@@ -208,11 +209,11 @@ class Optim(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # Momentum of averaged weights, judged
     # and kept in place of the last ones; None: off.
     clip_norm: PositiveFloat | None = None  # Global norm of the task loss's gradient; None: free.
-    critic_rate: PositiveFloat = 1e-3  # Constant learning rate of the critic's Adam.
-    # Shares of the rate at which parts of the network learn; adamw's decay goes by the whole rate.
-    backbone_rate: PositiveFloat = 1.0  # All that is neither attention nor logits.
-    attention_rate: PositiveFloat = 1.0  # The actors.
-    head_rate: PositiveFloat = 1.0  # The logits.
+    critic_learning_rate: PositiveFloat = 1e-3  # Constant learning rate of the critic's Adam.
+    # Multipliers of the learning rate (no unit), by part; adamw's decay follows the plain rate.
+    backbone_lr_multiplier: PositiveFloat = 1.0  # All that is neither attention nor logits.
+    attention_lr_multiplier: PositiveFloat = 1.0  # The actors.
+    head_lr_multiplier: PositiveFloat = 1.0  # The logits.
 
 
 class Schedule(Section):

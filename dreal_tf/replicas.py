@@ -1,14 +1,15 @@
-"""What a model does under replicas, and what is known not to work across them."""
+"""Models under replicas, and settings that are known to fail there."""
 
 import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
+from dreal_tf.keras_internals import compiled_metrics, layers_inside
 
 _NOT_UNDER_REPLICAS = (
     "gradient_accumulation_steps",
     "ema_overwrite_frequency",
-    # Each replica would clip its own share before the sum, so the step depends on their number.
+    # Each replica would clip its own gradient before the sum, so the step depends on their number.
     "clipnorm",
     "global_clipnorm",
     "clipvalue",
@@ -27,41 +28,41 @@ def per_replica(loss):
     return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def agree(variables):
-    """Gives every replica, of all workers, the mean of what the replicas hold.
+def average_across_replicas(variables):
+    """Gives variables their mean over the replicas of all workers, on every replica.
 
-    BatchNorm's moving statistics are each replica's own; read from outside they are the first's.
+    BatchNorm's moving statistics are each replica's own; outside a replica one reads the first's.
 
     Args:
         variables: sequence of Keras variables of one dtype.
     Example:
-        >>> agree([keras.Variable(1.0)])  # One replica agrees with itself.
+        >>> average_across_replicas([keras.Variable(1.0)])  # One replica agrees with itself.
     """
     strategy = tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync == 1 or not variables:
         return
 
-    def settle():  # One exchange for all of them.
-        held = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
-        means = tf.distribute.get_replica_context().all_reduce("MEAN", held)
+    def exchange():  # One exchange for all of them.
+        values = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
+        means = tf.distribute.get_replica_context().all_reduce("MEAN", values)
         sizes = [variable.shape.num_elements() for variable in (v.value for v in variables)]
         for variable, mean in zip(variables, tf.split(means, sizes), strict=True):
             variable.assign(tf.reshape(mean, variable.shape))
 
-    strategy.run(settle)
+    strategy.run(exchange)
 
 
-def never_empty(parts):
-    """A replica's share of a batch, with one entry of zeros where it has none at all.
+def pad_empty_shard(parts):
+    """A replica's shard of a batch, padded to one row of zeros if it is empty.
 
-    Some of TensorFlow's kernels get the shape of no images wrong.
+    Some of TensorFlow's kernels get the shape of an empty batch wrong.
 
     Args:
         parts: tensor (n, ...), or a structure of them.
     Returns:
         The same structure; (1, ...) where n is 0. As it came where there is one replica.
     Example:
-        >>> tuple(never_empty(tf.ones((3, 2))).shape)
+        >>> tuple(pad_empty_shard(tf.ones((3, 2))).shape)
         (3, 2)
     """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
@@ -126,7 +127,7 @@ def check_replicas(optimizers, jit_compile, steps_per_execution):
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class ReplicatedLossScale(keras.optimizers.LossScaleOptimizer):
-    """Loss scaling, as mixed_float16 needs it, whose replicas leave a step out together.
+    """Loss scaling, as mixed_float16 needs it, whose replicas skip a step together.
 
     Args:
         inner_optimizer: `keras.optimizers.Optimizer`. All others as of Keras's own.
@@ -171,8 +172,8 @@ def finite_everywhere(gradients):
     return [g if g is None else tf.where(broken, tf.cast(float("nan"), g.dtype), g) for g in gradients]
 
 
-def nonempty_share(data):
-    """A replica's share of a training batch, stopped where it has no image: it would ruin BatchNorm.
+def assert_nonempty_shard(data):
+    """A replica's shard of a training batch, refused if it is empty: it would ruin BatchNorm.
 
     Args:
         data: tensor (n, ...), or a structure of them and None.
@@ -181,7 +182,7 @@ def nonempty_share(data):
     Raises:
         tf.errors.InvalidArgumentError: when it runs, if n is 0 under several replicas.
     Example:
-        >>> tuple(nonempty_share(tf.ones((3, 2))).shape)
+        >>> tuple(assert_nonempty_shard(tf.ones((3, 2))).shape)
         (3, 2)
     """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
@@ -212,3 +213,99 @@ def check_clipping(optimizer):
             "Expected no gradient clipping where gradients are accumulated over steps. Received: an "
             f"optimizer {inner.name!r} that does both. Leave one of the two out."
         )
+
+
+class ReplicatedModel(keras.Model):
+    """A Keras model whose replicas agree before it is evaluated or saved, and that takes uneven batches.
+
+    BatchNorm's moving averages are each replica's own. Keras evaluates with all of them and saves the
+    first's; here they are averaged before `evaluate` (and so before validation), at the end of
+    `fit`, and before `save`, `save_weights` and `export`. All workers must call these together.
+    """
+
+    _agreement = None  # Compiled when it is first needed.
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.under_strategy = tf.distribute.has_strategy()
+
+    @property
+    def loss_tracker(self):
+        """The metric that Keras logs as "loss"."""
+        return next(metric for metric in self.metrics if metric.name == "loss")
+
+    def evaluate(self, *args, **kwargs):
+        self.average_statistics()
+        return super().evaluate(*args, **kwargs)
+
+    def fit(self, *args, **kwargs):
+        history = super().fit(*args, **kwargs)
+        self.average_statistics()
+        return history
+
+    def save(self, *args, **kwargs):
+        self.average_statistics()
+        return super().save(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        self.average_statistics()
+        return super().save_weights(*args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        self.average_statistics()
+        return super().export(*args, **kwargs)
+
+    def average_statistics(self):
+        """Gives every replica the mean of the replicas' moving averages."""
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return  # Nothing to agree on; no walk through the network at every evaluation.
+        if self._agreement is None:
+            norms = [n for n in layers_inside(self) if _learns_from_batch(n)]
+            statistics = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
+            self._agreement = tf.function(lambda: average_across_replicas(statistics))
+        with self.distribute_strategy.scope():
+            self._agreement()
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        self._make_metrics(y, y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _make_metrics(self, y, y_pred):
+        """Makes the compiled metrics, if they are not there, beside the graph that is traced.
+
+        Keras makes their variables inside the graph of a first step, which TensorFlow then traces
+        once more, without them: twice the time, and half as much memory again.
+        """
+        metrics = compiled_metrics(self)
+        if metrics is None or metrics.built or self.under_strategy:
+            return  # Under a strategy Keras has made them before any step.
+
+        def beside(creator, **arguments):
+            return creator(**arguments | {"experimental_enable_variable_lifting": False})
+
+        with tf.init_scope(), tf.variable_creator_scope(beside):
+            metrics.build(y, y_pred)
+
+    def _make_function(self, step_function):
+        if not isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return super()._make_function(step_function)
+
+        # Over several workers Keras averages logs along their first axis; scalars have none.
+        def step(data):
+            return tf.nest.map_structure(lambda log: tf.reshape(log, [1]), step_function(data))
+
+        return super()._make_function(step)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras builds from the mean of the replicas' shards of a batch, which fails where these
+        # differ in size; the first shard does as well.
+        if iterator is not None and self.under_strategy:
+            *_, batches = next(iter(iterator))
+            local = self.distribute_strategy.experimental_local_results
+            data_batch = tf.nest.map_structure(lambda part: local(part)[0], next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+
+def _learns_from_batch(layer):
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable

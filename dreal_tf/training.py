@@ -193,4 +193,4 @@ def evaluate(run_path, data_dir=None, ranking=None):
 
 
 def _evaluated(recipe, network, data, ranking=None):
-    return evaluate_splits(network, data, recipe.dreal.baseline, recipe.dreal.penalty, ranking)
+    return evaluate_splits(network, data, recipe.dreal.reference_action, recipe.dreal.penalty, ranking)

@@ -15,7 +15,7 @@ def recipe(smoke=False):
         backbone=Backbone(name="resnet", depth=20),
         attention=Attention(kind="se", reduction=4),
         dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=2000),
-        optim=Optim(rate=0.1, weight_decay=1e-4),
+        optim=Optim(learning_rate=0.1, weight_decay=1e-4),
         schedule=Schedule(epochs=164, decay="steps", milestones=(0.5, 0.75)),
     )
     return full.shrunk() if smoke else full

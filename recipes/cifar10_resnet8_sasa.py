@@ -15,7 +15,7 @@ def recipe(smoke=False):
         backbone=Backbone(name="resnet", depth=8),
         attention=Attention(kind="sasa", kernel_size=5),
         dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=500),
-        optim=Optim(rate=0.1, weight_decay=5e-4),
+        optim=Optim(learning_rate=0.1, weight_decay=5e-4),
         schedule=Schedule(epochs=8, decay="cosine", warmup_epochs=1),
     )
     return full.shrunk() if smoke else full

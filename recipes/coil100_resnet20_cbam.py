@@ -22,7 +22,7 @@ def recipe(smoke=False):
             validation_fraction=0.2,
         ),
         augment=Augment(crop_padding=3, flip=True, erasing=0.25),
-        backbone=Backbone(name="resnet", depth=20, neck=True),
+        backbone=Backbone(name="resnet", depth=20, bnneck=True),
         attention=Attention(kind="cbam", reduction=4, blocks="last"),
         dreal=Dreal(
             critic="comparative",
@@ -34,7 +34,7 @@ def recipe(smoke=False):
         ),
         optim=Optim(
             name="adam",
-            rate=2e-3,
+            learning_rate=2e-3,
             weight_decay=5e-4,
             label_smoothing=0.1,
             triplet="batch_hard",

@@ -25,7 +25,7 @@ def recipe(smoke=False):
         dreal=Dreal(
             critic="comparative", reward_fraction=1.0, actor_weight=0.1, actor_warmup=200, start_epoch=1
         ),
-        optim=Optim(rate=0.02, weight_decay=1e-4, backbone_rate=0.1),
+        optim=Optim(learning_rate=0.02, weight_decay=1e-4, backbone_lr_multiplier=0.1),
         schedule=Schedule(epochs="auto", decay="cosine", warmup_epochs=0.5),
     )
     return full.shrunk() if smoke else full

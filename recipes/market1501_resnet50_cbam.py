@@ -27,14 +27,14 @@ def recipe(smoke=False):
             depth=50,
             stride_placement="1x1",  # As in the weights of keras.applications.
             last_stride=1,
-            neck=True,
+            bnneck=True,
             weights="imagenet",
         ),
         attention=Attention(kind="cbam", reduction=16, identity_start=True),
         dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=2000, start_epoch=10),
         optim=Optim(
             name="adam",
-            rate=3.5e-4,
+            learning_rate=3.5e-4,
             weight_decay=5e-4,
             label_smoothing=0.1,
             triplet="batch_hard",

@@ -7,7 +7,8 @@ from keras import ops
 
 from dreal_tf import DREAL
 from dreal_tf.layers import AttentionActor, SqueezeExcite
-from dreal_tf.method.rewards import Assignment, RewardMeter, Targets
+from dreal_tf.method.formulas import Targets
+from dreal_tf.method.rewards import RewardEstimator, SamplingPlan
 from dreal_tf.networks.backbones import Trajectory, Wiring, actors_of
 
 
@@ -26,7 +27,7 @@ class SpatialGate(AttentionActor):
 
 
 @keras.saving.register_keras_serializable("tests")
-class TwoSteps(AttentionActor):
+class TwoModules(AttentionActor):
     """A channel action, then a spatial one with BatchNorm inside: a module with state of its own."""
 
     attention, suffixes, kinds = "two", ("two_channel", "two_spatial"), ("channel", "spatial")
@@ -74,7 +75,7 @@ class Pairwise(AttentionActor):
 ACTORS = {
     "channel": SqueezeExcite(2),
     "spatial": SpatialGate(),
-    "two steps": TwoSteps(),
+    "two steps": TwoModules(),
     "pairwise": Pairwise(),
 }
 
@@ -84,7 +85,7 @@ def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dr
 
     A list of actors is dealt to the blocks in turns.
     """
-    forms = attention if isinstance(attention, list) else [attention or SqueezeExcite(2)]
+    kinds = attention if isinstance(attention, list) else [attention or SqueezeExcite(2)]
     wiring = Wiring()
     images = keras.Input(image_shape)
     hidden = keras.layers.Conv2D(4, 3, padding="same", name="conv1")(images)
@@ -95,7 +96,7 @@ def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dr
         branch = keras.layers.BatchNormalization(momentum=0.9, name=f"conv{block}_1_bn", **options)(
             branch
         )
-        wiring.attention = forms[block % len(forms)]
+        wiring.attention = kinds[block % len(kinds)]
         branch = wiring.attend(branch, f"conv{block}_1")
         hidden = keras.layers.ReLU()(keras.layers.Add()([hidden, branch]))
     hidden = keras.layers.GlobalAveragePooling2D()(hidden)
@@ -133,17 +134,17 @@ def compiled(network=None, rate=0.05, critic_rate=0.05, optimizer=None, loss=Non
     return model
 
 
-def metered(attention=None, exploration=("baseline",), noise=1.0, **options):
+def with_estimator(attention=None, exploration=("reference",), noise=1.0, **options):
     """A small network, its steps, and what measures them."""
     network = small_network(attention, **(dict(blocks=3) | options))
     trajectory = Trajectory(network)
-    meter = RewardMeter(network, trajectory, exploration=exploration, noise=noise)
-    return network, trajectory, meter
+    reward_estimator = RewardEstimator(network, trajectory, exploration=exploration, noise=noise)
+    return network, trajectory, reward_estimator
 
 
 def images_drawn(count):
     """The first images, all steps of each."""
-    return Assignment(tf.range(count), None)
+    return SamplingPlan(tf.range(count), None)
 
 
 def targets_of(labels, weights=None):

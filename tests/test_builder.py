@@ -21,7 +21,9 @@ def rates(changes, epochs=4):
 
 
 def test_cosine_with_warm_up():
-    rate, steps = rates({"schedule.decay": "cosine", "schedule.warmup_epochs": 1, "optim.rate": 0.2})
+    rate, steps = rates(
+        {"schedule.decay": "cosine", "schedule.warmup_epochs": 1, "optim.learning_rate": 0.2}
+    )
     whole = np.arange(4 * steps)
     expected = 0.1 * (1 + np.cos(np.pi * whole / (4 * steps))) * np.minimum(whole / steps, 1)
     np.testing.assert_allclose(rate, expected, atol=1e-7)
@@ -29,14 +31,16 @@ def test_cosine_with_warm_up():
 
 def test_steps_at_their_milestones():
     changes = {"schedule.decay": "steps", "schedule.milestones": (0.25, 0.75), "schedule.factor": 0.5}
-    rate, steps = rates(changes | {"schedule.warmup_epochs": 0, "optim.rate": 0.4})
+    rate, steps = rates(changes | {"schedule.warmup_epochs": 0, "optim.learning_rate": 0.4})
     assert rate[0] == pytest.approx(0.4) and rate[-1] == pytest.approx(0.1)
     changes_at = np.flatnonzero(np.diff(rate))
     np.testing.assert_array_equal(changes_at, [steps, 3 * steps])  # Keras falls after the boundary.
 
 
 def test_a_constant_rate_stays():
-    rate, _ = rates({"schedule.decay": "constant", "schedule.warmup_epochs": 0, "optim.rate": 0.03})
+    rate, _ = rates(
+        {"schedule.decay": "constant", "schedule.warmup_epochs": 0, "optim.learning_rate": 0.03}
+    )
     np.testing.assert_allclose(rate, 0.03)
 
 
@@ -80,7 +84,7 @@ def test_smoothing_is_in_the_loss():
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     smooth = 0.7 * np.array(labels) + 0.3 / labels.shape[1]
     logs = model.test_on_batch(images, labels, return_dict=True)
-    assert logs["task_loss"] == pytest.approx(-(smooth * log_p).sum(axis=1).mean(), rel=1e-5)
+    assert logs["loss"] == pytest.approx(-(smooth * log_p).sum(axis=1).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
@@ -125,10 +129,10 @@ def test_the_critic_changes_no_initial_weight_of_the_network():
 
 @pytest.mark.parametrize("critic", ["comparative", "shuffled"])
 def test_exploration_and_noise_reach_the_critic_and_what_measures(critic):
-    changes = {"dreal.critic": critic, "dreal.exploration": "baseline,permuted", "dreal.noise": 0.25}
+    changes = {"dreal.critic": critic, "dreal.exploration": "reference,permuted", "dreal.noise": 0.25}
     model, _, _ = build(SMALL.replace(changes))
-    for part in (model.critic, model.meter):
-        assert part.exploration == ("baseline", "permuted") and part.noise == 0.25
+    for part in (model.critic, model.reward_estimator):
+        assert part.exploration == ("reference", "permuted") and part.noise == 0.25
 
 
 def test_the_critic_chooses_where_nothing_is_said():

@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_answer_is_named(monkeypatch):
 def test_what_ends_all_workers_alike_is_no_lost_worker():
     cluster = Cluster(("127.0.0.1:1", "127.0.0.1:2"), 0)  # Nobody answers there.
     with pytest.raises(RunError, match="finite"), lost_peers_said(cluster):
-        raise RunError("Expected a finite loss. Received: nan. Lower optim.rate.")
+        raise RunError("Expected a finite loss. Received: nan. Lower optim.learning_rate.")
 
 
 def test_an_error_while_all_workers_answer_stays_what_it_is():

@@ -13,7 +13,7 @@ from foreign_networks import squeeze_excite
 import dreal_tf
 from dreal_tf import DREAL, layers, residual_network
 from dreal_tf.centres import Centres
-from dreal_tf.fine_tuning.rates import SharedAdam, SharedAdamW, SharedSGD
+from dreal_tf.fine_tuning.rates import LRMultiplierAdam, LRMultiplierAdamW, LRMultiplierSGD
 from dreal_tf.method.critics import (
     ComparativeCritic,
     DirectCritic,
@@ -21,25 +21,24 @@ from dreal_tf.method.critics import (
     PaperCritic,
     ShuffledCritic,
 )
-from dreal_tf.method.instruments.metrics import (
-    AlignmentOfModules,
-    ExplainedOfModules,
+from dreal_tf.method.metrics import (
     InstrumentMetrics,
-    MeansOfModules,
+    MethodMetrics,
+    ModuleAlignments,
+    ModuleMeans,
+    ModuleR2,
 )
 from dreal_tf.model import EmbeddingLosses
-from dreal_tf.model.metrics import ModuleMeans, StepMetrics
-from dreal_tf.model.trust import Trust
+from dreal_tf.model.gradients import Trust
 from dreal_tf.networks.attaching.attached_network import AttachedNetwork
-from dreal_tf.networks.backbones.fused_normalization import FusedBatchNormalization
-from dreal_tf.networks.backbones.small_map_convolution import SmallMapConv2D
+from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
 from dreal_tf.replicas import ReplicatedLossScale
 from dreal_tf.schedules import WarmUp
 from dreal_tf.studies.frozen import FrozenDREAL
 
 ACTOR = dict(blended=True, kernel_regularizer=keras.regularizers.L2(0.5))
 CRITIC = dict(units=5, grid=3)
-COMPARED = CRITIC | dict(exploration=["baseline", "permuted"], noise=0.75)
+COMPARED = CRITIC | dict(exploration=["reference", "permuted"], noise=0.75)
 LOSSES = dict(
     identities=4,
     triplet="weighted",
@@ -57,7 +56,7 @@ METHOD = dict(
         width=0.25,
         shortcut="projection",  # Keras 3.10 renames the operations of the other one, which have no layer.
         attention=layers.SqueezeExcite(2),
-        neck=True,
+        bnneck=True,
     ),
     critic=lambda: PaperCritic(**CRITIC),
     actor_weight=0.5,
@@ -66,7 +65,7 @@ METHOD = dict(
     reward_fraction=0.5,
     validation_fraction=0.75,
     instrument_fraction=0.5,
-    baseline="static",
+    reference_action="static",
     penalty=0.5,
     update="alternating",
     trust=False,
@@ -95,20 +94,19 @@ ARGUMENTS = {
     ShuffledCritic: COMPARED,
     DirectCritic: {},
     MetaCritic: CRITIC | dict(reads_actions=False),
-    Trust: dict(steps=2, memory=0.5, pairs=50.0),
+    Trust: dict(modules=2, memory=0.5, pairs=50.0),
     Centres: dict(identities=4, rate=0.25),
     EmbeddingLosses: LOSSES,
-    SharedSGD: dict(learning_rate=0.25, momentum=0.5, shares={"": 0.5, "logits/": 2.0}),
-    SharedAdam: dict(learning_rate=0.25, beta_1=0.5, shares={"": 0.5}),
-    SharedAdamW: dict(learning_rate=0.25, weight_decay=0.5, shares={"": 0.5}),
+    LRMultiplierSGD: dict(learning_rate=0.25, momentum=0.5, lr_multipliers={"": 0.5, "logits/": 2.0}),
+    LRMultiplierAdam: dict(learning_rate=0.25, beta_1=0.5, lr_multipliers={"": 0.5}),
+    LRMultiplierAdamW: dict(learning_rate=0.25, weight_decay=0.5, lr_multipliers={"": 0.5}),
     ReplicatedLossScale: dict(inner_optimizer=lambda: keras.optimizers.SGD(0.25), initial_scale=64.0),
     FusedBatchNormalization: dict(momentum=0.5, epsilon=0.25, synchronized=True),
     SmallMapConv2D: dict(filters=3, kernel_size=[3, 1], strides=[2, 1], padding="same"),
-    ModuleMeans: MODULES,
-    StepMetrics: MODULES,
-    AlignmentOfModules: MODULES,
-    ExplainedOfModules: MODULES,
-    MeansOfModules: MODULES,
+    MethodMetrics: MODULES | dict(with_critic=False),
+    ModuleAlignments: MODULES | dict(sums_dtype="float32"),
+    ModuleR2: MODULES | dict(sums_dtype="float32"),
+    ModuleMeans: MODULES | dict(sums_dtype="float64"),
     InstrumentMetrics: MODULES,
     WarmUp: dict(schedule=lambda: keras.optimizers.schedules.CosineDecay(0.25, 100), steps=7),
     AttachedNetwork: dict(network=squeeze_excite, gates=["block1_se_excite"]),

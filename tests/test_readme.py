@@ -5,8 +5,7 @@ import re
 from fresh_process import REPOSITORY, ended
 
 from dreal_tf.cli.main import app
-from dreal_tf.method.instruments import InstrumentMetrics
-from dreal_tf.model.metrics import StepMetrics
+from dreal_tf.method.metrics import InstrumentMetrics, MethodMetrics
 from dreal_tf.recipe_files import bundled_recipes
 
 README = (REPOSITORY / "README.md").read_text()
@@ -45,7 +44,7 @@ def test_every_part_of_the_package_is_in_the_tree():
 
 def test_every_logged_quantity_is_explained():
     table = (REPOSITORY / "docs" / "logs.md").read_text()
-    results = [Metrics(["conv4_3/se"]).result() for Metrics in (StepMetrics, InstrumentMetrics)]
+    results = [Metrics(["conv4_3/se"]).result() for Metrics in (MethodMetrics, InstrumentMetrics)]
     logged = {name.split("/")[0] for result in results for name in result} | {"loss", "accuracy"}
     for name in logged:
         assert f"`{name}" in table, name

@@ -4,9 +4,10 @@ import typing
 
 import pytest
 
+import dreal_tf
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Attention, Data, Schedule
+from dreal_tf.recipe import SCHEMA, Attention, Data, Schedule
 from dreal_tf.recipe_sections import AttentionKind
 
 KINDS = typing.get_args(AttentionKind)
@@ -87,8 +88,8 @@ def test_without_attention_the_method_is_off_unless_it_is_asked_for():
         ({"schedule.epochs": 0}, "schedule.epochs to be greater than 0. Received: schedule.epochs=0"),
         ({"schedule.epochs": "many"}, "Received: schedule.epochs='many'"),
         ({"dreal.reward_fraction": 1.5}, "less than or equal to 1"),
-        ({"optim.rate": "NaN"}, "optim.rate"),
-        ({"optim.rate": "Infinity"}, "optim.rate"),
+        ({"optim.learning_rate": "NaN"}, "optim.learning_rate"),
+        ({"optim.learning_rate": "Infinity"}, "optim.learning_rate"),
         ({"attention.kind": "see"}, "attention.kind"),
         ({"schedule.milestones": [0.9, 0.1]}, "schedule.milestones to be a rising sequence"),
         ({"run.seed": 5_000_000_000}, "run.seed=5000000000"),
@@ -105,6 +106,48 @@ def test_json_gives_back_the_same_recipe():
         name="mine", data=Data(batch_size=32), schedule=Schedule(epochs=3, milestones=(0.2,))
     ).replace({"dreal.stages": ["conv4"]})
     assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_json_says_its_schema_and_who_wrote_it():
+    written = json.loads(Recipe().to_json())
+    assert written["schema"] == SCHEMA and written["dreal_tf"] == dreal_tf.__version__
+    later = json.dumps(written | {"schema": SCHEMA + 1, "dreal_tf": "9.1"})
+    with pytest.raises(InputError, match="of schema 3, written by dreal_tf 9.1. Install that version"):
+        Recipe.from_json(later)
+
+
+def test_a_recipe_of_the_first_schema_is_converted():
+    """Every field that has another name now, as version 0.1.0 wrote it before schemas had numbers."""
+    first = json.loads(Recipe().to_json())
+    del first["schema"], first["dreal_tf"]
+    first["backbone"]["neck"] = first["backbone"].pop("bnneck") or True
+    first["dreal"]["baseline"] = "static"
+    first["dreal"]["exploration"] = ["baseline", "noise", "permuted"]
+    del first["dreal"]["reference_action"]
+    for number, (old, new) in enumerate(
+        {
+            "rate": "learning_rate",
+            "critic_rate": "critic_learning_rate",
+            "backbone_rate": "backbone_lr_multiplier",
+            "attention_rate": "attention_lr_multiplier",
+            "head_rate": "head_lr_multiplier",
+        }.items(),
+        start=2,
+    ):
+        first["optim"][old] = float(number)
+        del first["optim"][new]
+    recipe = Recipe.from_json(json.dumps(first))
+    optim = recipe.optim
+    assert recipe.backbone.bnneck and recipe.dreal.reference_action == "static"
+    assert recipe.dreal.exploration == ("reference", "noise", "permuted")
+    multipliers = optim.backbone_lr_multiplier, optim.attention_lr_multiplier, optim.head_lr_multiplier
+    assert (optim.learning_rate, optim.critic_learning_rate, *multipliers) == (2, 3, 4, 5, 6)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_an_old_name_is_refused_with_the_new_one():
+    with pytest.raises(InputError, match="'optim.rate', the old name of 'optim.learning_rate'"):
+        Recipe().replace({"optim.rate": 0.1})
 
 
 @pytest.mark.parametrize(

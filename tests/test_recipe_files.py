@@ -32,7 +32,7 @@ def test_a_file_and_a_json_are_recipes_too(tmp_path):
         ("takes.py", "def recipe():\n    return 1\n", "ends in TypeError"),
         (
             "value.py",
-            "from dreal_tf.recipe import Optim\ndef recipe(smoke=False):\n    return Optim(rate=-1)\n",
+            "from dreal_tf.recipe import Optim\ndef recipe(smoke=False):\n    return Optim(learning_rate=-1)\n",
             "ends in ValidationError",
         ),
         ("wrong.py", "def recipe(smoke=False):\n    return 3\n", "Expected a `Recipe` .*int"),

@@ -17,8 +17,10 @@ def test_the_same_recipe_goes_on_and_another_is_refused(tmp_path):
     run = RunDirectory(tmp_path / "run")
     run.begin(Recipe())
     run.begin(Recipe())
-    with pytest.raises(InputError, match="they differ in optim.rate, run.seed. Choose another --out"):
-        run.begin(Recipe().replace({"optim.rate": 0.3, "run.seed": 1}))
+    with pytest.raises(
+        InputError, match="they differ in optim.learning_rate, run.seed. Choose another --out"
+    ):
+        run.begin(Recipe().replace({"optim.learning_rate": 0.3, "run.seed": 1}))
 
 
 def test_fresh_moves_the_old_run_aside_and_deletes_nothing(tmp_path):

@@ -57,7 +57,7 @@ def test_history_has_a_row_per_epoch_with_the_logged_names(finished):
     rows = read_history(out / "history.csv")
     assert [row["epoch"] for row in rows] == list(range(EPOCHS))
     modules = ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
-    names = {"loss", "task_loss", "critic_loss", "actor_loss", "accuracy", "reward_measured"}
+    names = {"loss", "critic_loss", "actor_loss", "accuracy", "reward_measured"}
     names |= {f"{q}/{m}" for q in ("reward", "gain", "critique") for m in modules}
     assert names | {f"val_{name}" for name in names} <= set(header)
 
@@ -160,7 +160,7 @@ def test_a_baseline_run_measures_its_attention_too(recipe, tmp_path):
     metrics = training.train(recipe.replace({"dreal.enabled": False}), tmp_path / "run")
     assert "reward/conv4_1/se" in metrics
     header = read_history(tmp_path / "run" / "history.csv")[0]
-    assert "critic_loss" not in header and "task_loss" in header
+    assert "critic_loss" not in header and "loss" in header
 
 
 def test_a_run_without_attention_says_that_there_is_no_critic(recipe, tmp_path, caplog):
@@ -177,7 +177,7 @@ def test_seeds_differ_and_repeat(recipe, tmp_path):
     losses = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         training.train(one.replace({"run.seed": seed}), tmp_path / name)
-        losses.append(read_history(tmp_path / name / "history.csv")[-1]["task_loss"])
+        losses.append(read_history(tmp_path / name / "history.csv")[-1]["loss"])
     assert losses[0] == losses[1] != losses[2]
 
 

@@ -11,7 +11,7 @@ from dreal_tf.auditing.values import TOLERANCE, values_by_class, values_of
 from dreal_tf.builder import build_data
 from dreal_tf.data import Splits, drawn_batches
 from dreal_tf.errors import InputError
-from dreal_tf.method.rewards import ABLATIONS, calibrated_steps
+from dreal_tf.method.rewards import ABLATIONS, calibrated_modules
 from dreal_tf.recipe import Recipe
 from dreal_tf.recipe_files import load_recipe
 
@@ -32,7 +32,7 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
     Args:
         target: str or path of a run directory or a `.keras` file, or a `keras.Model`: a functional
             network, with our layers anywhere in it, or a `DREAL`. A layer that is used twice is two
-            modules, see `dreal_tf.method.rewards.StepNames`.
+            modules, see `dreal_tf.method.rewards.ModuleNames`.
         images: int >= 2. Test images to measure on; all of them where there are fewer.
         data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.Splits`: what the network was
             trained on. None for a run's own.
@@ -63,7 +63,7 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
     check_images(min(images, splits.sizes["test"]))
     calibration = calibration_images(splits)
     check_answers(network, calibration[:AT_A_TIME], from_logits)
-    specs, static = calibrated_steps(network, calibration)
+    specs, static = calibrated_modules(network, calibration)
     if not specs:
         raise InputError(
             f"Expected a network with attention of ours in it. Received: {network.name!r}, which has "

@@ -7,21 +7,17 @@ from dreal_tf.builder import build
 from dreal_tf.callbacks.checkpoint import restore_last
 from dreal_tf.data import draw_examples
 from dreal_tf.errors import InputError
-from dreal_tf.method.critics import predicted_differences
-from dreal_tf.method.instruments import (
-    Instruments,
-    bootstrap_mean,
-    explained_variance,
-    held_steps,
-)
-from dreal_tf.method.rewards import ALTERNATIVES, Targets, draw_assignment
+from dreal_tf.method.formulas import Targets
+from dreal_tf.method.instruments import Instruments, bootstrap_mean, held_modules, r2
+from dreal_tf.method.rewards import KINDS, sample_plan
+from dreal_tf.method.rows import predicted_differences
 from dreal_tf.run_directory import RunDirectory
 
 BATCH = 64  # Images that are measured at a time.
 
 
 def audit_critic(run_path, images=2000, data_dir=None, track=None):
-    """Measures what the critic of a run knows, with the network it was trained beside.
+    """Measures what the critic of a run has learnt, with the network it was trained beside.
 
     Network and critic are those of the last epoch, which belong together; the images are drawn from
     the test split, all classes mixed, by a fixed seed.
@@ -66,8 +62,8 @@ def measure_critic(model, images, labels, seed=0, track=None):
         track: as of `audit_critic`.
     Returns:
         Dict of `images` (int) and, each by module name: `alignment` (`mean`, `low`, `high`,
-        `positive`), `explained` (`all`, `right`, `held`), `differences` (one for each alternative)
-        and `direction` (`advised`, `random`, and their difference's `mean`, `low`, `high`, in nats).
+        `positive`), `r2` (`all`, `right`, `held`), `differences` (one for each kind of counterfactual)
+        and `direction` (`along`, `random`, and their difference's `mean`, `low`, `high`, in nats).
         None where there was nothing to measure.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
@@ -94,7 +90,7 @@ def measure_critic(model, images, labels, seed=0, track=None):
     return {
         "images": len(labels),
         "alignment": {m: _alignment(found, seed) for m, found in of_modules.items()},
-        "explained": {m: _explained(found) for m, found in of_modules.items()},
+        "r2": {m: _r2(found) for m, found in of_modules.items()},
         "differences": {m: _differences(found) for m, found in of_modules.items()},
         "direction": {m: _direction(found, seed) for m, found in of_modules.items()},
     }
@@ -104,90 +100,94 @@ class _Bench:
     """What is compiled once for all batches."""
 
     def __init__(self, model):
-        self.meter, self.trajectory = model.meter, model.trajectory
+        self.reward_estimator, self.trajectory = model.reward_estimator, model.trajectory
         self.network, self.critic = model.trajectory_network, model.critic
-        self.instruments = Instruments(self.network, self.trajectory, self.critic, self.meter)
+        self.instruments = Instruments(
+            self.network, self.trajectory, self.critic, self.reward_estimator
+        )
         # The last batch may be shorter, which must not compile everything anew.
         relaxed = {"reduce_retracing": True}
         self.summed_actions = tf.function(self._summed_actions, **relaxed)
         self._judge = tf.function(self._judged, **relaxed)
-        self._move = tf.function(self.instruments.gains, **relaxed)
+        self._perturb = tf.function(self.instruments.gains, **relaxed)
 
     def measure(self, images, labels, held, seed):
         """Dict of arrays (images, steps)."""
-        found, advised = self._judge(images, labels, held, seed)
+        found, dq_da = self._judge(images, labels, held, seed)
         gains = []
         for position in range(len(self.trajectory.specs)):
-            moved = tf.fill(tf.shape(labels), position)
-            own = tf.random.experimental.stateless_fold_in(seed, position)
-            gains.append(self._move(images, labels, advised, moved, own))
-        advised, random = (tf.stack(part, axis=1) for part in zip(*gains, strict=True))
-        found |= {"advised": advised, "random": random}
+            perturbed = tf.fill(tf.shape(labels), position)
+            of_module = tf.random.experimental.stateless_fold_in(seed, position)
+            gains.append(self._perturb(images, labels, dq_da, perturbed, of_module))
+        along, random = (tf.stack(part, axis=1) for part in zip(*gains, strict=True))
+        found |= {"along": along, "random": random}
         return {name: part.numpy() for name, part in found.items()}
 
     def _summed_actions(self, images):
-        steps = self.trajectory.emitted(self.network(images, training=False))
-        return [tf.reduce_sum(tf.cast(step.action, tf.float32), axis=0) for step in steps]
+        modules = self.trajectory.emitted(self.network(images, training=False))
+        return [tf.reduce_sum(tf.cast(module.action, tf.float32), axis=0) for module in modules]
 
     def _judged(self, images, labels, held, seed):
-        advice = self.instruments.advice(images, labels)
-        cosines, there = self.instruments.alignments(advice)
-        held = held_steps([step.state for step in advice.steps], held)
+        gradients = self.instruments.action_gradients(images, labels)
+        cosines, defined = self.instruments.alignments(gradients)
+        held = held_modules([module.state for module in gradients.modules], held)
         found = {
             "cosines": cosines,
-            "there": there,
-            "critiques": advice.critiques,
-            "held": self.critic(held, advice.hindsight).critiques,
+            "defined": defined,
+            "critiques": gradients.critiques,
+            "held": self.critic(held, gradients.privileged).critiques,
         }
-        for form in ALTERNATIVES:
-            found |= self._compared(form, images, labels, advice, seed)
-        return found, advice.advised
+        for kind in KINDS:
+            found |= self._compared(kind, images, labels, gradients, seed)
+        return found, gradients.dq_da
 
-    def _compared(self, form, images, labels, advice, seed):
-        """Every action against one alternative of each step."""
+    def _compared(self, kind, images, labels, gradients, seed):
+        """Every action against a counterfactual of one kind."""
         modules, count = self.trajectory.modules, tf.shape(labels)[0]
         ones = tf.ones([count])
-        drawn = draw_assignment(count, count, len(modules), seed)
-        actions = {m: step.action for m, step in zip(modules, advice.steps, strict=True)}
-        outputs, targets = {"actions": actions}, Targets(labels, ones, ones)
-        measurement = self.meter.exact(images, targets, outputs, drawn, exploration=(form,))
-        predicted = predicted_differences(advice.advised, advice.steps, measurement)
-        places = tf.stack([measurement.images, measurement.steps], axis=1)
-        found = {f"{form}/measured": measurement.difference, f"{form}/predicted": predicted}
-        if form == "baseline":
-            right = tf.cast(measurement.right, tf.float32)
-            found |= {"reward": measurement.reward, "right": right}
+        plan = sample_plan(count, count, len(modules), seed)
+        actions = [module.action for module in gradients.modules]
+        outputs, targets = (
+            {"actions": dict(zip(modules, actions, strict=True))},
+            Targets(labels, ones, ones),
+        )
+        samples = self.reward_estimator.estimate_all(
+            images, targets, outputs, plan, exploration=(kind,)
+        )
+        predicted = predicted_differences(gradients.dq_da, actions, samples)
+        pairs = tf.stack([samples.images, samples.modules], axis=1)
+        found = {f"{kind}/measured": samples.difference, f"{kind}/predicted": predicted}
+        if kind == "reference":
+            correct = tf.cast(samples.correct, tf.float32)
+            found |= {"reward": samples.reward, "correct": correct}
         shape = tf.stack([count, len(modules)])
-        return {name: tf.scatter_nd(places, values, shape) for name, values in found.items()}
+        return {name: tf.scatter_nd(pairs, values, shape) for name, values in found.items()}
 
 
 def _alignment(found, seed):
-    cosines = found["cosines"][found["there"]]
+    cosines = found["cosines"][found["defined"]]
     positive = float((cosines > 0).mean()) if cosines.size else None
     return bootstrap_mean(cosines, seed) | {"positive": positive}
 
 
-def _explained(found):
-    reward, critiques, right = found["reward"], found["critiques"], found["right"] > 0
+def _r2(found):
+    reward, critiques, correct = found["reward"], found["critiques"], found["correct"] > 0
     return {
-        "all": explained_variance(reward, critiques),
-        "right": explained_variance(reward[right], critiques[right]),
-        "held": explained_variance(reward, found["held"]),
+        "all": r2(reward, critiques),
+        "right": r2(reward[correct], critiques[correct]),
+        "held": r2(reward, found["held"]),
     }
 
 
 def _differences(found):
-    return {
-        form: explained_variance(found[f"{form}/measured"], found[f"{form}/predicted"])
-        for form in ALTERNATIVES
-    }
+    return {kind: r2(found[f"{kind}/measured"], found[f"{kind}/predicted"]) for kind in KINDS}
 
 
 def _direction(found, seed):
-    finite = np.isfinite(found["advised"]) & np.isfinite(found["random"])
-    advised, random = found["advised"][finite], found["random"][finite]
+    finite = np.isfinite(found["along"]) & np.isfinite(found["random"])
+    along, random = found["along"][finite], found["random"][finite]
     means = {
         name: float(values.mean()) if values.size else None
-        for name, values in (("advised", advised), ("random", random))
+        for name, values in (("along", along), ("random", random))
     }
-    return means | bootstrap_mean(advised - random, seed)
+    return means | bootstrap_mean(along - random, seed)

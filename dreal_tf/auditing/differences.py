@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from dreal_tf.errors import RunError
 from dreal_tf.layers import intervene
-from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, label_log_probability
+from dreal_tf.method.formulas import per_example_score
+from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation
 
 
 class Differences(NamedTuple):
@@ -93,7 +94,7 @@ def _compiled(network, static, from_logits):
             outputs = network(images, training=False)
         right = tf.argmax(outputs, axis=1, output_type=tf.int32) == labels
         unchanged = tf.broadcast_to(ablation.unchanged, tf.shape(labels))
-        return label_log_probability(outputs, labels, from_logits), right, unchanged
+        return per_example_score(labels, outputs, from_logits), right, unchanged
 
     def run_cast(images, labels, applied):
         return run(tf.cast(images, tf.float32), tf.cast(labels, tf.int32), applied)

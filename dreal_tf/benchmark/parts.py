@@ -7,9 +7,9 @@ import tensorflow as tf
 from keras import ops
 
 from dreal_tf.benchmark.turns import interleaved, timed
-from dreal_tf.method.rewards import share_of
+from dreal_tf.method.rewards import count_of_fraction
 
-PARTS = ("factual_pass", "extra_pass", "critic", "update")
+PARTS = ("factual_pass", "counterfactual_pass", "critic", "update")
 
 
 def part_seconds(model, batch, rounds):
@@ -24,11 +24,16 @@ def part_seconds(model, batch, rounds):
         batch: pair of tensors: images and labels.
         rounds: int >= 1. Turns.
     Returns:
-        Dict of float arrays (rounds,): `factual_pass` (with its gradient), `extra_pass`, `critic`
+        Dict of float arrays (rounds,): `factual_pass` (with its gradient), `counterfactual_pass`, `critic`
         (its own step and the gradient for the actors), `update` (of the network, and metrics), and
         `separate_pass`.
     """
-    ends = {"factual_pass": _factual, "extra_pass": _measured, "critic": _learnt, "update": _whole}
+    ends = {
+        "factual_pass": _factual,
+        "counterfactual_pass": _measured,
+        "critic": _learnt,
+        "update": _whole,
+    }
     turns = {part: _turn_to(end, model, batch) for part, end in ends.items()}
     turns["separate_pass"] = _turn_to(_separate, model, batch)
     seconds = interleaved(turns, rounds)
@@ -49,13 +54,14 @@ def _factual(model, data):
 
 def _measured(model, data):
     factual = model.factual_pass(data)
-    return [model.measure(factual).difference, *_kept(factual)]
+    return [model.estimate_rewards(factual).difference, *_kept(factual)]
 
 
 def _learnt(model, data):
     factual = model.factual_pass(data)
-    lesson = model.learn(factual, model.measure(factual))
-    return [lesson.actor_loss, *_present(lesson.climb), *_kept(factual)]
+    dq_da, result = model.update_critic(factual, model.estimate_rewards(factual))
+    gradients = model.actor_gradients(factual, dq_da, result.trust)
+    return [result.actor_loss, *_present(gradients), *_kept(factual)]
 
 
 def _whole(model, data):
@@ -64,13 +70,13 @@ def _whole(model, data):
 
 def _separate(model, data):
     images = tf.nest.flatten(data[0])[0]
-    count = share_of(ops.shape(images)[0], model.settings["reward_fraction"])
+    count = count_of_fraction(ops.shape(images)[0], model.settings.reward_fraction)
     return [model.network(images[:count], training=False)]
 
 
 def _kept(factual):
     """What must be computed although nothing uses it here."""
-    return [factual.task_loss, factual.outputs["logits"], *_present(factual.gradients)]
+    return [factual.loss, factual.outputs["logits"], *_present(factual.gradients)]
 
 
 def _present(tensors):

@@ -1,17 +1,18 @@
-"""Training that has gone astray is stopped."""
+"""Stops a training that has diverged."""
 
 import keras
 import numpy as np
 
 from dreal_tf.errors import DivergedError
 
-EVERY = 20  # Batches between two looks; each look waits for the device.
+EVERY = 20  # Batches between two checks; each waits for the device.
+LOSSES = ("loss", "critic_loss", "actor_loss")
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops when the loss is no longer a number, on any replica.
+    """Stops when a loss is not finite, on any replica.
 
-    The loss that Keras logs is a mean over replicas and batches, which one NaN anywhere makes NaN.
+    Keras logs means over replicas and batches, so one NaN anywhere makes them NaN.
 
     Raises:
         DivergedError: saying what to try. What earlier epochs stored is kept.
@@ -22,16 +23,18 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if batch % EVERY == 0:
-            self._look(logs)
+            self._check(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._look(logs)
+        self._check(logs)
 
-    def _look(self, logs):
-        loss = float((logs or {}).get("loss", 0.0))
-        if not np.isfinite(loss):
-            raise DivergedError(
-                f"Expected a finite loss. Received: {loss} in epoch {self._epoch}. Lower optim.rate "
-                "or dreal.actor_weight, add schedule.warmup_epochs, set optim.clip_norm=1, or use "
-                "run.precision=mixed_bfloat16 in place of mixed_float16. Begin anew with --fresh."
-            )
+    def _check(self, logs):
+        for name in LOSSES:
+            loss = float((logs or {}).get(name, 0.0))
+            if not np.isfinite(loss):
+                raise DivergedError(
+                    f"Expected a finite loss. Received: {loss} as {name} in epoch {self._epoch}. Lower "
+                    "optim.learning_rate or dreal.actor_weight, add schedule.warmup_epochs, set "
+                    "optim.clip_norm=1, or use run.precision=mixed_bfloat16 instead of mixed_float16. "
+                    "Begin anew with --fresh."
+                )

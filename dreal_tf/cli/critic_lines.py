@@ -6,10 +6,10 @@ HEADINGS = (
     "module",
     "alignment [95 %]",
     "positive",
-    "explained: all",
+    "r2: all",
     "right",
     "held",
-    "differences: baseline",
+    "differences: reference",
     "permuted",
     "noise",
     "direction [95 %]",
@@ -26,16 +26,16 @@ def critic_lines(found):
     Example:
         >>> interval = {"mean": 0.5, "low": 0.25, "high": 0.75}
         >>> found = {"alignment": {"gate/se": interval | {"positive": 1.0}},
-        ...     "explained": {"gate/se": {"all": 0.5, "right": None, "held": 0.25}},
-        ...     "differences": {"gate/se": {"baseline": 0.5, "permuted": 0.0, "noise": -1.0}},
-        ...     "direction": {"gate/se": interval | {"advised": 0.5, "random": 0.0}}}
+        ...     "r2": {"gate/se": {"all": 0.5, "right": None, "held": 0.25}},
+        ...     "differences": {"gate/se": {"reference": 0.5, "permuted": 0.0, "noise": -1.0}},
+        ...     "direction": {"gate/se": interval | {"along": 0.5, "random": 0.0}}}
         >>> critic_lines(found)[1].split()[:6]
         ['gate/se', '0.500', '[0.250,', '0.750]', '1.000', '0.500']
     """
     rows = [HEADINGS]
     for module, alignment in found["alignment"].items():
-        explained, differences = found["explained"][module], found["differences"][module]
-        numbers = [alignment["positive"], *explained.values(), *differences.values()]
+        r2, differences = found["r2"][module], found["differences"][module]
+        numbers = [alignment["positive"], *r2.values(), *differences.values()]
         rows.append(
             [
                 module,

@@ -18,7 +18,7 @@ from dreal_tf.recipe_files import bundled_recipes, load_recipe
 
 # The lowest and the newest versions that the tests were run with: tools/test_versions.
 TESTED = {
-    "python": ("3.11", "3.11"),
+    "python": ("3.11", "3.13"),
     "tensorflow": ("2.18", "2.21"),
     "keras": ("3.10", "3.15"),
     "numpy": ("1.26", "2.4"),

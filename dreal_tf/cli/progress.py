@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dreal_tf.cli.output import console, say
 
 # Logs worth a glance while training; all of them are in history.csv.
-SHOWN = ("task_loss", "accuracy", "critic_loss", "actor_loss", "val_task_loss", "val_accuracy")
+SHOWN = ("loss", "accuracy", "critic_loss", "actor_loss", "val_loss", "val_accuracy")
 SHOWN += ("val_rank_1", "val_mAP")  # Of data of identities.
 
 

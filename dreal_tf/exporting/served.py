@@ -32,7 +32,8 @@ class Served:
     gives = "probabilities"
 
     def __init__(self, network, preprocessing=None):
-        one_in = isinstance(network.input, keras.KerasTensor) and len(network.input.shape) == 4
+        inputs = keras.tree.flatten(network.input)  # Keras 3.10 loads a network of one as a list.
+        one_in = len(inputs) == 1 and len(inputs[0].shape) == 4
         one_out = isinstance(network.output, keras.KerasTensor) and len(network.output.shape) == 2
         if not (one_in and one_out):
             raise InputError(
@@ -43,7 +44,7 @@ class Served:
             )
         self.network = network
         self.preprocessing = preprocessing
-        self.image_shape = tuple(network.input.shape[1:])
+        self.image_shape = tuple(inputs[0].shape[1:])
         if preprocessing is not None:
             self.image_shape = tuple(preprocessing.image_shape)
         if None in self.image_shape:

@@ -11,14 +11,14 @@ def learning_curves(ours, baseline=None, style=LIGHT):
     """Loss and accuracy after each epoch: training dashed, validation solid.
 
     Args:
-        ours: dict of float arrays (epochs,), those there are of `task_loss`, `val_task_loss` (nats),
+        ours: dict of float arrays (epochs,), those there are of `loss`, `val_loss` (nats),
             `accuracy` and `val_accuracy` (fractions).
         baseline: the same of the run without the method, or None.
         style: `Style`.
     Returns:
         `matplotlib.figure.Figure`.
     Example:
-        >>> figure = learning_curves({"val_task_loss": [2.0, 1.0], "val_accuracy": [0.1, 0.6]})
+        >>> figure = learning_curves({"val_loss": [2.0, 1.0], "val_accuracy": [0.1, 0.6]})
         >>> figure.axes[1].get_lines()[0].get_ydata().tolist()
         [10.0, 60.0]
     """
@@ -30,7 +30,7 @@ def learning_curves(ours, baseline=None, style=LIGHT):
         figure = new_figure(8.2, 3.3)
         losses, accuracies = figure.subplots(1, 2)
         for name, courses, colour, marker in runs:
-            for quantity, axes, scale in (("task_loss", losses, 1.0), ("accuracy", accuracies, 100.0)):
+            for quantity, axes, scale in (("loss", losses, 1.0), ("accuracy", accuracies, 100.0)):
                 for prefix, said, line in (("", "training", "--"), ("val_", "validation", "-")):
                     values = courses.get(prefix + quantity)
                     if values is not None:

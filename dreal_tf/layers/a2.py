@@ -10,26 +10,27 @@ from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class DoubleAttention(AttentionActor):
-    """Gathers the map into a few descriptors, then hands them out: y = F + W(A2 (A1 a(F))).
+    """Gathers the map into a few descriptors and distributes them: y = F + W(A2 (A1 a(F))).
 
-    Step one, A1 = softmax over places of b(F): each descriptor is a mean of the features a(F),
-    weighted over all places. Step two, A2 = softmax over descriptors of v(F): each place takes a
-    mix of descriptors. a, b, v and W are 1×1 convolutions. Both actions are made from F alone, so F
-    is the state of both steps, and whatever replaces the first leaves the second as it is.
+    The first module gathers, with A1 = softmax over positions of b(F): each descriptor is a weighted
+    mean of the features a(F) over all positions. The second module distributes, with A2 = softmax over
+    descriptors of v(F): each position receives a mixture of descriptors. a, b, v and W are 1×1
+    convolutions. Both modules read the same state F, so replacing the first action does not change
+    the second.
 
-    Rows of an action are its last axis: the gather action is (batch, descriptors, places), which
-    the paper and most code write the other way round.
+    The rows of an action lie along its last axis: the gather action is (batch, descriptors, positions).
+    The paper and most code transpose it.
 
     Args:
         features: int >= 1, width of a(F) (c_m in the paper), or None for a quarter of the channels.
-        descriptors: int >= 1, how many descriptors are gathered (c_n in the paper), or None for a
-            quarter of the channels.
+        descriptors: int >= 1, number of descriptors (c_n in the paper), or None for a quarter of the
+            channels.
         kernel_regularizer: Keras regularizer of the four kernels, or None.
     Call arguments:
         state: float tensor (batch, height, width, channels).
-        action: tuple of two float tensors to apply instead of the layer's own, None for one to
-            keep: (batch, descriptors, places) and (batch, places, descriptors). Where either is all
-            zeros the image's state passes unchanged.
+        action: tuple of two float tensors to apply instead of the layer's own: (batch, descriptors,
+            positions) and (batch, positions, descriptors). None keeps the layer's own. If either
+            action of an image is all zeros, its state passes unchanged.
     Returns:
         Tensor shaped like `state`; with `return_action=True`, also both actions, whose rows sum to 1.
     Raises:
@@ -39,8 +40,8 @@ class DoubleAttention(AttentionActor):
         >>> [tuple(action.shape) for action in actions]
         [(2, 4, 20), (2, 20, 4)]
     Source: Chen, Kalantidis, Li, Yan, Feng, "A²-Nets: Double Attention Networks", NeurIPS 2018,
-    arXiv 1810.11579, section 3. Departs from it in: b has no bias, since a softmax over places
-    cancels it. There is no BatchNorm.
+    arXiv 1810.11579, section 3. Differences from the paper: b has no bias, since a softmax over
+    positions cancels it; there is no BatchNorm.
     """
 
     attention = "a2"
@@ -88,7 +89,7 @@ class DoubleAttention(AttentionActor):
     def propose(self, state, index=0, training=None):
         logits = rows_of((self.gather, self.distribute)[index](state))
         if index == 0:
-            logits = ops.transpose(logits, (0, 2, 1))  # The softmax runs over places.
+            logits = ops.transpose(logits, (0, 2, 1))  # The softmax runs over positions.
         return row_stochastic(logits, self.compute_dtype)
 
     def walk(self, state, decide, training=None):

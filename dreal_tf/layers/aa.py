@@ -7,52 +7,52 @@ from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor, Placement
 from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
 
-UNKNOWN_SIDE = 32  # Places along a side of the map for which a table is made where none is known.
+UNKNOWN_SIDE = 32  # Side, in positions, of the map that a table is made for if the side is unknown.
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class AugmentedConvolution(AttentionActor):
-    """A convolution of which some channels are attention: y = [conv(F); softmax(Q(K + R)ᵀ) V W].
+    """A convolution with some channels from attention: y = [conv(F); softmax(Q(K + R)ᵀ) V W].
 
-    Every place attends to every place, in several heads. R is learnt for the offset between two
-    places, a row part plus a column part, shared by the heads. On maps of another size than the
-    one it was built for, the table of offsets is interpolated linearly; offset 0 stays offset 0.
-    With unknown height or width the table is that of a map of 32 places along that side.
+    Every position attends to every position, in several heads. R is learnt for the offset between
+    two positions, as a row part plus a column part, and is shared by the heads. On a map of another
+    size than the one it was built for, the layer interpolates the table of offsets linearly; offset 0
+    stays offset 0. If the height or width is unknown, the table fits 32 positions along that side.
 
     Args:
-        filters: int >= 2. Channels of the result; None: as many as the state has.
-        strides: int >= 1. Places from one application of the kernel to the next. Above 1 the
-            attention reads the state averaged over cells of this side: that is the step's state.
-        kernel_size: int >= 1. Side of the convolution's kernel (places). Paper: 3, as the
+        filters: int >= 2, channels of the result, or None for the channels of the state.
+        strides: int >= 1. Positions between two applications of the kernel. Above 1, the attention
+            reads the state averaged over cells of this side; the average is the module's state.
+        kernel_size: int >= 1. Side of the convolution's kernel (positions). Paper: 3, as in the
             convolutions that it augments.
-        heads: int >= 1. Heads of attention; no more than filters // 2 are used. Paper: 8.
-        key_fraction: float > 0. Channels of the keys to `filters` (kappa). Paper: 0.2.
-        value_fraction: float, above 0 and below 1. Channels of the attention to `filters`
+        heads: int >= 1. Attention heads; the layer uses at most filters // 2. Paper: 8.
+        key_fraction: float > 0. Ratio of key channels to `filters` (kappa). Paper: 0.2.
+        value_fraction: float, above 0 and below 1. Ratio of attention channels to `filters`
             (upsilon); rounded for each head, at least 1. Paper: 0.1.
-        least_key_size: int >= 1. Channels that each head's keys have at least. Paper: 20.
-        relative: bool. Whether there is R.
-        use_bias: bool. Whether convolution and projections have biases. Defaults to False, as
-            BatchNorm follows in a network.
+        least_key_size: int >= 1. Minimum number of key channels in each head. Paper: 20.
+        relative: bool. Whether to add R to the keys.
+        use_bias: bool. Whether convolution and projections have biases. Defaults to False, since a
+            network applies BatchNorm next.
         kernel_regularizer: Keras regularizer of all kernels, or None.
     Call arguments:
         state: float tensor (batch, height, width, channels).
-        action: float tensor (batch, heads, places, places) to apply instead of the layer's own, or
-            None. Places are those of the result, row by row.
+        action: float tensor (batch, heads, positions, positions) to apply instead of the layer's
+            own, or None. Positions are those of the result, row by row.
     Returns:
         Tensor (batch, ceil(height / strides), ceil(width / strides), filters); with
         `return_action=True`, also the action, whose rows sum to 1.
     Raises:
-        ValueError: if an argument is out of its range, or no channel is left to the convolution.
+        ValueError: if an argument is out of range, or the convolution would have no channel.
     Example:
         >>> layer = AugmentedConvolution(filters=20, strides=2, heads=2)
         >>> refined, action = layer(np.ones((2, 6, 8, 16)), return_action=True)
         >>> tuple(refined.shape), tuple(action.shape)
         ((2, 3, 4, 20), (2, 2, 12, 12))
     Source: Bello, Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV
-    2019, arXiv 1904.09925, section 3. Departs from it in: fewer heads in narrow layers; tables
-    interpolated for other sizes; averaging over cells where there are strides (the paper averages
-    over 3×3 places where it halves the attention's input). Embeddings start at a mean of 0; in the
-    paper's listing the number meant as their deviation stands where the mean is expected.
+    2019, arXiv 1904.09925, section 3. Differences from the paper: narrow layers have fewer heads;
+    tables are interpolated for other sizes; with strides the state is averaged over cells (the paper
+    averages over 3×3 positions to halve the attention's input). Embeddings are initialised with mean
+    0; the paper's listing passes their standard deviation as the mean.
     """
 
     attention = "aa"
@@ -86,7 +86,7 @@ class AugmentedConvolution(AttentionActor):
         if not 0 < value_fraction < 1:
             raise InputError(
                 "`value_fraction` must be above 0 and below 1. Received: value_fraction="
-                f"{value_fraction}. Choose a part of the channels, such as 0.1."
+                f"{value_fraction}. Choose a fraction of the channels, such as 0.1."
             )
         self.filters = filters
         self.strides = strides
@@ -107,11 +107,11 @@ class AugmentedConvolution(AttentionActor):
                 f"attention. Received: filters={filters}. Give 2 or more."
             )
         self.used_heads = min(self.heads, filters // 2)
-        key_share = round(self.key_fraction * filters / self.used_heads)
-        value_share = round(self.value_fraction * filters / self.used_heads)
-        self.key_size = max(self.least_key_size, key_share)
+        key_size = round(self.key_fraction * filters / self.used_heads)
+        value_size = round(self.value_fraction * filters / self.used_heads)
+        self.key_size = max(self.least_key_size, key_size)
         keys = self.used_heads * self.key_size
-        values = self.used_heads * max(1, value_share)
+        values = self.used_heads * max(1, value_size)
         if values >= filters:
             raise InputError(
                 f"`value_fraction` must leave the convolution some of the {filters} channels. "
@@ -161,7 +161,7 @@ class AugmentedConvolution(AttentionActor):
     def propose(self, state, index=0, training=None):
         height, width = ops.shape(state)[1:3]
         heads = (-1, height, width, self.used_heads, self.key_size)
-        # In float32, or products overflow under mixed precision.
+        # In float32, since products overflow under mixed precision.
         query = ops.cast(ops.reshape(self.query(state), heads), "float32") * self.key_size**-0.5
         key = ops.cast(ops.reshape(self.key(state), heads), "float32")
         # Query at row i and column j, key at row y and column x.
@@ -170,12 +170,12 @@ class AugmentedConvolution(AttentionActor):
             rows = ops.einsum("bijhd,iyd->bhijy", query, offsets(self.row_table, height))
             columns = ops.einsum("bijhd,jxd->bhijx", query, offsets(self.column_table, width))
             logits = logits + rows[..., None] + columns[..., None, :]
-        places = height * width
-        logits = ops.reshape(logits, (-1, self.used_heads, places, places))
+        positions = height * width
+        logits = ops.reshape(logits, (-1, self.used_heads, positions, positions))
         return row_stochastic(logits, self.compute_dtype)
 
     def refine(self, state, action, index=0, training=None):
-        """The attention's channels; `walk` sets those of the convolution before them."""
+        """The attention's channels; `walk` concatenates them to those of the convolution."""
         value = rows_of(self.value(state))
         values = value.shape[-1]
         height, width = ops.shape(state)[1:3]
@@ -200,13 +200,13 @@ class AugmentedConvolution(AttentionActor):
 
 
 def offsets(table, side):
-    """What a table of embeddings says of each key's offset from each query along one side.
+    """The embedding of each key's offset from each query along one side.
 
     Args:
         table: float tensor (2 · built side - 1, channels), for the offsets from 1 - built side to
             built side - 1.
-        side: int or int tensor. Places along the side (places). Where it is not the built side,
-            the table is stretched: its ends stay the ends, offset 0 stays in the middle.
+        side: int or int tensor. Positions along the side. If it is not the built side, the table is
+            stretched: its ends stay the ends, and offset 0 stays in the middle.
     Returns:
         float32 tensor (side, side, channels): query, key.
     Example:
@@ -216,12 +216,12 @@ def offsets(table, side):
     """
     table = ops.cast(table, "float32")
     reach = (table.shape[0] - 1) // 2
-    places = ops.arange(side, dtype="int32")
-    offset = places[None, :] - places[:, None]
-    longest = ops.maximum(places[-1], 1)
-    # A hat around each entry, in whole numbers: at the built side it picks entries to the bit. As a
-    # product, and not a look-up, it leaves the table a dense gradient.
+    positions = ops.arange(side, dtype="int32")
+    offset = positions[None, :] - positions[:, None]  # (query, key)
+    longest = ops.maximum(positions[-1], 1)
+    # Linear interpolation with integer distances: at the built side it returns the entries exactly.
+    # A matrix product, unlike a look-up, gives the table a dense gradient.
     entries = ops.arange(-reach, reach + 1, dtype="int32")
     distance = ops.abs(offset[..., None] * reach - entries * longest)
-    shares = ops.relu(1 - ops.cast(distance, "float32") / ops.cast(longest, "float32"))
-    return ops.matmul(shares, table)
+    weights = ops.relu(1 - ops.cast(distance, "float32") / ops.cast(longest, "float32"))
+    return ops.matmul(weights, table)

@@ -13,27 +13,27 @@ from dreal_tf.modules import (
     ACTION_KINDS,
     AXES,
     SELECTIVE_AXES,
-    Step,
-    StepSpec,
+    ModuleOutput,
+    ModuleSpec,
     module_name,
     stage_name,
 )
 
-# Least distance of an action to the ends of its domain, where a logit would be infinite.
+# Minimum distance of an action from the ends of its domain, at which its logit is infinite.
 MARGIN = 1e-6
-PLACES = ("branch", "stage", "convolution")
-_active = threading.local()  # Replicas run in threads of their own.
+POSITIONS_IN_BLOCK = ("branch", "stage", "convolution")
+_active = threading.local()  # Each replica runs in its own thread.
 
 
 class Placement(NamedTuple):
-    """Where the layers of an attention kind stand, as its paper has it.
+    """The positions at which a network inserts the layers of an attention kind, as in its paper.
 
     Attributes:
-        where: "branch": after the last BatchNorm of a block's branch; "stage": after a block's last
-            activation; "convolution": in place of a block's first 3×3 convolution. A layer that takes the
-            place of a convolution takes arguments `filters` and `strides`.
+        where: one of `POSITIONS_IN_BLOCK`. "branch": after the last BatchNorm of a block's branch;
+            "stage": after a block's last activation; "convolution": instead of a block's first 3×3
+            convolution. A layer that replaces a convolution has the arguments `filters` and `strides`.
         stages: slice of a network's stages, in depth order.
-        blocks: "all" or "last" of each stage.
+        blocks: "all" or "last", the blocks of each stage.
     Example:
         >>> Placement(stages=slice(1, 3)).chosen(("conv2", "conv3", "conv4", "conv5"))
         ('conv3', 'conv4')
@@ -53,25 +53,25 @@ def intervene(decide):
     """Lets `decide` replace the actions of every actor that runs inside the context.
 
     Args:
-        decide: callable (actor, index, state, action) -> action, called for each step as it
-            happens: the `AttentionActor`, the position of the step in it (int), the state and the
-            action it proposes. It returns the action to apply, of the same shape and dtype.
+        decide: callable (actor, index, state, action) -> action. Each module calls it with the
+            `AttentionActor`, the position of the module in it (int), the state and the proposed
+            action. It returns the action to apply, of the same shape and dtype.
     Example:
         >>> actor, state = SqueezeExcite(2), np.ones((1, 4, 4, 8), "float32")
         >>> with intervene(lambda actor, index, state, action: 0 * action):
         ...     print(float(keras.ops.max(actor(state))))
         0.0
     """
-    before = getattr(_active, "decide", None)
+    previous = getattr(_active, "decide", None)
     _active.decide = decide
     try:
         yield
     finally:
-        _active.decide = before
+        _active.decide = previous
 
 
 def decided(actor, index, state, action):
-    """The action to apply: the active intervention's, or `action` itself where none is active."""
+    """The action to apply: the active intervention's, or `action` itself if none is active."""
     decide = getattr(_active, "decide", None)
     return action if decide is None else decide(actor, index, state, action)
 
@@ -79,8 +79,8 @@ def decided(actor, index, state, action):
 def anchored_mean(action, axes):
     """Mean over `axes`, tiled back to the shape of `action`.
 
-    The mean of the differences to the first element is added to that element, so that the mean of
-    a constant is that constant to the last bit: ablating a constant action changes nothing.
+    The function adds the mean difference from the first element to that element. The mean of a
+    constant is therefore exactly that constant: ablating a constant action changes nothing.
 
     Args:
         action: float tensor of any shape.
@@ -94,7 +94,7 @@ def anchored_mean(action, axes):
     axes = tuple(axis % len(action.shape) for axis in axes)
     action = ops.convert_to_tensor(action)
     first = action[tuple(slice(0, 1 if axis in axes else None) for axis in range(len(action.shape)))]
-    # float32, or the sum over a large map overflows or stalls under mixed precision.
+    # In float32, since the sum over a large map overflows or stalls under mixed precision.
     difference = ops.cast(action, "float32") - ops.cast(first, "float32")
     mean = ops.cast(first, "float32") + ops.mean(difference, axis=axes, keepdims=True)
     return ops.broadcast_to(ops.cast(mean, action.dtype), ops.shape(action))
@@ -103,38 +103,38 @@ def anchored_mean(action, axes):
 class AttentionActor(keras.layers.Layer):
     """Base of attention layers whose attention map is an action.
 
-    A layer takes one or more steps. In each it reads a state, proposes an action and refines the
-    state with it. A subclass sets `attention`, `suffixes` and `kinds`, and says how an action is
-    made (`propose`) and applied (`refine`). By default steps follow one another, each reading what
-    the one before refined; a layer wired otherwise overrides `walk`.
+    A layer has one or more modules. Each module reads a state, proposes an action and refines the
+    state with it. A subclass sets `attention`, `suffixes` and `kinds`, and defines how an action is
+    proposed (`propose`) and applied (`refine`). By default each module reads the state that the
+    previous one refined; a layer with other connections overrides `walk`.
 
     Class attributes:
         attention: str. The attention kind, also the ending of the layer's name in a network.
-        suffixes: tuple of str. One per step, the ending of the step's module name.
-        kinds: tuple of str. One per step, each one of `ACTION_KINDS`.
-        axes: tuple of tuples of str of `AXES`. One per step: what each axis of a pairwise action
-            stands for, the batch left out; empty for any other kind. May be left out where no
-            action is pairwise.
-        residual: bool. Whether the refined map is the state plus what a pairwise action makes of
-            it, so that an action of zeros, which attends to nothing, passes the state through.
+        suffixes: tuple of str, one per module: the ending of the module's name.
+        kinds: tuple of str, one per module: each one of `ACTION_KINDS`.
+        axes: tuple of tuples of str of `AXES`, one per module: the meaning of each axis of a pairwise
+            action, without the batch axis; empty for any other kind. Optional if no action is
+            pairwise.
+        residual: bool. Whether the refined map is the state plus a term that a pairwise action
+            weights. An action of zeros, which attends to nothing, then passes the state through.
         starts_as_identity: bool. Whether a new layer passes its state through, whatever its action.
-        placement: `Placement`, where the layer stands in a network.
+        placement: `Placement`, the position of the layer in a network.
     Args:
-        blended: bool. Whether the layer starts as if it were not there: it gives F + b (y - F), y
-            being what it would give and b a weight that starts at 0. Actions stay what they are, and
-            so do the action that passes a state through and the one of an ablated step.
-        **kwargs: those of `keras.layers.Layer`; a subclass hands on what it does not know.
+        blended: bool. Whether the layer starts as an identity: it returns F + b (y - F), with y its
+            output otherwise and b a weight that starts at 0. Blending does not change the proposed
+            actions, nor the identity and reference actions.
+        **kwargs: arguments of `keras.layers.Layer`; a subclass passes them on.
     Call arguments:
         state: float tensor (batch, height, width, channels).
-        action: tensor to apply instead of the layer's own, or a tuple of them (None keeps the
-            layer's own), one per step.
+        action: tensor to apply instead of the layer's own, or a tuple of them, one per module. None
+            keeps the layer's own.
         training: bool.
-        return_action: bool. Also return the action; a tuple where there are several steps.
-        return_steps: bool. Also return the tuple of all `Step`s, in order.
-        propose_only: int. Return only the action that the step of this position proposes, `state`
-            being that step's own state. Interventions are not asked.
+        return_action: bool. Also return the action; a tuple if there are several modules.
+        return_modules: bool. Also return the tuple of all `ModuleOutput`s, in order.
+        propose_only: int. Return only the action that the module at this position proposes for
+            `state`, the module's own state. Interventions do not apply.
     Returns:
-        The refined map; with `return_action` or `return_steps` a pair.
+        The refined map; with `return_action` or `return_modules` a pair.
     Raises:
         ValueError: if `action` does not have the shape of the layer's own.
     """
@@ -150,24 +150,24 @@ class AttentionActor(keras.layers.Layer):
     def __init__(self, blended=False, **kwargs):
         super().__init__(**kwargs)
         self.blended = blended
-        if blended:  # Optimizers leave what is called "gamma" out of weight decay.
+        if blended:  # Optimizers exclude weights named "gamma" from weight decay.
             self.blend = self.add_weight(shape=(), initializer="zeros", name="blend_gamma")
 
     def propose(self, state, index=0, training=None):
-        """The action of step `index` for its state."""
+        """The action that module `index` proposes for its state."""
         raise NotImplementedError(f"{type(self).__name__} must say how an action is made.")
 
     def refine(self, state, action, index=0, training=None):
-        """What step `index` makes of its state with an action. A gate by default."""
+        """The state that module `index` refines with an action. A gate by default."""
         return state * ops.cast(action, state.dtype)
 
     def walk(self, state, decide, training=None):
-        """Takes the steps in order.
+        """Runs the modules in order.
 
         Args:
-            state: float tensor, what the layer was given.
-            decide: callable (index, state, proposed=None) that gives the action to apply in a step;
-                a walk that has what `propose` would give may pass it.
+            state: float tensor, the layer's input.
+            decide: callable (index, state, proposed=None) that returns the action a module applies.
+                A `walk` that has already computed the result of `propose` may pass it as `proposed`.
             training: bool.
         Returns:
             The refined map.
@@ -176,20 +176,21 @@ class AttentionActor(keras.layers.Layer):
             state = self.refine(state, decide(index, state), index, training)
         return state
 
-    def baseline_action(self, action, baseline="mean", index=0):
-        """The action that step `index` emits when it is ablated.
+    def reference_action(self, action, baseline="mean", index=0):
+        """The reference action, which module `index` emits when it is ablated.
 
         Args:
-            action: tensor, the step's own action.
-            baseline: "mean": the action's mean over the axes along which it selects, for each image
-                (uniform attention where rows sum to 1); "identity": the action that changes
-                nothing, which gates and residual actors have. ("static" is a mean over images, which a layer
-                cannot know: see `dreal_tf.method.rewards.Alternatives`.)
-            index: int. Position of the step in the layer.
+            action: tensor, the module's own action.
+            baseline: the kind of reference action. "mean": the action's mean over the axes along
+                which it selects, for each image (uniform attention if rows sum to 1). "identity": the
+                action that passes the state through; gates and residual actors have one. A layer
+                cannot compute "static", a mean over images: see
+                `dreal_tf.method.rewards.CounterfactualActions`.
+            index: int. Position of the module in the layer.
         Returns:
             Tensor of the shape and dtype of `action`.
         Raises:
-            ValueError: if the baseline is unknown, or the actor has no identity action.
+            ValueError: if `baseline` is unknown, or the actor has no identity action.
         """
         if baseline == "mean":
             return anchored_mean(action, SELECTIVE_AXES[self.kinds[index]])
@@ -198,11 +199,11 @@ class AttentionActor(keras.layers.Layer):
         raise unknown_name("baseline action of a layer", baseline, ("mean", "identity"))
 
     def has_identity(self, index=0):
-        """Whether there is an action with which step `index` passes its state through."""
+        """Whether module `index` has an action that passes its state through."""
         return self.residual or self.kinds[index] != "pairwise"
 
     def identity_action(self, action, index=0):
-        """The action with which step `index` passes its state through."""
+        """The action with which module `index` passes its state through."""
         if not self.has_identity(index):
             raise InputError(
                 "Expected an actor that can pass its state through, for the baseline 'identity'. "
@@ -210,21 +211,21 @@ class AttentionActor(keras.layers.Layer):
             )
         return ops.zeros_like(action) if self.kinds[index] == "pairwise" else ops.ones_like(action)
 
-    def moved_action(self, action, change, index=0):
-        """The action after a change of its logits: it stays in its own domain.
+    def perturb_action(self, action, change, index=0):
+        """The action after a change of its logits, which keeps it in its domain.
 
-        A gate moves to sigmoid(logit(A) + change), a row of pairwise attention to
+        A gate becomes sigmoid(logit(A) + change), a row of pairwise attention becomes
         softmax(log A + change). An actor whose action has another domain overrides this.
 
         Args:
-            action: tensor, an action of step `index`.
+            action: tensor, an action of module `index`.
             change: float tensor of the shape of `action`, in units of the logits.
-            index: int. Position of the step in the layer.
+            index: int. Position of the module in the layer.
         Returns:
             Tensor of the shape and dtype of `action`.
         Example:
             >>> action = np.full((1, 1, 1, 2), 0.5, "float32")
-            >>> moved = SqueezeExcite(2).moved_action(action, np.log(3.0) * np.array([1.0, -1.0]))
+            >>> moved = SqueezeExcite(2).perturb_action(action, np.log(3.0) * np.array([1.0, -1.0]))
             >>> moved.numpy().ravel().round(4).tolist()
             [0.75, 0.25]
         """
@@ -243,33 +244,33 @@ class AttentionActor(keras.layers.Layer):
         action=None,
         training=None,
         return_action=False,
-        return_steps=False,
+        return_modules=False,
         propose_only=None,
     ):
         if propose_only is not None:
             return self.propose(state, propose_only, training)
-        given = action if isinstance(action, (tuple, list)) else (action,)
-        if len(given) not in (1, len(self.suffixes)):
+        replacements = action if isinstance(action, (tuple, list)) else (action,)
+        if len(replacements) not in (1, len(self.suffixes)):
             raise InputError(
                 f"Expected one action for each of the {len(self.suffixes)} steps of {self.name!r}. "
-                f"Received: {len(given)}. Give None for a step that keeps its own action."
+                f"Received: {len(replacements)}. Give None to keep an action of the layer's own."
             )
-        given = tuple(given) + (None,) * (len(self.suffixes) - len(given))
-        steps = []
+        replacements = tuple(replacements) + (None,) * (len(self.suffixes) - len(replacements))
+        outputs = []
 
         def decide(index, state, proposed=None):
             applied = self.propose(state, index, training) if proposed is None else proposed
-            if given[index] is not None:
-                applied = self._checked(given[index], applied)
+            if replacements[index] is not None:
+                applied = self._checked(replacements[index], applied)
             applied = decided(self, index, state, applied)
-            steps.append(Step(state, applied))
+            outputs.append(ModuleOutput(state, applied))
             return applied
 
         refined = self._blended(state, self.walk(state, decide, training))
-        if return_steps:
-            return refined, tuple(steps)
+        if return_modules:
+            return refined, tuple(outputs)
         if return_action:
-            actions = tuple(step.action for step in steps)
+            actions = tuple(output.action for output in outputs)
             return refined, actions[0] if len(actions) == 1 else actions
         return refined
 
@@ -278,65 +279,66 @@ class AttentionActor(keras.layers.Layer):
             return refined
         if not tf.TensorShape(state.shape).is_compatible_with(refined.shape):
             raise InputError(
-                "Expected an actor that gives a map of the size and width of its state, for "
+                "Expected an actor whose output has the shape of its state, for "
                 f"`blended`. Received: {self.name!r}, from {tuple(state.shape)} to "
-                f"{tuple(refined.shape)}. Leave `blended` out."
+                f"{tuple(refined.shape)}. Omit `blended`."
             )
         return state + ops.cast(self.blend, state.dtype) * (refined - state)
 
     def get_config(self):
         return super().get_config() | {"blended": self.blended}
 
-    def _checked(self, given, own):
-        given = ops.cast(ops.convert_to_tensor(given), own.dtype)
-        if not tf.TensorShape(given.shape).is_compatible_with(own.shape):
+    def _checked(self, action, proposed):
+        """A given action in the dtype of the proposed one; its shape must match."""
+        action = ops.cast(ops.convert_to_tensor(action), proposed.dtype)
+        if not tf.TensorShape(action.shape).is_compatible_with(proposed.shape):
             raise InputError(
-                f"Expected an action of shape {tuple(own.shape)} for {self.name!r}. Received: "
-                f"shape {tuple(given.shape)}. Give a tensor of the shape of the layer's own action."
+                f"Expected an action of shape {tuple(proposed.shape)} for {self.name!r}. Received: "
+                f"shape {tuple(action.shape)}. Give a tensor of the shape of the layer's own action."
             )
-        return given
+        return action
 
     def modules(self):
-        """The module names of the layer's steps, in order."""
+        """The names of the layer's modules, in order."""
         return tuple(module_name(self.name, suffix, self.attention) for suffix in self.suffixes)
 
-    def step_specs(self, steps):
-        """Describes the steps that the layer emitted on symbolic input.
+    def module_specs(self, steps):
+        """Describes the layer's modules from their outputs on symbolic input.
 
         Args:
-            steps: sequence of `Step`, one per step of the layer.
+            steps: sequence of `ModuleOutput`, one per module of the layer.
         Returns:
-            Tuple of `StepSpec`.
+            Tuple of `ModuleSpec`.
         """
-        counted = zip(range(len(self.suffixes)), steps, strict=True)
-        return tuple(self.step_spec(index, *step) for index, step in counted)
+        indexed = zip(range(len(self.suffixes)), steps, strict=True)
+        return tuple(self.module_spec(index, *output) for index, output in indexed)
 
-    def step_spec(self, index, state, action):
-        """Describes one step.
+    def module_spec(self, index, state, action):
+        """Describes one module.
 
         Args:
-            index: int. Position of the step in the layer.
-            state, action: tensors, what it read and emitted; their sizes may be unknown.
+            index: int. Position of the module in the layer.
+            state, action: tensors that it read and emitted; their sizes may be unknown.
         Returns:
-            `StepSpec`.
+            `ModuleSpec`.
         """
         module, axes = self.modules()[index], self.axes[index] if self.axes else ()
         shapes = tuple(state.shape[1:]), tuple(action.shape[1:])
-        return StepSpec(module, stage_name(module), self.kinds[index], *shapes, axes)
+        return ModuleSpec(module, stage_name(module), self.kinds[index], *shapes, axes)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if len(cls.suffixes) != len(cls.kinds) or not set(cls.kinds) <= set(ACTION_KINDS):
             raise TypeError(
                 f"Expected one kind of {ACTION_KINDS} for each suffix of {cls.__name__}. Received: "
-                f"suffixes={cls.suffixes}, kinds={cls.kinds}. Set one kind per step."
+                f"suffixes={cls.suffixes}, kinds={cls.kinds}. Set one kind per module."
             )
         axes = cls.axes or ((),) * len(cls.kinds)
-        known = all(set(step) <= set(AXES) for step in axes)
-        named = [kind == "pairwise" for kind in cls.kinds] == [bool(step) for step in axes]
-        if not (known and named):
+        known = all(set(names) <= set(AXES) for names in axes)
+        complete = [kind == "pairwise" for kind in cls.kinds] == [bool(names) for names in axes]
+        if not (known and complete):
             raise TypeError(
                 f"Expected `axes` to name, of {AXES}, what each axis of every pairwise action of "
                 f"{cls.__name__} stands for. Received: kinds={cls.kinds}, axes={cls.axes}. Set one "
-                'tuple per step, such as ("places", "places").'
+                'tuple per module, such as ("places", "places").'
             )

@@ -10,25 +10,25 @@ from dreal_tf.layers.squeeze_excite import hidden_width
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class CBAM(AttentionActor):
-    """Gates channels, then places: A_c = sigmoid(MLP(avg F) + MLP(max F)), A_s = sigmoid(BN(f[F'])).
+    """Gates channels, then positions: A_c = sigmoid(MLP(avg F) + MLP(max F)), A_s = sigmoid(BN(f[F'])).
 
-    One MLP of two layers reads both the average and the greatest value of each channel. F' = F·A_c
-    is the state of the second step; f is a convolution of two maps: the mean over the channels of F'
-    comes first, the maximum second.
+    One MLP of two layers reads both the average and the maximum of each channel. F' = F·A_c is the
+    state of the second module. f is a convolution of two maps: first the mean over the channels of F',
+    then the maximum.
 
     Args:
         reduction: int >= 1. Ratio of channels to the MLP's hidden width (no unit). Paper: 16.
             Defaults to 16. The hidden width is at least 1.
-        kernel_size: odd int >= 1, in places. Side of the convolution's kernel. Paper: 7. Defaults
+        kernel_size: odd int >= 1, in positions. Side of the convolution's kernel. Paper: 7. Defaults
             to 7.
         use_bias: bool. Whether the MLP has biases. Defaults to True, as in the authors' code.
         kernel_regularizer: Keras regularizer of the MLP's and the convolution's kernels, or None.
-        synchronized: bool. Whether BatchNorm's statistics are those of all replicas.
+        synchronized: bool. Whether BatchNorm computes its statistics over all replicas.
     Call arguments:
         state: float tensor (batch, height, width, channels).
         action: tuple of float tensors (batch, 1, 1, channels) and (batch, height, width, 1) to
-            apply instead of the layer's own, each of them or the tuple may be None.
-        training: bool. Whether BatchNorm uses the batch's statistics, and moves its averages.
+            apply instead of the layer's own. Either tensor or the whole tuple may be None.
+        training: bool. Whether BatchNorm uses the batch's statistics and updates its averages.
     Returns:
         Tensor shaped like `state`; with `return_action=True`, also the tuple of both actions,
         values in [0, 1].
@@ -39,9 +39,10 @@ class CBAM(AttentionActor):
         >>> tuple(refined.shape), [tuple(action.shape) for action in actions]
         ((2, 8, 8, 16), [(2, 1, 1, 16), (2, 8, 8, 1)])
     Source: Woo, Park, Lee, Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018, arXiv
-    1807.06521, equations 1-3. BatchNorm after the convolution, and the convolution without bias, are
-    from the authors' code. Departs from it in: BatchNorm's momentum, 0.9 as in the network around
-    it (the authors' code: 0.99); the order mean, maximum is the paper's, the code has them reversed.
+    1807.06521, equations 1-3. The BatchNorm after the convolution, which has no bias, follows the
+    authors' code. Differences from the authors' code: BatchNorm's momentum is
+    0.9, as in the rest of the network (the code: 0.99); the mean comes before the maximum, as in the
+    paper (the code: the reverse).
     """
 
     attention = "cbam"
@@ -107,8 +108,8 @@ class CBAM(AttentionActor):
     def propose(self, state, index=0, training=None):
         if index == 0:
             average = ops.mean(state, axis=(1, 2), keepdims=True)
-            greatest = ops.max(state, axis=(1, 2), keepdims=True)
-            logits = self.excite(self.squeeze(average)) + self.excite(self.squeeze(greatest))
+            maximum = ops.max(state, axis=(1, 2), keepdims=True)
+            logits = self.excite(self.squeeze(average)) + self.excite(self.squeeze(maximum))
         else:
             pooled = ops.concatenate(
                 [ops.mean(state, axis=3, keepdims=True), ops.max(state, axis=3, keepdims=True)], axis=3

@@ -12,22 +12,22 @@ MASKED = float("-inf")
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class CrissCross(AttentionActor):
-    """Each place attends to its column and its row: A = softmax(q·k), y = F + gamma · Σ A·v.
+    """Each position attends to its column and its row: A = softmax(q·k), y = F + gamma · Σ A·v.
 
-    The keys of a place are the places of its column, then those of its row; its own place is
-    masked in the column, so that it counts once. Taken twice with the same weights, every place
-    reaches every other. gamma is learnt and starts at 0.
+    The keys of a position are the positions of its column, then those of its row. The position itself
+    is masked in the column, so that it is a key only once. With two modules, every position reaches
+    every other. gamma is learnt and starts at 0.
 
     Args:
-        recurrence: int, 1 or 2. Steps, which share all weights. Paper: 2.
+        recurrence: int, 1 or 2. Number of modules; they share all weights. Paper: 2.
         kernel_regularizer: Keras regularizer of the kernels of query, key and value, or None.
     Call arguments:
         state: float tensor (batch, height, width, channels).
         action: float tensor (batch, height, width, height + width) to apply instead of the layer's
-            own, or None; a tuple of them where there are two steps.
+            own, or None; a tuple of them if there are two modules.
     Returns:
-        Tensor shaped like `state`; with `return_action=True`, also the action, a tuple of two where
-        there are two steps. Rows sum to 1, masked keys have 0.
+        Tensor shaped like `state`; with `return_action=True`, also the action, a tuple of two if
+        there are two modules. Rows sum to 1; masked keys are 0.
     Raises:
         ValueError: if `recurrence` is neither 1 nor 2.
     Example:
@@ -35,9 +35,9 @@ class CrissCross(AttentionActor):
         >>> tuple(refined.shape), [tuple(action.shape) for action in actions]
         ((2, 3, 4, 16), [(2, 3, 4, 7), (2, 3, 4, 7)])
     Source: Huang, Wang, Huang, Huang, Wei, Liu, "CCNet: Criss-Cross Attention for Semantic
-    Segmentation", ICCV 2019, arXiv 1811.11721, equations 1-2; mask, width of query and key
-    (channels // 8, here at least 1) and gamma as in the authors' code. Departs from it in: the
-    convolutions that the authors' network has before and after are left to the network.
+    Segmentation", ICCV 2019, arXiv 1811.11721, equations 1-2. The mask, the width of query and key
+    (channels // 8, here at least 1) and gamma follow the authors' code. Differences from the paper:
+    the network, not the layer, provides the convolutions before and after it.
     """
 
     attention = "ccnet"
@@ -53,7 +53,7 @@ class CrissCross(AttentionActor):
         if recurrence not in (1, 2):
             raise InputError(
                 f"`recurrence` must be 1 or 2. Received: recurrence={recurrence}. With 2 every "
-                "place reaches every other already; choose one of these."
+                "position already reaches every other. Choose 1 or 2."
             )
         self.recurrence = recurrence
         self.suffixes = type(self).suffixes[:recurrence]
@@ -76,7 +76,7 @@ class CrissCross(AttentionActor):
         self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
 
     def propose(self, state, index=0, training=None):
-        # In float32, or unscaled products overflow under mixed precision.
+        # In float32, since unscaled products overflow under mixed precision.
         query = ops.cast(self.query(state), "float32")
         key = ops.cast(self.key(state), "float32")
         # Query at row i and column j; k runs along the column, then along the row.
@@ -93,22 +93,22 @@ class CrissCross(AttentionActor):
         aggregate = aggregate + ops.einsum("bijk,bikc->bijc", action[..., height:], value)
         return state + self.gamma * aggregate
 
-    def baseline_action(self, action, baseline="mean", index=0):
-        """The baseline of the contract; the mean is over the valid keys, masked keys stay 0."""
+    def reference_action(self, action, baseline="mean", index=0):
+        """The reference action; the mean is over the valid keys, and masked keys stay 0."""
         if baseline != "mean":
-            return super().baseline_action(action, baseline, index)
+            return super().reference_action(action, baseline, index)
         action = ops.convert_to_tensor(action)
         height, width = ops.shape(action)[1:3]
         valid = valid_keys(action)
         exact = ops.cast(action, "float32")
-        # As `anchored_mean`: the mean of a constant is that constant. The row's keys are all valid.
+        # As in `anchored_mean`, the mean of a constant is that constant. All keys of the row are valid.
         first = exact[..., -1:]
         difference = ops.where(valid, exact - first, 0.0)
         keys = ops.cast(height + width - 1, "float32")
         mean = first + ops.sum(difference, axis=-1, keepdims=True) / keys
         return ops.cast(ops.where(valid, mean, 0.0), action.dtype)
 
-    def moved_action(self, action, change, index=0):
+    def perturb_action(self, action, change, index=0):
         """The action after a change of its logits; masked keys stay 0."""
         action = ops.convert_to_tensor(action)
         logits = ops.log(ops.maximum(ops.cast(action, "float32"), MARGIN))
@@ -123,7 +123,7 @@ class CrissCross(AttentionActor):
 
 
 def valid_keys(action):
-    """Which keys of a criss-cross action count: all but the query's own place in its column.
+    """A mask of the valid keys of a criss-cross action: all but the query itself in its column.
 
     Args:
         action: tensor (batch, height, width, height + width).

@@ -1,4 +1,4 @@
-"""Dual attention: over places and over channels."""
+"""Dual attention: over positions and over channels."""
 
 import keras
 from keras import ops
@@ -12,12 +12,12 @@ POSITION, CHANNEL = 0, 1
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class DualAttention(AttentionActor):
-    """Adds what places ask of places and channels of channels: y = F + alpha·A_p V + beta·F A_c^T.
+    """Adds attention over positions and over channels: y = F + alpha·A_p V + beta·F A_c^T.
 
-    With F as rows of channels, one per place: A_p = softmax(Q K^T), where Q, K and V are 1×1
-    convolutions of F with biases, and A_c = softmax(rowmax(E) - E), where E = F^T F: a channel asks
-    most of those least like it. Both steps read the same state. The learnt factors alpha and beta
-    start at 0, so that y = F until they have moved.
+    F has one row of channels per position. A_p = softmax(Q K^T), where Q, K and V are 1×1
+    convolutions of F with biases. A_c = softmax(rowmax(E) - E), where E = F^T F: a channel attends
+    most to the channels least similar to it. Both modules read the same state. The learnt factors
+    alpha and beta start at 0, so that y = F at first.
 
     Args:
         reduction: int >= 1. Ratio of channels to the width of queries and keys (no unit); the width is
@@ -25,9 +25,9 @@ class DualAttention(AttentionActor):
         kernel_regularizer: Keras regularizer of the kernels of Q, K and V, or None.
     Call arguments:
         state: float tensor (batch, height, width, channels).
-        action: tuple of float tensors (batch, places, places) and (batch, channels, channels) to
-            apply instead of the layer's own, None for a step that keeps its own, or None. Row i of
-            an action says how much of each place or channel goes to place or channel i.
+        action: tuple of float tensors (batch, positions, positions) and (batch, channels, channels)
+            to apply instead of the layer's own. Either tensor or the whole tuple may be None. Row i of
+            an action holds the weights with which position or channel i reads every other.
     Returns:
         Tensor shaped like `state`; with `return_action=True`, also both actions, whose rows sum to 1.
     Raises:
@@ -37,12 +37,12 @@ class DualAttention(AttentionActor):
         >>> tuple(refined.shape), [tuple(action.shape) for action in actions]
         ((2, 4, 5, 16), [(2, 20, 20), (2, 16, 16)])
     Source: Fu, Liu, Tian, Li, Bao, Fang, Lu, "Dual Attention Network for Scene Segmentation", CVPR
-    2019, arXiv 1809.02983, equations 1-4. Departs from it in: the paper sums two refined maps, each
-    of a copy of F, between convolutions of their own in a segmentation head; here one copy of F
-    carries both parts, so that the layer can stand in any network. The width of queries and A_c are
-    those of the authors' code: the paper's equation 3 has softmax(E). Kernels start uniform within
-    1 / sqrt(channels), as in that code, and biases at 0. Logits are made in float32 whatever the
-    precision of the network.
+    2019, arXiv 1809.02983, equations 1-4. Differences from the paper: in a segmentation head, the
+    paper sums two refined copies of F, each between its own convolutions; here both terms are added to
+    one copy of F, so that the layer fits any network. The width of the queries and A_c follow the
+    authors' code: the paper's equation 3 has softmax(E). As in that code, kernels are initialised
+    uniformly within 1 / sqrt(channels); biases start at 0. Logits are computed in float32, whatever
+    the precision of the network.
     """
 
     attention = "danet"
@@ -67,7 +67,7 @@ class DualAttention(AttentionActor):
         self.value = self._convolution(channels, "value")
         for embedding in (self.query, self.key, self.value):
             embedding.build(state_shape)
-        # Optimizers leave what is called "gamma" out of weight decay.
+        # Optimizers exclude weights named "gamma" from weight decay.
         self.alpha = self.add_weight(shape=(), initializer="zeros", name="position_gamma")
         self.beta = self.add_weight(shape=(), initializer="zeros", name="channel_gamma")
 
@@ -83,28 +83,28 @@ class DualAttention(AttentionActor):
         )
 
     def propose(self, state, index=0, training=None):
-        # In float32: sums over all places overflow float16, and bfloat16 rounds them by whole units.
+        # In float32: sums over all positions overflow float16, and bfloat16 rounds them to whole units.
         if index == POSITION:
             queries = ops.cast(rows_of(self.query(state)), "float32")
             keys = ops.cast(rows_of(self.key(state)), "float32")
             logits = ops.matmul(queries, ops.transpose(keys, (0, 2, 1)))
         else:
             rows = ops.cast(rows_of(state), "float32")
-            # Softmax is blind to the row's maximum, so that it need not be added.
+            # The row's maximum does not change the softmax, so it is not added.
             logits = -ops.matmul(ops.transpose(rows, (0, 2, 1)), rows)
         return row_stochastic(logits, self.compute_dtype)
 
     def refine(self, state, action, index=0, training=None):
-        return state + self._part(state, action, index)
+        return state + self._attended_term(state, action, index)
 
     def walk(self, state, decide, training=None):
         refined = state
         for index in (POSITION, CHANNEL):
-            refined = refined + self._part(state, decide(index, state), index)
+            refined = refined + self._attended_term(state, decide(index, state), index)
         return refined
 
-    def _part(self, state, action, index):
-        """What a step adds to the state; nothing where its action is all zeros."""
+    def _attended_term(self, state, action, index):
+        """The term that a module adds to the state; zero if its action is all zeros."""
         action = ops.cast(action, state.dtype)
         if index == POSITION:
             factor, attended = self.alpha, ops.matmul(action, rows_of(self.value(state)))

@@ -13,14 +13,13 @@ from dreal_tf.layers.attention_actor import AttentionActor
 class ECA(AttentionActor):
     """Gates each channel by the averages of its neighbours: A = sigmoid(conv_k(GAP(F))), y = F·A.
 
-    The convolution runs over the channels, without bias, zeros beyond the first and the last one.
-    Its width follows the number of channels C: t = int(|log2(C) / gamma + b / gamma|), and k = t
-    if t is odd, else t + 1.
+    The convolution runs over the channels, without bias and with zero padding. The number of channels
+    C sets its width: t = int(|log2(C) / gamma + b / gamma|), and k = t if t is odd, else t + 1.
 
     Args:
-        gamma: float > 0. How slowly k grows with log2(C) (no unit). Paper: 2. Defaults to 2.
-        b: float. What is added to log2(C) (no unit). Paper: 1. Defaults to 1.
-        kernel_size: odd int >= 1, in channels, to be used whatever C is; None works k out from C.
+        gamma: float > 0. Divisor of log2(C) + b (no unit). Paper: 2. Defaults to 2.
+        b: float. Offset of log2(C) (no unit). Paper: 1. Defaults to 1.
+        kernel_size: odd int >= 1, in channels, used for every C, or None to compute k from C.
             Defaults to None.
         kernel_regularizer: Keras regularizer of the convolution's kernel, or None.
     Call arguments:
@@ -37,9 +36,9 @@ class ECA(AttentionActor):
         >>> ECA().width(256)
         5
     Source: Wang, Wu, Zhu, Li, Zuo, Hu, "ECA-Net: Efficient Channel Attention for Deep Convolutional
-    Neural Networks", CVPR 2020, arXiv 1910.03151, equations 9 and 12. Departs from it in: nothing;
-    where t is even its two nearest odd numbers are equally near, and the greater one is taken, as in
-    the authors' code.
+    Neural Networks", CVPR 2020, arXiv 1910.03151, equations 9 and 12. Differences from the paper:
+    none. If t is even, its two nearest odd numbers are equally near; the layer takes the greater one,
+    as the authors' code does.
     """
 
     attention = "eca"
@@ -53,7 +52,7 @@ class ECA(AttentionActor):
         if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
             raise InputError(
                 "`kernel_size` must be odd and at least 1, so that the kernel has a centre. Received: "
-                f"kernel_size={kernel_size}. Give an odd number, or None to work it out."
+                f"kernel_size={kernel_size}. Give an odd number, or None to compute it."
             )
         self.gamma = gamma
         self.b = b
@@ -61,7 +60,7 @@ class ECA(AttentionActor):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def width(self, channels):
-        """The width of the convolution for a number of channels, k in the paper."""
+        """The convolution's width for a number of channels (k in the paper)."""
         if self.kernel_size is not None:
             return self.kernel_size
         whole = int(abs((math.log2(channels) + self.b) / self.gamma))

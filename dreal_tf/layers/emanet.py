@@ -10,12 +10,12 @@ from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.layers.attention_actor import AttentionActor, Placement
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 
-# Added to sums and norms before a division, as in the authors' code.
+# Added to divisors (sums and norms), as in the authors' code.
 EPSILON = 1e-6
 
 
 def unit_length(bases):
-    """Bases over their length across channels plus `EPSILON`, the form of the authors' code.
+    """Bases divided by their length across channels plus `EPSILON`, as in the authors' code.
 
     Args:
         bases: float tensor (..., channels, bases).
@@ -30,51 +30,52 @@ def unit_length(bases):
 
 
 def maximization(rows, responsibilities):
-    """The M-step: each base becomes the direction of the mean of the places it answers for.
+    """The M-step: each base becomes the direction of the weighted mean of the positions.
 
     Args:
-        rows: float tensor (batch, places, channels).
-        responsibilities: float tensor (batch, places, bases).
+        rows: float tensor (batch, positions, channels).
+        responsibilities: float tensor (batch, positions, bases), the weights.
     Returns:
         Float tensor (batch, channels, bases).
     """
     total = ops.sum(responsibilities, axis=1, keepdims=True)
-    shares = responsibilities / (EPSILON + total)
-    return unit_length(ops.matmul(ops.transpose(rows, (0, 2, 1)), shares))
+    weights = responsibilities / (EPSILON + total)
+    return unit_length(ops.matmul(ops.transpose(rows, (0, 2, 1)), weights))
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class ExpectationMaximization(AttentionActor):
-    """Rebuilds each place from a few bases that are fitted to its image: y = F + BN(W relu(Z μᵀ)).
+    """Reconstructs each position from a few bases fitted to its image: y = F + BN(W relu(Z μᵀ)).
 
-    X = w(F) + b holds the places. EM starts from bases that all images share and repeats two steps:
-    Z = softmax over bases of X μ, which is who answers for which place, and μ = the mean of X under
-    Z, brought to length 1 over the channels. The action is the Z of the last E-step; the map is
-    rebuilt from it and the μ of the last M-step. An action given from outside replaces Z in the
-    rebuilding only: μ stays the layer's own.
+    X = w(F) + b has one row per position. EM starts from bases that all images share, and alternates
+    between the E-step and the M-step. The E-step computes the responsibilities Z = softmax over bases
+    of X μ. The M-step computes μ, the mean of X weighted by Z, normalized to length 1 over the
+    channels. The action is the Z of the last E-step. The layer reconstructs the map from this action
+    and the μ of the last M-step. A given action replaces Z in the reconstruction only; μ stays the
+    layer's own.
 
-    EM runs in float32 and without gradient, all but the last E-step, through which the gradient of
-    the action reaches w and b; μ counts as constant there and in the rebuilding.
+    EM runs in float32 and without gradient, except for the last E-step: through it the gradient of
+    the action reaches w and b. μ is a constant there and in the reconstruction.
 
-    In training, and where the layer is trainable, the shared bases then move to momentum · bases +
-    (1 - momentum) · (mean of μ over the images of all replicas); they are not brought to length 1
-    again, as in the authors' code.
+    In training, if the layer is trainable, it then moves the shared bases to momentum · bases +
+    (1 - momentum) · (mean of μ over the images of all replicas). As in the authors' code, it does not
+    normalize them again.
 
     Args:
         bases: int >= 1, the number of bases. Paper: 64. Defaults to 64.
         iterations: int >= 1, pairs of an E-step and an M-step. Paper: 3. Defaults to 3.
-        momentum: float from 0 to 1, the share of the shared bases that a training step keeps.
+        momentum: float from 0 to 1, the fraction of the shared bases that a training step keeps.
             Paper: 0.9. Defaults to 0.9.
-        synchronized: bool. Whether the BatchNorm takes its statistics over all replicas.
+        synchronized: bool. Whether BatchNorm computes its statistics over all replicas.
         kernel_regularizer: Keras regularizer of both kernels, or None.
     Call arguments:
         state: float tensor (batch, height, width, channels).
-        action: float tensor (batch, places, bases) to apply instead of the layer's own, or None.
-            Where it is all zeros the image's state passes unchanged.
+        action: float tensor (batch, positions, bases) to apply instead of the layer's own, or None.
+            If the action of an image is all zeros, its state passes unchanged.
     Returns:
         Tensor shaped like `state`; with `return_action=True`, also the action, whose rows sum to 1.
     Raises:
-        ValueError: if `bases` or `iterations` is below 1, or `momentum` outside 0 to 1.
+        ValueError: if `bases` or `iterations` is below 1, or `momentum` is outside 0 to 1.
     Example:
         >>> layer = ExpectationMaximization(bases=6)
         >>> refined, action = layer(np.ones((2, 4, 5, 16)), return_action=True)
@@ -82,10 +83,10 @@ class ExpectationMaximization(AttentionActor):
         ((2, 4, 5, 16), (2, 20, 6))
     Source: Li, Zhong, Wu, Yang, Lin, Liu, "Expectation-Maximization Attention Networks for Semantic
     Segmentation", ICCV 2019, arXiv 1907.13426, the EMA unit, and the authors' code
-    (XiaLiPKU/EMANet). Departs from it in: (1) the gradient of the last E-step, where the authors
-    have none, so that w and b never learn; (2) no relu after the sum, or a state with values below 0
-    would not pass unchanged; (3) BatchNorm keeps 0.9 of its averages (authors: 0.9997); (4) it takes
-    the stage's own channels, where the authors first reduce them to 512.
+    (XiaLiPKU/EMANet). Differences from the authors' code: (1) the last E-step has a gradient; without
+    it w and b never learn. (2) There is no relu after the sum, so that a state with values below 0 can
+    pass unchanged. (3) BatchNorm keeps 0.9 of its averages (authors: 0.9997). (4) The layer reads all
+    channels of the stage; the authors first reduce them to 512.
     """
 
     attention = "emanet"
@@ -108,8 +109,8 @@ class ExpectationMaximization(AttentionActor):
         check_at_least_one(bases=bases, iterations=iterations)
         if not 0 <= momentum <= 1:
             raise InputError(
-                "`momentum` must be from 0 to 1, the share of the bases that a step keeps. Received: "
-                f"momentum={momentum}. Give the paper's 0.9 where in doubt."
+                "`momentum` must be from 0 to 1, the fraction of the bases that a training step keeps. "
+                f"Received: momentum={momentum}. Give the paper's 0.9 if in doubt."
             )
         self.bases = bases
         self.iterations = iterations
@@ -162,7 +163,7 @@ class ExpectationMaximization(AttentionActor):
         return state + branch * attends(action)
 
     def _fitted(self, state):
-        """The action, with a gradient to the first convolution, and each image's own bases."""
+        """The action, with a gradient to the first convolution, and the bases of each image."""
         rows = ops.cast(rows_of(self.project(state)), "float32")
         constant = ops.stop_gradient(rows)
         bases = ops.stop_gradient(ops.cast(self.shared_bases, "float32"))
@@ -176,7 +177,7 @@ class ExpectationMaximization(AttentionActor):
         total, images = ops.sum(bases, axis=0), ops.cast(ops.shape(bases)[0], "float32")
         replica = tf.distribute.get_replica_context()
         if replica is not None and replica.num_replicas_in_sync > 1:
-            # Sum and count, not a mean of means: replicas may hold unlike numbers of images.
+            # Not a mean of means, since replicas may hold different numbers of images.
             total, images = replica.all_reduce(tf.distribute.ReduceOp.SUM, [total, images])
         kept = self.momentum * ops.cast(self.shared_bases, "float32")
         self.shared_bases.assign(kept + (1.0 - self.momentum) * (total / images))

@@ -10,28 +10,28 @@ from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class NonLocal(AttentionActor):
-    """Adds to each place what it asks of all: A = softmax(theta(F) phi(F)^T), y = F + BN(W_z(A g(F))).
+    """Attends to all positions: A = softmax(theta(F) phi(F)^T), y = F + BN(W_z(A g(F))).
 
-    The embedded Gaussian form. theta, phi and g are 1×1 convolutions with bias to the inner width,
-    W_z one without to the width of the state. BatchNorm's gamma starts at 0, so that y = F until it
-    has moved; where the action of an image is all zeros y = F always, whatever BatchNorm's beta.
+    This is the embedded Gaussian form. theta, phi and g are 1×1 convolutions with bias to the inner
+    width; W_z is one without bias to the width of the state. BatchNorm's gamma starts at 0, so that
+    y = F at first. If the action of an image is all zeros, y = F whatever BatchNorm's beta.
 
     Args:
         bottleneck: int >= 1. Ratio of channels to inner width (no unit); the width is at least 1.
             Paper: 2. Defaults to 2.
-        subsample: bool. Whether phi(F) and g(F) pass a 2×2 max pooling of stride 2, so that a place
-            asks about a fourth of the places (section 3.3). The last window of an odd side holds
-            what is left of it. Defaults to True, as in the paper's networks.
-        scale: bool. Whether logits are divided by the root of the inner width. Defaults to False,
-            as in the paper's formula. The authors' code and mmcv divide unless told otherwise; timm
-            divides by the root of the state's width.
+        subsample: bool. Whether phi(F) and g(F) pass a 2×2 max pooling of stride 2, so that a
+            position attends to a quarter of the positions (section 3.3). On an odd side the last
+            window is smaller. Defaults to True, as in the paper's networks.
+        scale: bool. Whether to divide the logits by the square root of the inner width. Defaults to
+            False, as in the paper's formula. The authors' code and mmcv divide by default; timm
+            divides by the square root of the state's width.
         kernel_regularizer: Keras regularizer of all kernels, or None.
-        synchronized: bool. Whether BatchNorm's statistics span all replicas.
+        synchronized: bool. Whether BatchNorm computes its statistics over all replicas.
     Call arguments:
         state: float tensor (batch, height, width, channels).
-        action: float tensor (batch, places, keys) to apply instead of the layer's own, or None.
-            There are height · width places and, with `subsample`, ⌈height / 2⌉ · ⌈width / 2⌉ keys;
-            without it as many keys as places.
+        action: float tensor (batch, positions, keys) to apply instead of the layer's own, or None.
+            There are height · width positions and, with `subsample`, ⌈height / 2⌉ · ⌈width / 2⌉ keys;
+            without it every position is a key.
     Returns:
         Tensor shaped like `state`; with `return_action=True`, also the action, whose rows sum to 1.
     Raises:
@@ -41,11 +41,11 @@ class NonLocal(AttentionActor):
         >>> tuple(refined.shape), tuple(action.shape)
         ((2, 5, 8, 16), (2, 40, 12))
     Source: Wang, Girshick, Gupta, He, "Non-local Neural Networks", CVPR 2018, arXiv 1711.07971,
-    equations 1, 3 and 6, figure 2, sections 3.3 and 4.1. Departs from it in: maps of one image, not
-    of a clip; W_z has no bias, since BatchNorm's offset follows it. As in the paper and unlike its
-    code, the pooling comes after phi and g. Kernels start normal with deviation 0.01, as in that
-    code: under wider ones unscaled logits of wide states start out saturated. Logits are made in
-    float32 whatever the precision of the network.
+    equations 1, 3 and 6, figure 2, sections 3.3 and 4.1. Differences from the paper: the maps are of
+    one image, not of a clip; W_z has no bias, since the next BatchNorm adds an offset. As in the paper
+    and unlike its code, the pooling comes after phi and g. As in that code, kernels are initialised
+    from a normal distribution with standard deviation 0.01: with a larger one, the unscaled logits of
+    wide states saturate. Logits are computed in float32, whatever the precision of the network.
     """
 
     attention = "non_local"
@@ -107,7 +107,7 @@ class NonLocal(AttentionActor):
         )
 
     def _keys(self, maps):
-        """The rows that places ask about."""
+        """The rows that positions attend to."""
         if self.subsample:
             maps = ops.max_pool(maps, 2, 2, padding="same", data_format="channels_last")
         return rows_of(maps)

@@ -1,11 +1,11 @@
-"""What layers with pairwise actions have in common: pure functions."""
+"""Pure functions that layers with pairwise actions share."""
 
 import tensorflow as tf
 from keras import ops
 
 
 def rows_of(maps):
-    """Maps as rows of features, place after place.
+    """Maps as rows of features, one row per position.
 
     Args:
         maps: float tensor (batch, height, width, channels).
@@ -20,11 +20,11 @@ def rows_of(maps):
 
 
 def maps_of(rows, like):
-    """Rows of features laid out again as maps.
+    """Rows of features reshaped to maps.
 
     Args:
         rows: float tensor (batch, height · width, channels).
-        like: tensor (batch, height, width, ...), which has the height and the width.
+        like: tensor (batch, height, width, ...) with the height and width of the maps.
     Returns:
         Float tensor (batch, height, width, channels).
     Example:
@@ -36,29 +36,29 @@ def maps_of(rows, like):
 
 
 def row_stochastic(logits, dtype):
-    """Softmax over the last axis, in float32 whatever the precision of the network.
+    """Softmax over the last axis, computed in float32 whatever the precision of the network.
 
     Args:
         logits: float tensor (..., keys).
-        dtype: str, of the result.
+        dtype: str, dtype of the result.
     Returns:
         Tensor of the shape of `logits`; rows sum to 1.
     Example:
         >>> row_stochastic(np.float16([[0.0, 0.0]]), "float16").numpy().tolist()
         [[0.5, 0.5]]
     """
-    # Not the softmax of keras.ops, which warns of rows of one key: a map of one place has such rows.
+    # Not `keras.ops.softmax`, which warns about rows of one key: a map of one position has such rows.
     return ops.cast(tf.nn.softmax(ops.cast(logits, "float32"), axis=-1), dtype)
 
 
 def attends(action):
     """1 for each image whose action attends to anything, 0 for one whose action is all zeros.
 
-    A residual actor multiplies its branch with this, so that the identity action leaves nothing of
-    the branch, its BatchNorm's offset included.
+    A residual actor multiplies its branch by this. The identity action thus removes the whole branch,
+    including the offset of its BatchNorm.
 
     Args:
-        action: float tensor (batch, ...), of at least 0.
+        action: float tensor (batch, ...), values >= 0.
     Returns:
         Tensor (batch, 1, 1, 1) of the dtype of `action`.
     Example:

@@ -12,38 +12,38 @@ from dreal_tf.layers.pairwise import row_stochastic, rows_of
 class StandAloneAttention(AttentionActor):
     """Attention over a k×k window in place of a convolution: y = Σ_w softmax_w(q·(k_w + r_w)) v_w.
 
-    Queries, keys and values are linear in each place's channels. r_w is learnt for each head and
-    offset of the window: its first half by the row, its second half by the column (of an odd number
-    of channels the rows have one more, so that a head of 1 channel knows rows only). Outside the
-    map keys and values are 0; such a key still counts, by its r_w.
+    Queries, keys and values are linear in the channels of each position. r_w is learnt for each head
+    and offset of the window. Its first half encodes the row, its second half the column. An odd
+    number of channels gives the row one more, so that a head of 1 channel encodes rows only. Outside
+    the map keys and values are 0, but such a key keeps its r_w in the softmax.
 
     Args:
-        filters: int >= 1. Channels of the result; None: as many as the state has.
+        filters: int >= 1, channels of the result, or None for the channels of the state.
         strides: int >= 1. Above 1, the result is averaged over cells of this side. The action
-            keeps one query for each place of the state.
-        kernel_size: int >= 1, odd. Side of the window (places). Paper: 7.
-        heads: int >= 1. Heads of attention; the greatest number up to this one that divides
-            `filters` and leaves each head two of them is used. Paper: 8.
-        scale: bool. Whether queries are divided by the root of a head's channels. Paper: not.
+            keeps one query for each position of the state.
+        kernel_size: int >= 1, odd. Side of the window (positions). Paper: 7.
+        heads: int >= 1. Attention heads. The layer uses the greatest number up to this one that
+            divides `filters` and gives each head at least two channels, else one head. Paper: 8.
+        scale: bool. Whether to divide queries by the square root of a head's channels. Paper: no.
         kernel_regularizer: Keras regularizer of the three kernels, or None.
     Call arguments:
         state: float tensor (batch, height, width, channels).
-        action: float tensor (batch, heads, places, kernel_size²) to apply instead of the layer's
-            own, or None. Places and offsets are row by row.
+        action: float tensor (batch, heads, positions, kernel_size²) to apply instead of the layer's
+            own, or None. Positions and offsets are row by row.
     Returns:
         Tensor (batch, ceil(height / strides), ceil(width / strides), filters); with
         `return_action=True`, also the action, whose rows sum to 1.
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
     Example:
         >>> layer = StandAloneAttention(filters=12, strides=2, kernel_size=3, heads=4)
         >>> refined, action = layer(np.ones((2, 6, 8, 16)), return_action=True)
         >>> tuple(refined.shape), tuple(action.shape)
         ((2, 3, 4, 12), (2, 4, 48, 9))
     Source: Ramachandran, Parmar, Vaswani, Bello, Levskaya, Shlens, "Stand-Alone Self-Attention in
-    Vision Models", NeurIPS 2019, arXiv 1906.05909, equations 2-3 and section 3.1. Departs from it
-    in: each head reads all channels of the state, not a group of them; zeros outside the map and
-    the rule for odd numbers of channels are ours.
+    Vision Models", NeurIPS 2019, arXiv 1906.05909, equations 2-3 and section 3.1. Differences
+    from the paper: each head reads all channels of the state, not a group of them. The paper specifies
+    neither the zeros outside the map nor the rule for odd numbers of channels.
     """
 
     attention = "sasa"
@@ -82,7 +82,7 @@ class StandAloneAttention(AttentionActor):
 
     def build(self, state_shape):
         filters = state_shape[-1] if self.filters is None else self.filters
-        # A head of one channel would have none left for the columns of the window.
+        # A head of one channel has none for the columns of the window.
         most = min(self.heads, max(1, filters // 2))
         self.used_heads = max(n for n in range(1, most + 1) if filters % n == 0)
         self.head_size = filters // self.used_heads
@@ -108,7 +108,7 @@ class StandAloneAttention(AttentionActor):
         )
 
     def propose(self, state, index=0, training=None):
-        # In float32, or unscaled products overflow under mixed precision.
+        # In float32, since unscaled products overflow under mixed precision.
         query = ops.transpose(self._in_heads(rows_of(self.query(state))), (0, 2, 1, 3))
         keys = ops.transpose(self._in_heads(self._windows(self.key(state))), (0, 3, 2, 4, 1))
         query, keys = (ops.cast(part, "float32") for part in (query, keys))
@@ -121,7 +121,8 @@ class StandAloneAttention(AttentionActor):
     def refine(self, state, action, index=0, training=None):
         values = ops.transpose(self._in_heads(self._windows(self.value(state))), (0, 3, 2, 1, 4))
         weights = ops.cast(action, values.dtype)[..., None, :]
-        attended = ops.squeeze(ops.matmul(weights, values), axis=-2)  # (batch, heads, places, channels)
+        # (batch, heads, positions, channels)
+        attended = ops.squeeze(ops.matmul(weights, values), axis=-2)
         attended = ops.transpose(attended, (0, 2, 1, 3))
         height, width = ops.shape(state)[1:3]
         filters = self.used_heads * self.head_size
@@ -135,12 +136,12 @@ class StandAloneAttention(AttentionActor):
         return ops.reshape(rows, (-1, *ops.shape(rows)[1:-1], self.used_heads, self.head_size))
 
     def _windows(self, maps):
-        """What surrounds each place: (batch, offsets of the window, places, filters)."""
+        """The window around each position: (batch, offsets of the window, positions, filters)."""
         side, margin = self.kernel_size, self.kernel_size // 2
         batch, height, width, filters = ops.shape(maps)
         rows = ops.pad(maps, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-        # Shifted rows, then shifted columns of these: 2k slices, and never places × places. By
-        # ops.slice, since the gradient of a slice in brackets takes twenty times as long.
+        # Shifting rows and then columns takes 2k slices and never stores positions × positions.
+        # `ops.slice`, since the gradient of a slice in brackets takes twenty times as long.
         shape = batch, height, width + 2 * margin, filters
         rows = ops.stack([ops.slice(rows, (0, row, 0, 0), shape) for row in range(side)], axis=1)
         shape = batch, side, height, width, filters

@@ -9,7 +9,7 @@ from dreal_tf.layers.attention_actor import AttentionActor
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class SqueezeExcite(AttentionActor):
-    """Gates each channel by what the whole map holds: A = sigmoid(W2 relu(W1 GAP(F))), y = F·A.
+    """Gates each channel by the channel averages: A = sigmoid(W2 relu(W1 GAP(F))), y = F·A.
 
     Args:
         reduction: int >= 1. Ratio of channels to hidden width (no unit). Paper: 16. Defaults to 16.
@@ -27,7 +27,7 @@ class SqueezeExcite(AttentionActor):
         >>> tuple(refined.shape), tuple(action.shape)
         ((2, 8, 8, 16), (2, 1, 1, 16))
     Source: Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, arXiv 1709.01507, equations
-    2-4. Departs from it in: the hidden width is channels // reduction, but at least 1 where the state
+    2-4. Differences from the paper: the hidden width, channels // reduction, is at least 1 if the state
     has fewer channels than `reduction`, as in keras.applications' EfficientNet.
     """
 

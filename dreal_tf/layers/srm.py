@@ -5,24 +5,24 @@ from keras import ops
 
 from dreal_tf.layers.attention_actor import AttentionActor
 
-EPSILON = 1e-5  # Added to the variance, as in the authors' code: keeps the root's slope finite.
+EPSILON = 1e-5  # Added to the variance, as in the authors' code, to keep the root's slope finite.
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class SRM(AttentionActor):
     """Gates each channel by its own style: t = [mean, std] of F_c, A_c = sigmoid(BN(w_c·t)), y = F·A.
 
-    The standard deviation is the root of the unbiased variance over the N places plus 1e-5; a map of
-    one place has variance 0. The weights w start at 0, so that all of A is 0.5 before the first
-    step of training. BatchNorm works over the batch, channel by channel.
+    The standard deviation is the square root of the unbiased variance over the positions plus 1e-5; a
+    map of one position has variance 0. The weights w start at 0, so that all of A is 0.5 before the
+    first training step. BatchNorm normalizes each channel over the batch.
 
     Args:
         kernel_regularizer: Keras regularizer of w, or None.
-        synchronized: bool. Whether BatchNorm's statistics are those of all replicas.
+        synchronized: bool. Whether BatchNorm computes its statistics over all replicas.
     Call arguments:
         state: float tensor (batch, height, width, channels).
         action: float tensor (batch, 1, 1, channels) to apply instead of the layer's own, or None.
-        training: bool. Whether BatchNorm uses the batch's statistics, and moves its averages.
+        training: bool. Whether BatchNorm uses the batch's statistics and updates its averages.
     Returns:
         Tensor shaped like `state`; with `return_action=True`, also the action, values in [0, 1].
     Example:
@@ -31,8 +31,8 @@ class SRM(AttentionActor):
         ((2, 8, 8, 16), (2, 1, 1, 16), 0.5)
     Source: Lee, Kim, Nam, "SRM: A Style-based Recalibration Module for Convolutional Neural
     Networks", ICCV 2019, arXiv 1903.10829, sections 3.1 (style pooling) and 3.2 (style integration).
-    The unbiased variance, the 1e-5 and the first weights are from the authors' code. Departs from it
-    in: maps of one place, whose variance the authors' code leaves undefined; it is 0 here.
+    The unbiased variance, the 1e-5 and the initial weights follow the authors' code. Differences from
+    the authors' code: a map of one position has variance 0, which the code leaves undefined.
     """
 
     attention = "srm"
@@ -53,8 +53,8 @@ class SRM(AttentionActor):
             autocast=False,
             name="style",
         )
-        # The logits of different images may differ by less than a half-precision digit, so all up to
-        # the action is done in the precision of the weights.
+        # The logits of different images may differ by less than a half-precision digit. The layer
+        # therefore computes everything up to the action in the precision of the weights.
         self.norm = keras.layers.BatchNormalization(
             momentum=0.9,
             epsilon=1e-5,
@@ -69,10 +69,10 @@ class SRM(AttentionActor):
         height, width = ops.shape(state)[1:3]
         mean = ops.mean(exact, axis=(1, 2), keepdims=True)
         squares = ops.sum(ops.square(exact - mean), axis=(1, 2), keepdims=True)
-        # The sum of squares of a single place is 0, whatever it is divided by.
-        others = ops.cast(ops.maximum(height * width - 1, 1), exact.dtype)
-        deviation = ops.sqrt(squares / others + EPSILON)
-        logits = self.style[:, 0] * mean + self.style[:, 1] * deviation
+        # The sum of squares of a single position is 0, whatever the divisor.
+        divisor = ops.cast(ops.maximum(height * width - 1, 1), exact.dtype)
+        std = ops.sqrt(squares / divisor + EPSILON)
+        logits = self.style[:, 0] * mean + self.style[:, 1] * std
         gate = ops.sigmoid(self.norm(logits, training=training))
         return ops.cast(gate, self.compute_dtype)
 

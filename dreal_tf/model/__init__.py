@@ -1,8 +1,10 @@
-"""The trained model: a network whose attention actors climb a critic."""
+"""The trained model: a network whose attention modules are actors, and the critic that trains them."""
 
 from dreal_tf.model.attach import attach
 from dreal_tf.model.dreal import DREAL
 from dreal_tf.model.embedding_losses import EmbeddingLosses
-from dreal_tf.model.factual_pass import FactualPass
+from dreal_tf.model.gradients import Trust
+from dreal_tf.model.settings import Settings
+from dreal_tf.model.types import FactualPass, UpdateResult
 
-__all__ = ["DREAL", "EmbeddingLosses", "FactualPass", "attach"]
+__all__ = ["DREAL", "EmbeddingLosses", "FactualPass", "Settings", "Trust", "UpdateResult", "attach"]

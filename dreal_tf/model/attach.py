@@ -1,4 +1,4 @@
-"""A network of any origin, to be trained by the method."""
+"""Any network as a `DREAL` model."""
 
 from dreal_tf.model.dreal import DREAL
 from dreal_tf.networks.attaching import AttachedNetwork
@@ -21,8 +21,8 @@ def attach(network, gates=(), **settings):
     Returns:
         `DREAL`, to be compiled. The module of a gate called "block2a_se_excite" is
         "block2a_se_excite/gate", of attention called "block_1" it is "block_1/attention", of "mha"
-        inside a layer "block_1" it is "block_1_mha/attention". Where names do not tell stages
-        ("conv4_3"), these are "stage1", "stage2", ...: consecutive modules of one size and width.
+        inside a layer "block_1" it is "block_1_mha/attention". If names do not tell stages, as
+        "conv4_3" does, these are "stage1", "stage2", ...: consecutive modules of one size and width.
     Raises:
         InputError: if the network has no graph to be seen, has no attention, shares it between
             places, or a gate is none; the message says why, and which names come near.

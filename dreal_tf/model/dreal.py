@@ -1,73 +1,91 @@
-"""The trained model: a network whose attention actors climb a critic."""
+"""DREAL: a network whose attention modules are actors, and the critic that trains them.
+
+The training step is a deterministic policy gradient (Silver et al. 2014). The critic learns
+counterfactual differences, as COMA assigns credit to agents (Foerster et al. 2018).
+
+W: weights of backbone and head; theta: weights of the actors; phi: weights of the critic.
+"""
 
 import keras
 import tensorflow as tf
 
+from dreal_tf.errors import InputError
 from dreal_tf.method.critics import CRITICS
-from dreal_tf.method.instruments import InstrumentMetrics, Instruments
-from dreal_tf.method.rewards import HeldUpdates, RewardMeter, targets_of, true_directions
-from dreal_tf.model.climb import add_climb, compared
-from dreal_tf.model.clipping import clipped, clipping_of, clipping_off
-from dreal_tf.model.factual_pass import FactualPass
-from dreal_tf.model.learner import Learner, after
-from dreal_tf.model.metrics import StepMetrics
-from dreal_tf.model.plain_step import plain_step
-from dreal_tf.model.settings import check_settings
-from dreal_tf.model.task import outputs_are_logits
-from dreal_tf.model.task_model import TaskModel, task_step
-from dreal_tf.model.trust import Trust
+from dreal_tf.method.formulas import actor_loss, targets_of, true_action_gradients
+from dreal_tf.method.instruments import Instruments
+from dreal_tf.method.metrics import InstrumentMetrics, MethodMetrics
+from dreal_tf.method.rewards import DeferredUpdates, RewardEstimator
+from dreal_tf.method.rows import predicted_differences
+from dreal_tf.model.gradients import (
+    Trust,
+    actor_loss_gradients,
+    available_after,
+    clip,
+    clipping_of,
+    clipping_off,
+    compare_gradients,
+)
+from dreal_tf.model.settings import Settings, check_critic, check_modules
+from dreal_tf.model.task import is_over_classes, outputs_are_logits
+from dreal_tf.model.types import FactualPass, UpdateResult
+from dreal_tf.networks.attaching import with_auxiliary_outputs
 from dreal_tf.networks.backbones import Trajectory, plain_network
 from dreal_tf.replicas import (
+    ReplicatedModel,
+    assert_nonempty_shard,
     check_clipping,
     check_replicas,
     finite_everywhere,
-    never_empty,
-    nonempty_share,
+    pad_empty_shard,
+    per_replica,
     replica_seed,
     scaled_for,
 )
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
-class DREAL(TaskModel):
-    """Trains a network's attention by reward: a critic predicts it, the actors climb the critic.
+class DREAL(ReplicatedModel):
+    """Trains a network's attention by reward: a critic predicts it, the actors follow the critic.
 
-    Predicts, evaluates, saves and exports as the network alone; the critic is used in training only.
-    While the attribute `waiting` is True it trains as plain Keras does, see `callbacks.TeachFrom`.
+    It predicts, evaluates, saves and exports as the network alone; the critic is used in training
+    only. While its attribute `method_enabled` is False it trains as plain Keras does, see
+    `dreal_tf.callbacks.DelayedStart`.
 
     Args:
-        network: functional `keras.Model` from images to a dict of `logits`, and `states` and
-            `actions` by module name, such as `residual_network` gives.
-        critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.method.critics.Critic`, or None:
-            the baseline, trained as plain Keras trains it.
+        network: functional `keras.Model`: from images to a dict of `logits`, and `states` and
+            `actions` by module name, such as `residual_network` gives; or any other, with one output
+            (batch, classes), whose attention layers `dreal_tf.attach` finds.
+        critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.method.critics.Critic`, or
+            None: the baseline, trained as plain Keras trains it.
         actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
         actor_warmup: int >= 0. Steps over which that weight rises from 0 (optimizer steps).
-        estimator: "sampled" (one ablated step per measured image) or "exact" (all of them).
-        reward_fraction: float in (0, 1]. Share of each training batch that is measured.
-        validation_fraction: float in (0, 1]. Share of each validation batch that is measured,
-            exactly.
-        instrument_fraction: float in [0, 1]. Share of the validation images on which the critic's
-            advice is tried, see `dreal_tf.method.instruments`; 0: never.
-        baseline: "mean", "static" or "identity": the action of an ablated step.
-        penalty: float >= 0. Minus the reward of a wrong answer (gamma, no unit).
+        estimator: "sampled" (one ablated module per sampled image) or "exact" (every module).
+        reward_fraction: float in (0, 1]. Fraction of each training batch that is sampled.
+        validation_fraction: float in [0, 1]. Fraction of each validation batch that is measured,
+            every module of it. 0, without a critic: none.
+        instrument_fraction: float in [0, 1]. Fraction of the validation images on which the critic's
+            action gradients are tested, see `dreal_tf.method.instruments`; 0: none.
+        reference_action: "mean", "static" or "identity": the action of an ablated module.
+        penalty: float >= 0. Minus the reward of a wrong prediction (gamma, no unit).
         update: "simultaneous" (one critic forward for both losses) or "alternating" (the critic
             moves first).
-        trust: bool. Whether each actor heeds the critic as far as its advice was borne out, see
-            `dreal_tf.model.Trust`; False: always in full, as in the paper.
+        trust: bool. Whether an actor follows the critic only as far as its predictions were right,
+            see `dreal_tf.model.Trust`; False: always in full, as in the paper.
         stages: collection of str, such as {"conv4"}, to which the method is restricted, or None.
-        seed: int. Seed of the draws of the estimator.
+        seed: int. Seed of the sampling plans.
         embedding_losses: `dreal_tf.model.EmbeddingLosses` that join the task loss, or None.
     Raises:
-        ValueError: if the network has no auxiliary outputs or no actors, or an argument is unknown.
+        ValueError: if the network has no attention, or an argument is unknown.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> model = DREAL(network)
         >>> model.compile("sgd", critic_optimizer="adam",
         ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> history = model.fit(np.random.rand(8, 8, 8, 1), np.arange(8), verbose=0)
-        >>> sorted(history.history)[:4]
-        ['actor_loss', 'climb_cosine', 'climb_ratio', 'critic_loss']
-    Source: Li, Chen 2020 (see `dreal_tf.method.rewards`). Choices of this project are listed in the README.
+        >>> sorted(history.history)[:3]
+        ['actor_grad_cosine', 'actor_grad_cosine/conv2_1/se', 'actor_grad_cosine/conv3_1/se']
+    Source: Li, Chen 2020 (see `dreal_tf.method.formulas`). Choices of this project are listed in the
+        README.
     """
 
     def __init__(
@@ -80,7 +98,7 @@ class DREAL(TaskModel):
         reward_fraction=0.25,
         validation_fraction=0.25,
         instrument_fraction=1 / 16,
-        baseline="mean",
+        reference_action="mean",
         penalty=1.0,
         update="simultaneous",
         trust=True,
@@ -90,61 +108,76 @@ class DREAL(TaskModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.settings = dict(
+        settings = Settings(
             actor_weight=actor_weight,
             actor_warmup=actor_warmup,
             estimator=estimator,
             reward_fraction=reward_fraction,
             validation_fraction=validation_fraction,
             instrument_fraction=instrument_fraction,
-            baseline=baseline,
+            reference_action=reference_action,
             penalty=penalty,
             update=update,
             trust=trust,
-            stages=None if stages is None else sorted(stages),
+            stages=None if stages is None else tuple(sorted(stages)),
             seed=seed,
         )
-        check_settings(network, critic, self.settings)
+        network = with_auxiliary_outputs(network)
+        every = Trajectory(network)
+        if critic is not None:
+            check_critic(critic, every, settings)
+            check_modules(every, settings)
+        self.settings = settings
         self.trajectory_network = network
         self.network = plain_network(network)
         self.critic = CRITICS[critic]() if isinstance(critic, str) else critic
-        self.instruments, self.waiting = None, False
-        self.take_embedding_losses(embedding_losses)
+        self.trajectory = Trajectory(network, settings.stages if self.critic else None)
+        modules = self.trajectory.modules
+        explored = {}
         if self.critic is not None:
-            self.trajectory = Trajectory(network, stages)
-            if not self.critic.built:
-                classes = self.network.output_shape[-1]
-                self.critic.build(self.trajectory.specs, classes)
-            self.trust = Trust(len(self.trajectory.specs)) if trust else None
-            alternating = update == "alternating"
-            self.learner = Learner(self.critic, self.trajectory, self.trust, alternating)
             explored = dict(exploration=self.critic.exploration, noise=self.critic.noise)
-            self.meter = RewardMeter(network, self.trajectory, baseline, penalty, **explored)
-            self.step_metrics = StepMetrics(self.trajectory.modules)
-            if instrument_fraction:
-                parts = network, self.trajectory, self.critic, self.meter
-                self.instruments = Instruments(*parts, fraction=instrument_fraction)
-                self.instrument_metrics = InstrumentMetrics(self.trajectory.modules)
+            if not self.critic.built:
+                self.critic.build(self.trajectory.specs, classes=self.network.output_shape[-1])
+        self.reward_estimator = RewardEstimator(
+            network, self.trajectory, reference_action, penalty, **explored
+        )
+        self.trust = Trust(len(modules)) if self.critic is not None and trust else None
+        self.method_enabled = self.critic is not None
+        self.method_metrics = MethodMetrics(modules, with_critic=self.critic is not None)
+        self.instruments = None
+        if self.critic is not None and instrument_fraction:
+            parts = network, self.trajectory, self.critic, self.reward_estimator
+            self.instruments = Instruments(*parts, fraction=instrument_fraction)
+            self.instrument_metrics = InstrumentMetrics(modules)
+        self._take_embedding_losses(embedding_losses)
+        self._evaluating = False
         self.build(self.network.input_shape)
 
     def compile(self, optimizer="sgd", critic_optimizer="adam", loss=None, **kwargs):
-        """Configures training; takes all that `keras.Model.compile` takes.
+        """Configures training; takes all arguments of `keras.Model.compile`.
 
         Args:
-            optimizer: moves the network: weights and actors.
-            critic_optimizer: moves the critic alone.
+            optimizer: moves the network: W and theta.
+            critic_optimizer: moves the critic: phi.
             loss: categorical cross entropy; its `from_logits` says what the network ends in.
         Raises:
-            ValueError: if the loss is none over exclusive classes, or contradicts the network, or a
+            ValueError: if the loss is not over exclusive classes, or contradicts the network, or a
                 setting is known to fail under replicas.
         """
         optimizer = scaled_for(self.dtype_policy.name, keras.optimizers.get(optimizer))
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         optimizers = [self.optimizer]
+        # The baseline may have any loss; rewards need one over classes.
+        self.measures_rewards = self.critic is not None or bool(
+            self.trajectory.modules and self.settings.validation_fraction and is_over_classes(loss)
+        )
+        self.method_metrics.with_rewards = self.measures_rewards
+        if self.measures_rewards:
+            self.reward_estimator.from_logits = outputs_are_logits(loss, self.network)
         if self.critic is not None:
-            self.meter.from_logits = outputs_are_logits(loss, self.network)
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
             optimizers.append(self.critic_optimizer)
+        if self.critic is not None or self.embedding_losses is not None:
             check_clipping(self.optimizer)
             self.clipping = clipping_of(self.optimizer)
         check_replicas(optimizers, kwargs.get("jit_compile", "auto"), self.steps_per_execution)
@@ -153,124 +186,143 @@ class DREAL(TaskModel):
         if self.critic is not None:
             self.critic_optimizer.build(self.critic.trainable_variables)
 
+    # The training step, in the order of the paper.
+
     def train_step(self, data):
-        data = nonempty_share(data)
-        if self.critic is None:
-            return task_step(self, data) if self.embedding_losses else super().train_step(data)
-        if self.waiting:
-            return plain_step(self, data)
-        factual = self.factual_pass(data)
-        measurement = self.measure(factual)
-        lesson = self.learn(factual, measurement)
-        actor_weight = self.actor_weight()  # Of this step, which the move ends.
-        self.move_network(factual, measurement, lesson)
-        self._log(factual, lesson, actor_weight, measurement)
-        return self.compute_metrics(*factual.judged)
+        data = assert_nonempty_shard(data)
+        if self.critic is None and self.embedding_losses is None:
+            return super().train_step(data)  # The baseline: plain Keras.
+        factual = self.factual_pass(data)  # The task loss L_c, and its gradient for W and theta.
+        if not self.method_enabled:  # The baseline with embedding losses, or before a delayed start.
+            self.update_network(factual)
+            self._log(factual)
+            return self._compiled_metrics(factual)
+        samples = self.estimate_rewards(factual)  # A counterfactual pass, without gradient.
+        dq_da, result = self.update_critic(factual, samples)  # L_r moves phi.
+        actor_gradients = self.actor_gradients(factual, dq_da, result.trust)  # L_q, for theta alone.
+        result = result._replace(actor_gradients=actor_gradients)
+        actor_weight = self.actor_weight()  # Before the update below counts this step.
+        self.update_network(factual, samples, result)  # L_c + weight · L_q move W and theta.
+        self._log(factual, samples, result, actor_weight)
+        return self._compiled_metrics(factual)
 
     def factual_pass(self, data):
-        """The network's answer to a batch and the task loss L_c, whose gradient moves W and theta.
+        """Runs the network on a batch: the task loss L_c and its gradient for W and theta.
 
         Args:
-            data: what `fit` takes a batch to be: images, labels and sample weights.
+            data: a batch as `fit` takes it: images, labels and sample weights.
         Returns:
-            `FactualPass`.
+            `FactualPass`. No variable has moved, BatchNorm's averages included.
         """
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        with tf.GradientTape(persistent=self.critic.needs_directions) as tape:
-            with HeldUpdates(self.network) as held:
-                outputs = self.meter.factual(images, training=True)
-            judged = images, labels, outputs["logits"], sample_weight
-            task_loss = self.task_loss(images, labels, outputs, sample_weight, held.losses)
-            scaled = self.optimizer.scale_loss(task_loss)
+        with tf.GradientTape(persistent=self._needs_true_action_gradients) as tape:
+            with DeferredUpdates(self.network, tape) as deferred:
+                outputs = self.reward_estimator.factual(images, training=True)
+            loss = self.task_loss(images, labels, outputs, sample_weight, deferred.losses)
+            scaled_loss = self.optimizer.scale_loss(loss)
             targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
-            log_p = self._log_p_asked_for(outputs["logits"], targets)
-        gradients = clipped(tape.gradient(scaled, self.network.trainable_variables), self.optimizer)
-        hindsight = self._hindsight(tape, log_p, outputs, targets)
-        return FactualPass(judged, targets, outputs, task_loss, gradients, hindsight, held)
+            scores = self._scores(outputs["logits"], targets)
+        # Clipped here: a norm over both losses would let L_q change W.
+        gradients = clip(tape.gradient(scaled_loss, deferred.sources()), self.optimizer)  # W, theta
+        privileged = self._privileged_inputs(tape, scores, outputs, targets)
+        return FactualPass(
+            images, labels, sample_weight, outputs, targets, loss, gradients, privileged, deferred
+        )
 
-    def measure(self, factual):
-        """Measures some of the pass's actions by an extra pass: the rewards.
+    def estimate_rewards(self, factual):
+        """Measures rewards of some actions by a counterfactual pass with the same batch statistics.
 
         Args:
             factual: `FactualPass`.
         Returns:
-            `dreal_tf.method.rewards.Measurement`.
+            `dreal_tf.method.types.RewardSamples`.
         """
-        targets, outputs = factual.targets, factual.outputs
-        seed = replica_seed(self.settings["seed"], self.optimizer.iterations)
-        drawn = self.meter.draw(targets, self.settings["reward_fraction"], seed)
-        measure = self.meter.exact if self.settings["estimator"] == "exact" else self.meter.measure
-        return measure(factual.judged[0], targets, outputs, drawn, factual.batch_statistics())
+        settings, estimator = self.settings, self.reward_estimator
+        seed = replica_seed(settings.seed, self.optimizer.iterations)
+        plan = estimator.sample_plan(factual.targets, settings.reward_fraction, seed)
+        estimate = estimator.estimate_all if settings.estimator == "exact" else estimator.estimate
+        statistics = () if factual.deferred is None else factual.deferred.batch_statistics()
+        return estimate(factual.images, factual.targets, factual.outputs, plan, statistics)
 
-    def learn(self, factual, measurement):
-        """Moves the critic by L_r, and says how the actors climb it: the gradient of L_q.
+    def update_critic(self, factual, samples):
+        """Moves the critic by L_r, and differentiates it with respect to the actions.
 
         Args:
             factual: `FactualPass`.
-            measurement: `dreal_tf.method.rewards.Measurement` of some of its actions.
+            samples: `dreal_tf.method.types.RewardSamples` of some of its actions.
         Returns:
-            `dreal_tf.model.learner.Lesson`.
+            dQ/dA, a list of tensors shaped like the actions, and `UpdateResult`.
         """
-        scale_loss = self.optimizer.scale_loss
-        return self.learner.learn(factual, measurement, self._move_critic, scale_loss)
+        modules = self.trajectory.emitted(factual.outputs)
+        actions, phi = [module.action for module in modules], self.critic.trainable_variables
+        with tf.name_scope("critic"), tf.GradientTape(persistent=True) as tape:
+            tape.watch(actions)
+            output = self.critic(modules, factual.privileged, samples=samples)
+            critic_loss = self.critic.loss(output, samples)
+            scaled_loss = per_replica(critic_loss)
+        dq_da = self._dq_da(tape, output, actions)
+        trust = tf.ones([len(modules)])
+        if self.trust is not None:  # The critic is tested before it learns from the same samples.
+            predicted = output.predicted_differences
+            if predicted is None:
+                predicted = predicted_differences(dq_da, actions, samples)
+            trust = self.trust(predicted, samples.difference, samples.modules, samples.mask)
+        gradients = tape.gradient(scaled_loss, phi) if phi else []
+        self.apply_to_critic(available_after([*dq_da, output.critiques], gradients))
+        if self.settings.update == "alternating":  # The actors follow the critic that has moved.
+            with tf.name_scope("moved_critic"), tf.GradientTape() as tape:
+                tape.watch(actions)
+                moved = self.critic(modules, factual.privileged)
+            dq_da = self._dq_da(tape, moved, actions)
+        loss = actor_loss(output.critiques, factual.targets.weights)
+        return dq_da, UpdateResult(output.critiques, critic_loss, loss, trust)
 
-    def move_network(self, factual, measurement, lesson):
-        """Moves W and theta by both gradients, and what else the pass had moved.
+    def actor_gradients(self, factual, dq_da, trust):
+        """The deterministic policy gradient: dL_q/dtheta = dA/dtheta · dL_q/dA, with dL_q/dA = -dQ/dA.
 
         Args:
             factual: `FactualPass`.
-            measurement: `dreal_tf.method.rewards.Measurement` of some of its actions.
-            lesson: `dreal_tf.model.learner.Lesson`.
+            dq_da: list of tensors shaped like the actions.
+            trust: float tensor (modules,).
+        Returns:
+            List of tensors or None, one for each variable of theta; scaled as the task loss's.
+        """
+        with tf.name_scope("actors"), tf.GradientTape() as tape:
+            actions = self.trajectory.propose_again(factual.outputs, factual.deferred is not None)
+        scale = self.optimizer.scale_loss(per_replica(tf.ones([])))
+        of_actions = actor_loss_gradients(dq_da, trust, factual.targets.weights, scale)
+        return tape.gradient(actions, self.trajectory.variables, output_gradients=of_actions)
+
+    def update_network(self, factual, samples=None, result=None):
+        """Moves W and theta by both gradients, then commits the deferred updates.
+
+        Args:
+            factual: `FactualPass`.
+            samples: `dreal_tf.method.types.RewardSamples`, or None.
+            result: `UpdateResult`, or None: the task loss's gradient alone.
         """
         gradients = list(factual.gradients)
-        if self.settings["actor_weight"]:  # At 0 the step is plain Keras's, operation by operation.
-            add_climb(gradients, lesson.climb, self.actor_weight(), self._places_of_theta())
-        gradients = after([measurement.difference, lesson.critiques], gradients)
+        if result is not None:
+            if self.settings.actor_weight:  # At 0 the step is plain Keras's, operation by operation.
+                weight = self.actor_weight()
+                positions = self._positions_of_theta()
+                for position, gradient in zip(positions, result.actor_gradients, strict=True):
+                    if gradient is not None and gradients[position] is not None:
+                        gradients[position] += tf.cast(weight, gradient.dtype) * gradient
+            gradients = available_after([samples.difference, result.critiques], gradients)
+        factual.deferred.commit_trainable()
         with clipping_off(self.optimizer, self.clipping):
             self.optimizer.apply(gradients, self.network.trainable_variables)
-        factual.held.write_back()
+        factual.deferred.commit()
 
-    def test_step(self, data):
-        if self.critic is None:
-            return super().test_step(data)
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        present = never_empty(images)
-        classes = self.network.output_shape[-1]
-        targets = never_empty(targets_of(labels, classes, sample_weight))
-        with tf.GradientTape() as tape:
-            outputs = self.meter.factual(present)
-            log_p = self._log_p_asked_for(outputs["logits"], targets)
-        logits = outputs["logits"][: tf.shape(labels)[0]]
-        real = {"logits": logits}
-        task_loss = self.task_loss(images, labels, real, sample_weight, training=False)
+    def apply_to_critic(self, gradients):
+        """Moves phi.
 
-        drawn = self.meter.same_images(targets, self.settings["validation_fraction"])
-        measurement = self.meter.exact(present, targets, outputs, drawn, exploration=("baseline",))
-        hindsight = self._hindsight(tape, log_p, outputs, targets)
-        factual = FactualPass((images, labels), targets, outputs, task_loss, hindsight=hindsight)
-        lesson = self.learner.test(factual, measurement)
-        self._log(factual, lesson, self.actor_weight(), measurement)
-        if self.instruments is not None:
-            pass_, verdict = (present, targets, outputs), (lesson.critiques, hindsight)
-            self.instruments.log(self.instrument_metrics, pass_, verdict, measurement)
-        logs = self.compute_metrics(images, labels, logits, sample_weight)
-        return logs | (self.instrument_metrics.all() if self.instruments else {})
-
-    def _log_p_asked_for(self, logits, targets):
-        """The labels' log probabilities, for a tape to see, where the critic needs directions."""
-        asked = self.critic.needs_directions
-        return self.meter.true_log_probability(logits, targets.labels) if asked else None
-
-    def _hindsight(self, tape, log_p, outputs, targets):
-        directions = None
-        if log_p is not None:
-            actions = [outputs["actions"][module] for module in self.trajectory.modules]
-            directions = true_directions(tape, log_p, actions)
-        return self.meter.hindsight(outputs["logits"], targets.labels, directions)
-
-    def _move_critic(self, gradients):
+        Args:
+            gradients: list of tensors, one for each variable of phi.
+        """
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            # A step that overflows is left out for the network; it must not reach the critic.
+            # The network skips a step that overflows; the critic must not learn from it.
             gradients = finite_everywhere(gradients)
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
             gradients = [tf.where(finite, gradient, 0.0) for gradient in gradients]
@@ -279,47 +331,188 @@ class DREAL(TaskModel):
 
     def actor_weight(self):
         """The actor loss's weight in this step, float scalar."""
-        weight, warmup = self.settings["actor_weight"], self.settings["actor_warmup"]
+        weight, warmup = self.settings.actor_weight, self.settings.actor_warmup
         progress = tf.cast(self.optimizer.iterations, tf.float32) / max(warmup, 1)
         return weight * tf.minimum(progress, 1.0) if warmup else tf.constant(weight, tf.float32)
 
-    def _places_of_theta(self):
-        """Where each variable of theta stands among those of the network."""
-        places = {id(v): n for n, v in enumerate(self.network.trainable_variables)}
-        return [places[id(v)] for v in self.trajectory.variables]
-
-    def _log(self, factual, lesson, actor_weight, measurement):
-        task_loss = factual.task_loss * self.distribute_strategy.num_replicas_in_sync
-        critic_loss, actor_loss = lesson.critic_loss, lesson.actor_loss
-        total = task_loss + critic_loss + actor_weight * actor_loss
-        present = tf.shape(factual.judged[1])[0]  # 0 where a replica has no share of a batch.
-        self.loss_tracker.update_state(total, sample_weight=present)
-        self.step_metrics.update_state(
-            {"task_loss": task_loss, "critic_loss": critic_loss, "actor_loss": actor_loss},
-            present,
-            lesson,
-            factual.targets,
-            measurement,
+    def test_step(self, data):
+        if not self.measures_rewards:
+            return super().test_step(data)
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        classes = self.network.output_shape[-1]
+        present = pad_empty_shard(images)
+        targets = pad_empty_shard(targets_of(labels, classes, sample_weight))
+        with tf.GradientTape() as tape:
+            outputs = self.reward_estimator.factual(present)
+            scores = self._scores(outputs["logits"], targets)
+        logits = outputs["logits"][: tf.shape(labels)[0]]
+        loss = self.task_loss(images, labels, {"logits": logits}, sample_weight, training=False)
+        privileged = self._privileged_inputs(tape, scores, outputs, targets)
+        factual = FactualPass(
+            present, labels, sample_weight, outputs, targets, loss, privileged=privileged
         )
-        if lesson.climb is not None and factual.gradients is not None:  # Both move the actors.
-            of_task = [factual.gradients[place] for place in self._places_of_theta()]
-            self.step_metrics.update_climb(compared(of_task, lesson.climb, actor_weight), present)
+        plan = self.reward_estimator.fixed_plan(targets, self.settings.validation_fraction)
+        samples = self.reward_estimator.estimate_all(
+            present, targets, outputs, plan, exploration=("reference",)
+        )
+        result = None if self.critic is None else self._judge(factual, samples)
+        self._log(factual, samples, result)
+        if self.instruments is not None:
+            self.instruments.log(
+                self.instrument_metrics,
+                (present, targets, outputs),
+                (result.critiques, privileged),
+                samples,
+            )
+        logs = self.compute_metrics(images, labels, logits, sample_weight)
+        return logs | (self.instrument_metrics.all() if self.instruments else {})
+
+    def task_loss(self, images, labels, outputs, sample_weight, added=(), training=True):
+        """The compiled loss, regularisers and, in training, the losses of embeddings.
+
+        Args:
+            images, labels, sample_weight: of a batch.
+            outputs: dict, the network's outputs for it.
+            added: sequence of scalars, the losses that layers added in a deferred pass.
+            training: bool.
+        Returns:
+            Float scalar, scaled for the sum over replicas.
+        """
+        loss = self.compute_loss(images, labels, outputs["logits"], sample_weight, training=training)
+        # Keras itself adds weight regularisers.
+        added = [tf.cast(keras.ops.sum(term), loss.dtype) for term in added]
+        loss = tf.add_n([loss, *map(per_replica, added)])
+        if self.embedding_losses is None or not training:
+            return loss
+        total, parts = self.embedding_losses(outputs["feature"], labels, training=True)
+        for name, part in parts.items():
+            self.embedding_metrics[name].update_state(part, sample_weight=tf.shape(labels)[0])
+        return loss + per_replica(total)
+
+    @property
+    def _needs_true_action_gradients(self):
+        return self.critic is not None and self.critic.needs_true_action_gradients
+
+    def _scores(self, logits, targets):
+        """The scores, for a tape to record, if the critic needs their gradient; else None."""
+        if not self._needs_true_action_gradients:
+            return None
+        return self.reward_estimator.score(targets.labels, logits)
+
+    def _privileged_inputs(self, tape, scores, outputs, targets):
+        if self.critic is None:
+            return None
+        gradients = None
+        if scores is not None:
+            actions = [outputs["actions"][module] for module in self.trajectory.modules]
+            gradients = true_action_gradients(tape, scores, actions)
+        return self.reward_estimator.privileged_inputs(outputs["logits"], targets.labels, gradients)
+
+    def _dq_da(self, tape, output, actions):
+        """Gradient of the critiques with respect to each action; 0 if the critic ignores it."""
+        zero = tf.UnconnectedGradients.ZERO
+        return tape.gradient(output.critiques, actions, unconnected_gradients=zero)
+
+    def _judge(self, factual, samples):
+        """`UpdateResult` without any update, for evaluation."""
+        modules = self.trajectory.emitted(factual.outputs)
+        output = self.critic(modules, factual.privileged, samples=samples)
+        return UpdateResult(
+            output.critiques,
+            self.critic.loss(output, samples),
+            actor_loss(output.critiques, factual.targets.weights),
+            tf.ones([len(modules)]) if self.trust is None else self.trust.weights_now(),
+        )
+
+    def _positions_of_theta(self):
+        """The position of each variable of theta among the trainable variables of the network."""
+        positions = {id(v): n for n, v in enumerate(self.network.trainable_variables)}
+        return [positions[id(v)] for v in self.trajectory.variables]
+
+    def _variables_of_modules(self):
+        """For each module, the positions in theta of its layer's variables."""
+        positions = {id(v): n for n, v in enumerate(self.trajectory.variables)}
+        actors = self.trajectory.actors
+        return [[positions[id(v)] for v in actor.trainable_variables] for actor in actors]
+
+    # Logs.
+
+    def _log(self, factual, samples=None, result=None, actor_weight=None):
+        present = tf.shape(factual.labels)[0]  # 0 if this replica was given no image.
+        loss = factual.loss * self.distribute_strategy.num_replicas_in_sync
+        self.loss_tracker.update_state(loss, sample_weight=present)
+        if samples is not None:
+            images = tf.shape(factual.targets.labels)[0]
+            self.method_metrics.add_rewards(samples, images)
+        if result is None:
+            return
+        self.method_metrics.add_critic(
+            result.critic_loss,
+            result.actor_loss,
+            result.critiques,
+            result.trust,
+            factual.targets.mask,
+            present,
+        )
+        if result.actor_gradients is not None and factual.gradients is not None:
+            task_gradients = [factual.gradients[n] for n in self._positions_of_theta()]
+            compared = compare_gradients(
+                task_gradients, result.actor_gradients, actor_weight, self._variables_of_modules()
+            )
+            self.method_metrics.add_actor_gradients(*compared, present)
+
+    def _compiled_metrics(self, factual):
+        logits = factual.outputs["logits"]
+        return self.compute_metrics(factual.images, factual.labels, logits, factual.sample_weight)
 
     def get_metrics_result(self):
-        if self.critic is not None:
-            self.step_metrics.climbing = not self._evaluating
+        self.method_metrics.in_training = not self._evaluating
         if self.instruments is not None:
-            self.instrument_metrics.told = self._evaluating  # Training has not used them.
+            self.instrument_metrics.in_validation = self._evaluating
         result = super().get_metrics_result()
-        if self.critic is None or self.waiting:
-            result["task_loss"] = result["loss"]  # So that both are read by one name.
+        if self.embedding_losses is not None and self._evaluating:
+            for name in self.embedding_metrics:  # Validation batches hold no chosen identities.
+                result.pop(name)
         return result
+
+    # As any Keras model.
+
+    def build(self, input_shape):
+        """Does nothing: network and critic are built."""
+
+    def call(self, images, training=None):
+        if training:
+            return self.network(images, training=True)
+        count = tf.shape(tf.nest.flatten(images)[0])[0]
+        return self.network(pad_empty_shard(images), training=False)[:count]
+
+    def evaluate(self, *args, **kwargs):
+        self._evaluating = True
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._evaluating = False
+
+    def _take_embedding_losses(self, losses):
+        self.embedding_losses = losses
+        if losses is None:
+            return
+        outputs = self.trajectory_network.output
+        if "feature" not in outputs:
+            raise InputError(
+                "Expected a network with a bnneck, whose features the embedding losses read. "
+                f"Received: {self.trajectory_network.name!r}, which gives {', '.join(outputs)}. "
+                "Build it with bnneck=True, which in a recipe is backbone.bnneck."
+            )
+        if not losses.built:
+            losses.build(outputs["feature"].shape)
+        self.embedding_metrics = {name: keras.metrics.Mean(name=name) for name in losses.names}
 
     def get_config(self):
         parts = {"network": self.trajectory_network, "critic": self.critic}
         parts |= {"embedding_losses": self.embedding_losses}
         serialized = {k: keras.saving.serialize_keras_object(part) for k, part in parts.items()}
-        return super().get_config() | dict(self.settings) | serialized
+        return super().get_config() | self.settings.to_dict() | serialized
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -4,7 +4,7 @@ import keras
 
 from dreal_tf.centres import Centres
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.method.rewards.reward import true_labels
+from dreal_tf.method.formulas import true_labels
 from dreal_tf.metric_losses import batch_hard_triplet_loss, weighted_triplet_loss
 
 TRIPLETS = ("none", "batch_hard", "weighted")
@@ -18,7 +18,7 @@ class EmbeddingLosses(keras.layers.Layer):
         identities: int. Number of identities that are trained on.
         triplet: "batch_hard", "weighted", see `dreal_tf.metric_losses`, or "none".
         triplet_weight: float >= 0.
-        margin: float or None. Of "batch_hard", see there.
+        margin: float or None, of "batch_hard", see there.
         centre_weight: float >= 0; 0: there are no centres.
         centre_rate: float in [0, 1]. How far centres move in a step.
     Call arguments:

@@ -1,32 +1,76 @@
 """The settings of the method, checked before anything is built on them."""
 
+from dataclasses import dataclass, fields
+
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.method.critics import CRITICS, Critic
-from dreal_tf.method.rewards import BASELINES, ESTIMATORS
-from dreal_tf.networks.backbones import Trajectory, actors_of
+from dreal_tf.method.rewards import ESTIMATORS, REFERENCE_ACTIONS
 
 UPDATES = ("simultaneous", "alternating")
 
 
-def check_settings(network, critic, settings):
-    """Refuses what `DREAL` cannot train.
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `DREAL` that are numbers and names; see there.
+
+    Raises:
+        ValueError: in three parts, if one is unknown or out of range.
+    Example:
+        >>> Settings(actor_weight=0.3).estimator
+        'sampled'
+    """
+
+    actor_weight: float = 0.1
+    actor_warmup: int = 0
+    estimator: str = "sampled"
+    reward_fraction: float = 0.25
+    validation_fraction: float = 0.25
+    instrument_fraction: float = 1 / 16
+    reference_action: str = "mean"
+    penalty: float = 1.0
+    update: str = "simultaneous"
+    trust: bool = True
+    stages: tuple | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        known = {"estimator": ESTIMATORS, "reference_action": REFERENCE_ACTIONS, "update": UPDATES}
+        for name, names in known.items():
+            if getattr(self, name) not in names:
+                raise unknown_name(name.replace("_", " "), getattr(self, name), names)
+        if not 0 < self.reward_fraction <= 1:
+            raise InputError(
+                "`reward_fraction` must be above 0 and at most 1. Received: reward_fraction="
+                f"{self.reward_fraction}. Give the fraction of a batch to measure, such as 0.5."
+            )
+        for name in ("validation_fraction", "instrument_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"`{name}` must be from 0 to 1. Received: {name}={getattr(self, name)}. Give a "
+                    "fraction of a validation batch, such as 0.0625."
+                )
+        for name in ("actor_weight", "actor_warmup", "penalty"):
+            if getattr(self, name) < 0:
+                raise InputError(
+                    f"`{name}` must be at least 0. Received: {name}={getattr(self, name)}. Raise it."
+                )
+
+    def to_dict(self):
+        """Dict of the settings by name, as JSON can hold them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"stages": None if self.stages is None else list(self.stages)}
+
+
+def check_critic(critic, trajectory, settings):
+    """Refuses a critic that `DREAL` cannot train on a network.
 
     Args:
-        network: the network given to `DREAL`.
-        critic: the critic given to `DREAL`: a name, a `Critic` or None.
-        settings: dict of its other arguments.
+        critic: the critic given to `DREAL`: a name or a `Critic`.
+        trajectory: `dreal_tf.networks.backbones.Trajectory` of all modules of the network.
+        settings: `Settings`.
     Raises:
         ValueError: in three parts: what was expected, what came, what to do.
     """
-    outputs = getattr(network, "output", None)
-    if not isinstance(outputs, dict) or not {"logits", "states", "actions"} <= set(outputs):
-        raise InputError(
-            "Expected a functional network whose output is a dict of 'logits', 'states' and "
-            f"'actions'. Received: {type(network).__name__} with output {outputs!r}. Build it with "
-            "`dreal_tf.residual_network`, or give any other network to `dreal_tf.attach`."
-        )
-    if critic is None:
-        return
     if isinstance(critic, str) and critic not in CRITICS:
         raise unknown_name("critic", critic, CRITICS)
     if not isinstance(critic, str | Critic):
@@ -34,56 +78,42 @@ def check_settings(network, critic, settings):
             f"Expected a critic's name, a `Critic` or None. Received: {critic!r}. Pass one of "
             f"{', '.join(CRITICS)}, or an instance of your subclass of `Critic`."
         )
-    if not actors_of(network):
+    if not trajectory.modules:
         raise InputError(
             "Expected a network with attention for a critic to judge. Received: a network without "
             "attention actors. Give it attention, or train it with critic=None."
         )
-    for what, known in (("estimator", ESTIMATORS), ("baseline", BASELINES), ("update", UPDATES)):
-        if settings[what] not in known:
-            raise unknown_name(what, settings[what], known)
-    for name in ("reward_fraction", "validation_fraction"):
-        if not 0 < settings[name] <= 1:
-            raise InputError(
-                f"`{name}` must be above 0 and at most 1. Received: {name}={settings[name]}. "
-                "Give the share of a batch to measure, such as 0.5."
-            )
-    _check_instruments(settings["instrument_fraction"])
-    for name in ("actor_weight", "actor_warmup", "penalty"):
-        if settings[name] < 0:
-            raise InputError(
-                f"`{name}` must be at least 0. Received: {name}={settings[name]}. Raise it."
-            )
-    _check_stages(network, settings["stages"])
-    if settings["baseline"] == "identity":
-        _check_identity(network)
-
-
-def _check_instruments(fraction):
-    if not 0 <= fraction <= 1:
+    if settings.validation_fraction == 0:
         raise InputError(
-            f"`instrument_fraction` must be from 0 to 1. Received: instrument_fraction={fraction}. "
-            "Give the share of a validation batch to try the critic on, such as 0.0625; 0 for none."
+            "`validation_fraction` must be above 0 with a critic. Received: validation_fraction=0. "
+            "Give the fraction of a validation batch to measure, such as 0.25."
         )
 
 
-def _check_identity(network):
-    for actor in actors_of(network):
+def check_modules(trajectory, settings):
+    """Refuses settings that do not fit the modules of a network.
+
+    Args:
+        trajectory: `dreal_tf.networks.backbones.Trajectory` of all modules of the network.
+        settings: `Settings`.
+    Raises:
+        ValueError: in three parts.
+    """
+    stages = settings.stages
+    for stage in stages or ():
+        if stage not in trajectory.stages:
+            raise unknown_name("stage that has attention", stage, trajectory.stages)
+    if stages is not None and not stages:
+        raise InputError(
+            f"`stages` must name at least one of {', '.join(sorted(trajectory.stages))}. Received: "
+            "none. Name some, or give None for all, or train with critic=None."
+        )
+    if settings.reference_action != "identity":
+        return
+    for actor in trajectory.actors:
         for index, module in enumerate(actor.modules()):
             if not actor.has_identity(index):
                 raise InputError(
-                    "Expected actors that can pass their state through, for the baseline 'identity'. "
-                    f"Received: {module!r}, which mixes places. Use the baseline 'mean'."
+                    "Expected actors that can pass their state through, for the reference action "
+                    f"'identity'. Received: {module!r}, which mixes positions. Use 'mean'."
                 )
-
-
-def _check_stages(network, stages):
-    known = Trajectory(network).stages
-    for stage in known if stages is None else stages:
-        if stage not in known:
-            raise unknown_name("stage that has attention", stage, known)
-    if stages is not None and not stages:
-        raise InputError(
-            f"`stages` must name at least one of {', '.join(sorted(known))}. Received: none. "
-            "Name some, leave it out for all, or train with critic=None."
-        )

@@ -1,4 +1,4 @@
-"""What the compiled loss says about the network's outputs."""
+"""The task, as the compiled loss tells it: whether the network ends in logits."""
 
 import keras
 
@@ -28,15 +28,14 @@ def outputs_are_logits(loss, network):
         >>> outputs_are_logits(keras.losses.SparseCategoricalCrossentropy(from_logits=True), network)
         True
     """
-    loss = _loss_object(loss)
-    if not isinstance(loss, _CLASSIFICATION):
+    if not is_over_classes(loss):
         names = ", ".join(kind.__name__ for kind in _CLASSIFICATION)
         raise InputError(
             "Expected a loss over classes that exclude each other, since the reward needs the "
             f"probability of one true class: {names}. Received: {loss!r}. Sigmoid, multi-label "
             "and regression heads are not supported; train them without critics (critic=None)."
         )
-    softmax = ends_in_softmax(network)
+    loss, softmax = _loss_object(loss), ends_in_softmax(network)
     if loss.from_logits and softmax:
         raise InputError(
             "Expected logits, since the loss has from_logits=True. Received: a network that ends "
@@ -50,6 +49,18 @@ def outputs_are_logits(loss, network):
             "a softmax."
         )
     return bool(loss.from_logits)
+
+
+def is_over_classes(loss):
+    """Whether a loss is over classes that exclude each other.
+
+    Args:
+        loss: a name, function or `keras.losses.Loss`.
+    Example:
+        >>> is_over_classes("sparse_categorical_crossentropy"), is_over_classes("mse")
+        (True, False)
+    """
+    return isinstance(_loss_object(loss), _CLASSIFICATION)
 
 
 def _loss_object(loss):

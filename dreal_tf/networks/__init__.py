@@ -1,1 +1,1 @@
-"""Networks with attention: backbones, networks of other origin, pretrained weights."""
+"""Networks with attention: backbones, attached networks, pretrained weights."""

@@ -1,4 +1,4 @@
-"""What a network costs at inference: multiply-adds, counted on its graph."""
+"""Cost of a network at inference: multiply-adds, counted on its graph."""
 
 import math
 
@@ -11,16 +11,16 @@ from dreal_tf.keras_internals import called_graph
 def multiply_adds(network, image_shape=None):
     """Multiply-adds of a network's convolutions and matrix products, for one image.
 
-    They are counted on the traced graph, whatever layer they come from. Element-wise operations,
-    pooling and normalisation are left out, as is the custom.
+    The traced graph is counted, so that layers of any kind are included. As usual, element-wise
+    operations, pooling and normalisation do not count.
 
     Args:
         network: `keras.Model` of one input.
-        image_shape: tuple (height, width, channels); None where the network says it.
+        image_shape: tuple (height, width, channels); None for the network's own.
     Returns:
         int.
     Raises:
-        InputError: if a size is not known, or the network holds a loop, which has no fixed count.
+        InputError: if a size is unknown, or the network contains a loop, which has no fixed count.
     Example:
         >>> multiply_adds(residual_network((32, 32, 3), 10, depth=20))
         40551040
@@ -31,7 +31,7 @@ def multiply_adds(network, image_shape=None):
             f"Expected the size of the images. Received: {shape}. Give `image_shape`, such as "
             "(224, 224, 3)."
         )
-    spec = tf.TensorSpec((1, *shape), network.input.dtype)
+    spec = tf.TensorSpec((1, *shape), network.inputs[0].dtype)
     traced = tf.function(lambda images: network(images, training=False)).get_concrete_function(spec)
     return _of_graph(traced.graph)
 
@@ -40,7 +40,7 @@ def _of_graph(graph):
     count = 0
     for operation in graph.get_operations():
         if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):
-            # Keras runs some layers as functions of their own, grouped convolutions on CPU for one.
+            # Keras runs some layers as separate functions, such as grouped convolutions on CPU.
             count += _of_graph(called_graph(graph, operation.get_attr("f").name))
         else:
             count += _of_operation(operation)
@@ -51,8 +51,8 @@ def _of_operation(operation):
     if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
         return _of_convolution(operation)
     if operation.type in ("MatMul", "BatchMatMulV2", "BatchMatMul"):
-        if any(given.op.type == "Const" for given in operation.inputs):
-            return 0  # A choice of places, not an application of weights.
+        if any(tensor.op.type == "Const" for tensor in operation.inputs):
+            return 0  # It selects positions and applies no weights.
         transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
         summed = operation.inputs[0].shape[-2 if transposed else -1]
         return _size(operation.outputs[0]) * summed
@@ -75,7 +75,7 @@ def _of_convolution(operation):
 
 
 def _of_einsum(operation):
-    """One for each combination of all indices that occur."""
+    """One multiply-add for each combination of all indices of the equation."""
     inputs = operation.get_attr("equation").decode().split("->")[0].split(",")
     lengths = {}
     for labels, tensor in zip(inputs, operation.inputs, strict=True):

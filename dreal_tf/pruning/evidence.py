@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.auditing.values import values_of
-from dreal_tf.method.rewards import label_log_probability
+from dreal_tf.method.formulas import per_example_score
 from dreal_tf.networks.backbones import plain_network
 
 
@@ -61,6 +61,6 @@ class Judge:
         for images, labels in self.batches:
             labels = tf.cast(labels, tf.int32)
             logits = run(tf.cast(images, tf.float32), training=False)
-            log_p.append(label_log_probability(logits, labels, from_logits=True))
+            log_p.append(per_example_score(labels, logits, from_logits=True))
             right.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
         return np.concatenate(log_p).astype(np.float64), np.concatenate(right)

@@ -38,7 +38,7 @@ def write_without_tuning(request, recipe, networks, data, note):
     if old.history.is_file():
         shutil.copy(old.history, run.history)
     write_whole(run.recipe, recipe.to_json())
-    before, judgement = old.read_metrics(), (recipe.dreal.baseline, recipe.dreal.penalty)
+    before, judgement = old.read_metrics(), (recipe.dreal.reference_action, recipe.dreal.penalty)
     metrics = evaluate_splits(network, data, *judgement) | {
         "best_epoch": before["best_epoch"],
         "validation_accuracy": _accuracy(network, data.validation),

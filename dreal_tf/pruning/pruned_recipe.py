@@ -32,9 +32,9 @@ def pruned_recipe(recipe, plan):
 def fine_tuning(recipe, epochs, start):
     """The recipe of a few more epochs.
 
-    The rate begins where the run's ended, that is at optim.rate · schedule.factor^milestones of
-    "steps" and at optim.rate of "constant"; after "cosine", which ends at 0, at a hundredth of
-    optim.rate. It falls to 0 by cosine, without warm-up. All else is the run's, the method included,
+    The rate begins where the run's ended, that is at optim.learning_rate · schedule.factor^milestones of
+    "steps" and at optim.learning_rate of "constant"; after "cosine", which ends at 0, at a hundredth of
+    optim.learning_rate. It falls to 0 by cosine, without warm-up. All else is the run's, the method included,
     whose critic is a new one.
 
     Args:
@@ -45,11 +45,11 @@ def fine_tuning(recipe, epochs, start):
         `dreal_tf.Recipe`.
     Example:
         >>> from dreal_tf.recipe import Optim, Recipe, Schedule
-        >>> recipe = Recipe(optim=Optim(rate=0.1), schedule=Schedule(decay="steps", factor=0.1))
-        >>> round(fine_tuning(recipe, 2, "start.keras").optim.rate, 6)
+        >>> recipe = Recipe(optim=Optim(learning_rate=0.1), schedule=Schedule(decay="steps", factor=0.1))
+        >>> round(fine_tuning(recipe, 2, "start.keras").optim.learning_rate, 6)
         0.001
     """
-    schedule, rate = recipe.schedule, recipe.optim.rate
+    schedule, rate = recipe.schedule, recipe.optim.learning_rate
     if schedule.decay == "steps":
         rate *= schedule.factor ** len(schedule.milestones)
     elif schedule.decay == "cosine":
@@ -57,7 +57,7 @@ def fine_tuning(recipe, epochs, start):
     return recipe.replace(
         {
             "run.start": whole_path(start),
-            "optim.rate": rate,
+            "optim.learning_rate": rate,
             "schedule.epochs": epochs,
             "schedule.decay": "cosine",
             "schedule.warmup_epochs": 0.0,

@@ -186,7 +186,7 @@ def answers(network, data, track=None):
         ([0, 1, 2, 3], (4, 10))
     """
 
-    shape = tf.TensorSpec((None, *network.input.shape[1:]))  # The last batch may be shorter.
+    shape = tf.TensorSpec((None, *network.inputs[0].shape[1:]))  # The last batch may be shorter.
 
     @tf.function(input_signature=[shape])
     def probabilities(images):

@@ -59,12 +59,14 @@ def run_train(study, arm, seed, place):
         seed: int.
         place: `Place`.
     Returns:
-        Dict of float: the final metrics, and `val_...` and `climb_...` of the last epoch.
+        Dict of float: the final metrics, and `val_...` and `actor_grad_...` of the last epoch.
     """
     run = RunDirectory(Path(place.runs) / f"{arm}_seed{seed}")
     row = train(study.recipe_of(arm, seed, place.data_dir), run.path)
     last = read_history(run.history)[-1]
-    return row | {name: value for name, value in last.items() if name.startswith(("val_", "climb_"))}
+    return row | {
+        name: value for name, value in last.items() if name.startswith(("val_", "actor_grad_"))
+    }
 
 
 def run_directions(study, arm, seed, place):

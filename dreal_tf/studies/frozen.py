@@ -1,9 +1,9 @@
-"""A critic taught beside a network that does not move, and actors that learn from it alone."""
+"""A critic trained beside a network that does not move, and actors that learn from it alone."""
 
 import keras
 import tensorflow as tf
 
-from dreal_tf.method.rewards import targets_of
+from dreal_tf.method.formulas import targets_of
 from dreal_tf.model import DREAL, FactualPass
 
 
@@ -17,7 +17,7 @@ class FrozenDREAL(DREAL):
     Args:
         network: see `DREAL`; its weights are those of a trained network.
         critic: see `DREAL`; not None.
-        wait: int >= 0. Steps in which the critic learns alone, before the actors climb it.
+        wait: int >= 0. Steps in which the critic learns alone, before the actors follow it.
         settings: of `DREAL`. At `actor_weight=0` the actors do not move.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
@@ -29,9 +29,9 @@ class FrozenDREAL(DREAL):
     def __init__(self, network, critic="paper", wait=0, **settings):
         super().__init__(network, critic, **settings)
         self.wait = wait
-        judged = {actor.name for actor in self.trajectory.actors}
+        actors = {actor.name for actor in self.trajectory.actors}
         for layer in network.layers:
-            if layer.name not in judged:
+            if layer.name not in actors:
                 layer.trainable = False
 
     @classmethod
@@ -45,28 +45,26 @@ class FrozenDREAL(DREAL):
         Returns:
             `FrozenDREAL`, to be compiled.
         """
-        settings = model.settings | changes
+        settings = model.settings.to_dict() | changes
         return cls(model.trajectory_network, model.critic, wait, **settings)
 
     def factual_pass(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            outputs = self.meter.factual(images)
-            logits = outputs["logits"]
-            targets = targets_of(labels, logits.shape[-1], sample_weight)
-            log_p = self._log_p_asked_for(logits, targets)
-        judged = images, labels, logits, sample_weight
-        task_loss = self.task_loss(images, labels, outputs, sample_weight, training=False)
-        hindsight = self._hindsight(tape, log_p, outputs, targets)
-        return FactualPass(judged, targets, outputs, task_loss, hindsight=hindsight)
+            outputs = self.reward_estimator.factual(images)
+            targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
+            scores = self._scores(outputs["logits"], targets)
+        loss = self.task_loss(images, labels, outputs, sample_weight, training=False)
+        privileged = self._privileged_inputs(tape, scores, outputs, targets)
+        return FactualPass(images, labels, sample_weight, outputs, targets, loss, privileged=privileged)
 
-    def move_network(self, factual, measurement, lesson):
+    def update_network(self, factual, samples=None, result=None):
         theta, weight = self.trajectory.variables, self.actor_weight()
         gradients = [tf.zeros_like(variable) for variable in theta]
-        for position, gradient in enumerate(lesson.climb):
+        for position, gradient in enumerate(result.actor_gradients):
             if gradient is not None:
                 gradients[position] = weight * gradient
-        # At weight 0 as well: it counts the steps, from which the draws follow.
+        # At weight 0 as well: it counts the steps, on which the sampling plans depend.
         self.optimizer.apply(gradients, theta)
 
     def actor_weight(self):

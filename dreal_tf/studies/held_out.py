@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dreal_tf.data import draw_examples
 from dreal_tf.layers import intervene
-from dreal_tf.method.rewards import label_log_probability
+from dreal_tf.method.formulas import per_example_score
 
 AT_A_TIME = 500  # Images per pass.
 
@@ -90,12 +90,12 @@ class Judge:
 
     def _pass(self, images, labels):
         logits = self.network(images, training=False)["logits"]
-        log_p = label_log_probability(logits, labels, from_logits=True)
+        log_p = per_example_score(labels, logits, from_logits=True)
         return log_p, tf.argmax(logits, axis=1, output_type=tf.int32) == labels
 
     def _without_attention(self, images, labels):
         def mean_action(actor, index, state, action):
-            return actor.baseline_action(action, "mean", index)
+            return actor.reference_action(action, "mean", index)
 
         with intervene(mean_action):
             return self._pass(images, labels)

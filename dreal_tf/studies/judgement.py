@@ -4,9 +4,9 @@
 KEPT = (
     "alignment",
     "alignment_positive",
-    "explained",
-    "explained_right",
-    "explained_held",
+    "r2",
+    "r2_right",
+    "r2_held",
     "direction",
 )
 AT_A_TIME = 250  # Images per pass: the direction test makes four of each.

@@ -45,8 +45,8 @@ def makers_of_actions(network, trajectory):
     """
     images = tf.random.stateless_normal((2, *network.input_shape[1:]), seed=(0, 0))
     with tf.GradientTape() as tape:
-        steps = trajectory.proposed_again(network(images, training=False), training=False)
-        total = tf.add_n([tf.reduce_sum(tf.cast(step.action, tf.float32)) for step in steps])
+        actions = trajectory.propose_again(network(images, training=False), training=False)
+        total = tf.add_n([tf.reduce_sum(tf.cast(action, tf.float32)) for action in actions])
     gradients = tape.gradient(total, trajectory.variables)
     made_of = {
         variable.path

@@ -169,21 +169,21 @@ def climb_lines(study, rows):
         study: `Study`.
         rows: sequence of dicts, see `dreal_tf.studies.rows`.
     Returns:
-        List of str, Markdown: means over seeds and their 95 % intervals of `climb_cosine`,
-        `climb_ratio` and the mean trust of the modules.
+        List of str, Markdown: means over seeds and their 95 % intervals of `actor_grad_cosine`,
+        `actor_grad_ratio` and the mean trust of the modules.
     Example:
         >>> study = load_study("gain_cifar10_se", smoke=True)
-        >>> row = {"arm": "direct", "seed": 0, "climb_cosine": 1.0, "climb_ratio": 8.0, "val_trust/a": 0.5}
+        >>> row = {"arm": "direct", "seed": 0, "actor_grad_cosine": 1.0, "actor_grad_ratio": 8.0, "val_trust/a": 0.5}
         >>> climb_lines(study, [row])[2]
         '| `direct` | 1 | 1.00 | 8.00 | 0.50 |'
     """
-    cells = [["arm", "seeds", "`climb_cosine`", "`climb_ratio`", "trust"]]
+    cells = [["arm", "seeds", "`actor_grad_cosine`", "`actor_grad_ratio`", "trust"]]
     for arm in study.arms:
-        mine = [row for row in rows if row["arm"] == arm and "climb_cosine" in row]
+        mine = [row for row in rows if row["arm"] == arm and "actor_grad_cosine" in row]
         if not mine:
             continue
         trusts = [[v for n, v in row.items() if n.startswith("val_trust/")] for row in mine]
-        columns = [[row[name] for row in mine] for name in ("climb_cosine", "climb_ratio")]
+        columns = [[row[name] for row in mine] for name in ("actor_grad_cosine", "actor_grad_ratio")]
         columns.append([sum(trust) / len(trust) for trust in trusts])
         line = [f"`{arm}`", str(len(mine))]
         for found in map(summary, columns):

@@ -72,7 +72,7 @@ def tables():
 
     Returns:
         Dict of lists of str, Markdown: `overview`, `controls`, `headroom` and `not_run`; each study of
-        gain and of settings that has rows; `climb_...` of each that says how L_q pushed, and
+        gain and of settings that has rows; `climb_...` of each whose rows have `actor_grad_cosine`, and
         `statements_...` of each whose networks were measured.
     Example:
         >>> "overview" in tables()
@@ -89,7 +89,7 @@ def tables():
     }
     for name, rows in (of_gain | kept_studies(SETTINGS)).items():
         found[name] = results_lines(load_study(name), rows)
-        if any("climb_cosine" in row for row in rows):
+        if any("actor_grad_cosine" in row for row in rows):
             found[f"climb_{name}"] = climb_lines(load_study(name), rows)
         if networks := kept_rows(f"{name}.networks"):
             found[f"statements_{name}"] = statement_lines(statements(networks, rows))

@@ -10,7 +10,7 @@ from dreal_tf.recipe import Dreal, PositiveFloat, Section
 from dreal_tf.recipe_files import load_recipe
 
 EXPERIMENTS = ("train", "directions", "climb")
-CRITIC_PATHS = ("dreal.", "optim.critic_rate")  # What an arm on a frozen network may change.
+CRITIC_PATHS = ("dreal.", "optim.critic_learning_rate")  # What an arm on a frozen network may change.
 
 
 class Directions(Section):

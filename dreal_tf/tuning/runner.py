@@ -111,7 +111,7 @@ class _Runner:
         if best is None:
             raise RunError(
                 f"Expected a trial whose loss is finite. Received: {len(ended)} trials, none of which "
-                "is. Narrow the space, lower optim.rate, or set optim.clip_norm=1."
+                "is. Narrow the space, lower optim.learning_rate, or set optim.clip_norm=1."
             )
         chosen = Recipe.from_json(best.read()["recipe"]).reading(recipe.data.folder)
         self._move_best(best, chosen)

@@ -13,7 +13,7 @@ class Objective(NamedTuple):
         name: str, as logged, such as "val_accuracy". Less is better of what ends in "loss", more is
             better of all else.
     Example:
-        >>> Objective("val_task_loss").direction
+        >>> Objective("val_loss").direction
         'min'
     """
 
@@ -106,10 +106,9 @@ class Objective(NamedTuple):
         Raises:
             InputError: if none does.
         """
-        from dreal_tf.method.instruments import InstrumentMetrics
-        from dreal_tf.model.metrics import StepMetrics
+        from dreal_tf.method.metrics import InstrumentMetrics, MethodMetrics
 
-        results = [metrics(["module"]).result() for metrics in (StepMetrics, InstrumentMetrics)]
+        results = [metrics(["module"]).result() for metrics in (MethodMetrics, InstrumentMetrics)]
         logged = {name.split("/")[0] for result in results for name in result} | {"loss", "accuracy"}
         known = [f"val_{name}" for name in logged]
         if self.name.split("/")[0] not in known:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.recipe import Recipe
 
-CRITIC_PATHS = ("dreal.", "optim.critic_rate")  # What a network without the method ignores.
+CRITIC_PATHS = ("dreal.", "optim.critic_learning_rate")  # What a network without the method ignores.
 FIXED = {
     "name": "a search names its trials itself",
     "dreal.enabled": "the recipe without the method is always run beside the trials",
@@ -124,9 +124,9 @@ class Space:
     Raises:
         InputError: if a path is unknown or cannot be searched, or a range is none.
     Example:
-        >>> space = Space({"dreal.penalty": Range(0.0, 2.0), "dreal.baseline": Choice("mean", "static")})
-        >>> space.changes({"dreal.penalty": 0.5, "dreal.baseline": "static"})
-        {'dreal.penalty': 0.5, 'dreal.baseline': 'static'}
+        >>> space = Space({"dreal.penalty": Range(0.0, 2.0), "dreal.reference_action": Choice("mean", "static")})
+        >>> space.changes({"dreal.penalty": 0.5, "dreal.reference_action": "static"})
+        {'dreal.penalty': 0.5, 'dreal.reference_action': 'static'}
     """
 
     def __init__(self, fields):

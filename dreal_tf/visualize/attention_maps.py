@@ -36,9 +36,9 @@ def has_map(spec):
     """Whether an action says anything of places.
 
     Args:
-        spec: `StepSpec`.
+        spec: `ModuleSpec`.
     Example:
-        >>> has_map(StepSpec("conv4_1/se", "conv4", "channel", (4, 4, 8), (1, 1, 8)))
+        >>> has_map(ModuleSpec("conv4_1/se", "conv4", "channel", (4, 4, 8), (1, 1, 8)))
         False
     """
     if spec.kind != "pairwise":
@@ -57,14 +57,14 @@ def attention_map(spec, action):
     their number to 1.
 
     Args:
-        spec: `StepSpec`, its sizes known.
-        action: float array, see `dreal_tf.modules.Step`.
+        spec: `ModuleSpec`, its sizes known.
+        action: float array, see `dreal_tf.modules.ModuleOutput`.
     Returns:
         Float32 array (batch, height, width), of the state's places, or of the halved state's.
     Raises:
         InputError: for an action over channels, which has no map.
     Example:
-        >>> spec = StepSpec("m/pair", "m", "pairwise", (1, 2, 3), (2, 2), ("places", "places"))
+        >>> spec = ModuleSpec("m/pair", "m", "pairwise", (1, 2, 3), (2, 2), ("places", "places"))
         >>> attention_map(spec, [[[0.0, 1.0], [0.5, 0.5]]]).tolist()
         [[[0.5, 1.5]]]
     """
@@ -93,8 +93,8 @@ def query_map(spec, action, query):
     each member the mean of the places that ask it, as in expectation maximization.
 
     Args:
-        spec: `StepSpec` of a pairwise action, its sizes known.
-        action: float array, see `dreal_tf.modules.Step`.
+        spec: `ModuleSpec` of a pairwise action, its sizes known.
+        action: float array, see `dreal_tf.modules.ModuleOutput`.
         query: pair of int (row, column), a place of the state; an int, a member, where members ask.
     Returns:
         Float32 array (batch, height, width); a mean over heads. Each image's map sums to 1, or to
@@ -102,7 +102,7 @@ def query_map(spec, action, query):
     Raises:
         InputError: for an action that is not pairwise, or over channels, or a query outside.
     Example:
-        >>> spec = StepSpec("m/pair", "m", "pairwise", (1, 2, 3), (2, 2), ("places", "places"))
+        >>> spec = ModuleSpec("m/pair", "m", "pairwise", (1, 2, 3), (2, 2), ("places", "places"))
         >>> query_map(spec, [[[0.0, 1.0], [0.5, 0.5]]], (0, 0)).tolist()
         [[[0.0, 1.0]]]
     """

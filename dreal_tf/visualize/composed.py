@@ -240,15 +240,15 @@ def with_image_shape(network, image_shape):
         >>> with_image_shape(network, (16, 24, 1)).input.shape
         (None, 16, 24, 1)
     """
-    if tuple(network.input.shape[1:]) == tuple(image_shape):
+    if tuple(network.inputs[0].shape[1:]) == tuple(image_shape):
         return network
-    images = keras.Input(image_shape, dtype=network.input.dtype)
+    images = keras.Input(image_shape, dtype=network.inputs[0].dtype)
     try:
         return keras.models.clone_model(network, images, clone_function=lambda layer: layer)
     except ValueError as error:
         raise InputError(
             f"Expected a network that takes images of any size. Received: {network.name!r}, made for "
-            f"{tuple(network.input.shape[1:])}, and images of {tuple(image_shape)} ({error}). Compose "
+            f"{tuple(network.inputs[0].shape[1:])}, and images of {tuple(image_shape)} ({error}). Compose "
             "pictures of the network's own size."
         ) from error
 

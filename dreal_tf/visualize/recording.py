@@ -6,18 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.layers import intervene
-from dreal_tf.modules import ACTION_KINDS, StepSpec
+from dreal_tf.modules import ACTION_KINDS, ModuleSpec
 
 
 class Recorded(NamedTuple):
     """What a step did on some images.
 
     Attributes:
-        spec: `StepSpec`; its sizes are those of these images.
-        action: float32 array (n, ...), see `dreal_tf.modules.Step`.
+        spec: `ModuleSpec`; its sizes are those of these images.
+        action: float32 array (n, ...), see `dreal_tf.modules.ModuleOutput`.
     """
 
-    spec: StepSpec
+    spec: ModuleSpec
     action: np.ndarray
 
 
@@ -27,7 +27,7 @@ def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
     Args:
         network: `keras.Model` of any kind with attention actors in it.
         images: float array (n, height, width, channels), as the network takes them.
-        kinds: collection of str, the kinds of action to keep, see `StepSpec`.
+        kinds: collection of str, the kinds of action to keep, see `ModuleSpec`.
         batch_size: int >= 1. Images at a time.
     Returns:
         Dict of `Recorded` by module, in the order in which they ran.
@@ -87,7 +87,7 @@ class ActionRecorder:
 
                 def record(actor, index, state, action):
                     if actor.kinds[index] in self.kinds:
-                        spec = actor.step_spec(index, state, action)
+                        spec = actor.module_spec(index, state, action)
                         specs[spec.module] = spec
                         actions[spec.module] = tf.cast(action, tf.float32)
                     return action

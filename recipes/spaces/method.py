@@ -9,10 +9,10 @@ def space(smoke=False):
     settings = {
         "dreal.actor_weight": Range(0.01, 3.0, log=True),
         "dreal.penalty": Range(0.0, 2.0),
-        "dreal.baseline": Choice("mean", "static", "identity"),
+        "dreal.reference_action": Choice("mean", "static", "identity"),
         "dreal.critic": Choice("comparative", "paper"),
         "dreal.critic_units": Choice(32, 64, 128),
-        "optim.critic_rate": Range(1e-4, 1e-2, log=True),
+        "optim.critic_learning_rate": Range(1e-4, 1e-2, log=True),
         "dreal.reward_fraction": Choice(0.125, 0.25, 0.5),
         "dreal.trust": Choice(True, False),
         "dreal.stages": Choice(None, ("conv4",), ("conv3", "conv4")),

@@ -8,7 +8,7 @@ def space(smoke=False):
     """
     return Space(
         {
-            "optim.rate": Range(0.02, 0.4, log=True),
+            "optim.learning_rate": Range(0.02, 0.4, log=True),
             "optim.momentum": Choice(0.8, 0.9, 0.95),
             "optim.nesterov": Choice(False, True),
             "optim.weight_decay": Range(1e-5, 2e-3, log=True),

@@ -12,8 +12,8 @@ SETTINGS = {
     "weight_thirtyfold": {WEIGHT: 90.0},
     "no_trust": {"dreal.trust": False},
     "no_warmup": {"dreal.actor_warmup": 0},
-    "baseline_action_static": {"dreal.baseline": "static"},
-    "baseline_action_identity": {"dreal.baseline": "identity"},
+    "baseline_action_static": {"dreal.reference_action": "static"},
+    "baseline_action_identity": {"dreal.reference_action": "identity"},
     "exact": EXACT,
     "exact_threefold": EXACT | {WEIGHT: 9.0},
     "exact_tenfold": EXACT | {WEIGHT: 30.0},
@@ -36,7 +36,7 @@ def study(smoke=False):
     # The penalty is part of what the paper's critic regresses; comparisons know none.
     arms = {"baseline": plain, "paper": paper, "paper_no_penalty": paper | {"dreal.penalty": 0.0}}
     for rate in (4.0, 10.0, 30.0):
-        arms[f"attention_rate_{rate:.0f}"] = plain | {"optim.attention_rate": rate}
+        arms[f"attention_rate_{rate:.0f}"] = plain | {"optim.attention_lr_multiplier": rate}
     arms["comparative"] = COMPARATIVE
     arms |= {name: COMPARATIVE | changed for name, changed in SETTINGS.items()}
     seeds = (100,) if smoke else (100, 101)

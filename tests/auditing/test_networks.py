@@ -10,10 +10,10 @@ from support import (
     compiled,
     images_drawn,
     log_softmax,
-    metered,
     small_data,
     small_network,
     targets_of,
+    with_estimator,
 )
 
 from dreal_tf import attach, audit
@@ -46,17 +46,19 @@ def test_a_nested_network_gives_what_the_flat_one_gives(data):
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_every_kind_of_action_is_worth_what_the_rewards_meter_measures(form):
-    network, trajectory, meter = metered(ACTORS[form])
+    network, trajectory, reward_estimator = with_estimator(ACTORS[form])
     images, labels = small_data(10)
     plain, groups = plain_network(network), [(module,) for module in trajectory.modules]
     static = static_actions(plain, images)
     found = measure_differences(
         plain, [(images[:7], labels[:7]), (images[7:], labels[7:])], static, groups
     )
-    measured = meter.exact(images, targets_of(labels), network(images), images_drawn(10))
+    measured = reward_estimator.estimate_all(
+        images, targets_of(labels), network(images), images_drawn(10)
+    )
     expected = np.reshape(measured.difference, (len(groups), 10)).T
     np.testing.assert_allclose(found.differences["mean"], expected, atol=1e-5)
-    np.testing.assert_array_equal(found.right, np.asarray(measured.right)[:10])
+    np.testing.assert_array_equal(found.right, np.asarray(measured.correct)[:10])
     assert np.abs(found.differences["static"]).max() > 1e-5
 
 

@@ -6,7 +6,7 @@ from planted import actions_of, log_p_of, planted_data, planted_images, planted_
 
 from dreal_tf import audit
 from dreal_tf.auditing.audit import calibration_images
-from dreal_tf.method.rewards import relative_gain, reward
+from dreal_tf.method.formulas import relative_gain, reward
 
 NOTHING, HARMS, HELPS, NOISE = "conv2_1/nothing", "conv3_1/harms", "conv3_2/helps", "conv4_1/noise"
 IMAGES = 600

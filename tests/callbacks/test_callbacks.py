@@ -154,7 +154,9 @@ def test_with_averaged_weights_a_resumed_run_is_the_uninterrupted_one(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run():
     model = compiled(rate=1e30)
-    with pytest.raises(RunError, match="Expected a finite loss. Received: nan.*Lower optim.rate"):
+    with pytest.raises(
+        RunError, match="Expected a finite loss. Received: nan.*Lower optim.learning_rate"
+    ):
         model.fit(IMAGES, LABELS, batch_size=8, epochs=3, verbose=0, callbacks=[StopOnNaN()])
 
 

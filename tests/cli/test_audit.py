@@ -49,9 +49,9 @@ def test_with_json_it_prints_one_object(trained):
         assert alignment["mean"] == pytest.approx(1, abs=1e-5)
         assert set(alignment) == {"mean", "low", "high", "positive"}
     for module in found["alignment"]:
-        assert set(found["explained"][module]) == {"all", "right", "held"}
-        assert set(found["differences"][module]) == {"baseline", "permuted", "noise"}
-        assert {"advised", "random", "mean", "low", "high"} == set(found["direction"][module])
+        assert set(found["r2"][module]) == {"all", "right", "held"}
+        assert set(found["differences"][module]) == {"reference", "permuted", "noise"}
+        assert {"along", "random", "mean", "low", "high"} == set(found["direction"][module])
     assert process.stderr.strip().splitlines()[-1] == "Next: dreal-tf evaluate run"
 
 

@@ -121,7 +121,7 @@ def test_a_file_that_says_nobody(folder):
     [
         ("data.batch_size=256", "at least 64 identities and 256 images for one batch"),
         ("augment.mix_up=0.2", "batches of whole identities, unmixed"),
-        ("backbone.neck=false", "Expected a network with a neck"),
+        ("backbone.bnneck=false", "Expected a network with a bnneck"),
     ],
 )
 def test_what_cannot_be_trained(change, said):

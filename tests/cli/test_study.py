@@ -20,7 +20,7 @@ def command(*arguments, run=ended, **options):
     return run(*COMMAND, "study", *arguments, **options)
 
 
-JUDGED = {f"{name}/{MODULE}" for name in ("alignment", "explained", "direction")}
+JUDGED = {f"{name}/{MODULE}" for name in ("alignment", "r2", "direction")}
 COLUMNS = {
     "critic_climb": {"accuracy@trained", "accuracy@start", "log_p@5", "log_p_ablated@10"} | JUDGED,
     "critic_directions_digits": {"accuracy", "log_p", f"alignment_positive/{MODULE}"} | JUDGED,
@@ -29,7 +29,7 @@ COLUMNS = {
         "val_accuracy",
         f"val_critique/{MODULE}",
         f"gain/{MODULE}",
-        "climb_cosine",
+        "actor_grad_cosine",
     },
 }
 

@@ -20,9 +20,9 @@ from dreal_tf.tuning.directory import SearchDirectory
 SPACE = """from dreal_tf.tuning import Choice, Range, Space
 
 def space(smoke=False):
-    return Space({"dreal.actor_weight": Range(0.1, 10.0, log=True), "optim.rate": Choice(0.05, 0.1)})
+    return Space({"dreal.actor_weight": Range(0.1, 10.0, log=True), "optim.learning_rate": Choice(0.05, 0.1)})
 """
-TUNE = ["tune", "digits_resnet8_se", "--smoke", "--out", "out", "--objective", "val_task_loss"]
+TUNE = ["tune", "digits_resnet8_se", "--smoke", "--out", "out", "--objective", "val_loss"]
 TUNE += ["--set", "dreal.instrument_fraction=0", "--set", "dreal.trust=false"]
 TUNE += ["--set", "schedule.warmup_epochs=0", "--set", "dreal.actor_warmup=0"]
 
@@ -79,7 +79,7 @@ def test_the_best_recipe_replays_its_score(searched):
     assert replay.returncode == 0, replay.stderr
     found, metrics = json.loads(process.stdout), json.loads(replay.stdout)
     rows = read_history(folder / "replay" / "history.csv")
-    assert min(row["val_task_loss"] for row in rows) == found["best"]["score"]
+    assert min(row["val_loss"] for row in rows) == found["best"]["score"]
     assert metrics["accuracy"] == found["best"]["accuracy"]
     ours = search.best.read_metrics()
     assert metrics | {"training_seconds": 0} == ours | {"training_seconds": 0}
@@ -92,14 +92,14 @@ def test_the_method_left_out_is_measured_beside_it(searched):
     for name in ("baseline", "best_baseline"):
         run = getattr(search, name)
         assert run.read_recipe().dreal.enabled is False
-        rates.append(run.read_recipe().optim.rate)
+        rates.append(run.read_recipe().optim.learning_rate)
         rows = read_history(run.history)
-        assert found[name]["score"] == min(row["val_task_loss"] for row in rows)
+        assert found[name]["score"] == min(row["val_loss"] for row in rows)
         assert not any("reward" in column for column in rows[0])
         better = found["improvement"][name]
         assert better["score"] == pytest.approx(found[name]["score"] - found["best"]["score"])
         assert better["accuracy"] == found["best"]["accuracy"] - found[name]["accuracy"]
-    assert rates == [0.1, found["best"]["values"]["optim.rate"]]
+    assert rates == [0.1, found["best"]["values"]["optim.learning_rate"]]
 
 
 def test_table_rows_and_figure_are_there(searched):
@@ -132,7 +132,7 @@ def test_trials_are_in_hparams(searched):
         shown = hparams_of(folder).session_start_info.hparams
         assert shown["dreal.actor_weight"].number_value == trial["values"]["dreal.actor_weight"]
         events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
-        assert {"score", "val_task_loss"} <= set(events.Tags()["tensors"])
+        assert {"score", "val_loss"} <= set(events.Tags()["tensors"])
         (score,) = events.Tensors("score")
         assert tf.make_ndarray(score.tensor_proto) == pytest.approx(trial["score"])
     assert (search.tensorboard / "baseline").is_dir()
@@ -197,7 +197,7 @@ def test_an_objective_of_no_module_there_is_ends_with_2_after_an_epoch(tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [["--tuner", "hyperband", "--trials", "6"], ["--patience", "1"]])
 def test_a_trial_that_ended_early_is_trained_to_its_end_if_it_is_the_best(tmp_path, options):
-    four = ["--set", "schedule.epochs=4", "--set", "optim.rate=0.5", "--trials", "2"]
+    four = ["--set", "schedule.epochs=4", "--set", "optim.learning_rate=0.5", "--trials", "2"]
     process = command(*TUNE, *space_in(tmp_path), *four, *options, "--json", folder=tmp_path)
     assert process.returncode == 0, process.stderr
     found = json.loads(process.stdout)
@@ -245,4 +245,4 @@ def test_two_workers_share_a_search_and_one_that_was_killed_comes_back(tmp_path)
     replay = command("train", "out/best/recipe.json", "--out", "replay", folder=tmp_path)
     assert replay.returncode == 0
     rows = read_history(ours.history)
-    assert min(row["val_task_loss"] for row in rows) == found["best"]["score"]
+    assert min(row["val_loss"] for row in rows) == found["best"]["score"]

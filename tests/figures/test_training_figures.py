@@ -52,8 +52,8 @@ def test_few_modules_have_a_colour_each_and_many_share_their_stages(count, owner
 
 
 def test_curves_of_two_runs_have_two_colours():
-    ours = {"task_loss": [2.0, 1.0], "val_task_loss": [2.1, 1.2]}
-    figure = learning_curves(ours, {"task_loss": [2.5, 1.5]})
+    ours = {"loss": [2.0, 1.0], "val_loss": [2.1, 1.2]}
+    figure = learning_curves(ours, {"loss": [2.5, 1.5]})
     lines = figure.axes[0].get_lines()
     assert [list(line.get_ydata()) for line in lines] == [[2.0, 1.0], [2.1, 1.2], [2.5, 1.5]]
     assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()

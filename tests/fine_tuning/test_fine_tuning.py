@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from dreal_tf import Recipe, SqueezeExcite, build, load_recipe, residual_network
 from dreal_tf.builder import build_network
-from dreal_tf.callbacks import TeachFrom
+from dreal_tf.callbacks import DelayedStart
 from dreal_tf.errors import InputError
-from dreal_tf.fine_tuning import OPTIMIZERS, freeze, settled, shares_of
+from dreal_tf.fine_tuning import OPTIMIZERS, freeze, lr_multipliers, settled
 from dreal_tf.networks.backbones import actors_of
 
 
@@ -88,10 +88,10 @@ def test_frozen_stages_keep_what_they_have_but_their_attention_learns():
 def test_each_part_learns_at_its_share_of_the_rate(name):
     """Against three plain optimizers, each of one part at that part's rate."""
     network, twin = small(), small()
-    shares = shares_of(network, backbone=0.1, attention=0.5, head=2.0)
+    multipliers = lr_multipliers(network, backbone=0.1, attention=0.5, head=2.0)
     random = np.random.default_rng(0)
     gradients = [random.normal(size=v.shape).astype("float32") for v in network.trainable_variables]
-    shared = OPTIMIZERS[name](0.01, shares=shares)
+    shared = OPTIMIZERS[name](0.01, lr_multipliers=multipliers)
     shared = type(shared).from_config(shared.get_config())
     plain = type(shared).__mro__[2]
     for _ in range(3):
@@ -114,7 +114,7 @@ def test_shares_hold_on_two_replicas(two_replicas):
     with two_replicas.scope():
         inputs = keras.Input((2,))
         network = keras.Model(inputs, keras.layers.Dense(3, name="logits")(inputs))
-        network.compile(OPTIMIZERS["sgd"](1.0, shares={"logits/": 0.0}), "mse")
+        network.compile(OPTIMIZERS["sgd"](1.0, lr_multipliers={"logits/": 0.0}), "mse")
     before = network.get_weights()
     network.fit(np.ones((4, 2)), np.ones((4, 3)), verbose=0)
     for old, new in zip(before, network.get_weights(), strict=True):
@@ -130,9 +130,9 @@ def test_a_method_that_would_never_set_in_is_refused():
 def test_until_the_method_sets_in_training_is_plain():
     recipe = load_recipe("digits_resnet8_se", smoke=True)
     waited, data, callbacks = build(recipe.replace({"dreal.start_epoch": 1}))
-    assert any(isinstance(callback, TeachFrom) for callback in callbacks)
+    assert any(isinstance(callback, DelayedStart) for callback in callbacks)
     history = waited.fit(data.train, epochs=1, callbacks=callbacks, verbose=0).history
-    assert history["reward_measured"] == [0] and history["task_loss"] == history["loss"]
+    assert history["reward_measured"] == [0] and history["loss"] == history["loss"]
     plain, data, callbacks = build(recipe.replace({"dreal.enabled": False}))
     plain.fit(data.train, epochs=1, callbacks=callbacks, verbose=0)
     for ours, theirs in zip(waited.network.get_weights(), plain.network.get_weights(), strict=True):

@@ -72,7 +72,7 @@ def test_actions_and_map_follow_the_paper(shape):
 
 def test_both_steps_read_the_map_that_came_in():
     layer, state = made(), drawn(SHAPES[0])
-    _, steps = layer(state, return_steps=True)
+    _, steps = layer(state, return_modules=True)
     for index, step in enumerate(steps):
         np.testing.assert_array_equal(step.state, state)
         np.testing.assert_array_equal(layer(state, propose_only=index), step.action)

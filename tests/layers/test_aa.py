@@ -182,7 +182,7 @@ def test_the_built_size_reads_the_table_to_the_bit(side):
 def test_with_strides_the_step_s_state_is_the_one_that_attention_reads():
     layer = built((None, 5, 7, 6), strides=2)
     state = RANDOM.normal(size=(2, 5, 7, 6)).astype("float32")
-    _, (step,) = layer(state, return_steps=True)
+    _, (step,) = layer(state, return_modules=True)
     np.testing.assert_allclose(step.state, pooled(state, 2), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(layer(step.state, propose_only=0), step.action)
 

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from support import ACTORS, Pairwise, SpatialGate, TwoSteps, small_network
+from support import ACTORS, Pairwise, SpatialGate, TwoModules, small_network
 
 from dreal_tf.layers import AttentionActor, SqueezeExcite, intervene
 from dreal_tf.layers.attention_actor import MARGIN
@@ -21,7 +21,7 @@ def copy_of(actor):
 
 
 def actions_of(actor):
-    _, steps = actor(STATE, return_steps=True)
+    _, steps = actor(STATE, return_modules=True)
     return [step.action for step in steps]
 
 
@@ -56,12 +56,12 @@ def test_baseline_action_is_the_mean_along_the_selective_axes(form):
     actor = copy_of(ACTORS[form])
     for index, action in enumerate(actions_of(actor)):
         action, axes = np.array(action), SELECTIVE[actor.kinds[index]]
-        baseline = np.array(actor.baseline_action(action, "mean", index))
+        baseline = np.array(actor.reference_action(action, "mean", index))
         expected = np.broadcast_to(action.mean(axis=axes, keepdims=True), action.shape)
         assert baseline.shape == action.shape and baseline.dtype == action.dtype
         np.testing.assert_allclose(baseline, expected, rtol=2e-6)
         np.testing.assert_allclose(baseline.mean(axis=axes), action.mean(axis=axes), rtol=2e-6)
-        np.testing.assert_array_equal(actor.baseline_action(baseline, "mean", index), baseline)
+        np.testing.assert_array_equal(actor.reference_action(baseline, "mean", index), baseline)
     if form == "pairwise":
         np.testing.assert_allclose(baseline, 1 / 35, rtol=2e-6)
 
@@ -70,27 +70,27 @@ def test_baseline_action_is_the_mean_along_the_selective_axes(form):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_the_baseline_of_a_constant_action_is_that_constant_to_the_bit(value, dtype):
     action = keras.ops.full((2, 5, 7, 1), value, dtype=dtype)
-    baseline = SpatialGate().baseline_action(action)
+    baseline = SpatialGate().reference_action(action)
     assert keras.ops.all(baseline == action) and baseline.dtype == action.dtype
 
 
 def test_the_identity_of_a_gate_passes_the_state_through():
     actor = SqueezeExcite(2)
     actor.build(STATE.shape)
-    ones = actor.baseline_action(np.full((3, 1, 1, 4), 0.3, "float32"), "identity")
+    ones = actor.reference_action(np.full((3, 1, 1, 4), 0.3, "float32"), "identity")
     np.testing.assert_array_equal(actor(STATE, action=ones), STATE)
 
 
 def test_an_actor_that_mixes_places_has_no_identity():
     mixer = type("Mixer", (Pairwise,), {"residual": False})(name="mixer")
     with pytest.raises(ValueError, match="mixes places.*Use the baseline 'mean'"):
-        mixer.baseline_action(np.ones((1, 4, 4)), "identity")
+        mixer.reference_action(np.ones((1, 4, 4)), "identity")
 
 
 def test_the_identity_of_a_residual_actor_passes_the_state_through():
     actor = Pairwise()
     _, action = actor(STATE, return_action=True)
-    nothing = actor.baseline_action(action, "identity")
+    nothing = actor.reference_action(action, "identity")
     assert nothing.shape == action.shape
     np.testing.assert_array_equal(actor(STATE, action=nothing), STATE)
 
@@ -103,7 +103,7 @@ def test_the_axes_of_a_pairwise_action_must_be_named(axes):
 
 def test_an_unknown_baseline_is_refused_by_name():
     with pytest.raises(ValueError, match="Received: 'meen'. Did you mean 'mean'"):
-        SqueezeExcite().baseline_action(np.ones((1, 1, 1, 4)), "meen")
+        SqueezeExcite().reference_action(np.ones((1, 1, 1, 4)), "meen")
 
 
 def test_an_action_of_another_shape_is_refused():
@@ -112,14 +112,14 @@ def test_an_action_of_another_shape_is_refused():
 
 
 def test_more_actions_than_steps_are_refused():
-    actor = TwoSteps()
+    actor = TwoModules()
     actor(STATE)  # Keras 3.10 cannot build a layer from arguments that are None.
     with pytest.raises(ValueError, match="Expected one action for each of the 2 steps.*Received: 3"):
         actor(STATE, action=(None, None, None))
 
 
 def test_an_intervention_sees_every_step_and_ends_with_its_context():
-    actor, seen = TwoSteps(name="conv2_1_two"), []
+    actor, seen = TwoModules(name="conv2_1_two"), []
 
     def decide(actor, index, state, action):
         seen.append((actor.modules()[index], tuple(action.shape)))
@@ -133,7 +133,7 @@ def test_an_intervention_sees_every_step_and_ends_with_its_context():
 
 
 def test_a_later_step_responds_to_an_earlier_one():
-    actor = TwoSteps()
+    actor = TwoModules()
     _, (_, spatial) = actor(STATE, return_action=True)
     channel = np.zeros((3, 1, 1, 4), "float32")
     _, (_, responded) = actor(STATE, action=(channel, None), return_action=True)
@@ -141,8 +141,8 @@ def test_a_later_step_responds_to_an_earlier_one():
 
 
 def test_proposing_alone_reads_the_state_of_that_step():
-    actor = TwoSteps()
-    _, steps = actor(STATE, return_steps=True)
+    actor = TwoModules()
+    _, steps = actor(STATE, return_modules=True)
     for index, step in enumerate(steps):
         np.testing.assert_allclose(actor(step.state, propose_only=index), step.action, rtol=1e-6)
 
@@ -172,7 +172,7 @@ def test_a_moved_action_stays_in_its_domain(form):
     for index, action in enumerate(actions_of(actor)):
         own = np.float64(action)
         change = random.normal(size=own.shape)
-        moved = np.float64(actor.moved_action(action, change.astype("float32"), index))
+        moved = np.float64(actor.perturb_action(action, change.astype("float32"), index))
         if actor.kinds[index] == "pairwise":
             unscaled = np.maximum(own, MARGIN) * np.exp(change)
             expected = unscaled / unscaled.sum(axis=-1, keepdims=True)
@@ -185,9 +185,9 @@ def test_a_moved_action_stays_in_its_domain(form):
 
 def test_an_action_at_the_end_of_its_domain_can_be_moved():
     gate = np.float32([0.0, 1.0]).reshape(1, 1, 1, 2)
-    moved = SqueezeExcite(2).moved_action(gate, np.float32([20.0, -20.0]).reshape(1, 1, 1, 2))
+    moved = SqueezeExcite(2).perturb_action(gate, np.float32([20.0, -20.0]).reshape(1, 1, 1, 2))
     assert np.isfinite(moved).all() and moved[0, 0, 0, 0] > 0.9 and moved[0, 0, 0, 1] < 0.1
-    row = Pairwise().moved_action(np.float32([[[0.0, 1.0]]]), np.float32([[[20.0, 0.0]]]))
+    row = Pairwise().perturb_action(np.float32([[[0.0, 1.0]]]), np.float32([[[20.0, 0.0]]]))
     np.testing.assert_allclose(np.sum(row), 1, rtol=1e-6)
     assert row[0, 0, 0] > 0.9
 
@@ -195,5 +195,5 @@ def test_an_action_at_the_end_of_its_domain_can_be_moved():
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_moved_action_keeps_its_precision(dtype):
     action = keras.ops.full((1, 1, 1, 4), 0.5, dtype=dtype)
-    moved = SqueezeExcite(2).moved_action(action, keras.ops.zeros((1, 1, 1, 4)))
+    moved = SqueezeExcite(2).perturb_action(action, keras.ops.zeros((1, 1, 1, 4)))
     assert moved.dtype == action.dtype and keras.ops.all(moved == action)

@@ -85,7 +85,7 @@ def test_the_second_state_is_what_the_first_step_refined():
     shape = (2, 5, 7, 6)
     layer, _ = filled(shape)
     state = draw(shape).astype("float32")
-    refined, (channel, spatial) = layer(state, return_steps=True)
+    refined, (channel, spatial) = layer(state, return_modules=True)
     np.testing.assert_array_equal(spatial.state, channel.state * channel.action)
     np.testing.assert_array_equal(refined, spatial.state * spatial.action)
     for index, step in enumerate((channel, spatial)):

@@ -62,7 +62,7 @@ def by_hand(state, weights, recurrence=2):
 @pytest.mark.parametrize("recurrence", [1, 2])
 def test_actions_and_map_follow_the_paper(shape, recurrence):
     layer, state = built(shape, recurrence=recurrence), RANDOM.normal(size=shape).astype("float32")
-    refined, steps = layer(state, return_steps=True)
+    refined, steps = layer(state, return_modules=True)
     expected_actions, expected = by_hand(np.float64(state), weights_of(layer), recurrence)
     assert len(steps) == len(layer.modules()) == recurrence
     for step, expected_action in zip(steps, expected_actions, strict=True):
@@ -121,7 +121,7 @@ def test_an_action_of_zeros_passes_the_state_through_for_each_image_and_step():
     plain, (first, second) = layer(state, return_action=True)
     half = np.array(first)
     half[0] = 0
-    refined, steps = layer(state, action=(half, tf.zeros_like(second)), return_steps=True)
+    refined, steps = layer(state, action=(half, tf.zeros_like(second)), return_modules=True)
     np.testing.assert_array_equal(refined[0], state[0])
     np.testing.assert_array_equal(refined[1], layer.refine(state, first)[1])
     np.testing.assert_array_equal(refined, steps[1].state)
@@ -133,29 +133,29 @@ def test_the_mean_is_over_the_valid_keys(shape):
     layer = built(shape)
     height, width = shape[1:3]
     action = layer(RANDOM.normal(size=shape).astype("float32"), propose_only=0)
-    mean = layer.baseline_action(action, "mean")
+    mean = layer.reference_action(action, "mean")
     expected = np.full(action.shape, 1 / (height + width - 1))
     for i in range(height):
         expected[:, i, :, i] = 0
     np.testing.assert_allclose(mean, expected, rtol=1e-6, atol=0)
-    np.testing.assert_array_equal(layer.baseline_action(mean, "mean"), mean)
+    np.testing.assert_array_equal(layer.reference_action(mean, "mean"), mean)
     # A constant that 7 terms do not sum to exactly.
     constant = tf.constant(np.where(expected > 0, 0.1, 0.0), action.dtype)
     for dtype in ("float32", "bfloat16", "float16"):
         typed = tf.cast(constant, dtype)
-        again = layer.baseline_action(typed, "mean", index=1)
+        again = layer.reference_action(typed, "mean", index=1)
         assert again.dtype == typed.dtype
         np.testing.assert_array_equal(again, typed)
-    np.testing.assert_array_equal(layer.baseline_action(action, "identity"), 0 * action)
+    np.testing.assert_array_equal(layer.reference_action(action, "identity"), 0 * action)
     with pytest.raises(ValueError, match="baseline action of a layer.*'median'"):
-        layer.baseline_action(action, "median")
+        layer.reference_action(action, "median")
 
 
 def test_a_moved_action_stays_in_its_domain():
     layer, state = built((2, 3, 4, 8)), RANDOM.normal(size=(2, 3, 4, 8)).astype("float32")
     action = layer(state, propose_only=0)
     change = RANDOM.normal(size=action.shape)
-    moved = np.array(layer.moved_action(action, change))
+    moved = np.array(layer.perturb_action(action, change))
     for i in range(3):
         assert (moved[:, i, :, i] == 0).all()
     expected = np.float64(action) * np.exp(change)
@@ -172,8 +172,8 @@ def test_memory_grows_with_height_plus_width_and_not_with_pairs_of_places():
             tape.watch(state)
             refined, actions = layer(state, return_action=True)
             loss = tf.reduce_sum(refined**2)
-        mean = layer.baseline_action(actions[0])
-        moved = layer.moved_action(actions[1], mean)
+        mean = layer.reference_action(actions[0])
+        moved = layer.perturb_action(actions[1], mean)
         return tape.gradient(loss, state), mean, moved, layer(state, propose_only=1)
 
     assert largest_tensor(everything, (1, 96, 96, 8)) <= 96 * 96 * (96 + 96)
@@ -199,8 +199,8 @@ def test_both_steps_share_all_weights(channels, hidden):
 def test_one_step_is_one_module():
     images = keras.Input((3, 4, 8))
     layer = CrissCross(recurrence=1, name="conv5_3_ccnet")
-    _, steps = layer(images, return_steps=True)
-    (spec,) = layer.step_specs(steps)
+    _, steps = layer(images, return_modules=True)
+    (spec,) = layer.module_specs(steps)
     assert layer.modules() == ("conv5_3/ccnet_1",)
     assert spec.action_shape == (3, 4, 7) and spec.axes == ("rows", "columns", "cross")
     assert CrissCross(name="conv5_3_ccnet").modules() == ("conv5_3/ccnet_1", "conv5_3/ccnet_2")

@@ -113,7 +113,7 @@ def test_a_channel_asks_most_of_those_least_like_it():
 
 def test_both_steps_read_the_same_state():
     layer = drawn(STATE)
-    _, steps = layer(STATE, return_steps=True)
+    _, steps = layer(STATE, return_modules=True)
     for step in steps:
         np.testing.assert_array_equal(step.state, STATE)
     other = np.full((2, 35, 35), 1 / 35, "float32")
@@ -124,7 +124,7 @@ def test_both_steps_read_the_same_state():
 def test_zeros_pass_the_state_through_to_the_bit_and_leave_the_other_part_alone():
     layer = drawn(STATE)
     refined, own = layer(STATE, return_action=True)
-    nothing = tuple(layer.baseline_action(action, "identity", i) for i, action in enumerate(own))
+    nothing = tuple(layer.reference_action(action, "identity", i) for i, action in enumerate(own))
     np.testing.assert_array_equal(layer(STATE, action=nothing), STATE)
     parts = []
     for index in (0, 1):
@@ -214,8 +214,8 @@ def test_large_logits_neither_overflow_nor_blur(policy):
 
 def test_axes_say_what_rows_and_keys_are():
     layer = DualAttention(name="conv5_3_danet")
-    _, steps = layer(keras.Input((5, 7, 6)), return_steps=True)
-    position, channel = layer.step_specs(steps)
+    _, steps = layer(keras.Input((5, 7, 6)), return_modules=True)
+    position, channel = layer.module_specs(steps)
     assert (position.module, position.axes) == ("conv5_3/danet_position", ("places", "places"))
     assert (channel.module, channel.axes) == ("conv5_3/danet_channel", ("members", "members"))
     assert (position.action_shape, channel.action_shape) == ((35, 35), (6, 6))

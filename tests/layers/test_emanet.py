@@ -5,7 +5,7 @@ import tensorflow as tf
 from differences import check_gradients
 
 from dreal_tf.layers.emanet import ExpectationMaximization
-from dreal_tf.method.rewards import HeldUpdates
+from dreal_tf.method.rewards import DeferredUpdates
 
 CHANNELS, BASES = 4, 5
 SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS)]
@@ -108,7 +108,7 @@ def test_action_and_map_follow_the_paper(shape, iterations, training):
 
 def test_the_step_alone_proposes_what_the_whole_call_applies():
     layer, state = made(), drawn(SHAPES[0])
-    _, steps = layer(state, return_steps=True)
+    _, steps = layer(state, return_modules=True)
     np.testing.assert_array_equal(steps[0].state, state)
     np.testing.assert_array_equal(layer(state, propose_only=0), steps[0].action)
 
@@ -185,7 +185,7 @@ def test_nothing_else_moves_the_bases():
     layer(state)
     layer(state, training=False)
     layer(state, propose_only=0, training=True)
-    with keras.StatelessScope() as scope:  # As `Trajectory.proposed_again` does.
+    with keras.StatelessScope() as scope:  # As `Trajectory.propose_again` does.
         layer(state, propose_only=0, training=True)
     assert scope.get_current_value(layer.shared_bases) is None
     layer.trainable = False
@@ -199,10 +199,10 @@ def test_held_updates_hold_the_bases_until_they_are_written_back():
     network = keras.Model(inputs, layer(inputs))
     filled(layer)
     state, before = drawn(SHAPES[0]), weights_of(layer)
-    with HeldUpdates(network) as held:
+    with DeferredUpdates(network) as held:
         network(state, training=True)
     np.testing.assert_array_equal(np.float64(layer.shared_bases), before["bases"])
-    held.write_back()
+    held.commit()
     expected = 0.9 * before["bases"] + 0.1 * em_by_hand(state, before)[2].mean(axis=0)
     np.testing.assert_allclose(layer.shared_bases, expected, rtol=1e-5, atol=1e-6)
 

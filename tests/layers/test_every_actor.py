@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
-from dreal_tf.layers.attention_actor import PLACES
+from dreal_tf.layers.attention_actor import POSITIONS_IN_BLOCK
 
 CHANNELS = 8
 SMALL = {"se": {"reduction": 2}, "cbam": {"reduction": 2}, "emanet": {"bases": 5}, "aa": {"heads": 2}}
@@ -30,7 +30,7 @@ def state_of(shape, seed=1):
 
 
 def steps_of(actor, state, **arguments):
-    return actor(state, return_steps=True, **arguments)[1]
+    return actor(state, return_modules=True, **arguments)[1]
 
 
 def parts(actions):
@@ -49,7 +49,7 @@ def valid(kind, action):
 @pytest.mark.parametrize("kind", ACTORS)
 def test_names_kinds_and_placement_are_stated(kind):
     actor = ACTORS[kind]()
-    assert actor.attention == kind and actor.placement.where in PLACES
+    assert actor.attention == kind and actor.placement.where in POSITIONS_IN_BLOCK
     assert all(suffix.startswith(kind) for suffix in actor.suffixes)
     assert ACTORS[kind].__doc__.count("arXiv") >= 1
 
@@ -58,7 +58,7 @@ def test_names_kinds_and_placement_are_stated(kind):
 @pytest.mark.parametrize("kind", ACTORS)
 def test_actions_lie_in_their_domain_on_maps_of_any_size(kind, shape):
     actor, state = actor_of(kind, (None, None, None, CHANNELS)), state_of(shape)
-    refined, steps = actor(state, return_steps=True)
+    refined, steps = actor(state, return_modules=True)
     assert tuple(refined.shape) == shape and np.isfinite(refined).all()
     for step, action_kind in zip(steps, actor.kinds, strict=True):
         action = np.array(step.action)
@@ -105,9 +105,9 @@ def test_the_mean_baseline(kind, dtype):
     actor = actor_of(kind, dtype=f"mixed_{dtype}" if dtype == "float16" else dtype)
     for index, step in enumerate(steps_of(actor, state_of(SHAPES[0]))):
         action = tf.cast(step.action, dtype)
-        flat = actor.baseline_action(action, "mean", index)
+        flat = actor.reference_action(action, "mean", index)
         assert flat.shape == action.shape and flat.dtype == action.dtype
-        np.testing.assert_array_equal(actor.baseline_action(flat, "mean", index), flat)
+        np.testing.assert_array_equal(actor.reference_action(flat, "mean", index), flat)
         axes = {"channel": 3, "spatial": (1, 2), "pairwise": -1}[actor.kinds[index]]
         mask, flat = valid(kind, action), np.float64(flat)
         expected = np.float64(action).mean(axis=axes, where=mask, keepdims=True)
@@ -118,7 +118,7 @@ def test_the_mean_baseline(kind, dtype):
         if actor.kinds[index] == "pairwise":
             np.testing.assert_allclose(flat[mask], 1 / mask.sum(axis=-1).max(), rtol=rtol)
         constant = tf.cast(tf.where(mask, 0.3, 0.0), dtype)
-        np.testing.assert_array_equal(actor.baseline_action(constant, "mean", index), constant)
+        np.testing.assert_array_equal(actor.reference_action(constant, "mean", index), constant)
 
 
 @pytest.mark.parametrize("kind", sorted(set(ACTORS) - set(MIXING)))
@@ -127,7 +127,7 @@ def test_the_identity_passes_the_state_through_image_by_image(kind):
     refined, actions = actor(state, return_action=True)
     nothing = []
     for index, action in enumerate(parts(actions)):
-        identity = np.array(actor.baseline_action(action, "identity", index))
+        identity = np.array(actor.reference_action(action, "identity", index))
         nothing.append(np.concatenate([identity[:2], np.array(action)[2:]]))
     passed = np.array(actor(state, action=tuple(nothing)))
     np.testing.assert_array_equal(passed[:2], state[:2])
@@ -139,7 +139,7 @@ def test_in_place_of_a_convolution_there_is_no_identity(kind):
     actor = actor_of(kind)
     (step,) = steps_of(actor, state_of(SHAPES[0]))
     with pytest.raises(InputError, match="Use the baseline 'mean'"):
-        actor.baseline_action(step.action, "identity")
+        actor.reference_action(step.action, "identity")
 
 
 @pytest.mark.parametrize("kind", ACTORS)
@@ -148,13 +148,13 @@ def test_a_moved_action_stays_in_its_domain(kind):
     for index, step in enumerate(steps_of(actor, state_of(SHAPES[0]))):
         action = np.array(step.action)
         change = random.normal(size=action.shape).astype("float32")
-        moved = np.array(actor.moved_action(action, change, index))
+        moved = np.array(actor.perturb_action(action, change, index))
         mask = valid(kind, action)
         assert (moved[~mask] == 0).all() and moved.min() >= 0 and moved.max() <= 1
         assert np.abs(moved - action).max() > 1e-3
         if actor.kinds[index] == "pairwise":
             np.testing.assert_allclose(moved.sum(axis=-1), 1, rtol=1e-5)
-        still = np.array(actor.moved_action(action, np.zeros_like(change), index))
+        still = np.array(actor.perturb_action(action, np.zeros_like(change), index))
         np.testing.assert_allclose(still, action, rtol=1e-3, atol=1e-5)
 
 
@@ -164,12 +164,12 @@ def test_mixed_precision_keeps_weights_and_softmaxes_in_float32(kind, policy):
     whole, half = actor_of(kind), actor_of(kind, dtype=policy)
     half.set_weights(whole.get_weights())
     state = state_of(SHAPES[0])
-    refined, steps = half(state, return_steps=True)
+    refined, steps = half(state, return_modules=True)
     assert {w.dtype for w in half.weights} == {"float32"} and refined.dtype == half.compute_dtype
     for step, exact in zip(steps, steps_of(whole, state), strict=True):
         assert step.action.dtype == half.compute_dtype
         np.testing.assert_allclose(np.float32(step.action), exact.action, atol=5e-2)
-    large = half(100 * state, return_steps=True)  # float16 has no number above 65,504.
+    large = half(100 * state, return_modules=True)  # float16 has no number above 65,504.
     assert all(np.isfinite(np.float32(step.action)).all() for step in large[1])
 
 
@@ -177,7 +177,7 @@ def test_mixed_precision_keeps_weights_and_softmaxes_in_float32(kind, policy):
 def test_a_network_of_any_image_size_survives_saving(kind, tmp_path):
     images = keras.Input((None, None, CHANNELS))
     actor = ACTORS[kind](**SMALL.get(kind, {}), name=f"conv2_1_{kind}")
-    refined, steps = actor(images, return_steps=True)
+    refined, steps = actor(images, return_modules=True)
     network = keras.Model(images, [refined, *(step.action for step in steps)])
     random = np.random.default_rng(4)
     network.set_weights([np.abs(random.normal(size=w.shape)) for w in network.get_weights()])

@@ -198,8 +198,8 @@ def test_an_action_of_zeros_passes_its_image_through_to_the_bit(training):
 @pytest.mark.parametrize(("subsample", "keys"), [(True, "halved"), (False, "places")])
 def test_axes_say_what_the_keys_are(subsample, keys):
     layer = NonLocal(subsample=subsample)
-    _, steps = layer(keras.Input((5, 7, 6)), return_steps=True)
-    (spec,) = layer.step_specs(steps)
+    _, steps = layer(keras.Input((5, 7, 6)), return_modules=True)
+    (spec,) = layer.module_specs(steps)
     assert spec.axes == ("places", keys)
     assert spec.action_shape == (35, 12 if subsample else 35)
 

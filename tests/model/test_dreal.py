@@ -7,11 +7,12 @@ import tensorflow as tf
 from support import ACTORS, compiled, logits_loss, small_data, small_network, values
 
 from dreal_tf import DREAL
+from dreal_tf.layers import SqueezeExcite
 from dreal_tf.method.critics import PaperCritic
-from dreal_tf.networks.backbones import plain_network
+from dreal_tf.networks.backbones import plain_network, residual_network
 
 IMAGES, LABELS = small_data(24)
-LOGGED = {"loss", "task_loss", "critic_loss", "actor_loss", "accuracy", "reward_measured"}
+LOGGED = {"loss", "critic_loss", "actor_loss", "accuracy", "reward", "reward_measured"}
 
 
 @pytest.mark.parametrize("form", ACTORS)
@@ -22,15 +23,16 @@ def test_every_form_of_actor_trains(form):
     ).history
     modules = model.trajectory.modules
     expected = LOGGED | {f"{q}/{m}" for q in ("reward", "gain", "critique", "trust") for m in modules}
-    climb = {"climb_ratio", "climb_cosine"}  # There is none on validation data.
-    assert set(history) == expected | {f"val_{name}" for name in expected} | climb
+    names = ("actor_grad_ratio", "actor_grad_cosine")  # There are none on validation data.
+    of_actors = {*names, *(f"{name}/{module}" for name in names for module in modules)}
+    assert set(history) == expected | {f"val_{name}" for name in expected} | of_actors
     assert all(np.isfinite(curve).all() for curve in history.values())
 
 
 def test_it_learns_what_the_task_asks():
     model = compiled(small_network(blocks=3), rate=0.1, actor_weight=0.1)
     history = model.fit(IMAGES, LABELS, batch_size=8, epochs=15, verbose=0).history
-    assert history["accuracy"][-1] > 0.9 and history["task_loss"][-1] < 0.5 * history["task_loss"][0]
+    assert history["accuracy"][-1] > 0.9 and history["loss"][-1] < 0.5 * history["loss"][0]
 
 
 def test_the_critic_learns_the_reward():
@@ -169,10 +171,21 @@ def test_validation_measures_its_share_of_every_batch(fraction, measured):
     assert logs["reward_measured"] == measured
 
 
-def test_the_logged_loss_has_the_weight_that_was_applied():
-    model = compiled(actor_weight=5.0, actor_warmup=100)
-    logs = model.train_on_batch(IMAGES, LABELS, return_dict=True)
-    assert logs["loss"] == pytest.approx(logs["task_loss"] + logs["critic_loss"], rel=1e-6)
+def test_the_logged_loss_is_what_plain_keras_logs():
+    """In training and validation, regularisers included, whatever the critic and the actors lose."""
+    options = dict(depth=8, width=0.25, attention=SqueezeExcite(2), weight_decay=0.1)
+    network = residual_network((6, 6, 2), 3, **options)
+    plain = plain_network(residual_network((6, 6, 2), 3, **options))
+    plain.set_weights(plain_network(network).get_weights())
+    plain.compile(keras.optimizers.SGD(0.0), loss=logits_loss())
+    settings = dict(actor_weight=5.0, reward_fraction=1.0, optimizer=keras.optimizers.SGD(0.0))
+    model = compiled(network, **settings)
+    options = dict(batch_size=24, verbose=0, validation_data=(IMAGES[:8], LABELS[:8]))
+    theirs = plain.fit(IMAGES, LABELS, **options).history
+    ours = model.fit(IMAGES, LABELS, **options).history
+    assert ours["critic_loss"][0] > 0 and ours["actor_loss"][0] != 0
+    assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
+    assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-6)
 
 
 def test_frozen_actors_stay_where_they_are():
@@ -192,7 +205,7 @@ def test_frozen_actors_stay_where_they_are():
         (dict(critic="papper"), "Expected a critic.*Did you mean 'paper'"),
         (dict(critic=3), "Expected a critic's name, a `Critic` or None. Received: 3"),
         (dict(estimator="exakt"), "Did you mean 'exact'"),
-        (dict(baseline="zero"), "Expected a baseline, one of: identity, mean, static"),
+        (dict(reference_action="zero"), "Expected a reference action, one of: identity, mean, static"),
         (dict(update="both"), "one of: alternating, simultaneous"),
         (dict(reward_fraction=0.0), "`reward_fraction` must be above 0.*reward_fraction=0.0"),
         (dict(actor_weight=-1), "`actor_weight` must be at least 0. Received: actor_weight=-1"),
@@ -205,11 +218,22 @@ def test_settings_are_checked_at_the_door(settings, message):
         DREAL(small_network(), **settings)
 
 
-def test_a_network_without_steps_is_refused():
+def test_any_network_is_taken_by_attaching():
+    images = keras.Input((8, 8, 3))
+    refined = SqueezeExcite(1, name="first_se")(images)
+    logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(refined))
+    plain = keras.Model(images, logits)
+    model = DREAL(plain, critic="paper")
+    assert model.network is plain and model.trajectory.modules == ["first/se"]
+
+
+def test_a_network_without_attention_is_refused():
     images = keras.Input((4, 4, 1))
     plain = keras.Model(images, keras.layers.Flatten()(images))
-    with pytest.raises(ValueError, match="output is a dict of 'logits', 'states' and 'actions'"):
+    with pytest.raises(ValueError, match="attention"):
         DREAL(plain)
+    with pytest.raises(ValueError, match="Received: int"):
+        DREAL(3)
 
 
 def test_a_critic_needs_attention_to_judge():
@@ -223,10 +247,12 @@ def test_a_critic_needs_attention_to_judge():
 
 
 def test_the_identity_baseline_needs_a_way_past_the_actor(monkeypatch):
-    DREAL(small_network(ACTORS["pairwise"]), baseline="identity")
+    DREAL(small_network(ACTORS["pairwise"]), reference_action="identity")
     monkeypatch.setattr(type(ACTORS["pairwise"]), "residual", False)
-    with pytest.raises(ValueError, match="for the baseline 'identity'. Received: 'conv2_1/pair'"):
-        DREAL(small_network(ACTORS["pairwise"]), baseline="identity")
+    with pytest.raises(
+        ValueError, match="for the reference action 'identity'. Received: 'conv2_1/pair'"
+    ):
+        DREAL(small_network(ACTORS["pairwise"]), reference_action="identity")
 
 
 def test_accumulation_with_clipping_is_refused():
@@ -269,7 +295,7 @@ def test_mixed_precision_trains(policy):
     assert {v.dtype for v in model.critic.trainable_variables} == {"float32"}
     history = model.fit(IMAGES, LABELS, batch_size=8, epochs=3, verbose=0).history
     assert all(np.isfinite(curve).all() for curve in history.values())
-    assert history["task_loss"][-1] < history["task_loss"][0]
+    assert history["loss"][-1] < history["loss"][0]
 
 
 def test_it_predicts_as_the_network_alone():
@@ -308,12 +334,24 @@ def test_the_saved_network_knows_nothing_of_critics(tmp_path):
     np.testing.assert_array_equal(loaded(IMAGES), model.network(IMAGES))
 
 
-def test_the_baseline_logs_its_loss_as_task_loss():
-    history = compiled(critic=None).fit(IMAGES, LABELS, verbose=0, validation_split=0.25).history
-    assert set(history) == {
-        n for name in ("loss", "task_loss", "accuracy") for n in (name, f"val_{name}")
+def test_the_baseline_measures_rewards_in_validation_alone():
+    model = compiled(critic=None)
+    history = model.fit(IMAGES, LABELS, verbose=0, validation_split=0.25).history
+    modules = model.trajectory.modules
+    measured = {"reward", "reward_measured", *(f"{q}/{m}" for q in ("reward", "gain") for m in modules)}
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"} | {
+        f"val_{name}" for name in measured
     }
-    assert history["loss"] == history["task_loss"]
+    assert history["val_reward_measured"] == [2]
+
+
+@pytest.mark.parametrize("loss", ["mse", None])
+def test_a_baseline_may_have_any_loss_or_measure_nothing(loss):
+    fraction = 0.25 if loss else 0.0
+    model = compiled(critic=None, loss=loss or logits_loss(), validation_fraction=fraction)
+    labels = np.eye(3, dtype="float32")[LABELS] if loss else LABELS
+    history = model.fit(IMAGES, labels, verbose=0, validation_split=0.25).history
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
 
 
 def test_a_tf_data_pipeline_with_free_sizes_trains():

@@ -21,7 +21,7 @@ CENTRES = dict(identities=4, margin=0.5, triplet_weight=2.0, centre_weight=0.1)
 
 def network(**options):
     keras.utils.set_random_seed(0)
-    arguments = dict(depth=8, width=0.25, attention=SqueezeExcite(2), neck=True)
+    arguments = dict(depth=8, width=0.25, attention=SqueezeExcite(2), bnneck=True)
     return residual_network((8, 8, 1), 4, **(arguments | options))
 
 
@@ -69,12 +69,12 @@ def test_they_join_the_task_loss_in_training_alone(critic):
     triplets = batch_hard_triplet_loss(outputs["feature"], LABELS, 0.5)
     logs = made.train_on_batch(IMAGES, LABELS, return_dict=True)
     expected = plain + 2 * triplets + 0.1 * logs["centre_loss"]
-    assert logs["task_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert logs["loss"] == pytest.approx(float(expected), rel=1e-5)
     assert logs["triplet_loss"] == pytest.approx(float(triplets), rel=1e-5)
     tested = made.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
     assert not {"triplet_loss", "centre_loss"} & set(tested)
     plain = logits_loss()(LABELS, made.network(IMAGES))
-    assert tested["task_loss"] == pytest.approx(float(plain), rel=1e-5)
+    assert tested["loss"] == pytest.approx(float(plain), rel=1e-5)
 
 
 def test_at_weight_zero_the_method_is_the_baseline_to_the_bit():
@@ -118,8 +118,8 @@ def test_a_model_is_kept_with_its_centres(tmp_path):
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(InputError, match="a network with a neck.*backbone.neck"):
-        compiled(network(neck=False), critic=None, embedding_losses=EmbeddingLosses(4))
+    with pytest.raises(InputError, match="a network with a bnneck.*backbone.bnneck"):
+        compiled(network(bnneck=False), critic=None, embedding_losses=EmbeddingLosses(4))
     with pytest.raises(InputError, match="weighted"):
         EmbeddingLosses(4, "wieghted")
     with pytest.raises(InputError, match="weights of at least 0"):

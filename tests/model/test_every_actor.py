@@ -10,7 +10,7 @@ from support import images_drawn, moved, small_data, targets_of, values
 
 from dreal_tf import residual_network
 from dreal_tf.layers import ACTORS
-from dreal_tf.method.rewards import RewardMeter
+from dreal_tf.method.rewards import RewardEstimator
 from dreal_tf.model import DREAL
 from dreal_tf.networks.backbones import Trajectory
 
@@ -62,9 +62,9 @@ def test_the_actor_loss_reaches_what_makes_the_action_and_nothing_else(kind):
     before = values(network.variables)
     with tf.GradientTape() as tape:
         outputs = network(images, training=False)
-        steps = trajectory.proposed_again(outputs)
-        along = [tf.constant(random.normal(size=step.action.shape), tf.float32) for step in steps]
-        total = sum(tf.reduce_sum(s.action * a) for s, a in zip(steps, along, strict=True))
+        actions = trajectory.propose_again(outputs)
+        along = [tf.constant(random.normal(size=action.shape), tf.float32) for action in actions]
+        total = sum(tf.reduce_sum(a * d) for a, d in zip(actions, along, strict=True))
     variables = network.trainable_variables
     gradients = tape.gradient(total, variables)
     sizes = [0.0 if g is None else float(tf.reduce_max(tf.abs(g))) for g in gradients]
@@ -83,9 +83,9 @@ def test_steps_proposed_again_are_those_that_were_taken(kind):
     with keras.StatelessScope():
         outputs = network(images, training=True)
     for taken, again in zip(
-        trajectory.emitted(outputs), trajectory.proposed_again(outputs), strict=True
+        trajectory.emitted(outputs), trajectory.propose_again(outputs), strict=True
     ):
-        np.testing.assert_allclose(again.action, taken.action, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(again, taken.action, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ACTORS)
@@ -96,7 +96,7 @@ def test_a_constant_action_is_worth_exactly_nothing(kind):
     for actor in set(trajectory.actors):
 
         def flat(state, index=0, training=None, actor=actor, own=actor.propose):
-            return actor.baseline_action(own(state, index, training), "mean", index)
+            return actor.reference_action(own(state, index, training), "mean", index)
 
         actor.propose = flat
         if kind == "emanet":  # Its walk has the action at hand: bases alike give even ones.
@@ -104,8 +104,8 @@ def test_a_constant_action_is_worth_exactly_nothing(kind):
     images, _ = small_data(6, SHAPE, CLASSES)
     outputs = network(images, training=False)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
-    meter = RewardMeter(network, trajectory)
-    measured = meter.exact(images, targets_of(labels), outputs, images_drawn(6))
+    reward_estimator = RewardEstimator(network, trajectory)
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(6))
     assert len(measured.reward) == 6 * len(trajectory.specs)
     np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
     np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import TwoSteps, compiled, logits_loss, small_data, small_network
+from support import TwoModules, compiled, logits_loss, small_data, small_network
 
 from dreal_tf.method.critics import CRITICS
 from dreal_tf.networks.backbones import plain_network
@@ -15,7 +15,7 @@ STEPS, BATCH = 6, 8
 def network_with_all_kinds_of_state():
     """BatchNorm in and out of actors, dropout; weight and activity regularisers are in the loss."""
     keras.utils.set_random_seed(3)
-    return small_network(TwoSteps(), dropout=0.4)
+    return small_network(TwoModules(), dropout=0.4)
 
 
 def course(model, network, images, labels):

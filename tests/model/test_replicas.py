@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import SqueezeExcite, TwoSteps, compiled, small_data, small_network, values
+from support import SqueezeExcite, TwoModules, compiled, small_data, small_network, values
 
 from dreal_tf import replicas
 
@@ -46,7 +46,7 @@ def test_losses_and_weights_agree_after_twenty_steps(two_replicas, attention, up
 
 def test_the_sampled_estimator_runs_on_two_replicas(two_replicas):
     with two_replicas.scope():
-        model = compiled(small_network(TwoSteps(), dropout=0.3), actor_weight=0.5)
+        model = compiled(small_network(TwoModules(), dropout=0.3), actor_weight=0.5)
     images, labels = small_data(64)
     history = model.fit(images, labels, batch_size=16, verbose=0).history
     assert all(np.isfinite(value[0]) for value in history.values())
@@ -73,7 +73,7 @@ def test_a_validation_batch_smaller_than_the_replicas(two_replicas, count):
     logs = model.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
     alone = model.network(images)
     expected = keras.losses.sparse_categorical_crossentropy(labels, alone, from_logits=True)
-    assert logs["task_loss"] == pytest.approx(float(np.mean(expected)), rel=1e-5)
+    assert logs["loss"] == pytest.approx(float(np.mean(expected)), rel=1e-5)
     assert logs["accuracy"] == pytest.approx(np.mean(np.argmax(alone, axis=1) == labels))
     assert logs["reward_measured"] == count
     assert all(np.isfinite(value) for value in logs.values())
@@ -121,7 +121,7 @@ def test_replicas_agree_before_they_are_judged_and_kept(two_replicas, critic, tm
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     after = loaded.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)
-    assert under["task_loss"] == pytest.approx(after["task_loss"], rel=1e-5)
+    assert under["loss"] == pytest.approx(after["loss"], rel=1e-5)
     assert under["accuracy"] == pytest.approx(after["accuracy"])
 
 
@@ -178,7 +178,7 @@ def test_a_training_batch_without_images_for_a_replica_is_said(two_replicas, cri
 
 
 def test_clipping_is_still_set_after_replicas_have_stepped(two_replicas):
-    from dreal_tf.model.clipping import clipping_of, clipping_off
+    from dreal_tf.model.gradients import clipping_of, clipping_off
 
     optimizer = keras.optimizers.SGD(0.1, global_clipnorm=1.0)
     settings = clipping_of(optimizer)

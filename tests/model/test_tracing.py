@@ -74,4 +74,5 @@ def test_a_block_more_adds_few_operations_to_what_the_method_takes(critic):
             batch = tf.zeros((32, 16, 16, 3)), tf.zeros(32, tf.int32)
             sizes.append(len(operations_of(traced.get_concrete_function(batch).graph)))
         added.append(sizes[0] - sizes[1])
-    assert (added[1] - added[0]) / 3 < 180
+    # 163 and 178 before each module had `actor_grad_ratio` and `actor_grad_cosine` of its own.
+    assert (added[1] - added[0]) / 3 < 190

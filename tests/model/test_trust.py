@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreal_tf.model.trust import Trust
+from dreal_tf.model.gradients import Trust
 
 
 def in_numpy(batches, steps, memory, pairs=400.0):
@@ -41,7 +41,7 @@ def batches_of(random, number, pairs, steps, knowledge):
 
 @pytest.mark.parametrize("memory", [0.5, 0.98])
 def test_trust_is_the_agreement_of_signs_less_five_standard_errors(memory):
-    random, trust = np.random.default_rng(0), Trust(steps=4, memory=memory)
+    random, trust = np.random.default_rng(0), Trust(modules=4, memory=memory)
     batches = list(batches_of(random, 12, 200, 4, knowledge=[0, 2, 6, -1]))
     for number, batch in enumerate(batches, start=1):
         expected = in_numpy(batches[:number], 4, memory)
@@ -53,7 +53,7 @@ def test_trust_is_the_agreement_of_signs_less_five_standard_errors(memory):
 def test_few_pairs_a_step_add_up_until_they_say_something():
     """A pair in every other step: by steps alone no more than 25 would be remembered, and 25 pairs
     have five standard errors of 1."""
-    trust, random = Trust(steps=2), np.random.default_rng(0)
+    trust, random = Trust(modules=2), np.random.default_rng(0)
     steps = np.zeros(1, "int32")
     batches = []
     for number in range(1500):
@@ -66,12 +66,12 @@ def test_few_pairs_a_step_add_up_until_they_say_something():
 
 
 def test_nothing_is_trusted_before_anything_was_measured():
-    np.testing.assert_array_equal(Trust(steps=3).weights_now(), np.zeros(3))
+    np.testing.assert_array_equal(Trust(modules=3).weights_now(), np.zeros(3))
 
 
 def test_what_was_measured_long_ago_is_forgotten():
     """A critic that was right for ten batches, and then is wrong."""
-    trust, random = Trust(steps=1, memory=0.8), np.random.default_rng(0)
+    trust, random = Trust(modules=1, memory=0.8), np.random.default_rng(0)
     steps, ones = np.zeros(100, "int32"), np.ones(100, "float32")
     course = []
     for sign in [1] * 10 + [-1] * 10:
@@ -84,7 +84,7 @@ def test_pairs_of_weight_zero_or_without_a_finite_difference_say_nothing():
     random = np.random.default_rng(0)
     predicted, measured = random.normal(size=(2, 50)).astype("float32")
     steps, counted = np.int32(np.arange(50) % 2), np.float32(np.arange(50) % 5 > 0)
-    clean, other = Trust(steps=2), Trust(steps=2)
+    clean, other = Trust(modules=2), Trust(modules=2)
     clean(predicted, measured, steps, counted)
     spoilt = np.where(counted, measured, np.float32(1e30))
     more = np.float32([np.nan, np.inf, 1.0]), np.float32([1.0, 1.0, -np.inf])
@@ -101,7 +101,7 @@ def test_pairs_of_weight_zero_or_without_a_finite_difference_say_nothing():
 def test_a_critic_that_knows_nothing_is_never_heeded(tails, prejudice):
     """Each of 200 steps is a repetition: nothing of what is predicted is in what is measured. Most
     actions are better than their alternatives, and a critic may say so of all."""
-    trust, random = Trust(steps=200), np.random.default_rng(1)
+    trust, random = Trust(modules=200), np.random.default_rng(1)
     steps = np.repeat(np.arange(200, dtype="int32"), 16)
     ones = np.ones(len(steps), "float32")
     for _ in range(200):
@@ -112,7 +112,7 @@ def test_a_critic_that_knows_nothing_is_never_heeded(tails, prejudice):
 
 def test_a_critic_that_knows_everything_is_heeded_in_full():
     """Whatever the size of its predictions, and each step for itself."""
-    trust, random = Trust(steps=3), np.random.default_rng(0)
+    trust, random = Trust(modules=3), np.random.default_rng(0)
     steps, ones = np.int32(np.arange(300) % 3), np.ones(300, "float32")
     for _ in range(60):
         measured = random.standard_t(3, size=300).astype("float32")
@@ -124,9 +124,9 @@ def test_a_critic_that_knows_everything_is_heeded_in_full():
 def test_one_and_two_replicas_agree(two_replicas):
     """The same pairs, a half for each of two replicas."""
     batches = list(batches_of(np.random.default_rng(2), 5, 200, 3, knowledge=[1, 2, 4]))
-    alone = Trust(steps=3)
+    alone = Trust(modules=3)
     with two_replicas.scope():
-        shared = Trust(steps=3)
+        shared = Trust(modules=3)
 
     @tf.function
     def step(first, second):

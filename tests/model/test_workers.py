@@ -30,7 +30,7 @@ RECIPE = {
     "dreal.reward_fraction": 1.0,
     "dreal.validation_fraction": 1.0,
     "dreal.instrument_fraction": 0.0,
-    "optim.rate": 0.02,
+    "optim.learning_rate": 0.02,
     "schedule.epochs": 1,
     "schedule.warmup_epochs": 0,
 }

@@ -36,7 +36,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     recipe = load_recipe("digits_resnet8_se", smoke=True).replace(
-        {"dreal.enabled": False, "optim.rate": 0.02}
+        {"dreal.enabled": False, "optim.learning_rate": 0.02}
     )
     out = tmp_path_factory.mktemp("runs") / "run"
     training.train(recipe, out)
@@ -160,7 +160,7 @@ def test_an_interrupted_fine_tuning_goes_on(run, tmp_path):
     assert metrics["pruning"] == found and found["after"]["accuracy"] == metrics["accuracy"]
     recipe = load_recipe(out / "recipe.json")
     assert recipe.schedule.epochs == 2 and recipe.schedule.decay == "cosine"
-    assert recipe.optim.rate == pytest.approx(0.0002) and len(recipe.attention.pruned) == 1
+    assert recipe.optim.learning_rate == pytest.approx(0.0002) and len(recipe.attention.pruned) == 1
     start = keras.saving.load_model(out / "start.keras")
     tuned = keras.saving.load_model(out / "model.keras")
     moved = [np.abs(a - b).max() for a, b in zip(start.get_weights(), tuned.get_weights(), strict=True)]

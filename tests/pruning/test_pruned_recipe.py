@@ -48,9 +48,9 @@ def test_the_method_stays_while_there_is_a_module_it_teaches(stages, places, tau
     ],
 )
 def test_fine_tuning_begins_where_the_rate_ended(changes, rate):
-    recipe = SMALL.replace({"optim.rate": 0.4, "schedule.warmup_epochs": 2} | changes)
+    recipe = SMALL.replace({"optim.learning_rate": 0.4, "schedule.warmup_epochs": 2} | changes)
     tuned = fine_tuning(recipe, 3, "/runs/small/start.keras")
-    assert tuned.optim.rate == pytest.approx(rate)
+    assert tuned.optim.learning_rate == pytest.approx(rate)
     schedule = tuned.schedule
     assert (schedule.epochs, schedule.decay, schedule.warmup_epochs) == (3, "cosine", 0)
     assert tuned.run.start == "/runs/small/start.keras"

@@ -33,7 +33,7 @@ class Page(HTMLParser):
 
 
 def section(name="curves", title="Curves"):
-    figure = learning_curves({"val_task_loss": [2.0, 1.0], "val_accuracy": [0.5, 0.75]})
+    figure = learning_curves({"val_loss": [2.0, 1.0], "val_accuracy": [0.5, 0.75]})
     numbers = Table(f"{name}_numbers", [Column("epoch")], [(1,), (2,)], "How it went.")
     table = Table(f"{name}_table", [Column("what"), Column("n", ".1f")], [(HOSTILE, -0.5), ("b", None)])
     facts = (Fact("Accuracy", "75 %", HOSTILE),)
@@ -78,7 +78,7 @@ def test_tables_write_a_true_minus_and_keep_numbers_whole_in_csv():
 
 
 def test_figures_take_the_colours_of_the_page():
-    figure = learning_curves({"task_loss": [2.0, 1.0]}, {"task_loss": [2.0, 1.5]})
+    figure = learning_curves({"loss": [2.0, 1.0]}, {"loss": [2.0, 1.5]})
     themed = inline_svg(svg_text(figure), "curves", "Curves.")
     for field in ("text", "muted", "grid", "ours", "baseline"):
         assert getattr(LIGHT, field).lower() not in themed.lower(), field

@@ -45,9 +45,12 @@ def test_every_bundled_study_loads_both_ways_with_the_same_arms(name):
         ({"directions": {"steps": 3}}, "Expected options of the experiment 'climb' alone"),
         ({"recipe": "digits_resnet8"}, "Expected a recipe.*Did you mean 'digits_resnet8_se'"),
         ({"changes": {"data.nme": 1}}, "recipe path.*'data.nme'"),
-        ({"changes": {"optim.rate": -1}}, "Expected optim.rate to be greater than 0"),
+        ({"changes": {"optim.learning_rate": -1}}, "Expected optim.learning_rate to be greater than 0"),
         ({"arms": {"a": {"dreal.critic": "oracle"}}}, "Expected dreal.critic"),
-        ({"arms": {"a": {"optim.rate": 0.5}}}, "changes the critic alone.*optim.rate in the arm 'a'"),
+        (
+            {"arms": {"a": {"optim.learning_rate": 0.5}}},
+            "changes the critic alone.*optim.learning_rate in the arm 'a'",
+        ),
         ({"arms": {"a": {"dreal.enabled": False}}}, "Expected a critic in each arm"),
         ({"arms": {"a": {"climb.rat": 1}}}, "option of 'climb'.*'climb|rat'"),
     ],
@@ -126,9 +129,9 @@ def test_a_network_of_another_recipe_is_not_taken(tmp_path):
     run = network_run(tmp_path, 0)
     with pytest.raises(InputError, match="Expected a finished run.*leave --networks out"):
         check_network(run, study.network_recipe(0))
-    run.begin(study.recipe_of("paper", 0).replace({"optim.rate": 0.3}))
+    run.begin(study.recipe_of("paper", 0).replace({"optim.learning_rate": 0.3}))
     run.metrics.write_text("{}")
-    with pytest.raises(InputError, match="differs in optim.rate, dreal.enabled"):
+    with pytest.raises(InputError, match="differs in optim.learning_rate, dreal.enabled"):
         check_network(run, study.network_recipe(0))
     with pytest.raises(InputError, match="differs in .*run.seed"):
         check_network(run, study.network_recipe(1))

@@ -10,7 +10,7 @@ from dreal_tf.tuning.files import load_space
 from dreal_tf.tuning.scores import Objective
 from dreal_tf.tuning.sharing import own_role
 
-ACCURACY, LOSS = Objective("val_accuracy"), Objective("val_task_loss")
+ACCURACY, LOSS = Objective("val_accuracy"), Objective("val_loss")
 NOTHING = float("nan")
 
 

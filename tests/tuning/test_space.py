@@ -11,7 +11,7 @@ from dreal_tf.tuning.files import bundled_spaces, load_space
 EVERY_KIND = {
     "dreal.actor_weight": Range(0.01, 1.0, log=True),
     "dreal.critic_units": Range(8, 64),
-    "dreal.baseline": Choice("mean", "static"),
+    "dreal.reference_action": Choice("mean", "static"),
     "optim.momentum": Choice(0.8, 0.9),
     "dreal.trust": Choice(True, False),
     "dreal.stages": Choice(None, ("conv4",), ("conv3", "conv4")),
@@ -36,17 +36,17 @@ def test_the_issue_s_settings_can_be_searched():
     wanted = [
         "actor_weight",
         "penalty",
-        "baseline",
+        "reference_action",
         "critic",
         "critic_units",
         "reward_fraction",
         "stages",
     ]
-    assert {f"dreal.{field}" for field in wanted} | {"optim.critic_rate"} <= set(
+    assert {f"dreal.{field}" for field in wanted} | {"optim.critic_learning_rate"} <= set(
         load_space("method").fields
     )
     assert "attention.kind" in load_space("attention").fields
-    assert {"optim.rate", "optim.weight_decay"} <= set(load_space("optimizer").fields)
+    assert {"optim.learning_rate", "optim.weight_decay"} <= set(load_space("optimizer").fields)
 
 
 def test_what_is_drawn_is_what_the_recipe_gets():
@@ -108,7 +108,7 @@ def test_a_choice_has_values_that_differ(values):
 @pytest.mark.parametrize(
     ("path", "values", "message"),
     [
-        ("dreal.baseline", Choice("mean", "median"), "dreal.baseline.*'median'"),
+        ("dreal.reference_action", Choice("mean", "median"), "dreal.reference_action.*'median'"),
         ("dreal.actor_weight", Range(-1.0, 1.0), "dreal.actor_weight.*-1.0"),
         ("optim.momentum", Range(0.5, 1.0), "optim.momentum.*1.0"),
     ],

@@ -124,7 +124,7 @@ def test_the_hyper_model_serves_keras_tuner_s_own_tuners(tmp_path):
     (best,) = search.get_best_hyperparameters()
     assert 0.1 <= hypermodel.recipe_of(best).dreal.actor_weight <= 1.0
     (trial,) = search.oracle.get_best_trials()
-    assert 0 <= trial.score <= 1 and trial.metrics.exists("val_task_loss")
+    assert 0 <= trial.score <= 1 and trial.metrics.exists("val_loss")
 
 
 def test_a_recipe_that_cannot_be_built_stops_keras_tuner_at_once(tmp_path):

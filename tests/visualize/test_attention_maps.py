@@ -8,7 +8,7 @@ from support import randomized
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
-from dreal_tf.modules import StepSpec
+from dreal_tf.modules import ModuleSpec
 from dreal_tf.visualize import attention_map, has_map, module_maps, query_map, recorded_actions
 
 HEIGHT, WIDTH = 5, 4
@@ -125,7 +125,7 @@ def test_an_even_attention_is_1_everywhere():
         (("places", "halved"), (2, 20, 6)),
         (("members", "places"), (2, 7, 20)),
     ):
-        spec = StepSpec("m/one", "m", "pairwise", (HEIGHT, WIDTH, 3), shape[1:], axes)
+        spec = ModuleSpec("m/one", "m", "pairwise", (HEIGHT, WIDTH, 3), shape[1:], axes)
         even = np.full(shape, 1 / shape[-1])
         np.testing.assert_allclose(attention_map(spec, even), 1.0, rtol=1e-6)
 

@@ -1,9 +1,8 @@
-"""Critics: what predicts the quality of actions. Gone at inference."""
+"""Critics: predictors of the quality of actions. Gone at inference."""
 
 from dreal_tf.method.critics.comparative import ComparativeCritic
 from dreal_tf.method.critics.controls import DirectCritic, ShuffledCritic
-from dreal_tf.method.critics.critic import Critic, Hindsight, Verdict
-from dreal_tf.method.critics.measured import predicted_differences
+from dreal_tf.method.critics.critic import Critic
 from dreal_tf.method.critics.meta_critic import MetaCritic
 from dreal_tf.method.critics.paper import PaperCritic
 
@@ -20,10 +19,7 @@ __all__ = [
     "ComparativeCritic",
     "Critic",
     "DirectCritic",
-    "Hindsight",
     "MetaCritic",
     "PaperCritic",
     "ShuffledCritic",
-    "Verdict",
-    "predicted_differences",
 ]

@@ -1,4 +1,4 @@
-"""What the axes of pairwise actions tell a critic: which vectors, which maps, which keys. [ours]"""
+"""The axes of pairwise actions, as critics read them. [ours]"""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ KEYS = (*QUERIES, "cross")
 
 
 class PairwiseAxes(NamedTuple):
-    """The axes of a pairwise action, batch axis left out.
+    """The axes of a pairwise action, without the batch axis.
 
     Attributes:
         heads: bool. Whether the first axis is one of heads.
@@ -25,10 +25,10 @@ class PairwiseAxes(NamedTuple):
 
 
 def pairwise_axes(axes):
-    """Reads the `axes` of a pairwise step.
+    """Reads the `axes` of a pairwise module.
 
     Args:
-        axes: tuple of str of `dreal_tf.modules.AXES`, see `StepSpec`.
+        axes: tuple of str of `dreal_tf.modules.AXES`, see `ModuleSpec`.
     Returns:
         `PairwiseAxes`.
     Raises:
@@ -41,23 +41,23 @@ def pairwise_axes(axes):
     """
     heads = axes[:1] == ("heads",)
     queries, keys = axes[int(heads) : -1], axes[-1:]
-    laid_out = queries == ("rows", "columns")
-    known = (laid_out or (len(queries) == 1 and queries[0] in QUERIES)) and keys[0] in KEYS
+    on_grid = queries == ("rows", "columns")
+    known = (on_grid or (len(queries) == 1 and queries[0] in QUERIES)) and keys[0] in KEYS
     # The keys of a cross are counted from the row and the column of their query.
-    if not known or (keys == ("cross",) and not laid_out):
+    if not known or (keys == ("cross",) and not on_grid):
         raise InputError(
             f"Expected a pairwise action with the axes ([heads], queries, keys): queries of {QUERIES} "
             f"or both rows and columns, keys of {QUERIES}, or of a cross where there are rows and "
-            f"columns. Received: axes={axes}. Name the axes of the actor so, or teach "
-            "`dreal_tf.method.critics` new ones."
+            f"columns. Received: axes={axes}. Name the axes of the actor so, or add a "
+            "head for them to `dreal_tf.method.critics`."
         )
-    return PairwiseAxes(heads, "places" if laid_out else queries[0], keys[0])
+    return PairwiseAxes(heads, "places" if on_grid else queries[0], keys[0])
 
 
 def own_key(height, width):
-    """1 on each place's own key in the column part of a cross, where it attends to nothing; else 0.
+    """1 on each position's own key in the column part of a cross, which it cannot attend to; else 0.
 
-    A place is in its column and in its row; it counts once, in the row.
+    A position is in its column and in its row; it counts once, in the row.
 
     Args:
         height, width: int >= 1 or int tensors, of the state.
@@ -75,7 +75,7 @@ def flat_rows(rows, axes=()):
 
     Args:
         rows: float32 tensor (batch, ..., queries, keys).
-        axes: tuple of str, of the pairwise step, see `StepSpec`.
+        axes: tuple of str, of the pairwise module, see `ModuleSpec`.
     Returns:
         Float32 tensor, of the shape of `rows` or with a last axis of 1.
     Example:

@@ -1,17 +1,20 @@
-"""Instruments: whether a critic's advice can be trusted, on images that nobody has learnt from."""
+"""Instruments: whether a critic's gradient can be trusted, on images that nobody trained on."""
 
-from dreal_tf.method.instruments.alignment import alignment
-from dreal_tf.method.instruments.estimates import bootstrap_mean, explained_variance
-from dreal_tf.method.instruments.instruments import Advice, Instruments, held_steps, mean_actions
-from dreal_tf.method.instruments.metrics import InstrumentMetrics
+from dreal_tf.method.instruments.estimates import bootstrap_mean, r2
+from dreal_tf.method.instruments.instruments import (
+    ActionGradients,
+    Instruments,
+    alignment,
+    held_modules,
+    mean_actions,
+)
 
 __all__ = [
-    "Advice",
-    "InstrumentMetrics",
+    "ActionGradients",
     "Instruments",
     "alignment",
     "bootstrap_mean",
-    "explained_variance",
-    "held_steps",
+    "held_modules",
     "mean_actions",
+    "r2",
 ]

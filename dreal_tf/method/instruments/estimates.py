@@ -1,4 +1,4 @@
-"""Estimates from what was measured: explained variance, and means with intervals. Pure functions.
+"""Estimates with intervals, and R² of predictions. Pure functions.
 
 From sums, as a run's logs add them up over batches and replicas; and from arrays, as an audit has them.
 """
@@ -6,7 +6,7 @@ From sums, as a run's logs add them up over batches and replicas; and from array
 import numpy as np
 import tensorflow as tf
 
-# Share of the mean square below which a variance from sums is nothing but their rounding.
+# Fraction of the mean square below which a variance from sums is only their rounding.
 ROUNDING = 1e-9
 # Half the width of a normal 95 % interval (standard errors).
 NORMAL_95 = 1.96
@@ -32,16 +32,16 @@ def mean_interval_from_sums(count, total, squares):
     return mean, mean - half, mean + half
 
 
-def explained_from_sums(count, total, squares, errors):
-    """Explained variance of predictions: 1 - mean squared error / variance of what was measured.
+def r2_from_sums(count, total, squares, errors):
+    """R² of predictions: 1 - mean squared error / variance of the measured values.
 
     Args:
-        count, total, squares: float tensors (n,). Number, sum and sum of squares of the measured.
+        count, total, squares: float tensors (n,). Number, sum and sum of squares of the measured values.
         errors: float tensor (n,). Sum of squared errors of the predictions.
     Returns:
-        Float tensor (n,), at most 1; 0 where nothing was measured or nothing varied.
+        Float tensor (n,), at most 1; 0 where there are no values or all are equal.
     Example:
-        >>> explained_from_sums(*np.float32([[2], [2], [4], [1]])).numpy().tolist()  # 0 and 2.
+        >>> r2_from_sums(*np.float32([[2], [2], [4], [1]])).numpy().tolist()  # 0 and 2.
         [0.5]
     """
     square = tf.math.divide_no_nan(squares, count)
@@ -51,15 +51,15 @@ def explained_from_sums(count, total, squares, errors):
     return tf.where(varied, 1.0 - ratio, tf.zeros_like(ratio))
 
 
-def explained_variance(measured, predicted):
-    """Explained variance of predictions: 1 - mean squared error / variance of what was measured.
+def r2(measured, predicted):
+    """R² of predictions: 1 - mean squared error / variance of the measured values.
 
     Args:
-        measured, predicted: float arrays (n,). A pair that is not finite is left out.
+        measured, predicted: float arrays (n,). Pairs that are not finite are skipped.
     Returns:
-        Float, at most 1; None where there is nothing to explain: no values, or all equal.
+        Float, at most 1; None if there are no values or all are equal.
     Example:
-        >>> explained_variance(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
+        >>> r2(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
         0.5
     """
     measured, predicted = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
@@ -71,12 +71,12 @@ def explained_variance(measured, predicted):
 
 
 def bootstrap_mean(values, seed=0, draws=1000):
-    """A mean with its 95 % interval: percentiles of the means of redrawn values.
+    """A mean with its 95 % interval: percentiles of the means of resampled values.
 
     Args:
         values: float array (n,).
         seed: int.
-        draws: int >= 1. How often the values are drawn anew.
+        draws: int >= 1. Number of resamples.
     Returns:
         Dict of `mean`, `low` and `high`: float, or None where there are no values.
     Example:

@@ -1,65 +1,55 @@
-"""Rewards: what actions turn out to be worth, measured on the network itself."""
+"""Rewards: how much an action raised the score, measured on the network itself."""
 
-from dreal_tf.method.rewards.ablation import ABLATIONS, OWN, Ablation
-from dreal_tf.method.rewards.alternatives import (
-    ALTERNATIVES,
-    BASELINES,
-    Alternatives,
+from dreal_tf.method.rewards.ablation import (
+    ABLATIONS,
+    OWN,
+    Ablation,
+    ModuleNames,
+    calibrated_modules,
+    static_actions,
+)
+from dreal_tf.method.rewards.counterfactual_pass import (
+    KINDS,
+    REFERENCE_ACTIONS,
+    ActionReplacer,
+    CounterfactualActions,
+    CounterfactualPass,
+    Replaced,
+    RowsOfModules,
     check_exploration,
 )
-from dreal_tf.method.rewards.assignment import (
-    Assignment,
-    draw_assignment,
-    draw_images,
-    every_assignment,
-    share_of,
+from dreal_tf.method.rewards.deferred_updates import DeferredUpdates, normalizers_of
+from dreal_tf.method.rewards.reward_estimator import ESTIMATORS, RewardEstimator
+from dreal_tf.method.rewards.sampling_plan import (
+    SamplingPlan,
+    count_of_fraction,
+    full_plan,
+    sample_images,
+    sample_plan,
 )
-from dreal_tf.method.rewards.changes import Alternative, Candidates, Changes
-from dreal_tf.method.rewards.directions import true_directions
-from dreal_tf.method.rewards.extra_pass import ExtraPass
-from dreal_tf.method.rewards.held_updates import HeldUpdates, normalizers_of
-from dreal_tf.method.rewards.meter import ESTIMATORS, Measurement, RewardMeter
-from dreal_tf.method.rewards.reward import (
-    label_log_probability,
-    log_probabilities,
-    relative_gain,
-    reward,
-    true_labels,
-)
-from dreal_tf.method.rewards.static_actions import StepNames, calibrated_steps, static_actions
-from dreal_tf.method.rewards.targets import Targets, targets_of
 
 __all__ = [
     "ABLATIONS",
-    "ALTERNATIVES",
-    "BASELINES",
     "ESTIMATORS",
+    "KINDS",
     "OWN",
+    "REFERENCE_ACTIONS",
     "Ablation",
-    "Alternative",
-    "Alternatives",
-    "Assignment",
-    "Candidates",
-    "Changes",
-    "ExtraPass",
-    "HeldUpdates",
-    "Measurement",
-    "RewardMeter",
-    "StepNames",
-    "Targets",
-    "calibrated_steps",
+    "ActionReplacer",
+    "CounterfactualActions",
+    "CounterfactualPass",
+    "DeferredUpdates",
+    "ModuleNames",
+    "Replaced",
+    "RewardEstimator",
+    "RowsOfModules",
+    "SamplingPlan",
+    "calibrated_modules",
     "check_exploration",
-    "draw_assignment",
-    "draw_images",
-    "every_assignment",
-    "label_log_probability",
-    "log_probabilities",
+    "count_of_fraction",
+    "full_plan",
     "normalizers_of",
-    "relative_gain",
-    "reward",
-    "share_of",
+    "sample_images",
+    "sample_plan",
     "static_actions",
-    "targets_of",
-    "true_directions",
-    "true_labels",
 ]

@@ -1,4 +1,4 @@
-"""A network of any origin, re-wired so that the steps of its attention are auxiliary outputs."""
+"""Re-wires a network of any origin so that its attention modules become auxiliary outputs."""
 
 import fnmatch
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Gate(NamedTuple):
     """An attention map of a network that can become an actor.
 
     Attributes:
-        name: str, what it is found by: the name of a layer, which several share that lie inside it.
+        name: str, the layer to name in `dreal_tf.attach`; gates inside one layer have the same name.
         kind: str, one of `dreal_tf.modules.ACTION_KINDS`.
         state_shape, action_shape: tuples of int or None, without the batch axis.
     """
@@ -36,13 +36,13 @@ class Gate(NamedTuple):
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class AttachedNetwork(keras.Model):
-    """A network with auxiliary outputs, around a plain one, whose layers and weights it shares.
+    """A network with auxiliary outputs that wraps a plain network and shares its layers and weights.
 
     Args:
         network: functional or Sequential `keras.Model` with one output (batch, classes).
         gates: sequence of str, names or patterns of foreign attention, see `dreal_tf.attach`.
     Attributes:
-        plain: the network it was made of.
+        plain: the wrapped network.
     Example:
         >>> images = keras.Input((8, 8, 3))
         >>> refined = SqueezeExcite(1, name="first_se")(images)
@@ -69,8 +69,28 @@ class AttachedNetwork(keras.Model):
         return cls(**(config | {"network": plain}))
 
 
+def with_auxiliary_outputs(network):
+    """A network with auxiliary outputs: the network itself if it has them, else an `AttachedNetwork`.
+
+    Args:
+        network: functional or Sequential `keras.Model`.
+    Returns:
+        `keras.Model` whose output is a dict that has `logits`, `states` and `actions`.
+    Raises:
+        InputError: if the network has neither auxiliary outputs nor attention layers.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> with_auxiliary_outputs(network) is network
+        True
+    """
+    outputs = network.output if isinstance(network, keras.Function) else None
+    if isinstance(outputs, dict) and {"logits", "states", "actions"} <= set(outputs):
+        return network
+    return AttachedNetwork(network)
+
+
 def find_gates(network):
-    """The foreign attention maps of a network that `dreal_tf.attach` can make actors of.
+    """The foreign attention maps of a network that `dreal_tf.attach` can turn into actors.
 
     Args:
         network: functional or Sequential `keras.Model`.
@@ -88,7 +108,7 @@ def find_gates(network):
     check_network(network)
     try:
         graph = FlatGraph(network, _leads_to_attention)
-    except InputError:  # A layer of the user's own cannot be followed: what is inside is not listed.
+    except InputError:  # A custom layer cannot be traced, so that attention inside it is not listed.
         graph = FlatGraph(network, lambda layer: isinstance(layer, ATTENTION))
     names = [name for name, region in graph.regions.items() if isinstance(region.layer, ATTENTION)]
     names += [node.operation.name for node in graph.nodes if _is_product(node)]
@@ -112,12 +132,12 @@ def _is_product(node):
 
 
 def check_network(network):
-    """Refuses what has no graph to re-wire.
+    """Raises an error if a network cannot be re-wired.
 
     Args:
-        network: anything.
+        network: any object.
     Raises:
-        InputError: in three parts.
+        InputError: if it has no graph, or not exactly one output (batch, classes).
     """
     graph = graph_of(network)
     if graph is None:
@@ -136,7 +156,7 @@ def check_network(network):
 
 
 def _rewired(network, gates):
-    """Inputs, and outputs as a dict of `logits`, `states` and `actions`."""
+    """The inputs, and the outputs as a dict of `logits`, `states` and `actions`."""
     graph = FlatGraph(network, _holds_actors)
     chosen = _chosen(graph, gates)
     opened = {name for names in chosen for name in names}
@@ -146,7 +166,7 @@ def _rewired(network, gates):
         lambda layer: _holds_actors(layer) or _to_open(layer, opened) or id(layer) in inside,
     )
     cuts = [_cuts_of(graph, pattern, names) for pattern, names in zip(gates, chosen, strict=True)]
-    cuts = list({id(cut.action): cut for found in cuts for cut in found}.values())
+    cuts = list({id(cut.action): cut for pattern_cuts in cuts for cut in pattern_cuts}.values())
     inputs, outputs = wired(graph, cuts)
     if not outputs["actions"]:
         raise _without_attention(network)
@@ -154,20 +174,20 @@ def _rewired(network, gates):
 
 
 def _holds_actors(layer):
-    """Whether a layer has actors inside, which are then to be found in its `call`."""
+    """Whether a layer contains actors, which its `call` then runs."""
     if isinstance(layer, AttentionActor) or not isinstance(layer, keras.layers.Layer):
         return False
     return any(isinstance(inner, AttentionActor) for inner in layers_inside(layer))
 
 
 def _to_open(layer, names):
-    """Whether a named layer is taken apart: attention, and what is none of Keras's."""
+    """Whether to open a layer: a named one that is attention or none of Keras's layers."""
     named = getattr(layer, "name", None) in names
     return named and (isinstance(layer, ATTENTION) or _of_other_origin(layer))
 
 
 def _attention_inside(graph, names):
-    """Ids of the layers that lead to attention inside named layers of other origin."""
+    """Ids of the layers inside named layers of other origin that are or contain attention."""
     inside = set()
     for node in graph.nodes:
         layer = node.operation
@@ -178,29 +198,29 @@ def _attention_inside(graph, names):
 
 
 def _leads_to_attention(layer):
-    """Whether a layer is attention, or one of other origin with attention inside."""
+    """Whether a layer is attention, or is of other origin and contains attention."""
     if isinstance(layer, ATTENTION) or not _of_other_origin(layer):
         return isinstance(layer, ATTENTION)
     return any(isinstance(inner, ATTENTION) for inner in layers_inside(layer))
 
 
 def _of_other_origin(layer):
-    own = not type(layer).__module__.startswith(("keras.", "dreal_tf."))
-    return own and isinstance(layer, keras.layers.Layer)
+    custom = not type(layer).__module__.startswith(("keras.", "dreal_tf."))
+    return custom and isinstance(layer, keras.layers.Layer)
 
 
 def _chosen(graph, gates):
-    """For each pattern the names of operations it fits."""
+    """For each pattern, the names of the operations that it matches."""
     names = graph.names()
     chosen = [fnmatch.filter(names, pattern) for pattern in gates]
-    for pattern, fitting in zip(gates, chosen, strict=True):
-        if not fitting:
+    for pattern, matches in zip(gates, chosen, strict=True):
+        if not matches:
             raise unknown_name("layer of the network or pattern of layers", pattern, names)
     return chosen
 
 
 def _cuts_of(graph, pattern, names):
-    """The cuts among what a pattern fits; at least one."""
+    """The cuts among the names that a pattern matches; at least one."""
     cuts, reasons = [], []
     names = [inner for name in names for inner in _regions_inside(graph, name) or [name]]
     for name in names:
@@ -219,12 +239,12 @@ def _cuts_of(graph, pattern, names):
 
 
 def _regions_inside(graph, name):
-    """Names of the attention layers in an opened one."""
+    """Names of the attention layers inside an opened layer."""
     inside = [inner for inner, region in graph.regions.items() if region.within == name]
     return [
-        found
+        attention
         for inner in inside
-        for found in (
+        for attention in (
             [inner]
             if isinstance(graph.regions[inner].layer, ATTENTION)
             else _regions_inside(graph, inner)
@@ -236,13 +256,13 @@ def _without_attention(network):
     names = list(dict.fromkeys(gate.name for gate in find_gates(network)))
     if names:
         more = f" and {len(names) - 3} more" if names[3:] else ""
-        found = f"attention of other origin: {', '.join(map(repr, names[:3]))}{more}"
-        cure = "Name it, such as attach(network, gates=" + repr(names) + ")."
+        contents = f"attention of other origin: {', '.join(map(repr, names[:3]))}{more}"
+        remedy = "Name it, such as attach(network, gates=" + repr(names) + ")."
         if names[3:]:
-            cure = "Name it by a pattern: attach(network, gates='*...')."
+            remedy = "Name it by a pattern: attach(network, gates='*...')."
     else:
-        found, cure = "none", "Put some in with `dreal_tf.insert`."
+        contents, remedy = "none", "Put some in with `dreal_tf.insert`."
     return InputError(
         f"Expected a network with attention layers of dreal_tf. Received: {network.name!r}, which has "
-        f"{found}. {cure}"
+        f"{contents}. {remedy}"
     )

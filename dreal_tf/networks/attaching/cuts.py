@@ -1,4 +1,4 @@
-"""Finds attention maps in a flat graph, and says why something is none."""
+"""Finds attention maps in a flat graph, or the reason why an operation is none."""
 
 from typing import NamedTuple
 
@@ -7,19 +7,19 @@ import keras
 from dreal_tf.networks.attaching.graph import Alias
 from dreal_tf.networks.attaching.ranges import range_of
 
-ACTIVATIONS = ("sigmoid", "hard_sigmoid", "tanh", "softmax")  # That a gate may end in.
+ACTIVATIONS = ("sigmoid", "hard_sigmoid", "tanh", "softmax")  # Activations that may end a gate.
 PRODUCTS = ("Einsum", "Matmul", "Dot")
 
 
 class Cut(NamedTuple):
-    """An attention map in a graph, between what it is made of and what becomes of it.
+    """An attention map in a graph, with the state it is computed from and the output it produces.
 
     Attributes:
-        name: str, of the operation or layer it was found by.
+        name: str, the operation or layer that contains it.
         kind: str, the kind of the action.
         state, action, output: symbolic tensors of the graph.
-        range: pair of float, between which a gate's values lie.
-        layers: list of layers that were opened to find it, and whose weights it uses.
+        range: pair of float, the least and the greatest value of a gate.
+        layers: tuple of the layers that were opened to find it and whose weights it uses.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Cut(NamedTuple):
 
 
 class NoGate(Exception):
-    """What was looked at is no attention map; the message says why."""
+    """An operation or layer is no attention map; the message is the reason."""
 
 
 def kind_of(operation):
-    """The class name of an operation; of an `Alias` that of what it stands for."""
+    """The class name of an operation; for an `Alias`, of the operation that it wraps."""
     return type(operation.operation if isinstance(operation, Alias) else operation).__name__
 
 
 def cut_named(graph, name):
-    """The attention map that an operation or an opened layer stands for.
+    """The attention map that an operation or an opened layer computes.
 
     Args:
         graph: `FlatGraph`.
@@ -49,7 +49,7 @@ def cut_named(graph, name):
     Returns:
         `Cut`.
     Raises:
-        NoGate: if it stands for none.
+        NoGate: if it computes none.
     """
     if name in graph.regions:
         cut = _in_region(graph, graph.regions[name])
@@ -74,7 +74,7 @@ def _at(graph, node):
 
 
 def _gate(graph, node):
-    """The cut at a product of a state and a gate that is made of it."""
+    """The cut at a product of a state and a gate that is computed from it."""
     if len(node.input_tensors) != 2:
         raise NoGate("a product of something else than two maps")
     reasons = []
@@ -114,7 +114,7 @@ def _is_softmax(node):
 
 
 def _scores(graph, node):
-    """The cut at a softmax whose result is multiplied with values."""
+    """The cut at a softmax whose result is multiplied by values."""
     action = node.outputs[0]
     if len(node.input_tensors) > 1 or node.arguments.kwargs.get("mask") is not None:
         raise NoGate("attention with a mask, whose keys are not all valid")
@@ -128,12 +128,12 @@ def _scores(graph, node):
 
 
 def _product(graph, tensor):
-    """The product that reads a tensor, with nothing but dropout between."""
+    """The only reader of a tensor, dropout skipped, if it is a product; else None."""
     readers = graph.readers.get(id(tensor), [])
     while len(readers) == 1 and kind_of(readers[0].operation) == "Dropout":
         readers = graph.readers.get(id(readers[0].outputs[0]), [])
-    found = len(readers) == 1 and kind_of(readers[0].operation) in PRODUCTS
-    return readers[0] if found else None
+    is_product = len(readers) == 1 and kind_of(readers[0].operation) in PRODUCTS
+    return readers[0] if is_product else None
 
 
 def _pairwise(graph, name, action, output):
@@ -144,11 +144,11 @@ def _pairwise(graph, name, action, output):
 
 
 def _in_region(graph, region):
-    """The one cut inside an opened layer."""
+    """The only cut inside an opened layer."""
     if region.masked:
         raise NoGate("attention with a mask, whose keys are not all valid")
     inside = {id(tensor) for tensor in region.tensors}
-    found, reasons = [], []
+    cuts, reasons = [], []
     for node in graph.nodes:
         if id(node.outputs[0]) not in inside:
             continue
@@ -156,26 +156,27 @@ def _in_region(graph, region):
         try:
             if _is_softmax(node):
                 cut = _scores(graph, node)
-                # All that follows inside the layer belongs to it: a projection, for one.
-                found.append(_pairwise(graph, "", cut.action, region.output))
+                # The rest of the layer, such as a projection, belongs to its attention.
+                cuts.append(_pairwise(graph, "", cut.action, region.output))
             elif kind == "Multiply":
-                found.append(_gate(graph, node))
+                cuts.append(_gate(graph, node))
         except NoGate as reason:
             reasons.append(str(reason))
-    if len(found) != 1:
-        what = f"{len(found)} attention maps in it" if found else (reasons or ["no attention in it"])[0]
-        raise NoGate(f"a layer with {what}" if found else what)
-    return found[0]._replace(layers=(region.layer,))
+    if len(cuts) > 1:
+        raise NoGate(f"a layer with {len(cuts)} attention maps in it")
+    if not cuts:
+        raise NoGate((reasons or ["no attention in it"])[0])
+    return cuts[0]._replace(layers=(region.layer,))
 
 
 def _check_read(graph, cut):
-    """Refuses a map that something beyond its output reads: what would ablating it mean?"""
-    left, seen = [cut.action], set()
-    while left:
-        tensor = left.pop()
+    """Raises `NoGate` if more than the output reads a map, since its ablation is then ambiguous."""
+    pending, seen = [cut.action], set()
+    while pending:
+        tensor = pending.pop()
         if tensor is cut.output or id(tensor) in seen:
             continue
         if tensor is graph.output:
             raise NoGate("an attention map that is read elsewhere too")
         seen.add(id(tensor))
-        left += [out for reader in graph.readers.get(id(tensor), []) for out in reader.outputs]
+        pending += [out for reader in graph.readers.get(id(tensor), []) for out in reader.outputs]

@@ -1,4 +1,4 @@
-"""A network's graph laid out flat: nested models and opened layers become their operations."""
+"""A flattened graph of a network: the operations of nested models and opened layers replace them."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ MASKS = ("mask", "attention_mask", "query_mask", "value_mask", "key_mask")  # Ar
 
 
 def graph_of(model):
-    """The functional graph of a model, or None where it has none that can be seen.
+    """The functional graph of a model, or None if it has none.
 
     Args:
-        model: anything; functional and Sequential models have one.
+        model: any object; functional models and built Sequential models have a graph.
     """
     if isinstance(model, keras.Sequential):
         if not hasattr(model, "inputs"):  # It was never built.
@@ -25,12 +25,12 @@ def graph_of(model):
 
 
 def replayed(graph, inputs, apply):
-    """Takes tensors through a graph, operation by operation.
+    """Passes tensors through a graph, operation by operation.
 
     Args:
         graph: functional `keras.Model` or `keras.Function`.
-        inputs: sequence of tensors, one for each of its inputs.
-        apply: callable (node, args, kwargs) that gives the outputs of a node.
+        inputs: sequence of tensors, one for each input of the graph.
+        apply: callable (node, args, kwargs) that returns the outputs of a node.
     Returns:
         The graph's outputs, in its own structure.
     """
@@ -44,10 +44,10 @@ def replayed(graph, inputs, apply):
 
 
 class Alias(keras.layers.Layer):
-    """An operation under another name, as a network may hold no name twice.
+    """Wraps an operation under another name, since names in a network must be unique.
 
     Args:
-        operation: `keras.Operation`; a layer's weights are its own still.
+        operation: `keras.Operation`; a layer keeps its weights.
         name: str.
     """
 
@@ -62,14 +62,14 @@ class Alias(keras.layers.Layer):
 
 
 class Region(NamedTuple):
-    """What an opened layer became.
+    """The part of a flat graph that replaces an opened layer.
 
     Attributes:
-        layer: the layer.
-        within: str, name of the region that it lies in, or None.
-        output: symbolic tensor, what it gives.
+        layer: the opened layer.
+        within: str, name of the region that contains it, or None.
+        output: symbolic tensor, the layer's first output.
         tensors: list of symbolic tensors made inside it.
-        masked: bool. Whether it was called with a mask.
+        masked: bool. Whether the layer was called with a mask.
     """
 
     layer: object
@@ -80,22 +80,22 @@ class Region(NamedTuple):
 
 
 class FlatGraph:
-    """A network laid out: its own layers, without anything nested.
+    """A network as a flat graph of operations, without nested models.
 
     Args:
         network: functional or Sequential `keras.Model`.
-        opens: callable (layer) -> bool: whether to take a layer apart into the operations of its
-            `call`.
+        opens: callable (layer) -> bool: whether to replace a layer by the operations of its `call`.
     Attributes:
-        inputs: structure of symbolic tensors; `output`: symbolic tensor.
-        nodes: list of nodes in an order in which they can be computed.
-        regions: dict of `Region` by the name of the layer that was opened.
+        inputs: structure of symbolic tensors.
+        output: symbolic tensor.
+        nodes: list of nodes in topological order.
+        regions: dict of `Region` by the name of the opened layer.
     """
 
     def __init__(self, network, opens):
         self.opens = opens
         self.regions, self._begun, self._named, self._aliases, self._made = {}, {}, {}, {}, []
-        self._within = None  # Name of the region that is being laid out.
+        self._within = None  # Name of the region that is being flattened.
         graph = graph_of(network)
         fresh = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
         self.inputs = keras.tree.pack_sequence_as(graph.input, fresh)
@@ -123,21 +123,21 @@ class FlatGraph:
                 "shared by several. Give each place a layer of its own."
             )
         name, outer = self._region_name(layer), self._within
-        # The mode is the network's: Keras hands it down to every layer, whatever a call said.
+        # Keras passes the network's training mode to every layer and overrides the call's own.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
-        graph, given = traced(layer, args, kwargs)
+        graph, tensors = traced(layer, args, kwargs)
         begin, self._within = len(self._made), name
-        outputs = self._inlined(graph, given)
+        outputs = self._inlined(graph, tensors)
         self._within = outer
         first = keras.tree.flatten(outputs)[0]
         masked = any(kwargs.get(name) is not None for name in MASKS) or kwargs.get("use_causal_mask")
         self.regions[name] = Region(layer, outer, first, self._made[begin:], bool(masked))
-        # Scores come along whether the network asked for them or not.
-        asked = kwargs.get("return_attention_scores") or not has_scores(layer)
-        return outputs if asked else first
+        # The traced graph always returns scores; the network may not expect them.
+        expects_all = kwargs.get("return_attention_scores") or not has_scores(layer)
+        return outputs if expects_all else first
 
     def _region_name(self, layer):
-        """The layer's name; inside another one that is opened, behind that one's name."""
+        """A unique name: the layer's, after that of the opened layer that contains it."""
         outer = self._begun.get(self._within)
         stem = name = layer.name if outer is None else f"{outer.name}_{layer.name}"
         number = 0
@@ -148,7 +148,7 @@ class FlatGraph:
         return name
 
     def _unique(self, operation):
-        """The operation, under another name where its own is taken by another operation."""
+        """The operation, wrapped in an `Alias` if another operation already has its name."""
         if self._named.setdefault(operation.name, operation) is operation:
             return operation
         if id(operation) not in self._aliases:
@@ -161,7 +161,7 @@ class FlatGraph:
         return self._aliases[id(operation)]
 
     def _arrange(self):
-        """Notes which operation makes and which ones read each tensor, and what each depends on."""
+        """Records the nodes, the readers of each tensor and the tensors that it depends on."""
         self.nodes, self.readers, self.rank, self.through = [], {}, {}, {}
         for tensor in keras.tree.flatten(self.inputs):
             self._note(tensor, frozenset())
@@ -184,20 +184,20 @@ class FlatGraph:
         self.through[id(tensor)] = through | {id(tensor)}
 
     def names(self):
-        """Names of all operations and opened layers."""
+        """The names of all operations and opened layers."""
         return list(dict.fromkeys([*(node.operation.name for node in self.nodes), *self.regions]))
 
     def outermost(self, name):
-        """The name of the layer of the network in which a region lies; any other name as it is."""
+        """The name of the outermost layer that contains a region; any other name unchanged."""
         while name in self.regions and self.regions[name].within is not None:
             name = self.regions[name].within
         return name
 
     def node_named(self, name):
-        """The one node of an operation.
+        """The only node of an operation.
 
         Raises:
-            InputError: if it is used in several places.
+            InputError: if the operation has several nodes.
         """
         nodes = [node for node in self.nodes if node.operation.name == name]
         if len(nodes) > 1:
@@ -208,28 +208,28 @@ class FlatGraph:
         return nodes[0]
 
     def passes_through(self, tensor, other):
-        """Whether all that `tensor` is made of has come through `other`."""
+        """Whether every path from the inputs to `tensor` passes through `other`."""
         return tensor is not other and id(other) in self.through[id(tensor)]
 
     def narrowest(self, *tensors):
-        """The last tensor through which all that makes each of `tensors` has come, or None."""
+        """The last map through which every path from the inputs to `tensors` passes, or None."""
         common = frozenset.intersection(*(self.through[id(tensor)] for tensor in tensors))
         common -= {id(tensor) for tensor in tensors}
-        found = [t for t in self.tensors() if id(t) in common and len(t.shape) in (3, 4)]
-        return max(found, key=lambda t: self.rank[id(t)], default=None)
+        maps = [t for t in self.tensors() if id(t) in common and len(t.shape) in (3, 4)]
+        return max(maps, key=lambda t: self.rank[id(t)], default=None)
 
     def tensors(self):
-        """All symbolic tensors, in an order in which they can be computed."""
+        """All symbolic tensors, in topological order."""
         made = [tensor for node in self.nodes for tensor in node.outputs]
         return [*keras.tree.flatten(self.inputs), *made]
 
 
 def _ancestors(tensor):
-    """Ids of the nodes that a tensor is made by."""
-    found, left = set(), [tensor]
-    while left:
-        node = node_of(left.pop())
-        if id(node) not in found:
-            found.add(id(node))
-            left += node.input_tensors
-    return found
+    """Ids of the nodes that a tensor is computed by."""
+    ancestors, pending = set(), [tensor]
+    while pending:
+        node = node_of(pending.pop())
+        if id(node) not in ancestors:
+            ancestors.add(id(node))
+            pending += node.input_tensors
+    return ancestors

@@ -1,4 +1,4 @@
-"""Attention put into a network that has none, or too little."""
+"""Inserts attention layers into an existing network."""
 
 import fnmatch
 
@@ -10,31 +10,31 @@ from dreal_tf.networks.attaching.graph import graph_of, replayed
 
 
 def insert(network, attention="se", after=None, identity=True, **arguments):
-    """A network with attention layers behind some of its own, whose weights it keeps.
+    """Inserts attention layers after some layers of a network and keeps the network's weights.
 
     Args:
-        network: functional or Sequential `keras.Model`, nested models included. It stays as it is;
-            the new network is made of the same layers, and shares their weights.
+        network: functional or Sequential `keras.Model`, which may contain nested models. It stays
+            unchanged; the new network consists of the same layers and shares their weights.
         attention: str, a kind such as "se" or "cbam", see the README's table, or an
             `AttentionActor` used as a pattern.
         after: str or sequence of str: names of layers, or patterns such as "conv*_block*_3_bn",
             the last BatchNorm of each block of `keras.applications`' ResNets.
-        identity: bool. Whether the new layers start as if they were not there, see
-            `AttentionActor`'s `blended`; if not, they start as their papers have them.
-        **arguments: of the layers, such as `reduction=16`.
+        identity: bool. Whether the new layers initially pass their maps through unchanged, see
+            `AttentionActor`'s `blended`; if not, they start as in their papers.
+        **arguments: arguments of the layers, such as `reduction=16`.
     Returns:
-        Functional `keras.Model`. The layer behind "conv2_block1_3_bn" is called
+        Functional `keras.Model`. The layer after "conv2_block1_3_bn" is called
         "conv2_block1_3_bn_se", its module "conv2_block1_3_bn/se".
     Raises:
-        InputError: if no layer has such a name, or what it gives is no map.
+        InputError: if no layer has such a name, or the output of a layer is no map.
     Example:
         >>> images = keras.Input((8, 8, 3))
         >>> maps = keras.layers.Conv2D(16, 3, name="first")(images)
         >>> network = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
         >>> refined = insert(network, "se", after="fir*", reduction=4)
         >>> pixels = np.ones((1, 8, 8, 3), "float32")
-        >>> [layer.name for layer in refined.layers][2:3], bool(np.all(refined(pixels) == network(pixels)))
-        (['first_se'], True)
+        >>> refined.layers[2].name, bool(np.all(refined(pixels) == network(pixels)))
+        ('first_se', True)
     """
     pattern = _pattern(attention, identity, arguments)
     patterns = (after,) if isinstance(after, str) else tuple(after or ())
@@ -53,7 +53,7 @@ def insert(network, attention="se", after=None, identity=True, **arguments):
 
 
 def _pattern(attention, identity, arguments):
-    """The layer that all new ones are made like."""
+    """The layer that all new layers copy."""
     if isinstance(attention, AttentionActor):
         kind, config = type(attention), attention.get_config()
     elif attention in ACTORS:
@@ -66,13 +66,13 @@ def _pattern(attention, identity, arguments):
             f"attention={kind.attention!r}, which takes the place of a convolution. Build the network "
             "with it instead."
         )
-    # One that starts as nothing by a weight of its own would never leave it behind a second one.
+    # A kind that starts as identity has a weight of 0; with that of `blended` neither gets a gradient.
     blended = identity and not kind.starts_as_identity
     return kind.from_config(config | {"blended": blended} | arguments)
 
 
 def _names(graph):
-    """Names of all operations, in nested models too."""
+    """The names of all operations, those of nested models included."""
     for operation in graph.operations:
         if isinstance(operation, keras.layers.InputLayer):
             continue
@@ -82,7 +82,7 @@ def _names(graph):
 
 
 class _Insertion:
-    """Makes networks anew with attention in them; a nested model once, however often it is called."""
+    """Rebuilds networks with attention; a nested model only once, even if it is called repeatedly."""
 
     def __init__(self, pattern, after):
         self.pattern = pattern

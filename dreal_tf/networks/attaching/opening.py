@@ -1,4 +1,4 @@
-"""Layers taken apart: the operations that a layer's `call` is made of, as a graph."""
+"""Opens layers: traces the operations of a layer's `call` as a graph."""
 
 import inspect
 
@@ -9,15 +9,15 @@ from dreal_tf.keras_internals import mask_of, takes_training
 
 
 def traced(layer, args, kwargs):
-    """The `call` of a layer as a graph of Keras operations.
+    """Traces the `call` of a layer as a graph of Keras operations.
 
     Args:
         layer: built `keras.layers.Layer`.
-        args, kwargs: what it is called with, symbolic tensors among it.
+        args, kwargs: the arguments of the call, which include symbolic tensors.
     Returns:
         `keras.Function`, and the list of the tensors in `args` and `kwargs` that are its inputs.
     Raises:
-        InputError: if `call` does what leaves no such graph, or another thing in training.
+        InputError: if `call` cannot be traced, or differs between training and inference.
     Example:
         >>> graph, _ = traced(keras.layers.ReLU(), (keras.Input((4,)),), {})
         >>> [type(operation).__name__ for operation in graph.operations]
@@ -25,28 +25,28 @@ def traced(layer, args, kwargs):
     """
     if layer.activity_regularizer is not None:
         raise _opaque(layer, "it has an activity regularizer")
-    if has_scores(layer):  # Without them Keras takes a shortcut that makes no attention map.
+    if has_scores(layer):  # Without scores, Keras takes a path that computes no attention map.
         kwargs = kwargs | {"return_attention_scores": True}
-    given = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
-    given = list({id(tensor): tensor for tensor in given}.values())
-    if any(mask_of(tensor) is not None for tensor in given):
-        raise _opaque(layer, "what it reads is masked")
-    graph = _graph(layer, args, kwargs, given)
+    inputs = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
+    inputs = list({id(tensor): tensor for tensor in inputs}.values())
+    if any(mask_of(tensor) is not None for tensor in inputs):
+        raise _opaque(layer, "its input is masked")
+    graph = _graph(layer, args, kwargs, inputs)
     if takes_training(layer):
-        modes = [_graph(layer, args, kwargs | {"training": mode}, given) for mode in (True, False)]
+        modes = [_graph(layer, args, kwargs | {"training": mode}, inputs) for mode in (True, False)]
         kinds = [[type(operation) for operation in mode.operations] for mode in modes]
         if kinds[0] != kinds[1]:
             raise _opaque(layer, "its `call` goes another way in training")
-    return graph, given
+    return graph, inputs
 
 
 def has_scores(layer):
-    """Whether a layer gives its attention scores when asked, as those of Keras do."""
+    """Whether a layer can return its attention scores, as Keras's attention layers can."""
     return "return_attention_scores" in inspect.signature(layer.call).parameters
 
 
-def _graph(layer, args, kwargs, given):
-    fresh = {id(t): keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in given}
+def _graph(layer, args, kwargs, inputs):
+    fresh = {id(t): keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in inputs}
 
     def replaced(value):
         return fresh.get(id(value), value)
@@ -56,9 +56,9 @@ def _graph(layer, args, kwargs, given):
     try:
         outputs = layer.call(*args, **kwargs)
         graph = keras.Function(list(fresh.values()), outputs)
-    except Exception as error:  # Whatever a user's own code does that is no Keras operation.
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise _opaque(layer, f"its `call` cannot be followed ({said})") from error
+    except Exception as error:  # Custom code can fail on symbolic tensors in any way.
+        problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise _opaque(layer, f"its `call` cannot be traced ({problem})") from error
     if len(layer.losses) != losses:
         raise _opaque(layer, "its `call` adds a loss")
     return graph

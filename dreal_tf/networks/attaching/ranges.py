@@ -1,4 +1,4 @@
-"""Between which values a gate lies, read from the operations that make it."""
+"""The range of a gate's values, derived from the operations that compute it."""
 
 import math
 
@@ -26,7 +26,7 @@ ARITHMETIC = {
     "Divide": np.divide,
     "TrueDivide": np.divide,
 }
-# Operations that move values about and change none.
+# Operations that rearrange values and keep their range.
 MOVING = ("Reshape", "ExpandDims", "Transpose", "Permute", "Squeeze", "Cast", "Identity", "Dropout")
 
 
@@ -36,7 +36,7 @@ def range_of(tensor):
     Args:
         tensor: symbolic tensor.
     Returns:
-        Pair of float: the least and the greatest value it can take; infinite where nothing is known.
+        Pair of float: the least and the greatest possible value; infinite if unknown.
     Example:
         >>> images = keras.Input((4, 4, 3))
         >>> range_of(keras.layers.ReLU(6.0)(images + 3.0) * (1 / 6))
@@ -65,7 +65,7 @@ def range_of(tensor):
 
 
 def _arithmetic(kind, node):
-    """With one known range and one number."""
+    """The range of an operation on one tensor and one number."""
     values = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
     if len(values) != 2 or len(node.input_tensors) != 1:
         return ANY

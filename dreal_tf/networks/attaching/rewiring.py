@@ -1,4 +1,4 @@
-"""A flat graph wired once more, with actors that give their steps."""
+"""Wires a flat graph again, with actors that return their module outputs."""
 
 import keras
 
@@ -10,7 +10,7 @@ from dreal_tf.networks.backbones import Attended
 
 
 def wired(graph, cuts):
-    """The inputs of a network, and its outputs with the steps of its actors.
+    """The inputs of a network, and its outputs with the states and actions of its modules.
 
     Args:
         graph: `FlatGraph`.
@@ -30,7 +30,7 @@ def wired(graph, cuts):
 
 
 class _Walk:
-    """One walk through the graph: new tensors by the ids of the old ones."""
+    """One walk through the graph, which maps ids of old tensors to new tensors."""
 
     def __init__(self, graph, cuts):
         self.states, self.actions = {}, {}
@@ -44,15 +44,15 @@ class _Walk:
         self.needed = self._needed(graph.output)
 
     def _needed(self, output):
-        """Ids of the nodes that are left when actors take over what lies behind their outputs."""
-        needed, left = set(), [output]
-        while left:
-            tensor = left.pop()
+        """Ids of the nodes that are still needed once actors compute the outputs of cuts."""
+        needed, pending = set(), [output]
+        while pending:
+            tensor = pending.pop()
             node = node_of(tensor)
             if id(node) not in needed:
                 needed.add(id(node))
                 cut = self.cuts.get(id(tensor))
-                left += [cut.state] if cut else node.input_tensors
+                pending += [cut.state] if cut else node.input_tensors
         return needed
 
     def take(self, node):
@@ -69,16 +69,16 @@ class _Walk:
         results = keras.tree.flatten(results)
         self.values |= {id(old): new for old, new in zip(node.outputs, results, strict=True)}
 
-    def _attended(self, actor, *args, return_action=False, return_steps=False, **kwargs):
-        """What an actor was asked for, its steps noted."""
-        refined, steps = Attended(actor)(*args, **kwargs)
-        for module, step in zip(actor.modules(), steps, strict=True):
+    def _attended(self, actor, *args, return_action=False, return_modules=False, **kwargs):
+        """Calls an actor, records its module outputs and returns the outputs that the call requests."""
+        refined, outputs = Attended(actor)(*args, **kwargs)
+        for module, output in zip(actor.modules(), outputs, strict=True):
             if module in self.states:
                 raise InputError(
                     "Expected each attention layer in one place, under a name of its own. Received: "
                     f"{module!r} twice. Give each place a layer of its own."
                 )
-            self.states[module], self.actions[module] = step
-        if return_steps:
-            return refined, steps
-        return (refined, *(step.action for step in steps)) if return_action else refined
+            self.states[module], self.actions[module] = output
+        if return_modules:
+            return refined, outputs
+        return (refined, *(output.action for output in outputs)) if return_action else refined

@@ -1,4 +1,4 @@
-"""Networks that give logits and, as auxiliary outputs, the steps of their actors."""
+"""Networks that return logits and, as auxiliary outputs, the states and actions of their modules."""
 
 from dreal_tf.networks.backbones.backbone import (
     Attended,
@@ -8,10 +8,9 @@ from dreal_tf.networks.backbones.backbone import (
     embedding_network,
     plain_network,
 )
-from dreal_tf.networks.backbones.fused_normalization import FusedBatchNormalization
 from dreal_tf.networks.backbones.imagenet_residual import imagenet_residual_network
+from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
 from dreal_tf.networks.backbones.residual import residual_network
-from dreal_tf.networks.backbones.small_map_convolution import SmallMapConv2D
 from dreal_tf.networks.backbones.trajectory import Trajectory
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What every network has in common: logits, and the steps of its actors as auxiliary outputs."""
+"""Shared parts of all networks: logits, and the states and actions of modules as auxiliary outputs."""
 
 import keras
 
@@ -8,17 +8,17 @@ from dreal_tf.modules import stage_name
 
 
 class Wiring:
-    """Collects the steps of actors while a functional network is wired.
+    """Collects the states and actions of modules while a functional network is wired.
 
     Args:
-        attention: `AttentionActor` used as a pattern: each place gets a new layer with its
+        attention: `AttentionActor` used as a pattern: each block gets a new layer with its
             arguments. None wires a network without attention.
         stages: collection of str, the stages that get attention, such as {"conv4"}; None for all.
-        pruned: collection of str, places that go without all the same, such as {"conv4_3"}.
+        pruned: collection of str, blocks of these stages that get none, such as {"conv4_3"}.
     Example:
         >>> images = keras.Input((8, 8, 16))
         >>> wiring = Wiring(SqueezeExcite(4))
-        >>> refined = wiring.attend(images, place="conv2_1")
+        >>> refined = wiring.attend(images, block="conv2_1")
         >>> logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(refined))
         >>> sorted(wiring.network(images, logits).output["actions"])
         ['conv2_1/se']
@@ -30,35 +30,38 @@ class Wiring:
         self.pruned = pruned
         self.states = {}
         self.actions = {}
-        self.of_images = {}  # Further outputs, one row an image.
+        self.of_images = {}  # Further outputs, one row per image.
 
-    def belongs(self, place):
-        """Whether `place` gets an actor."""
-        if self.attention is None or place in self.pruned:
+    def belongs(self, block):
+        """Whether `block` gets an actor."""
+        if self.attention is None or block in self.pruned:
             return False
-        return self.stages is None or stage_name(place) in self.stages
+        return self.stages is None or stage_name(block) in self.stages
 
-    def attend(self, state, place, **arguments):
-        """The state refined by a new actor at `place`, or as it came where none belongs.
+    def attend(self, state, block, **arguments):
+        """Refines the state with a new actor; returns it unchanged if `block` gets none.
 
         Args:
             state: symbolic float tensor (batch, height, width, channels).
-            place: str, the block, such as "conv4_3". The layer is called `<place>_<kind>`.
-            **arguments: what this actor is made with in place of the pattern's own.
+            block: str, the block's name, such as "conv4_3". The layer is called `<block>_<kind>`.
+            **arguments: arguments of this actor that replace those of the pattern.
         """
-        if not self.belongs(place):
+        if not self.belongs(block):
             return state
-        own = {"name": f"{place}_{self.attention.attention}"}
-        config = self.attention.get_config() | own | arguments
+        name = f"{block}_{self.attention.attention}"
+        config = self.attention.get_config() | {"name": name} | arguments
         actor = type(self.attention).from_config(config)
-        refined, steps = actor(state, return_steps=True)
-        for module, step in zip(actor.modules(), steps, strict=True):
-            self.states[module], self.actions[module] = step
+        refined, outputs = actor(state, return_modules=True)
+        for module, output in zip(actor.modules(), outputs, strict=True):
+            self.states[module], self.actions[module] = output
         return refined
 
     def network(self, images, logits, name=None):
-        """The functional network: a dict of `logits`, and `states` and `actions` by module; of one with
-        a neck also of `feature` and `embedding`."""
+        """The functional network, whose output is a dict.
+
+        The dict holds `logits`, and `states` and `actions` by module; with a bnneck also `feature`
+        and `embedding`.
+        """
         outputs = {"logits": logits, "states": self.states, "actions": self.actions}
         return keras.Model(images, outputs | self.of_images, name=name)
 
@@ -80,16 +83,17 @@ def actors_of(network):
 
 
 class Attended(keras.layers.Layer):
-    """An actor in a second network, where it gives its steps.
+    """Wraps an actor in a second network, where it also returns its module outputs.
 
-    Keras takes a layer to give wherever it stands as many tensors as where it was called first.
+    The wrapper is needed because Keras expects a layer to return as many tensors in every call as in
+    its first.
 
     Args:
-        actor: `AttentionActor`; its weights are its own still.
+        actor: `AttentionActor`, which keeps its weights.
     Call arguments:
         those of the actor.
     Returns:
-        The refined map, and the tuple of the actor's `Step`s.
+        The refined map, and the tuple of the actor's `ModuleOutput`s.
     """
 
     def __init__(self, actor):
@@ -98,11 +102,11 @@ class Attended(keras.layers.Layer):
         self.built = True
 
     def call(self, state, training=None, **arguments):
-        return self.actor(state, training=training, return_steps=True, **arguments)
+        return self.actor(state, training=training, return_modules=True, **arguments)
 
 
 def actor_of(operation):
-    """The actor that an operation of a network is, or stands for; None of any other.
+    """The actor that an operation of a network is or wraps; None for any other operation.
 
     Args:
         operation: `keras.Operation`.
@@ -113,18 +117,18 @@ def actor_of(operation):
 
 
 def embedding_network(network, unit=True):
-    """The network from images to their embeddings: what its logits are computed from.
+    """The network from images to their embeddings, the input of its logits layer.
 
     Args:
         network: functional `keras.Model` of this package, plain or with auxiliary outputs.
-        unit: bool. Whether embeddings are brought to unit length, so that the nearest by Euclidean
-            distance are those of the greatest cosine.
+        unit: bool. Whether embeddings are scaled to unit length. Their order by Euclidean distance is
+            then their order by cosine.
     Returns:
         Functional `keras.Model` with an output (batch, dimensions), sharing the layers of `network`.
     Raises:
-        InputError: if it has no layer called "logits".
+        InputError: if the network has no layer called "logits".
     Example:
-        >>> network = residual_network((8, 8, 1), 10, depth=8, neck=True)
+        >>> network = residual_network((8, 8, 1), 10, depth=8, bnneck=True)
         >>> embed = embedding_network(network)
         >>> embed.output_shape, [layer.name for layer in embed.layers[-2:]]
         ((None, 64), ['neck', 'unit_length'])
@@ -143,11 +147,11 @@ def embedding_network(network, unit=True):
 
 
 def plain_network(network):
-    """The network from images to logits alone, sharing the layers of `network`.
+    """The network from images to logits only, which shares the layers of `network`.
 
     Args:
-        network: functional `keras.Model` whose output is a dict that holds `logits`. One that was
-            made of a plain network has it as its attribute `plain`.
+        network: functional `keras.Model` whose output is a dict that holds `logits`. If it has an
+            attribute `plain`, the plain network that it was made from, this is returned.
     Returns:
         Functional `keras.Model`.
     """

@@ -34,7 +34,7 @@ def imagenet_residual_network(
     stride_placement="3x3",
     zero_gamma=False,
     last_stride=2,
-    neck=False,
+    bnneck=False,
     weight_decay=0.0,
     synchronized=False,
     name=None,
@@ -43,8 +43,8 @@ def imagenet_residual_network(
 
     A 7×7 convolution and a 3×3 max pooling, both of stride 2, then four stages, conv2 to conv5, of
     basic blocks (two 3×3 convolutions; depths 18 and 34) or bottleneck blocks (1×1, 3×3 and 1×1;
-    depths 50, 101 and 152). Each later stage halves the map and doubles the channels. Where the
-    shape changes the skip path is a 1×1 convolution and BatchNorm (the paper's option B).
+    depths 50, 101 and 152). Each later stage halves the map and doubles the channels. If a block
+    changes the shape, its skip path is a 1×1 convolution and BatchNorm (the paper's option B).
 
     Args:
         image_shape: tuple (height, width, channels), at least 32 × 32 pixels (16 × 16 with
@@ -53,22 +53,22 @@ def imagenet_residual_network(
         depth: int, 18, 34, 50, 101 or 152. Layers with weights along the longest path.
         width: float > 0. Multiplies all of the paper's channels, 64 to 512 (no unit).
         attention: `AttentionActor` used as a pattern, such as `SqueezeExcite()`, or None.
-            Its `placement` says where it stands.
-        attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
+            Its `placement` defines its position in a block.
+        attention_stages: collection of str, such as {"conv4"}; None for the stages of its placement.
         attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
-            it, counted from 1; None for those of its placement.
-        attention_pruned: collection of str, blocks that would get it and go without, such as
-            {"conv3_1"}; None for none.
+            attention, counted from 1; None for the blocks of its placement.
+        attention_pruned: collection of str, blocks whose attention is removed, such as {"conv3_1"};
+            None for none.
         stride_placement: "3x3" or "1x1": which convolution of a bottleneck block halves the map.
             Defaults to "3x3", as in Goyal 2017, torchvision and the CBAM and SRM authors' code;
             "1x1" as in He 2016 and the SE authors' code.
-        zero_gamma: bool. Whether the last BatchNorm of each block starts at 0 (Goyal 2017), so that
-            it passes its skip path on and its actor reads a map of zeros. Defaults to False, as in
-            the CBAM and SRM authors' code.
+        zero_gamma: bool. Whether the last BatchNorm of each block starts at 0 (Goyal 2017). The block
+            then passes its skip path through, and its actor reads a map of zeros. Defaults to False,
+            as in the CBAM and SRM authors' code.
         last_stride: 2, or 1 as in re-identification (Sun 2018, Luo 2019): the stride of conv5.
-        neck: bool. Whether a BatchNorm stands before the logits, as in re-identification (Luo 2019); the
-            network then also gives `feature` and `embedding`, before it and after it, (batch,
-            channels).
+        bnneck: bool. Whether a BatchNorm precedes the logits, as in re-identification (Luo 2019). The
+            network then has two more outputs (batch, channels): `feature`, its input, and
+            `embedding`, its output.
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss.
         synchronized: bool. Whether BatchNorm's statistics span all replicas.
         name: str, the name of the network, or None.
@@ -86,9 +86,9 @@ def imagenet_residual_network(
     Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv
     1512.03385, section 4.1 and table 1; Goyal et al., "Accurate, Large Minibatch SGD", 2017, arXiv
     1706.02677, section 5.1; Sun et al., ECCV 2018, arXiv 1711.09349; Luo et al., CVPR Workshops
-    2019, arXiv 1903.07071. Departs from He 2016 in: the stride's place (set "1x1"); kernels start
-    normal with variance 2 / fan-out, where He takes fan-in, and those of the logits with standard
-    deviation 0.01, both as in Goyal 2017.
+    2019, arXiv 1903.07071. Departs from He 2016 in: the position of the stride (set "1x1" for He's);
+    the initial kernels, which are normal with variance 2 / fan-out instead of 2 / fan-in; the initial
+    kernel of the logits, which has standard deviation 0.01. The last two follow Goyal 2017.
     """
     _check(depth, stride_placement, last_stride)
     wiring = ResidualWiring(
@@ -106,7 +106,7 @@ def imagenet_residual_network(
     images = wiring.images(image_shape, total_stride=16 * last_stride)
     hidden = wiring.convolution(images, stage_channels(FIRST_CHANNELS, width, 0), 7, 2, "conv1")
     hidden = keras.layers.ReLU(name="conv1_relu")(hidden)
-    # Zeros around a map without negative values never win, as if nothing were there.
+    # The map has no negative values, so that zeros around it never change a maximum.
     hidden = keras.layers.ZeroPadding2D(1, name="conv1_pool_pad")(hidden)
     hidden = keras.layers.MaxPooling2D(3, 2, name="conv1_pool")(hidden)
     for position, stage in enumerate(STAGES):
@@ -116,12 +116,12 @@ def imagenet_residual_network(
             branch = _branch(depth, channels, strides, stride_placement)
             hidden = wiring.block(hidden, branch, f"{stage}_{number}")
     initializer = keras.initializers.RandomNormal(stddev=0.01)
-    logits = wiring.classifier(hidden, classes, initializer, neck)
+    logits = wiring.classifier(hidden, classes, initializer, bnneck)
     return wiring.network(images, logits, name or f"imagenet_resnet{depth}")
 
 
 def _branch(depth, channels, strides, stride_placement):
-    """A block's convolutions: (channels, size, strides) of each."""
+    """The (channels, size, strides) of each convolution of a block."""
     if depth not in BOTTLENECK_DEPTHS:
         return [(channels, 3, strides), (channels, 3, 1)]
     first, second = (strides, 1) if stride_placement == "1x1" else (1, strides)

@@ -20,7 +20,7 @@ def residual_network(
     attention_blocks=None,
     attention_pruned=None,
     shortcut="identity",
-    neck=False,
+    bnneck=False,
     weight_decay=0.0,
     synchronized=False,
     name=None,
@@ -37,17 +37,18 @@ def residual_network(
         depth: int, 6n + 2, such as 8, 20, 32 or 56. Layers with weights along the longest path.
         width: float > 0. Multiplies the paper's 16, 32 and 64 channels (no unit).
         attention: `AttentionActor` used as a pattern, such as `SqueezeExcite(4)`, or None.
-            Its `placement` says where it stands.
-        attention_stages: collection of str, such as {"conv4"}; None for those of its placement.
+            Its `placement` defines its position in a block.
+        attention_stages: collection of str, such as {"conv4"}; None for the stages of its placement.
         attention_blocks: "all", "last" or a collection of int, the blocks of these stages that get
-            it, counted from 1; None for those of its placement.
-        attention_pruned: collection of str, blocks that would get it and go without, such as
-            {"conv3_1"}; None for none.
+            attention, counted from 1; None for the blocks of its placement.
+        attention_pruned: collection of str, blocks whose attention is removed, such as {"conv3_1"};
+            None for none.
         shortcut: "identity" (subsampled and padded with zero channels, the paper's option A) or
-            "projection" (1×1 convolution and BatchNorm where the shape changes, option B).
-        neck: bool. Whether a BatchNorm stands before the logits, as in re-identification (Luo 2019); the
-            network then also gives `feature` and `embedding`, before it and after it, (batch,
-            channels).
+            "projection" (1×1 convolution and BatchNorm, option B): the skip path of a block that
+            changes the shape.
+        bnneck: bool. Whether a BatchNorm precedes the logits, as in re-identification (Luo 2019). The
+            network then has two more outputs (batch, channels): `feature`, its input, and
+            `embedding`, its output.
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss.
         synchronized: bool. Whether BatchNorm's statistics span all replicas.
         name: str, the name of the network, or None.
@@ -93,5 +94,5 @@ def residual_network(
             strides = 2 if position > 0 and number == 1 else 1
             branch = [(channels, 3, strides), (channels, 3, 1)]
             hidden = wiring.block(hidden, branch, f"{stage}_{number}", shortcut)
-    logits = wiring.classifier(hidden, classes, neck=neck)
+    logits = wiring.classifier(hidden, classes, bnneck=bnneck)
     return wiring.network(images, logits, name or f"resnet{depth}")

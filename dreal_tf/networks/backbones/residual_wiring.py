@@ -1,4 +1,4 @@
-"""What residual networks have in common: convolutions with BatchNorm, blocks, a classifier."""
+"""Shared parts of residual networks: convolutions with BatchNorm, blocks, a classifier."""
 
 import keras
 from keras import ops
@@ -7,33 +7,32 @@ from dreal_tf.errors import InputError
 from dreal_tf.layers import Placement
 from dreal_tf.modules import stage_name
 from dreal_tf.networks.backbones.backbone import Wiring
-from dreal_tf.networks.backbones.fused_normalization import FusedBatchNormalization
-from dreal_tf.networks.backbones.small_map_convolution import SmallMapConv2D
+from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
 
 
 class ResidualWiring(Wiring):
-    """Wires residual networks from their parts, with attention where its `placement` has it.
+    """Wires residual networks from their parts, with attention at the position of its `placement`.
 
     Args:
         attention: `AttentionActor` used as a pattern, or None.
-        attention_stages: collection of str, the stages that get attention; None for those of the
+        attention_stages: collection of str, the stages that get attention; None for the stages of the
             attention's placement.
         attention_blocks: "all" or "last", or a collection of int, the numbers of the blocks that
-            get attention in each of these stages; None for those of the placement.
-        attention_pruned: collection of str, places that would get attention and go without, such as
-            {"conv4_3"}; None for none.
+            get attention in each of these stages; None for the blocks of the placement.
+        attention_pruned: collection of str, blocks whose attention is removed, such as {"conv4_3"};
+            None for none.
         stage_blocks: dict of the number of blocks by stage, in depth order.
         weight_decay: float >= 0. Half of it times the squared kernels is added to the loss; biases
-            and BatchNorm's weights are left alone.
+            and BatchNorm's weights do not decay.
         synchronized: bool. Whether BatchNorm's statistics span all replicas.
         zero_gamma: bool. Whether the last BatchNorm of each branch starts at 0, not 1.
-        symmetric: bool. Whether convolutions of stride 2 pad alike on all sides; if not, they pad
-            as Keras's "same" does: on maps of even size more at the end.
-        kernel_initializer: str or dict, a Keras initializer's name or config; each convolution gets
-            an initializer of its own.
+        symmetric: bool. Whether convolutions of stride 2 pad all sides equally. If not, they pad as
+            Keras's "same" does, which pads maps of even size more at the end.
+        kernel_initializer: str or dict, name or config of a Keras initializer; each convolution gets
+            its own instance.
     Raises:
-        InputError: if a stage or a block that is to get attention is none of the network's, or one
-            that is to go without would get none.
+        InputError: if `attention_stages` or `attention_blocks` names one that the network does not
+            have, or `attention_pruned` a block without attention.
     Example:
         >>> wiring = ResidualWiring(SqueezeExcite(4), None, None, None, {"conv2": 1})
         >>> images = wiring.images((8, 8, 3), total_stride=2)
@@ -71,36 +70,36 @@ class ResidualWiring(Wiring):
         self.symmetric = symmetric
         self.kernel_initializer = kernel_initializer
 
-    def belongs(self, place):
-        if not super().belongs(place) or self.blocks == "all":
-            return super().belongs(place)
-        number = int(place.rpartition("_")[2])
+    def belongs(self, block):
+        if not super().belongs(block) or self.blocks == "all":
+            return super().belongs(block)
+        number = int(block.rpartition("_")[2])
         if self.blocks == "last":
-            return number == self.stage_blocks[stage_name(place)]
+            return number == self.stage_blocks[stage_name(block)]
         return number in self.blocks
 
-    def _prune(self, places):
-        """Lets these go without attention."""
+    def _prune(self, pruned):
+        """Removes the attention of these blocks."""
         numbered = [
             f"{stage}_{n + 1}" for stage, count in self.stage_blocks.items() for n in range(count)
         ]
-        attended = [place for place in numbered if self.belongs(place)]
-        unknown = [place for place in places if place not in attended]
+        attended = [block for block in numbered if self.belongs(block)]
+        unknown = [block for block in pruned if block not in attended]
         if unknown:
             raise InputError(
                 "`attention_pruned` must be among the blocks that would get attention, "
                 f"{', '.join(attended) or 'here none'}. Received: {', '.join(unknown)}. Leave that out."
             )
-        self.pruned = frozenset(places)
+        self.pruned = frozenset(pruned)
 
     def images(self, image_shape, total_stride):
         """The network's input.
 
         Args:
             image_shape: tuple (height, width, channels); None for a free height or width.
-            total_stride: int. Pixels of the image to one place of the last map, along each side.
+            total_stride: int. Pixels of the image per position of the last map, along each side.
         Raises:
-            InputError: if the images would not fill one place of the last map.
+            InputError: if the images are smaller than one position of the last map.
         """
         if any(side is not None and side < total_stride for side in image_shape[:2]):
             raise InputError(
@@ -117,9 +116,9 @@ class ResidualWiring(Wiring):
             inputs: symbolic float tensor (batch, height, width, channels).
             channels: int. Channels of the result.
             size: int. Side of the kernel.
-            strides: int. Places from one application of the kernel to the next.
+            strides: int. Positions between two applications of the kernel.
             name: str, the convolution's name; the BatchNorm is called `<name>_bn`.
-            gamma: "ones" or "zeros": where the BatchNorm's scale starts.
+            gamma: "ones" or "zeros", the initial scale of the BatchNorm.
         """
         padding = "same"
         if self.symmetric and strides > 1 and size > 1:
@@ -138,7 +137,7 @@ class ResidualWiring(Wiring):
         return self.normalization(outputs, name, gamma)
 
     def normalization(self, inputs, name, gamma="ones"):
-        """BatchNorm called `<name>_bn`, whose scale starts at `gamma`."""
+        """BatchNorm called `<name>_bn`, whose initial scale is `gamma`."""
         return FusedBatchNormalization(
             momentum=0.9,
             epsilon=1e-5,
@@ -147,57 +146,57 @@ class ResidualWiring(Wiring):
             name=f"{name}_bn",
         )(inputs)
 
-    def block(self, inputs, convolutions, place, shortcut="projection"):
-        """A residual block: relu(skip + branch), with attention where it belongs.
+    def block(self, inputs, convolutions, name, shortcut="projection"):
+        """A residual block, relu(skip + branch), with the attention that belongs to it.
 
         Args:
             inputs: symbolic float tensor (batch, height, width, channels).
-            convolutions: sequence of (channels, size, strides), the branch; all but its last are
-                followed by a ReLU.
-            place: str, the block, such as "conv4_3".
-            shortcut: "projection" or "identity", the skip path where the shape changes, see
+            convolutions: sequence of (channels, size, strides), the branch; a ReLU follows each but
+                the last.
+            name: str, the block's name, such as "conv4_3".
+            shortcut: "projection" or "identity", the skip path of a block that changes the shape, see
                 `residual_network`.
         """
-        replaced = self._replaced(convolutions, place)
+        replaced = self._replaced(convolutions, name)
         hidden, total_strides = inputs, 1
         for number, (channels, size, strides) in enumerate(convolutions, start=1):
-            last, name = number == len(convolutions), f"{place}_{number}"
+            last, layer = number == len(convolutions), f"{name}_{number}"
             gamma = self.last_gamma if last else "ones"
             if number == replaced:
-                hidden = self.attend(hidden, place, filters=channels, strides=strides)
-                hidden = self.normalization(hidden, name, gamma)
+                hidden = self.attend(hidden, name, filters=channels, strides=strides)
+                hidden = self.normalization(hidden, layer, gamma)
             else:
-                hidden = self.convolution(hidden, channels, size, strides, name, gamma)
+                hidden = self.convolution(hidden, channels, size, strides, layer, gamma)
             if not last:
-                hidden = keras.layers.ReLU(name=f"{name}_relu")(hidden)
+                hidden = keras.layers.ReLU(name=f"{layer}_relu")(hidden)
             total_strides *= strides
         if self.where == "branch":
-            hidden = self.attend(hidden, place)
-        skip = self._skip(inputs, channels, total_strides, place, shortcut)
-        hidden = keras.layers.Add(name=f"{place}_add")([skip, hidden])
-        hidden = keras.layers.ReLU(name=f"{place}_relu")(hidden)
-        return self.attend(hidden, place) if self.where == "stage" else hidden
+            hidden = self.attend(hidden, name)
+        skip = self._skip(inputs, channels, total_strides, name, shortcut)
+        hidden = keras.layers.Add(name=f"{name}_add")([skip, hidden])
+        hidden = keras.layers.ReLU(name=f"{name}_relu")(hidden)
+        return self.attend(hidden, name) if self.where == "stage" else hidden
 
-    def _replaced(self, convolutions, place):
-        """The number of the convolution that an actor takes the place of, or None."""
-        if self.where != "convolution" or not self.belongs(place):
+    def _replaced(self, convolutions, block):
+        """The number of the convolution that an actor replaces, or None."""
+        if self.where != "convolution" or not self.belongs(block):
             return None
         return next(n for n, (_, size, _) in enumerate(convolutions, start=1) if size == 3)
 
-    def classifier(self, hidden, classes, kernel_initializer="glorot_uniform", neck=False):
-        """The logits (batch, classes) of the last map's mean over places.
+    def classifier(self, hidden, classes, kernel_initializer="glorot_uniform", bnneck=False):
+        """The logits (batch, classes), computed from the last map's mean over positions.
 
         Args:
             hidden: symbolic float tensor (batch, height, width, channels).
             classes: int.
-            kernel_initializer: of the logits.
-            neck: bool. Whether a BatchNorm without offset stands between the mean over places, which
-                becomes the output `feature`, and the logits, which have no bias then: what it gives
-                becomes the output `embedding`.
-        Source: of the neck Luo et al., CVPR Workshops 2019, arXiv 1903.07071, section 3.5.
+            kernel_initializer: initializer of the logits' kernel; unused with `bnneck`.
+            bnneck: bool. Whether a BatchNorm without offset precedes the logits, which then have no
+                bias. Its input, the mean over positions, becomes the output `feature`, and its output
+                the output `embedding`.
+        Source: Luo et al., CVPR Workshops 2019, arXiv 1903.07071, section 3.5, for `bnneck`.
         """
         pooled = keras.layers.GlobalAveragePooling2D(name="pool")(hidden)
-        if neck:
+        if bnneck:
             self.of_images["feature"] = pooled
             pooled = keras.layers.BatchNormalization(
                 momentum=0.9,
@@ -211,18 +210,18 @@ class ResidualWiring(Wiring):
             kernel_initializer = keras.initializers.RandomNormal(stddev=0.001)
         return keras.layers.Dense(
             classes,
-            use_bias=not neck,
+            use_bias=not bnneck,
             kernel_initializer=kernel_initializer,
             kernel_regularizer=self._l2(),
             dtype="float32",
             name="logits",
         )(pooled)
 
-    def _skip(self, inputs, channels, strides, place, shortcut):
+    def _skip(self, inputs, channels, strides, block, shortcut):
         if strides == 1 and inputs.shape[-1] == channels:
             return inputs
         if shortcut == "projection":
-            return self.convolution(inputs, channels, 1, strides, f"{place}_skip")
+            return self.convolution(inputs, channels, 1, strides, f"{block}_skip")
         skip = inputs[:, ::strides, ::strides]
         return ops.pad(skip, [[0, 0], [0, 0], [0, 0], [0, channels - inputs.shape[-1]]])
 
@@ -248,7 +247,7 @@ def _check(stages, blocks, stage_blocks):
 
 
 def stage_channels(first_channels, width, position):
-    """Channels of a stage: the first stage's, times the width multiplier, doubled stage by stage.
+    """Channels of a stage: those of the first stage, times the width, doubled from stage to stage.
 
     Args:
         first_channels: int. The paper's channels of the first stage.

@@ -1,21 +1,21 @@
-"""The steps of a network that are judged: which they are, and their actions proposed again."""
+"""The modules of a network that the method trains, and a second proposal of their actions."""
 
 import keras
 import tensorflow as tf
 
-from dreal_tf.modules import Step, staged
+from dreal_tf.modules import ModuleOutput, assign_stages
 from dreal_tf.networks.backbones.backbone import actors_of
 
 
 class Trajectory:
-    """The steps of a network, in depth order.
+    """The modules of a network, in depth order.
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, see `DREAL`.
-        stages: collection of str, the stages whose steps are judged; None for all.
+        stages: collection of str, the stages whose modules are kept; None for all.
     Attributes:
-        specs: list of `StepSpec`.
-        actors: list of `AttentionActor`, the actor of each step.
+        specs: list of `ModuleSpec`.
+        actors: list of `AttentionActor`, the actor of each module.
         stages: tuple of str, all stages of the network that have attention.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
@@ -25,14 +25,14 @@ class Trajectory:
 
     def __init__(self, network, stages=None):
         states, actions = network.output["states"], network.output["actions"]
-        found = []
+        candidates = []
         for actor in actors_of(network):
-            steps = [Step(states[module], actions[module]) for module in actor.modules()]
-            found += [(spec, actor, n) for n, spec in enumerate(actor.step_specs(steps))]
-        specs = staged([spec for spec, _, _ in found])
+            outputs = [ModuleOutput(states[module], actions[module]) for module in actor.modules()]
+            candidates += [(spec, actor, n) for n, spec in enumerate(actor.module_specs(outputs))]
+        specs = assign_stages([spec for spec, _, _ in candidates])
         self.stages = tuple(dict.fromkeys(spec.stage for spec in specs))
         self.specs, self.actors, self._indices = [], [], []
-        for spec, (_, actor, index) in zip(specs, found, strict=True):
+        for spec, (_, actor, index) in zip(specs, candidates, strict=True):
             if stages is None or spec.stage in stages:
                 self.specs.append(spec)
                 self.actors.append(actor)
@@ -40,47 +40,50 @@ class Trajectory:
 
     @property
     def variables(self):
-        """The actors' variables that are trainable now, each once: theta."""
+        """Theta: the actors' variables that are currently trainable, each once."""
         variables = [v for actor in self.actors for v in actor.trainable_variables]
         return list({id(v): v for v in variables}.values())
 
     @property
     def modules(self):
-        """Module names of the steps."""
+        """The module names."""
         return [spec.module for spec in self.specs]
 
     def emitted(self, outputs):
-        """The steps of a pass, without gradient.
+        """The states and actions of a forward pass, without gradient.
 
         Args:
-            outputs: what the network gave, a dict of `logits`, `states` and `actions`.
+            outputs: dict of `logits`, `states` and `actions`, from the network.
         Returns:
-            List of `Step`.
+            List of `ModuleOutput`.
         """
         return [
-            Step(
+            ModuleOutput(
                 tf.stop_gradient(outputs["states"][module]),
                 tf.stop_gradient(outputs["actions"][module]),
             )
             for module in self.modules
         ]
 
-    def proposed_again(self, outputs, training=True):
-        """The same steps with a gradient from each action to its own actor, and nothing beyond.
+    def propose_again(self, outputs, training=True):
+        """The actions of a forward pass, differentiable by their own actors' variables only.
 
-        Each actor reads its stopped state once more, in the mode of the pass and so with the same
-        batch statistics and random state; what it would update is discarded.
+        Each actor reads its state again without gradient. It runs in the mode of the forward pass,
+        with the same batch statistics and random state, and its updates are discarded.
 
         Args:
-            outputs: what the network gave, a dict of `logits`, `states` and `actions`.
-            training: bool. The mode of that pass.
+            outputs: dict of `logits`, `states` and `actions`, from the network.
+            training: bool. The mode of the forward pass.
         Returns:
-            List of `Step`.
+            List of tensors, one per module, equal to the actions of the pass.
         """
-        steps = []
+        modules = zip(self.modules, self.actors, self._indices, strict=True)
         with keras.StatelessScope():
-            for (state, _), actor, index in zip(
-                self.emitted(outputs), self.actors, self._indices, strict=True
-            ):
-                steps.append(Step(state, actor(state, propose_only=index, training=training)))
-        return steps
+            return [
+                actor(
+                    tf.stop_gradient(outputs["states"][module]),
+                    propose_only=index,
+                    training=training,
+                )
+                for module, actor, index in modules
+            ]

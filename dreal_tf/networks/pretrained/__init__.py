@@ -1,4 +1,4 @@
-"""Weights of other origin: read from files, named as ours, put into our networks."""
+"""Pretrained weights: read from files, mapped to our names, loaded into our networks."""
 
 from dreal_tf.networks.pretrained.imagenet import imagenet_file
 from dreal_tf.networks.pretrained.loading import LoadedWeights, load_pretrained

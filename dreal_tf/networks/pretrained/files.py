@@ -1,4 +1,4 @@
-"""Files of weights, whatever wrote them, as arrays by name."""
+"""Reads weight files of Keras and PyTorch as arrays by name."""
 
 import importlib
 from pathlib import Path
@@ -10,21 +10,21 @@ import numpy as np
 from dreal_tf.errors import InputError
 
 ENDINGS = (".keras", ".weights.h5", ".h5", ".safetensors", ".pt", ".pth", ".bin")
-# What Keras's layers have, in their order; `.weights.h5` keeps numbers for names.
+# Variables of Keras's layers in order: `.weights.h5` stores their numbers instead of their names.
 NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
 KERNELS = ("kernel", "bias")
 
 
 def read_arrays(path):
-    """All arrays of a file.
+    """Reads all arrays of a file.
 
     Args:
-        path: str or path: a network (`.keras`, `.h5`), weights of Keras (`.weights.h5`), or a state
+        path: str or path: a network (`.keras`, `.h5`), Keras weights (`.weights.h5`), or a state
             dict of PyTorch (`.pt`, `.pth`, `.bin`, `.safetensors`).
     Returns:
-        Dict of numpy arrays: by "<layer>/<variable>" of Keras, by "<module>.<parameter>" of PyTorch.
+        Dict of numpy arrays, by "<layer>/<variable>" for Keras, "<module>.<parameter>" for PyTorch.
     Raises:
-        InputError: if there is no such file, it cannot be read, or what reads it is not installed.
+        InputError: if the file is missing or unreadable, or the package that reads it is missing.
     Example:
         >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="first")])
         >>> network.save_weights("mine.weights.h5")
@@ -34,7 +34,7 @@ def read_arrays(path):
     path = Path(path)
     ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
     if not path.is_file() or ending is None:
-        problem = "whose ending says nothing" if path.is_file() else "where there is none"
+        problem = "whose ending is unknown" if path.is_file() else "where there is none"
         raise InputError(
             f"Expected a file of weights ({', '.join(ENDINGS)}). Received: {str(path)!r}, {problem}. "
             "Check the path."
@@ -44,10 +44,10 @@ def read_arrays(path):
     try:
         arrays = readers.get(ending, _of_state_dict)(path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"Expected a file of weights that can be read. Received: {str(path)!r} ({said}). Write it "
-            "again, or convert it to .safetensors."
+            f"Expected a file of weights that can be read. Received: {str(path)!r} ({problem}). Write "
+            "it again, or convert it to .safetensors."
         ) from error
     return {name: np.asarray(array) for name, array in arrays.items()}
 
@@ -58,17 +58,15 @@ def _of_network(path):
 
 
 def _of_weights(path):
-    """Keras 3: each group of `vars` knows the name of its layer; sublayers lie inside."""
+    """Keras 3: each `vars` group stores its layer's name; groups of sublayers are nested."""
     names, arrays = {}, {}
     with h5py.File(path) as file:
         groups = []
-        file.visititems(
-            lambda place, item: groups.append((place, item)) if "name" in item.attrs else None
-        )
-        for place, group in groups:
-            names[place.removesuffix("vars").rstrip("/")] = group.attrs["name"]
-        for place, group in groups:
-            parts = place.removesuffix("vars").rstrip("/").split("/")
+        file.visititems(lambda key, item: groups.append((key, item)) if "name" in item.attrs else None)
+        for key, group in groups:
+            names[key.removesuffix("vars").rstrip("/")] = group.attrs["name"]
+        for key, group in groups:
+            parts = key.removesuffix("vars").rstrip("/").split("/")
             above = ["/".join(parts[: end + 1]) for end in range(len(parts))]
             layer = "/".join(names[p] for p in above if p in names)
             kinds = NORMALIZATION if len(group) == len(NORMALIZATION) else KERNELS
@@ -78,7 +76,7 @@ def _of_weights(path):
 
 
 def _of_old_file(path):
-    """Whole networks and weights as Keras 2 wrote them, and those of `keras.applications`."""
+    """Networks and weights in the format of Keras 2, which `keras.applications` uses."""
     arrays = {}
     with h5py.File(path) as file:
         root = file.get("model_weights", file)
@@ -100,7 +98,7 @@ def _of_safetensors(path):
 def _of_state_dict(path):
     torch = _needed("torch", "torch")
     loaded = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):  # Of checkpoints.
+    for key in ("state_dict", "model"):  # Checkpoints nest the state dict under one of these keys.
         loaded = loaded.get(key, loaded) if isinstance(loaded.get(key), dict) else loaded
     return {name.removeprefix("module."): value.numpy() for name, value in loaded.items()}
 

@@ -1,4 +1,4 @@
-"""What the variables of our residual networks are called elsewhere, and how they are kept there.
+"""Maps the variables of our residual networks to their names and layouts in other libraries.
 
 | ours | `keras.applications` | PyTorch: torchvision, timm |
 |---|---|---|
@@ -30,14 +30,14 @@ GATE = r"conv(\d)_(\d+)_se/(squeeze|excite)"
 
 
 def origin_of(names):
-    """Which of the three wrote a file, by the names in it.
+    """The library that wrote a file, recognised by the names in it.
 
     Args:
         names: collection of str.
     Returns:
         `APPLICATIONS`, `TORCH` or `OURS`.
     Raises:
-        InputError: if it is none of a residual network.
+        InputError: if the names are not those of a residual network.
     Example:
         >>> origin_of(["conv1.weight", "layer1.0.conv1.weight"])
         'PyTorch'
@@ -51,19 +51,19 @@ def origin_of(names):
             return origin
     raise InputError(
         "Expected weights of a residual network: of dreal_tf, keras.applications, torchvision or timm. "
-        f"Received: names such as {', '.join(map(repr, list(names)[:3]))}. Bring one of those; a network "
-        "of another kind is trained from Python, by `dreal_tf.attach` or `dreal_tf.insert`."
+        f"Received: names such as {', '.join(map(repr, list(names)[:3]))}. Choose such a file; train "
+        "a network of another kind from Python, with `dreal_tf.attach` or `dreal_tf.insert`."
     )
 
 
 def name_in(origin, variable):
-    """What one of our variables is called elsewhere.
+    """The name of one of our variables in a file of another origin.
 
     Args:
         origin: `APPLICATIONS`, `TORCH` or `OURS`.
         variable: str, its path in our network.
     Returns:
-        Str, or None where there is no such variable.
+        Str, or None if the origin has no such variable.
     Example:
         >>> name_in(TORCH, "conv3_1_skip_bn/gamma"), name_in(APPLICATIONS, "conv3_2_1/kernel")
         ('layer2.0.downsample.1.weight', 'conv3_block2_1_conv/kernel')
@@ -81,8 +81,8 @@ def name_in(origin, variable):
 
 def _in_applications(layer):
     known = {"conv1": "conv1_conv", "conv1_bn": "conv1_bn", "logits": "predictions"}
-    if found := re.fullmatch(BLOCK, layer):
-        stage, block, number, norm = found.groups()
+    if match := re.fullmatch(BLOCK, layer):
+        stage, block, number, norm = match.groups()
         number = 0 if number == "skip" else number
         return f"conv{stage}_block{block}_{number}_{'bn' if norm else 'conv'}"
     return known.get(layer)
@@ -90,26 +90,26 @@ def _in_applications(layer):
 
 def _in_torch(layer):
     known = {"conv1": "conv1", "conv1_bn": "bn1", "logits": "fc"}
-    if found := re.fullmatch(GATE, layer):
-        stage, block, part = found.groups()
-        fully = {"squeeze": "fc1", "excite": "fc2"}[part]
-        return f"layer{int(stage) - 1}.{int(block) - 1}.se.{fully}"
-    if found := re.fullmatch(BLOCK, layer):
-        stage, block, number, norm = found.groups()
-        place = f"layer{int(stage) - 1}.{int(block) - 1}"
+    if match := re.fullmatch(GATE, layer):
+        stage, block, part = match.groups()
+        dense = {"squeeze": "fc1", "excite": "fc2"}[part]
+        return f"layer{int(stage) - 1}.{int(block) - 1}.se.{dense}"
+    if match := re.fullmatch(BLOCK, layer):
+        stage, block, number, norm = match.groups()
+        prefix = f"layer{int(stage) - 1}.{int(block) - 1}"
         if number == "skip":
-            return f"{place}.downsample.{1 if norm else 0}"
-        return f"{place}.{'bn' if norm else 'conv'}{number}"
+            return f"{prefix}.downsample.{1 if norm else 0}"
+        return f"{prefix}.{'bn' if norm else 'conv'}{number}"
     return known.get(layer)
 
 
 def laid_out(origin, array, shape):
-    """An array as Keras keeps it: of PyTorch, channels go from the front to the back.
+    """An array in Keras's layout; PyTorch's channel axes move from the front to the back.
 
     Args:
         origin: see `name_in`.
         array: numpy array.
-        shape: tuple, of our variable.
+        shape: tuple, the shape of our variable.
     Example:
         >>> laid_out(TORCH, np.zeros((8, 3, 7, 7)), (7, 7, 3, 8)).shape
         (7, 7, 3, 8)

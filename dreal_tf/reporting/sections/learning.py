@@ -6,7 +6,7 @@ from dreal_tf.courses import course
 from dreal_tf.figures.learning_curves import learning_curves
 from dreal_tf.reporting.section import Column, Picture, Section, Table
 
-QUANTITIES = ("task_loss", "val_task_loss", "accuracy", "val_accuracy")
+QUANTITIES = ("loss", "val_loss", "accuracy", "val_accuracy")
 
 
 def learning_section(evidence):
@@ -46,7 +46,7 @@ def learning_section(evidence):
             f"The weights that were kept are those after epoch {best + 1}, of the highest validation "
             f"{chosen}.",
         )
-    alt = "Two panels over epochs: " + _said(runs, "val_task_loss", "validation loss", 1)
+    alt = "Two panels over epochs: " + _said(runs, "val_loss", "validation loss", 1)
     alt += "; " + _said(runs, "val_accuracy", "validation accuracy in percent", 100) + "."
     figure = learning_curves(*runs.values())
     return Section("learning", "Learning curves", text, (Picture(figure, numbers, alt),))

@@ -4,31 +4,34 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ACTORS, metered, randomized, small_data, targets_of
+from support import ACTORS, randomized, small_data, targets_of, with_estimator
 
 from dreal_tf.method import rewards
-from dreal_tf.method.critics import ComparativeCritic, Hindsight, predicted_differences
-from dreal_tf.method.critics.comparative import LEAST_ERROR, advantage
-from dreal_tf.method.critics.measured import measured_reward_loss
-from dreal_tf.method.losses import comparison_loss
-from dreal_tf.modules import Step, StepSpec
+from dreal_tf.method.critics import ComparativeCritic
+from dreal_tf.method.critics.comparative import SMALLEST_ERROR, advantage
+from dreal_tf.method.formulas import ablation_loss, comparison_loss
+from dreal_tf.method.rows import predicted_differences
+from dreal_tf.method.types import PrivilegedInputs
+from dreal_tf.modules import ModuleOutput, ModuleSpec
 
 IMAGES, LABELS = small_data(10)
 DELTA = 0.5  # Of the Huber loss, nats.
 
 
 def judged(form="channel", trained=True, labels=LABELS):
-    """A critic, the steps that it judges, what is known of them, and a measurement."""
+    """A critic, the steps that it judges, what is known of them, and a samples."""
     critic = ComparativeCritic(units=6, grid=3)
-    network, trajectory, meter = metered(ACTORS[form], critic.exploration, critic.noise)
+    network, trajectory, reward_estimator = with_estimator(
+        ACTORS[form], critic.exploration, critic.noise
+    )
     critic.build(trajectory.specs, classes=3)
     if trained:
         randomized(critic)
     outputs = network(IMAGES)
-    drawn = rewards.draw_assignment(10, 10, len(trajectory.specs), (0, 1), len(critic.exploration))
-    measurement = meter.exact(IMAGES, targets_of(labels), outputs, drawn)
-    hindsight = meter.hindsight(outputs["logits"], tf.constant(labels))
-    return critic, trajectory.emitted(outputs), hindsight, measurement
+    drawn = rewards.sample_plan(10, 10, len(trajectory.specs), (0, 1), len(critic.exploration))
+    samples = reward_estimator.estimate_all(IMAGES, targets_of(labels), outputs, drawn)
+    privileged = reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels))
+    return critic, trajectory.emitted(outputs), privileged, samples
 
 
 def touched(gradients, variables):
@@ -43,16 +46,16 @@ def touched(gradients, variables):
 @pytest.mark.parametrize("form", ACTORS)
 def test_the_gradient_of_a_critique_is_its_direction(form):
     """To the last bit, with no word on the actions of other steps."""
-    critic, steps, hindsight, _ = judged(form)
+    critic, steps, privileged, _ = judged(form)
     actions = [step.action for step in steps]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(actions)
-        verdict = critic(steps, hindsight)
-        columns = tf.unstack(verdict.critiques, axis=1)
+        critic_output = critic(steps, privileged)
+        columns = tf.unstack(critic_output.critiques, axis=1)
     for position, column in enumerate(columns):
         for other, gradient in enumerate(tape.gradient(column, actions)):
             if other == position:
-                np.testing.assert_array_equal(gradient, verdict.directions[position])
+                np.testing.assert_array_equal(gradient, critic_output.dq_da[position])
                 assert np.abs(gradient).max() > 1e-4 and gradient.shape == actions[other].shape
             else:
                 assert gradient is None or not np.any(gradient)
@@ -60,13 +63,13 @@ def test_the_gradient_of_a_critique_is_its_direction(form):
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_a_critique_has_no_second_derivative_in_the_action(form):
-    critic, steps, hindsight, _ = judged(form)
+    critic, steps, privileged, _ = judged(form)
     actions = [step.action for step in steps]
     with tf.GradientTape() as outer:
         outer.watch(actions)
         with tf.GradientTape() as inner:
             inner.watch(actions)
-            critiques = critic(steps, hindsight).critiques
+            critiques = critic(steps, privileged).critiques
         slopes = inner.gradient(critiques, actions)
         total = tf.add_n([tf.reduce_sum(slope**2) for slope in slopes])
     assert float(total) > 0
@@ -100,7 +103,7 @@ def test_a_critique_of_crosses_is_over_the_keys_that_there_are():
     """Each place has its own key twice and attends to it once: the value is of even attention."""
     random, axes = np.random.default_rng(0), ("rows", "columns", "cross")
     critic = ComparativeCritic(units=6, grid=3)
-    spec = StepSpec("conv2_1/cross", "conv2", "pairwise", (3, 4, 2), (3, 4, 7), axes)
+    spec = ModuleSpec("conv2_1/cross", "conv2", "pairwise", (3, 4, 2), (3, 4, 7), axes)
     critic.build([spec], classes=3)
     randomized(critic)
     state = random.normal(size=(2, 3, 4, 2)).astype("float32")
@@ -108,33 +111,33 @@ def test_a_critique_of_crosses_is_over_the_keys_that_there_are():
     even = np.broadcast_to(valid / 6, (2, 3, 4, 7)).astype("float32")
     action = even * random.uniform(size=even.shape).astype("float32")
     action /= action.sum(axis=-1, keepdims=True)
-    hindsight = Hindsight(None, random.normal(size=(2, 3)).astype("float32"))
-    verdict = critic([Step(state, action)], hindsight)
-    gained = np.sum(verdict.directions[0] * (action - even), axis=(1, 2, 3))
+    privileged = PrivilegedInputs(None, random.normal(size=(2, 3)).astype("float32"))
+    critic_output = critic([ModuleOutput(state, action)], privileged)
+    gained = np.sum(critic_output.dq_da[0] * (action - even), axis=(1, 2, 3))
     assert np.abs(gained).min() > 1e-3
-    value = critic([Step(state, even)], hindsight).critiques[:, 0]
-    np.testing.assert_allclose(verdict.critiques[:, 0], value + gained, rtol=1e-4, atol=1e-5)
+    value = critic([ModuleOutput(state, even)], privileged).critiques[:, 0]
+    np.testing.assert_allclose(critic_output.critiques[:, 0], value + gained, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_a_critic_that_has_learnt_nothing_advises_nothing(form):
-    critic, steps, hindsight, _ = judged(form, trained=False)
-    for direction, step in zip(critic(steps, hindsight).directions, steps, strict=True):
+    critic, steps, privileged, _ = judged(form, trained=False)
+    for direction, step in zip(critic(steps, privileged).dq_da, steps, strict=True):
         np.testing.assert_array_equal(direction, np.zeros(step.action.shape))
 
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_the_reward_moves_no_direction_and_differences_move_every_one(form):
-    critic, steps, hindsight, measurement = judged(form)
+    critic, steps, privileged, samples = judged(form)
     random = np.random.default_rng(0)
     along = [random.normal(size=step.action.shape).astype("float32") for step in steps]
     variables = critic.trainable_variables
     with tf.GradientTape(persistent=True) as tape:
-        verdict = critic(steps, hindsight)
-        advice = [tf.reduce_sum(d * a) for d, a in zip(verdict.directions, along, strict=True)]
-        predicted = predicted_differences(verdict.directions, steps, measurement)
-        compared = comparison_loss(predicted, measurement.difference, measurement.counted)
-        rewarded = measured_reward_loss(verdict.critiques, measurement)
+        critic_output = critic(steps, privileged, samples=samples)
+        advice = [tf.reduce_sum(d * a) for d, a in zip(critic_output.dq_da, along, strict=True)]
+        predicted = predicted_differences(critic_output.dq_da, [step.action for step in steps], samples)
+        compared = comparison_loss(predicted, samples.difference, samples.mask)
+        rewarded = ablation_loss(critic_output.critiques, samples)
     of_reward = touched(tape.gradient(rewarded, variables), variables)
     of_differences = touched(tape.gradient(compared, variables), variables)
     assert of_reward
@@ -146,10 +149,10 @@ def test_the_reward_moves_no_direction_and_differences_move_every_one(form):
 
 def test_the_label_matters():
     """The same states and actions, other labels: other directions for every image."""
-    critic, steps, hindsight, _ = judged()
+    critic, steps, privileged, _ = judged()
     _, _, others, _ = judged(labels=(LABELS + 1) % 3)
-    one, other = critic(steps, hindsight), critic(steps, others)
-    for a, b in zip(one.directions, other.directions, strict=True):
+    one, other = critic(steps, privileged), critic(steps, others)
+    for a, b in zip(one.dq_da, other.dq_da, strict=True):
         assert np.abs(np.subtract(a, b)).max(axis=(1, 2, 3)).min() > 1e-5
 
 
@@ -157,50 +160,50 @@ def test_the_label_matters():
 def test_its_loss_is_the_one_written_out(form):
     """Huber's error of the differences that explored, relative to the length of the image's error;
     squared error of the rewards."""
-    critic, steps, hindsight, measurement = judged(form)
+    critic, steps, privileged, samples = judged(form)
     random = np.random.default_rng(1)
-    counted = np.float32(random.uniform(size=len(measurement.images)) < 0.8)
+    counted = np.float32(random.uniform(size=len(samples.images)) < 0.8)
     # Large differences too, so that both parts of Huber's error have their share.
-    measurement = measurement._replace(
-        counted=tf.constant(counted), difference=8 * measurement.difference
+    samples = samples._replace(mask=tf.constant(counted), difference=8 * samples.difference)
+    wrong = np.float64(privileged.errors)
+    size = np.sqrt((wrong**2).sum(axis=1))[samples.images.numpy()]
+    critic_output = critic(steps, privileged, samples=samples)
+    pairs = samples.images.numpy(), samples.modules.numpy()
+    predicted = np.float64(
+        predicted_differences(critic_output.dq_da, [step.action for step in steps], samples)
     )
-    wrong = np.float64(hindsight.errors)
-    size = np.sqrt((wrong**2).sum(axis=1))[measurement.images.numpy()]
-    verdict = critic(steps, hindsight)
-    pairs = measurement.images.numpy(), measurement.steps.numpy()
-    predicted = np.float64(predicted_differences(verdict.directions, steps, measurement))
-    predicted += np.float64(verdict.costs)[pairs]
-    error = np.abs(predicted - np.float64(measurement.difference)) / (size + LEAST_ERROR)
+    predicted += np.float64(critic_output.costs)[pairs]
+    error = np.abs(predicted - np.float64(samples.difference)) / (size + SMALLEST_ERROR)
     huber = np.where(error <= DELTA, error**2, DELTA * (2 * error - DELTA))
-    squared = (np.float64(verdict.critiques)[pairs] - np.float64(measurement.reward)) ** 2
-    ablated = measurement.ablated.numpy()
+    squared = (np.float64(critic_output.critiques)[pairs] - np.float64(samples.reward)) ** 2
+    ablated = samples.ablated.numpy()
     explored = counted * (1 - ablated)
     expected = np.average(huber, weights=explored)
     expected += np.average(squared, weights=counted * ablated)
-    loss = float(critic.loss(verdict, steps, measurement))
+    loss = float(critic.loss(critic_output, samples))
     assert loss == pytest.approx(expected, rel=1e-4)
     assert (error > DELTA).any() and (error < DELTA).any()
 
 
 def test_its_directions_learn_the_differences():
     """A critic that is fitted predicts what it was shown, far better than by saying nothing."""
-    critic, steps, hindsight, measurement = judged(trained=False)
+    critic, steps, privileged, samples = judged(trained=False)
     optimizer = keras.optimizers.Adam(0.02)
 
     @tf.function
     def learn():
         with tf.GradientTape() as tape:
-            loss = critic.loss(critic(steps, hindsight), steps, measurement)
+            loss = critic.loss(critic(steps, privileged, samples=samples), samples)
         variables = critic.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
 
     optimizer.build(critic.trainable_variables)
     for _ in range(300):
         learn()
-    directions = critic(steps, hindsight).directions
-    predicted = np.array(predicted_differences(directions, steps, measurement))
-    explored = measurement.ablated.numpy() == 0
-    correlation = np.corrcoef(predicted[explored], measurement.difference.numpy()[explored])[0, 1]
+    directions = critic(steps, privileged).dq_da
+    predicted = np.array(predicted_differences(directions, [step.action for step in steps], samples))
+    explored = samples.ablated.numpy() == 0
+    correlation = np.corrcoef(predicted[explored], samples.difference.numpy()[explored])[0, 1]
     assert correlation > 0.7
 
 
@@ -216,20 +219,22 @@ def test_blocks_of_a_stage_share_gate_and_head_and_stages_of_equal_width_do_not(
     random = np.random.default_rng(0)
     critic = ComparativeCritic(units=6, grid=3)
     places = ("conv2_1", "conv2_2", "conv3_1")
-    specs = [StepSpec(f"{p}/a", p[:5], kind, (4, 4, 6), shape, axes) for p in places]
+    specs = [ModuleSpec(f"{p}/a", p[:5], kind, (4, 4, 6), shape, axes) for p in places]
     critic.build(specs, classes=3)
     randomized(critic)
     steps = [
-        Step(*(tf.constant(random.uniform(size=(2, *s)), tf.float32) for s in ((4, 4, 6), shape)))
+        ModuleOutput(
+            *(tf.constant(random.uniform(size=(2, *s)), tf.float32) for s in ((4, 4, 6), shape))
+        )
         for _ in places
     ]
-    hindsight = Hindsight(None, random.normal(size=(2, 3)).astype("float32"))
+    privileged = PrivilegedInputs(None, random.normal(size=(2, 3)).astype("float32"))
     along = [random.normal(size=step.action.shape).astype("float32") for step in steps]
     variables = [v for part in critic.gates + critic.heads for v in part.trainable_variables]
     with tf.GradientTape(persistent=True) as tape:
-        directions = critic(steps, hindsight).directions
+        directions = critic(steps, privileged).dq_da
         sums = [tf.reduce_sum(d * a) for d, a in zip(directions, along, strict=True)]
     first, second, other = (touched(tape.gradient(one, variables), variables) for one in sums)
     assert first == second and not first & other
     for mine in (first, other):  # A gate and a head each.
-        assert {path.split("/")[-2].split("_")[0] for path in mine} >= {"gate", "sought"}
+        assert {path.split("/")[-2].split("_")[0] for path in mine} >= {"gate", "query"}

@@ -6,16 +6,12 @@ import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
-from support import metered, randomized, small_data, small_network, targets_of
+from support import randomized, small_data, small_network, targets_of, with_estimator
 
-from dreal_tf.method import rewards
-from dreal_tf.method.critics import (
-    DirectCritic,
-    Hindsight,
-    ShuffledCritic,
-    Verdict,
-    predicted_differences,
-)
+from dreal_tf.method import formulas, rewards
+from dreal_tf.method.critics import DirectCritic, ShuffledCritic
+from dreal_tf.method.rows import predicted_differences
+from dreal_tf.method.types import CriticOutput, PrivilegedInputs
 from dreal_tf.networks.backbones import Trajectory
 
 IMAGES, LABELS = small_data(4, (4, 4, 2), seed=1)
@@ -31,10 +27,10 @@ def true_directions_of(network, trajectory):
     """By the package, in a training pass: BatchNorm couples the images."""
     with tf.GradientTape() as tape:
         outputs = network(IMAGES, training=True)
-        log_p = rewards.log_probabilities(outputs["logits"], from_logits=True)
+        log_p = formulas.log_probabilities(outputs["logits"], from_logits=True)
         log_p = tf.gather(log_p, LABELS, batch_dims=1)
     actions = [outputs["actions"][module] for module in trajectory.modules]
-    return outputs, rewards.true_directions(tape, log_p, actions)
+    return outputs, formulas.true_action_gradients(tape, log_p, actions)
 
 
 def directions_by_differences(weights):
@@ -58,14 +54,14 @@ def test_direct_directions_are_those_of_finite_differences():
     outputs, directions = true_directions_of(network, trajectory)
     critic = DirectCritic()
     critic.build(trajectory.specs, classes=3)
-    hindsight = Hindsight(tf.constant(LABELS), None, directions)
+    privileged = PrivilegedInputs(tf.constant(LABELS), None, directions)
     steps = trajectory.emitted(outputs)
     actions = [step.action for step in steps]
     with tf.GradientTape() as tape:
         tape.watch(actions)
-        verdict = critic(steps, hindsight)
+        critic_output = critic(steps, privileged)
     for given, climbed, by_hand in zip(
-        verdict.directions, tape.gradient(verdict.critiques, actions), expected, strict=True
+        critic_output.dq_da, tape.gradient(critic_output.critiques, actions), expected, strict=True
     ):
         np.testing.assert_array_equal(climbed, given)
         np.testing.assert_allclose(climbed[:, 0, 0], by_hand, rtol=1e-3, atol=1e-5)
@@ -74,21 +70,21 @@ def test_direct_directions_are_those_of_finite_differences():
 
 def test_direct_critiques_estimate_what_ablation_measures():
     """First order in A - Ā: for an action close to its mean, nearly all of the difference."""
-    network, trajectory, meter = metered()
+    network, trajectory, reward_estimator = with_estimator()
     images, labels = small_data(8)
     for actor in trajectory.actors:
         actor.excite.kernel.assign(0.05 * actor.excite.kernel)
     with tf.GradientTape() as tape:
         outputs = network(images)
-        log_p = meter.true_log_probability(outputs["logits"], labels)
+        log_p = reward_estimator.score(labels, outputs["logits"])
     actions = [outputs["actions"][module] for module in trajectory.modules]
-    directions = rewards.true_directions(tape, log_p, actions)
+    directions = formulas.true_action_gradients(tape, log_p, actions)
     critic = DirectCritic()
     critic.build(trajectory.specs, classes=3)
-    hindsight = meter.hindsight(outputs["logits"], tf.constant(labels), directions)
-    critiques = critic(trajectory.emitted(outputs), hindsight).critiques.numpy()
-    drawn = rewards.Assignment(tf.range(8), None)
-    measured = meter.exact(images, targets_of(labels), outputs, drawn)
+    privileged = reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels), directions)
+    critiques = critic(trajectory.emitted(outputs), privileged).critiques.numpy()
+    drawn = rewards.SamplingPlan(tf.range(8), None)
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, drawn)
     differences = measured.difference.numpy().reshape(3, 8).T
     assert np.corrcoef(critiques.ravel(), differences.ravel())[0, 1] > 0.98
     slope = np.sum(critiques * differences) / np.sum(critiques**2)
@@ -96,55 +92,62 @@ def test_direct_critiques_estimate_what_ablation_measures():
 
 
 def test_the_direct_critic_has_nothing_to_learn():
-    _, trajectory, _ = metered()
+    _, trajectory, _ = with_estimator()
     critic = DirectCritic()
     critic.build(trajectory.specs, classes=3)
-    assert critic.trainable_variables == [] and critic.needs_directions
-    assert float(critic.loss(None, None, None)) == 0.0
+    assert critic.trainable_variables == [] and critic.needs_true_action_gradients
+    assert float(critic.loss(None, None)) == 0.0
 
 
 @pytest.mark.parametrize("estimator", ["sampled", "exact"])
 @pytest.mark.parametrize("measured", [2, 5])
 def test_the_shuffled_critic_is_never_taught_what_an_image_itself_showed(estimator, measured):
     critic = ShuffledCritic(units=4)
-    network, trajectory, meter = metered(None, critic.exploration)
+    network, trajectory, reward_estimator = with_estimator(None, critic.exploration)
     images, labels = small_data(6)
     outputs, targets = network(images), targets_of(labels)
     critic.build(trajectory.specs, classes=3)
     randomized(critic)
     steps = trajectory.emitted(outputs)
-    drawn = rewards.draw_assignment(6, measured, 3, (0, 2), len(critic.exploration))
+    drawn = rewards.sample_plan(6, measured, 3, (0, 2), len(critic.exploration))
     if estimator == "exact":
-        measurement = meter.exact(images, targets, outputs, drawn)
+        samples = reward_estimator.estimate_all(images, targets, outputs, drawn)
     else:
-        measurement = meter.measure(images, targets, outputs, drawn)
+        samples = reward_estimator.estimate(images, targets, outputs, drawn)
     # All enter both losses, small enough for errors that Huber squares.
-    random, pairs = np.random.default_rng(0), len(measurement.images)
-    measurement = measurement._replace(
+    random, pairs = np.random.default_rng(0), len(samples.images)
+    samples = samples._replace(
         difference=tf.constant(0.1 * random.normal(size=pairs), tf.float32),
         reward=tf.constant(0.1 * random.normal(size=pairs), tf.float32),
         ablated=tf.constant(random.uniform(size=pairs) < 0.5, tf.float32),
     )
-    verdict = critic(steps, meter.hindsight(outputs["logits"], tf.constant(labels)))
-    verdict = Verdict(
-        *tf.nest.map_structure(lambda said: tf.constant(0.01 * np.array(said)), tuple(verdict))
+    critic_output = critic(
+        steps,
+        reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels)),
+        samples=samples,
+    )
+    critic_output = CriticOutput(
+        *tf.nest.map_structure(lambda part: tf.constant(0.01 * np.array(part)), tuple(critic_output))
     )._replace(scales=tf.constant(np.linspace(0.5, 1.0, 6), tf.float32))
 
-    def taught(measurement):
-        """By image: the gradients of the loss with respect to what is said of it."""
-        said = tf.nest.flatten(verdict._replace(scales=()))  # These are none of the critic's.
+    def taught(samples):
+        """By image: the gradients of the loss with respect to what is predicted of it."""
+        of_images = [critic_output.critiques, critic_output.costs]
+        of_samples = critic_output.predicted_differences
         with tf.GradientTape() as tape:
-            tape.watch(said)
-            loss = critic.loss(verdict, steps, measurement)
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, said) if g is not None]
-        return np.concatenate([np.reshape(g, (6, -1)) for g in gradients], axis=1)
+            tape.watch([*of_images, of_samples])
+            loss = critic.loss(critic_output, samples)
+        *of_images, of_samples = tape.gradient(loss, [*of_images, of_samples])
+        own = samples.images.numpy() == np.arange(6)[:, None]  # (images, samples)
+        of_images = [tf.convert_to_tensor(gradient) for gradient in of_images]
+        return np.concatenate([*of_images, own * of_samples.numpy()], axis=1)
 
-    before = taught(measurement)
+    before = taught(samples)
     assert np.abs(before).max() > 0
-    for image in set(measurement.images.numpy().tolist()):
-        own = tf.cast(measurement.images == image, tf.float32)
-        changed = measurement._replace(
-            difference=measurement.difference + 0.1 * own, reward=measurement.reward + 0.1 * own
+    for image in set(samples.images.numpy().tolist()):
+        own = tf.cast(samples.images == image, tf.float32)
+        changed = samples._replace(
+            difference=samples.difference + 0.1 * own, reward=samples.reward + 0.1 * own
         )
         moved = np.abs(taught(changed) - before).max(axis=1) > 0
         assert not moved[image] and moved.any()
@@ -154,34 +157,42 @@ def test_the_shuffled_critics_loss_is_the_one_written_out():
     """Each pair of an image and a module is taught what the pair before it showed, each difference
     relative to the error of the image that it belongs to, and only where both images count."""
     critic = ShuffledCritic(units=4)
-    network, trajectory, meter = metered(None, critic.exploration)
+    network, trajectory, reward_estimator = with_estimator(None, critic.exploration)
     images, labels = small_data(6)
     counts = np.float32([1, 0, 1, 1, 0, 1])
-    targets = targets_of(labels)._replace(counted=tf.constant(counts))
+    targets = targets_of(labels)._replace(mask=tf.constant(counts))
     outputs = network(images)
     critic.build(trajectory.specs, classes=3)
     randomized(critic)
-    drawn = rewards.draw_assignment(6, 6, 3, (0, 2), len(critic.exploration))
-    measurement = meter.exact(images, targets, outputs, drawn)
+    drawn = rewards.sample_plan(6, 6, 3, (0, 2), len(critic.exploration))
+    samples = reward_estimator.estimate_all(images, targets, outputs, drawn)
     # Differences as large as the errors that they are divided by; more where nobody may learn them.
-    random, pairs = np.random.default_rng(0), len(measurement.images)
-    off = measurement.counted.numpy() == 0
-    measurement = measurement._replace(
+    random, pairs = np.random.default_rng(0), len(samples.images)
+    off = samples.mask.numpy() == 0
+    samples = samples._replace(
         difference=tf.constant(random.normal(size=pairs) + 20 * off, tf.float32),
         reward=tf.constant(random.uniform(-1, 1, size=pairs) + 20 * off, tf.float32),
         ablated=tf.constant(random.uniform(size=pairs) < 0.5, tf.float32),
     )
     steps = trajectory.emitted(outputs)
-    verdict = critic(steps, meter.hindsight(outputs["logits"], tf.constant(labels)))
-    verdict = verdict._replace(scales=tf.constant(np.linspace(0.2, 1.2, 6), tf.float32))
+    critic_output = critic(
+        steps,
+        reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels)),
+        samples=samples,
+    )
+    critic_output = critic_output._replace(scales=tf.constant(np.linspace(0.2, 1.2, 6), tf.float32))
 
-    which = measurement.images.numpy(), measurement.steps.numpy()
-    predicted = np.float64(predicted_differences(verdict.directions, steps, measurement))
-    predicted += np.float64(verdict.costs)[which]
-    critiques, scales = np.float64(verdict.critiques)[which], np.float64(verdict.scales)[which[0]]
+    which = samples.images.numpy(), samples.modules.numpy()
+    predicted = np.float64(
+        predicted_differences(critic_output.dq_da, [step.action for step in steps], samples)
+    )
+    predicted += np.float64(critic_output.costs)[which]
+    critiques, scales = (
+        np.float64(critic_output.critiques)[which],
+        np.float64(critic_output.scales)[which[0]],
+    )
     difference, reward, ablated, counted = (
-        np.float64(getattr(measurement, name))
-        for name in ("difference", "reward", "ablated", "counted")
+        np.float64(getattr(samples, name)) for name in ("difference", "reward", "ablated", "mask")
     )
     compared, rewarded = [], []
     for pair in range(pairs):
@@ -195,4 +206,4 @@ def test_the_shuffled_critics_loss_is_the_one_written_out():
             compared.append(error**2 if error <= 0.5 else 0.5 * (2 * error - 0.5))
     assert len(compared) > 2 and len(rewarded) > 2
     expected = np.mean(compared) + np.mean(rewarded)
-    assert float(critic.loss(verdict, steps, measurement)) == pytest.approx(expected, rel=1e-4)
+    assert float(critic.loss(critic_output, samples)) == pytest.approx(expected, rel=1e-4)

@@ -3,19 +3,19 @@ import pytest
 import tensorflow as tf
 
 from dreal_tf.method.critics import MetaCritic, PaperCritic
-from dreal_tf.modules import Step, StepSpec
+from dreal_tf.modules import ModuleOutput, ModuleSpec
 
 
 def spec(module, stage, channels, kind="channel"):
     action = {"channel": (1, 1, channels), "spatial": (4, 4, 1)}[kind]
-    return StepSpec(module, stage, kind, (4, 4, channels), action)
+    return ModuleSpec(module, stage, kind, (4, 4, channels), action)
 
 
 def step(channels, kind="channel", seed=0):
     random = np.random.default_rng(seed)
     action = {"channel": (3, 1, 1, channels), "spatial": (3, 4, 4, 1)}[kind]
     state = random.normal(size=(3, 4, 4, channels)).astype("float32")
-    return Step(tf.constant(state), tf.constant(random.uniform(size=action).astype("float32")))
+    return ModuleOutput(tf.constant(state), tf.constant(random.uniform(size=action).astype("float32")))
 
 
 def test_blocks_of_a_stage_share_an_encoder_and_kinds_do_not():
@@ -57,7 +57,7 @@ def test_pairwise_steps_share_an_encoder_only_where_their_axes_are_the_same():
     critic = MetaCritic(units=4)
     critic.build(
         [
-            StepSpec(f"conv2_{block}/a", "conv2", "pairwise", (4, 4, 6), (16, 16), of_step)
+            ModuleSpec(f"conv2_{block}/a", "conv2", "pairwise", (4, 4, 6), (16, 16), of_step)
             for block, of_step in enumerate(axes)
         ]
     )
@@ -72,8 +72,8 @@ def test_a_critique_depends_on_its_own_step_and_those_before_it_alone():
     actions = [s.action for s in steps]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(actions)
-        verdict = critic([Step(s.state, a) for s, a in zip(steps, actions, strict=True)])
-        critiques = verdict.critiques
+        critic_output = critic([ModuleOutput(s.state, a) for s, a in zip(steps, actions, strict=True)])
+        critiques = critic_output.critiques
         columns = tf.unstack(critiques, axis=1)
     depends = np.array(
         [
@@ -88,6 +88,6 @@ def test_critiques_of_an_image_do_not_depend_on_the_others():
     critic = PaperCritic(units=4)
     critic.build([spec("conv2_1/se", "conv2", 6)], classes=3)
     whole = step(6)
-    alone = Step(whole.state[1:2], whole.action[1:2])
+    alone = ModuleOutput(whole.state[1:2], whole.action[1:2])
     alone, whole = critic([alone]).critiques, critic([whole]).critiques
     np.testing.assert_allclose(alone[0], whole[1], rtol=1e-5)

@@ -8,11 +8,12 @@ import tensorflow as tf
 from graphs import largest_tensor
 from support import randomized
 
-from dreal_tf.method.critics import ComparativeCritic, Hindsight, PaperCritic
+from dreal_tf.method.critics import ComparativeCritic, PaperCritic
+from dreal_tf.method.critics.action_gradients import action_gradient_head
 from dreal_tf.method.critics.comparative import advantage
-from dreal_tf.method.critics.direction import direction_head
-from dreal_tf.method.critics.summary import summarize, summary_width
-from dreal_tf.modules import Step, StepSpec
+from dreal_tf.method.critics.meta_critic import summarize, summary_width
+from dreal_tf.method.types import PrivilegedInputs
+from dreal_tf.modules import ModuleOutput, ModuleSpec
 
 CHANNELS, UNITS, GRID, WIDTH = 3, 4, 3, 5
 HEADS, MEMBERS, SIDE = 2, 5, 3
@@ -45,7 +46,7 @@ def spec_of(form, height=None, width=None, module="conv2_1/pair"):
         "cross": height + width if known else None,
     }
     shape = tuple(lengths[axis] for axis in FORMS[form])
-    return StepSpec(module, "conv2", "pairwise", (height, width, CHANNELS), shape, FORMS[form])
+    return ModuleSpec(module, "conv2", "pairwise", (height, width, CHANNELS), shape, FORMS[form])
 
 
 def valid_keys(form, height, width):
@@ -152,7 +153,7 @@ def test_a_summary_without_the_action_is_the_average_of_the_state(form):
 
 
 def head_of(spec, trained=True):
-    head = direction_head(spec, UNITS, name="direction")
+    head = action_gradient_head(spec, UNITS, name="direction")
     head.build((None, WIDTH))
     return randomized(head) if trained else head
 
@@ -167,7 +168,7 @@ def halved_by_hand(state):
 
 def vectors_by_hand(layer, role, state):
     if role in ("members", "window"):
-        return np.float64(layer.learnt)
+        return np.float64(layer.embedding)
     dense = getattr(layer, "dense", layer)
     places = halved_by_hand(state) if role == "halved" else state.reshape(-1, CHANNELS)
     return np.float64(places) @ np.float64(dense.kernel) + np.float64(dense.bias)
@@ -180,7 +181,7 @@ def direction_by_hand(head, form, features, state, shape):
     cross, headed, laid_out = axes[-1] == "cross", axes[0] == "heads", "rows" in axes
     queries = vectors_by_hand(head.queries, "places" if laid_out else axes[-2], state)
     keys = vectors_by_hand(head.keys, "places" if cross else axes[-1], state)
-    sought = (np.float64(features) @ np.float64(head.sought.kernel)).reshape(-1, UNITS)
+    sought = (np.float64(features) @ np.float64(head.query.kernel)).reshape(-1, UNITS)
     direction = np.zeros(shape)
     for entry in np.ndindex(*shape):
         key, of_head = entry[-1], sought[entry[0] if headed else 0]
@@ -283,7 +284,7 @@ REFUSED = "rows places, rows columns, places cross, places places places, places
 @pytest.mark.parametrize("axes", REFUSED.split(", "))
 def test_axes_that_critics_do_not_know_are_refused(axes):
     axes = tuple(axes.split())
-    spec = StepSpec("conv2_1/pair", "conv2", "pairwise", (4, 4, 3), (4,) * len(axes), axes)
+    spec = ModuleSpec("conv2_1/pair", "conv2", "pairwise", (4, 4, 3), (4,) * len(axes), axes)
     for critic in (PaperCritic(units=UNITS), ComparativeCritic(units=UNITS)):
         with pytest.raises(ValueError, match=r"Expected a pairwise action with the axes .*Received"):
             critic.build([spec], classes=3)
@@ -299,8 +300,8 @@ def test_a_critic_of_every_form_judges_images_of_any_size(kind):
     shapes = [shape for spec in specs for shape in (spec.state_shape, spec.action_shape)]
 
     def judge(errors, *flat):
-        steps = [Step(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
-        return critic(steps, Hindsight(None, errors)).critiques
+        steps = [ModuleOutput(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+        return critic(steps, PrivilegedInputs(None, errors)).critiques
 
     judge = traced(judge, (3,), *shapes)
     errors = np.float32([[1, -0.5, -0.5], [-0.2, 0.3, -0.1]])
@@ -321,7 +322,9 @@ def largest_of(form, kind, side):
     def learn(errors, state, action):
         with tf.GradientTape() as tape:
             tape.watch(action)
-            total = tf.reduce_sum(critic([Step(state, action)], Hindsight(None, errors)).critiques)
+            total = tf.reduce_sum(
+                critic([ModuleOutput(state, action)], PrivilegedInputs(None, errors)).critiques
+            )
         return tape.gradient(total, [action, *critic.trainable_variables])
 
     return largest_tensor(learn, (1, 3), (1, *spec.state_shape), (1, *spec.action_shape))

@@ -57,9 +57,9 @@ def test_cosines_equal_those_with_finite_differences(form):
     random = np.random.default_rng(0)
     for variable in model.critic.trainable_variables:  # Its heads start at zero.
         variable.assign(random.normal(size=variable.shape))
-    parts = model.trajectory_network, model.trajectory, model.critic, model.meter
+    parts = model.trajectory_network, model.trajectory, model.critic, model.reward_estimator
     instruments = Instruments(*parts)
-    advice = instruments.advice(images, labels)
+    advice = instruments.action_gradients(images, labels)
     cosines, counted = (part.numpy() for part in instruments.alignments(advice))
     step = 2e-3  # Short, so that few units are switched on or off on the way.
     for position, module in enumerate(model.trajectory.modules):
@@ -71,7 +71,7 @@ def test_cosines_equal_those_with_finite_differences(form):
             change = change.reshape(1, *shape)
             ends = [log_p(parts[0], images, labels, module, s * change) for s in (1, -1)]
             numerical[:, entry] = (ends[0] - ends[1]) / (2 * step)
-        ours = np.float64(advice.advised[position]).reshape(6, -1)
+        ours = np.float64(advice.dq_da[position]).reshape(6, -1)
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(numerical, axis=1)
         there = np.linalg.norm(numerical, axis=1) > 1e-3
         expected = (ours * numerical).sum(axis=1) / np.maximum(lengths, 1e-12)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dreal_tf.method.instruments import InstrumentMetrics, bootstrap_mean, explained_variance
-from dreal_tf.method.instruments.metrics import ExplainedOfModules
+from dreal_tf.method.instruments import bootstrap_mean, r2
+from dreal_tf.method.metrics import InstrumentMetrics, ModuleR2
 
 RANDOM = np.random.default_rng(0)
 
@@ -12,38 +12,38 @@ RANDOM = np.random.default_rng(0)
 def test_explained_variance_is_what_numpy_says():
     measured, noise = RANDOM.normal(3, 2, 500), RANDOM.normal(0, 1, 500)
     expected = 1 - np.mean(noise**2) / np.std(measured) ** 2
-    assert explained_variance(measured, measured + noise) == pytest.approx(expected)
-    assert explained_variance(measured, np.full(500, measured.mean())) == pytest.approx(0, abs=1e-12)
-    assert explained_variance(measured, measured) == 1
+    assert r2(measured, measured + noise) == pytest.approx(expected)
+    assert r2(measured, np.full(500, measured.mean())) == pytest.approx(0, abs=1e-12)
+    assert r2(measured, measured) == 1
 
 
 def test_nothing_to_explain_is_said():
-    assert explained_variance([], []) is None
-    assert explained_variance([-1, -1], [0, 3]) is None
-    assert explained_variance([1, 2, np.inf, 0], [1, 2, 0, np.nan]) == 1
+    assert r2([], []) is None
+    assert r2([-1, -1], [0, 3]) is None
+    assert r2([1, 2, np.inf, 0], [1, 2, 0, np.nan]) == 1
 
 
 def test_sums_give_what_arrays_give_however_they_are_cut():
     measured, predicted = RANDOM.normal(-0.8, 0.3, 60), RANDOM.normal(-0.8, 0.3, 60)
     modules = np.arange(60) % 3
     counted = RANDOM.random(60) < 0.7
-    whole, cut = (ExplainedOfModules(["a", "b", "c"], "explained") for _ in range(2))
+    whole, cut = (ModuleR2(["a", "b", "c"], "r2") for _ in range(2))
     whole.update_state(np.float32(measured), np.float32(predicted), modules, counted)
     for part in np.array_split(RANDOM.permutation(60), 4):
         values = np.float32(measured[part]), np.float32(predicted[part])
         cut.update_state(*values, modules[part], counted[part])
     for position, module in enumerate("abc"):
         here = counted & (modules == position)
-        expected = explained_variance(measured[here], predicted[here])
+        expected = r2(measured[here], predicted[here])
         for metric in (whole, cut):
-            assert float(metric.result()[f"explained/{module}"]) == pytest.approx(expected, abs=1e-4)
+            assert float(metric.result()[f"r2/{module}"]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_rounding_of_sums_is_no_variance():
-    metric = ExplainedOfModules(["a"], "explained")
+    metric = ModuleR2(["a"], "r2")
     rewards = np.full(1000, -0.1, "float32")
     metric.update_state(rewards, rewards + 0.5, np.zeros(1000, int), np.ones(1000, bool))
-    assert float(metric.result()["explained/a"]) == 0
+    assert float(metric.result()["r2/a"]) == 0
 
 
 def test_alignment_in_two_batches_is_that_of_one():

@@ -4,15 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ACTORS, Pairwise, TwoSteps, compiled, small_data, small_network
+from support import ACTORS, Pairwise, TwoModules, compiled, small_data, small_network
 
 from dreal_tf.auditing.critic import measure_critic
-from dreal_tf.method.critics import Critic, Verdict
-from dreal_tf.method.instruments.direction_test import advised_change
+from dreal_tf.method.critics import Critic
+from dreal_tf.method.instruments.direction_test import perturbation_along
+from dreal_tf.method.types import CriticOutput
 
 IMAGES, LABELS = small_data(40)
 QUANTITIES = ("alignment", "alignment_low", "alignment_high", "alignment_positive")
-QUANTITIES += ("explained", "explained_right", "explained_held", "direction")
+QUANTITIES += ("r2", "r2_right", "r2_held", "direction")
 WHOLE = dict(instrument_fraction=1.0, validation_fraction=1.0)
 
 
@@ -20,13 +21,15 @@ WHOLE = dict(instrument_fraction=1.0, validation_fraction=1.0)
 class BlindCritic(Critic):
     """Reads the states and never the actions."""
 
-    def build(self, step_specs, classes):
+    def build(self, module_specs, classes):
         """Nothing to make."""
 
-    def call(self, steps, hindsight):
-        return Verdict(tf.stack([tf.reduce_mean(s.state, axis=[1, 2, 3]) for s in steps], axis=1))
+    def call(self, modules, privileged, samples=None):
+        return CriticOutput(
+            tf.stack([tf.reduce_mean(s.state, axis=[1, 2, 3]) for s in modules], axis=1)
+        )
 
-    def loss(self, verdict, steps, measurement):
+    def loss(self, output, samples):
         return tf.constant(0.0)
 
 
@@ -46,7 +49,7 @@ def test_the_true_gradient_is_aligned_with_itself_and_beats_random_signs(form):
         for name in ("mean", "low", "high", "positive"):
             assert alignment[name] == pytest.approx(1, abs=1e-5)
         assert direction["low"] > 0 and direction["mean"] > 0
-        assert direction["advised"] - direction["random"] == pytest.approx(direction["mean"], abs=1e-6)
+        assert direction["along"] - direction["random"] == pytest.approx(direction["mean"], abs=1e-6)
         assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
         assert logs[f"direction/{module}"] > 0
 
@@ -85,18 +88,18 @@ def test_where_no_image_has_a_true_direction_there_is_no_alignment():
 
 
 def test_a_critic_that_ignores_the_action_loses_nothing_when_it_is_held():
-    model = compiled(small_network(TwoSteps()), critic=BlindCritic(), **WHOLE)
+    model = compiled(small_network(TwoModules()), critic=BlindCritic(), **WHOLE)
     found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
     for module in model.trajectory.modules:
-        assert found["explained"][module]["held"] == pytest.approx(found["explained"][module]["all"])
-        assert logs[f"explained_held/{module}"] == pytest.approx(logs[f"explained/{module}"])
+        assert found["r2"][module]["held"] == pytest.approx(found["r2"][module]["all"])
+        assert logs[f"r2_held/{module}"] == pytest.approx(logs[f"r2/{module}"])
         assert found["alignment"][module]["mean"] == 0
 
 
 def test_a_critic_that_reads_the_action_does():
     model = compiled(small_network(), critic="direct", **WHOLE)
     found = measure_critic(model, IMAGES, LABELS)
-    assert any(abs(e["held"] - e["all"]) > 1e-3 for e in found["explained"].values())
+    assert any(abs(e["held"] - e["all"]) > 1e-3 for e in found["r2"].values())
 
 
 @pytest.mark.parametrize("critic", ["paper", "direct"])
@@ -104,23 +107,23 @@ def test_logs_and_audit_agree_on_the_same_images(critic):
     model = compiled(small_network(), critic=critic, **WHOLE)
     found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
     for module in model.trajectory.modules:
-        alignment, explained = found["alignment"][module], found["explained"][module]
+        alignment, r2 = found["alignment"][module], found["r2"][module]
         pairs = {
             "alignment": alignment["mean"],
             "alignment_positive": alignment["positive"],
-            "explained": explained["all"],
-            "explained_held": explained["held"],
-            "explained_right": explained["right"] or 0,
+            "r2": r2["all"],
+            "r2_held": r2["held"],
+            "r2_right": r2["right"] or 0,
         }
         for name, value in pairs.items():
             assert logs[f"{name}/{module}"] == pytest.approx(value, rel=1e-3, abs=1e-4), name
-    assert any(logs[f"explained/{module}"] != 0 for module in model.trajectory.modules)
+    assert any(logs[f"r2/{module}"] != 0 for module in model.trajectory.modules)
 
 
 def test_several_batches_are_judged_as_one():
     model = compiled(small_network(), critic="paper", **WHOLE)
     whole, cut = judged(model), judged(model, batch=16)
-    for name in ("alignment", "alignment_low", "alignment_positive", "explained", "explained_right"):
+    for name in ("alignment", "alignment_low", "alignment_positive", "r2", "r2_right"):
         for module in model.trajectory.modules:
             key = f"{name}/{module}"
             assert cut[key] == pytest.approx(whole[key], rel=1e-4, abs=1e-5), key
@@ -177,7 +180,7 @@ def test_images_without_weight_are_not_tried():
     options = dict(batch_size=40, verbose=0, return_dict=True)
     logs = model.evaluate(IMAGES, LABELS, sample_weight=weight, **options)
     half = judged(model, images=IMAGES[:20], labels=LABELS[:20])
-    for name in ("alignment", "explained", "explained_right", "explained_held"):
+    for name in ("alignment", "r2", "r2_right", "r2_held"):
         for module in model.trajectory.modules:
             key = f"{name}/{module}"
             assert logs[key] == pytest.approx(half[key], rel=1e-3, abs=1e-4), key
@@ -190,7 +193,7 @@ def test_a_frozen_network_is_judged_all_the_same():
     assert all(a["mean"] == pytest.approx(1, abs=1e-5) for a in found["alignment"].values())
 
 
-@pytest.mark.parametrize("attention", [TwoSteps(), Pairwise()], ids=["two steps", "pairwise"])
+@pytest.mark.parametrize("attention", [TwoModules(), Pairwise()], ids=["two steps", "pairwise"])
 def test_half_precision(attention):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -206,13 +209,13 @@ def test_half_precision(attention):
 def test_replicas_with_uneven_or_no_shares_add_up(two_replicas, count):
     def logs():
         keras.utils.set_random_seed(0)
-        model = compiled(small_network(TwoSteps()), critic="paper", **WHOLE)
+        model = compiled(small_network(TwoModules()), critic="paper", **WHOLE)
         return model, judged(model, 16, IMAGES[:count], LABELS[:count])
 
     model, one = logs()
     with two_replicas.scope():
         _, two = logs()
-    for name in ("alignment", "alignment_high", "alignment_positive", "explained", "explained_right"):
+    for name in ("alignment", "alignment_high", "alignment_positive", "r2", "r2_right"):
         for module in model.trajectory.modules:
             key = f"{name}/{module}"
             assert two[key] == pytest.approx(one[key], rel=1e-3, abs=1e-4), key
@@ -221,9 +224,9 @@ def test_replicas_with_uneven_or_no_shares_add_up(two_replicas, count):
 
 def test_a_row_is_pushed_towards_what_is_praised_above_its_mean():
     direction = np.float32([[[5, 5.5, 4.5], [1, 1, 1]]])
-    assert advised_change("pairwise", direction, 0.25).numpy().tolist() == [
+    assert perturbation_along("pairwise", direction, 0.25).numpy().tolist() == [
         [[0, 0.25, -0.25], [0, 0, 0]]
     ]
-    assert advised_change("channel", np.float32([[-2, np.nan, 0]]), 0.25).numpy().tolist() == [
+    assert perturbation_along("channel", np.float32([[-2, np.nan, 0]]), 0.25).numpy().tolist() == [
         [-0.25, 0, 0]
     ]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from support import SqueezeExcite, images_drawn, small_data, targets_of
 
-from dreal_tf.method.rewards import RewardMeter
+from dreal_tf.method.rewards import RewardEstimator
 from dreal_tf.networks.backbones import Trajectory, Wiring
 
 
@@ -45,7 +45,7 @@ def metered_with(layer):
     maps = wiring.attend(layer(keras.layers.ReLU()(maps)), "conv3_1")
     logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(maps))
     network = wiring.network(images, logits)
-    return RewardMeter(network, Trajectory(network))
+    return RewardEstimator(network, Trajectory(network))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def metered_with(layer):
 def test_the_meter_recognises_random_layers_of_keras_and_of_users(layer, random):
     meter, (images, _) = metered_with(layer()), small_data(4)
     assert meter.stochastic == random
-    assert ("borders" in meter.factual(images, training=True)) == (not random)
+    assert ("cached_activations" in meter.factual(images, training=True)) == (not random)
 
 
 @pytest.mark.parametrize("layer", [StochasticDepth, lambda: Block(StochasticDepth())])
@@ -74,7 +74,7 @@ def test_rewards_do_not_contain_the_noise_of_a_users_own_layer(layer):
     targets, drawn = targets_of(labels), images_drawn(12)
     training, inference = (meter.factual(images, training=t) for t in (True, False))
     assert np.abs(training["logits"] - inference["logits"]).max() > 1e-3
-    expected = meter.exact(images, targets, inference, drawn)
-    measured = meter.exact(images, targets, training, drawn)
+    expected = meter.estimate_all(images, targets, inference, drawn)
+    measured = meter.estimate_all(images, targets, training, drawn)
     np.testing.assert_allclose(measured.difference, expected.difference, atol=1e-5)
     assert np.ptp(expected.difference) > 1e-3

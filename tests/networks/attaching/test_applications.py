@@ -51,7 +51,7 @@ def test_an_epoch_on_tiny_imagenet(name, tmp_path):
     rewards = [key for key in history if key.startswith("reward/")]
     assert len(rewards) == modules and np.isfinite([history[key][0] for key in rewards]).all()
     assert any(history[key][0] > -1 for key in rewards)
-    shown = ("accuracy", "task_loss", "reward/")
+    shown = ("accuracy", "loss", "reward/")
     print(name, {key: round(history[key][0], 3) for key in history if key.startswith(shown)})
     dreal_tf.export(model, tmp_path / "served")
     model.network.save(tmp_path / "network.keras")

@@ -38,10 +38,10 @@ def test_rewards_are_those_of_a_network_ablated_by_hand(origin):
     (spec,) = model.trajectory.specs
     assert spec.kind == kind
 
-    outputs = model.meter.factual(images)
+    outputs = model.reward_estimator.factual(images)
     np.testing.assert_allclose(outputs["logits"], before, rtol=1e-5, atol=1e-5)
     targets = targets_of(labels)
-    measured = model.meter.exact(images, targets, outputs, images_drawn(len(images)))
+    measured = model.reward_estimator.estimate_all(images, targets, outputs, images_drawn(len(images)))
     rows = np.arange(len(images))
     log_p, log_ablated = (log_softmax(n(images))[rows, labels] for n in (network, ablated))
     right = before.argmax(axis=1) == labels
@@ -64,9 +64,9 @@ def test_actions_can_be_imposed_and_proposed_again(origin):
     assert not np.allclose(imposed["logits"], outputs["logits"], rtol=1e-3)
     statistics = [v.numpy() for v in network.non_trainable_variables]
     with tf.GradientTape() as tape:
-        (again,) = model.trajectory.proposed_again(outputs, training=False)
-    np.testing.assert_allclose(again.action, own, rtol=1e-5, atol=1e-6)
-    gradients = tape.gradient(again.action, model.trajectory.variables)
+        (again,) = model.trajectory.propose_again(outputs, training=False)
+    np.testing.assert_allclose(again, own, rtol=1e-5, atol=1e-6)
+    gradients = tape.gradient(again, model.trajectory.variables)
     assert any(g is not None and np.abs(g).max() > 0 for g in gradients)
     for variable, value in zip(network.non_trainable_variables, statistics, strict=True):
         np.testing.assert_array_equal(variable, value)
@@ -101,12 +101,12 @@ def test_a_moved_gate_stays_in_its_own_range(form):
     (actor,) = actors_of(model.trajectory_network)
     state = np.random.default_rng(0).normal(size=(2, 4, 4, 6)).astype("float32")
     _, action = actor(state, return_action=True)
-    up, down = (actor.moved_action(action, np.full(action.shape, c)).numpy() for c in (0.5, -0.5))
+    up, down = (actor.perturb_action(action, np.full(action.shape, c)).numpy() for c in (0.5, -0.5))
     assert (up > down).all()
     inside = {"sigmoid": (0, 1), "ReLU6": (0, 1), "tanh": (-1, 1), "free": (-np.inf, np.inf)}[form]
     assert actor.range == inside and (down >= inside[0]).all() and (up <= inside[1]).all()
-    np.testing.assert_allclose(actor.moved_action(action, np.zeros(action.shape)), action, atol=2e-5)
-    flat = actor.baseline_action(action).numpy()
+    np.testing.assert_allclose(actor.perturb_action(action, np.zeros(action.shape)), action, atol=2e-5)
+    flat = actor.reference_action(action).numpy()
     np.testing.assert_allclose(
         flat, np.broadcast_to(action.numpy().mean(3, keepdims=True), flat.shape), atol=1e-6
     )
@@ -124,13 +124,13 @@ def test_attention_inside_layers_of_other_origin():
     # Before a later version Keras does not list a weight that only an operation reads.
     assert {id(v) for v in model.trajectory_network.variables} <= own
     images, labels = images_and_labels()
-    outputs = model.meter.factual(images)
+    outputs = model.reward_estimator.factual(images)
     before = network(images)
     np.testing.assert_allclose(outputs["logits"], before, rtol=1e-5, atol=1e-5)
     targets = targets_of(labels)
-    measured = model.meter.exact(images, targets, outputs, images_drawn(12))
+    measured = model.reward_estimator.estimate_all(images, targets, outputs, images_drawn(12))
     lost = (log_softmax(before) - log_softmax(ablated(images)))[np.arange(12), labels]
-    of_second = measured.difference.numpy()[measured.steps.numpy() == 1]
+    of_second = measured.difference.numpy()[measured.modules.numpy() == 1]
     np.testing.assert_allclose(of_second, lost, rtol=1e-4, atol=1e-5)
     model.compile("sgd", "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     assert f"reward/{second}" in model.fit(images, labels, verbose=0).history

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from support import values
 
-from dreal_tf.method.rewards import HeldUpdates
+from dreal_tf.method.rewards import DeferredUpdates
 from dreal_tf.networks.backbones import FusedBatchNormalization
 
 SHAPES = [(8, 5, 7, 4), (2, 1, 3, 4), (1, 1, 1, 4), (16, 8, 8, 4)]
@@ -72,7 +72,7 @@ def test_a_second_pass_can_share_its_statistics():
     maps = drawn((8, 5, 7, 4))
     inputs = keras.Input(maps.shape[1:])
     network = keras.Model(inputs, FusedBatchNormalization(momentum=0.99, name="norm")(inputs))
-    with HeldUpdates(network) as held:
+    with DeferredUpdates(network) as held:
         first = network(maps, training=True)
     with keras.StatelessScope(held.batch_statistics()):
         again = network(maps, training=False)

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from support import TwoSteps, logits_loss
+from support import TwoModules, logits_loss
 
 from dreal_tf import DREAL, SqueezeExcite, imagenet_residual_network
 from dreal_tf.networks.backbones import actors_of, plain_network
@@ -58,7 +58,7 @@ def test_every_block_of_the_papers_table_gets_an_actor_in_depth_order(depth):
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_attention_sits_between_the_last_batchnorm_and_the_addition(depth):
-    network = small(depth, attention=TwoSteps())
+    network = small(depth, attention=TwoModules())
     last = 2 if depth == 18 else 3
     for place in places(depth):
         actor = network.get_layer(f"{place}_two")

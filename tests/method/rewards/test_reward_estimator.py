@@ -1,0 +1,288 @@
+"""Rewards measured on a network against passes made one by one."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from naive_counterfactuals import NaiveCounterfactuals
+from support import (
+    ACTORS,
+    images_drawn,
+    log_softmax,
+    small_data,
+    small_network,
+    targets_of,
+    with_estimator,
+)
+
+from dreal_tf.layers import intervene
+from dreal_tf.method import rewards
+from dreal_tf.method.critics import PaperCritic
+from dreal_tf.method.formulas import Targets
+from dreal_tf.method.rewards import SamplingPlan
+from dreal_tf.networks.backbones import Trajectory
+
+
+def ablated_alone(network, actor, index, images):
+    """Log probabilities with one step ablated in every image, by a pass of its own."""
+
+    def decide(which, step, state, action):
+        here = which is actor and step == index
+        return which.reference_action(action, "mean", step) if here else action
+
+    with intervene(decide):
+        logits = np.float64(network(images)["logits"])
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_exact_and_sampled_rewards_equal_separate_passes(form):
+    images, labels = small_data(12)
+    network, trajectory, reward_estimator = with_estimator(ACTORS[form])
+    outputs = network(images)
+    logits = np.float64(outputs["logits"])
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    right = logits.argmax(axis=1) == labels
+    expected = {}
+    for position, (actor, index) in enumerate(zip(trajectory.actors, trajectory._indices, strict=True)):
+        log_ablated = ablated_alone(network, actor, index, images)
+        gain = 1 - np.exp(log_ablated - log_p)[np.arange(12), labels]
+        expected |= {(i, position): np.clip(gain[i], -1, 1) if right[i] else -1.0 for i in range(12)}
+
+    targets, steps = targets_of(labels), len(trajectory.specs)
+    exact = reward_estimator.estimate_all(images, targets, outputs, images_drawn(12))
+    plan = rewards.sample_plan(12, 9, steps, seed=(0, 0))
+    sampled = reward_estimator.estimate(images, targets, outputs, plan)
+    assert len(exact.reward) == 12 * steps and len(sampled.reward) == 9
+    for measured in (exact, sampled):
+        for image, step, reward in zip(
+            measured.images.numpy(), measured.modules.numpy(), measured.reward.numpy(), strict=True
+        ):
+            assert reward == pytest.approx(expected[image, step], abs=1e-5)
+    assert 0 < right.sum() < 12 and np.ptp([expected[i, 0] for i in range(12)]) > 1e-4
+
+
+def test_the_sampled_loss_averages_to_the_exact_loss_over_all_assignments():
+    """Every way to give three images one of three steps: 27 losses, one mean."""
+    images, labels = small_data(3)
+    network, trajectory, reward_estimator = with_estimator()
+    outputs, targets = network(images), targets_of(labels)
+    critic = PaperCritic(units=8)
+    critic.build(trajectory.specs, classes=3)
+    steps = trajectory.emitted(outputs)
+    critic_output = critic(steps)
+    exact = critic.loss(
+        critic_output, reward_estimator.estimate_all(images, targets, outputs, images_drawn(3))
+    )
+    swept = []
+    for assigned in itertools.product(range(3), repeat=3):
+        plan = SamplingPlan(tf.range(3), tf.constant(assigned))
+        measured = reward_estimator.estimate(images, targets, outputs, plan)
+        swept.append(float(critic.loss(critic_output, measured)))
+    assert np.mean(swept) == pytest.approx(float(exact), abs=1e-6)
+    assert np.std(swept) > 1e-4
+
+
+def test_the_sampled_loss_is_unbiased_over_draws():
+    images, labels = small_data(16)
+    network, trajectory, reward_estimator = with_estimator()
+    outputs, targets = network(images), targets_of(labels)
+    critic = PaperCritic(units=8)
+    critic.build(trajectory.specs, classes=3)
+    steps = trajectory.emitted(outputs)
+    critic_output = critic(steps)
+    exact = float(
+        critic.loss(
+            critic_output,
+            reward_estimator.estimate_all(images, targets, outputs, images_drawn(16)),
+        )
+    )
+
+    @tf.function
+    def draw(seed):
+        plan = rewards.sample_plan(16, 8, 3, tf.stack([5, seed]))
+        measured = reward_estimator.estimate(images, targets, outputs, plan)
+        return critic.loss(critic_output, measured)
+
+    drawn = np.array([draw(tf.constant(seed)) for seed in range(800)])
+    z = (drawn.mean() - exact) / (drawn.std() / np.sqrt(len(drawn)))
+    assert abs(z) <= 4
+
+
+@pytest.mark.parametrize("estimator", ["sampled", "exact"])
+def test_an_action_that_equals_its_baseline_is_worth_exactly_nothing(estimator):
+    images, labels = small_data(9)
+    network, trajectory, reward_estimator = with_estimator()
+    for actor in trajectory.actors:  # sigmoid(0) in every channel.
+        actor.excite.kernel.assign(np.zeros_like(actor.excite.kernel))
+    outputs = network(images)
+    labels = np.argmax(outputs["logits"], axis=1).astype("int32")
+    targets = targets_of(labels)
+    if estimator == "exact":
+        measured = reward_estimator.estimate_all(images, targets, outputs, images_drawn(9))
+    else:
+        plan = rewards.sample_plan(9, 9, 3, (0, 0))
+        measured = reward_estimator.estimate(images, targets, outputs, plan)
+    np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
+    np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))
+
+
+def test_in_training_the_second_pass_adds_no_reward_of_its_own():
+    """Constant actions under the batch's own statistics, at the momentum that cancels worst."""
+    images, labels = small_data(16)  # 64 entries: the last of 36 have another sigmoid, by a bit
+    network, trajectory, reward_estimator = with_estimator()
+    for actor in trajectory.actors:
+        actor.excite.kernel.assign(np.zeros_like(actor.excite.kernel))
+        actor.excite.bias.assign([0.1, 0.7, -0.3, 1.1])  # Not constant over channels ...
+    reward_estimator.reference_action = "static"  # ... but over images.
+    outputs = network(images, training=True)
+    labels = np.argmax(outputs["logits"], axis=1).astype("int32")
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(16))
+    np.testing.assert_array_equal(measured.gain, np.zeros(48))
+
+
+def test_the_static_baseline_is_the_mean_action_over_images():
+    images, _ = small_data(5)
+    network, trajectory, _ = with_estimator()
+    actions = network(images)["actions"]
+    static = NaiveCounterfactuals(trajectory.modules, tf.ones(5, tf.int32), "static", actions)
+    with intervene(static):
+        ablated = network(images)["actions"]
+    for position, module in enumerate(trajectory.modules):
+        own, got = np.array(actions[module]), np.array(ablated[module])
+        if position == 0:
+            np.testing.assert_array_equal(got, own)
+        elif position == 1:
+            np.testing.assert_allclose(got, np.broadcast_to(own.mean(0), own.shape), rtol=1e-6)
+
+
+def differences_alone(network, actor, index, images, labels, alternative):
+    """Differences of log probabilities with given actions in one step, by a pass of its own."""
+
+    def decide(which, step, state, action):
+        return alternative if which is actor and step == index else action
+
+    rows = np.arange(len(labels))
+    factual = log_softmax(network(images)["logits"])[rows, labels]
+    with intervene(decide):
+        return factual - log_softmax(network(images)["logits"])[rows, labels]
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_the_kept_alternatives_are_those_that_were_applied(form):
+    """Given to the network again, each makes the difference that was measured."""
+    images, labels = small_data(12)
+    exploration = ("reference", "permuted", "noise")
+    network, trajectory, reward_estimator = with_estimator(ACTORS[form], exploration, noise=0.8)
+    outputs, targets, steps = network(images), targets_of(labels), len(trajectory.specs)
+    drawn = rewards.sample_plan(12, 9, steps, seed=(0, 3), kinds=3)
+    exact = reward_estimator.estimate_all(images, targets, outputs, drawn)
+    sampled = reward_estimator.estimate(images, targets, outputs, drawn)
+    for measured in (exact, sampled):
+        seen = 0
+        pairs = zip(trajectory.actors, trajectory._indices, measured.counterfactuals, strict=True)
+        for step, (actor, index, (entries, action)) in enumerate(pairs):
+            here = measured.modules.numpy()[entries] == step
+            positions, applied = entries[here], action.numpy()[here]
+            chosen = measured.images.numpy()[positions]
+            again = differences_alone(network, actor, index, images[chosen], labels[chosen], applied)
+            np.testing.assert_allclose(measured.difference.numpy()[positions], again, atol=2e-5)
+            seen += len(positions)
+        assert seen == len(measured.images) and np.ptp(measured.difference) > 1e-3
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_sampled_and_exact_differences_agree_entry_by_entry(form):
+    images, labels = small_data(12)
+    network, trajectory, reward_estimator = with_estimator(ACTORS[form], ("reference", "permuted"))
+    outputs, targets, steps = network(images), targets_of(labels), len(trajectory.specs)
+    drawn = rewards.sample_plan(12, 7, steps, seed=(0, 5), kinds=2)
+    every = rewards.full_plan(drawn, steps, kinds=2)
+    exact = reward_estimator.estimate_all(images, targets, outputs, drawn)
+    sampled = reward_estimator.estimate(images, targets, outputs, every)
+    for part in ("images", "modules", "ablated", "correct", "mask"):
+        np.testing.assert_array_equal(getattr(exact, part), getattr(sampled, part))
+    np.testing.assert_allclose(sampled.difference, exact.difference, atol=1e-5)
+    np.testing.assert_array_equal(exact.ablated, every.kinds.numpy() == 0)
+    kinds = every.kinds.numpy()
+    assert min(np.abs(exact.difference.numpy()[kinds == form]).max() for form in (0, 1)) > 1e-3
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_rows_in_any_order_and_rows_that_join_late_measure_the_same(form):
+    """What is known before of where rows lie saves work and changes nothing."""
+    images, labels = small_data(12)
+    network, trajectory, reward_estimator = with_estimator(ACTORS[form], ("reference", "permuted"))
+    targets, steps = targets_of(labels), len(trajectory.specs)
+    drawn = rewards.sample_plan(12, 7, steps, seed=(0, 5), kinds=2)
+    early = reward_estimator.estimate(images, targets, network(images), drawn._replace(ordered=False))
+    late = reward_estimator.estimate(images, targets, reward_estimator.factual(images), drawn)
+    for part in ("images", "modules", "ablated", "correct", "mask"):
+        np.testing.assert_array_equal(getattr(early, part), getattr(late, part))
+    np.testing.assert_allclose(late.difference, early.difference, atol=1e-5)
+    assert np.ptp(early.difference) > 1e-3
+
+
+def test_a_difference_is_the_gain_on_a_logarithmic_scale():
+    images, labels = small_data(12)
+    network, _, reward_estimator = with_estimator()
+    outputs = network(images)
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(12))
+    expected = 1 - np.exp(-np.float64(measured.difference))
+    np.testing.assert_allclose(measured.gain, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_hindsight_holds_what_the_answer_got_wrong():
+    """Whether the network ends in logits or in probabilities."""
+    images, labels = small_data(5)
+    network, _, reward_estimator = with_estimator()
+    logits = np.float64(network(images)["logits"])
+    expected = np.eye(3)[labels] - np.exp(log_softmax(logits))
+    of_logits = reward_estimator.privileged_inputs(tf.constant(logits, tf.float32), tf.constant(labels))
+    np.testing.assert_allclose(of_logits.errors, expected, atol=1e-6)
+    np.testing.assert_array_equal(of_logits.labels, labels)
+    assert of_logits.true_action_gradients is None
+    reward_estimator.from_logits = False
+    probabilities = tf.constant(np.exp(log_softmax(logits)), tf.float32)
+    of_probabilities = reward_estimator.privileged_inputs(probabilities, tf.constant(labels))
+    np.testing.assert_allclose(of_probabilities.errors, expected, atol=1e-6)
+
+
+def test_only_the_assigned_image_changes():
+    images, _ = small_data(4)
+    network, trajectory, _ = with_estimator()
+    before = np.array(network(images)["logits"])
+    with intervene(NaiveCounterfactuals(trajectory.modules, np.int32([-1, 0, -1, 2]))):
+        after = np.array(network(images)["logits"])
+    changed = np.abs(after - before).max(axis=1)
+    assert (changed[[0, 2]] < 1e-6).all() and (changed[[1, 3]] > 1e-5).all()
+
+
+def test_with_dropout_both_arms_are_measured_without_it():
+    images, labels = small_data(12)
+    network, _, reward_estimator = with_estimator(dropout=0.5)
+    assert reward_estimator.stochastic
+    training = network(images, training=True)
+    exact = reward_estimator.estimate_all(images, targets_of(labels), training, images_drawn(12))
+    # With every BatchNorm at its averages the arms of `exact` are inference passes of one network.
+    plan = SamplingPlan(tf.range(12), tf.zeros(12, tf.int32))
+    sampled = reward_estimator.estimate(images, targets_of(labels), training, plan)
+    np.testing.assert_allclose(sampled.reward, exact.reward[:12], atol=1e-5)
+
+
+def test_images_that_do_not_count_are_marked():
+    images, labels = small_data(4)
+    network, _, reward_estimator = with_estimator()
+    outputs = network(images)
+    targets = Targets(tf.constant(labels), tf.constant([1.0, 0, 1, 0]), tf.ones(4))
+    measured = reward_estimator.estimate_all(
+        images, targets, outputs, SamplingPlan(tf.constant([1, 2]), None)
+    )
+    assert measured.mask.numpy().tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_stages_restrict_what_is_measured():
+    network = small_network(blocks=3)
+    assert Trajectory(network, stages={"conv3"}).modules == ["conv3_1/se"]
+    assert len(Trajectory(network, stages={"conv3"}).variables) == 4

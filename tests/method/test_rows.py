@@ -1,0 +1,113 @@
+"""Steps reckoned side by side say what each says by itself."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import randomized
+
+from dreal_tf.method import rewards, types
+from dreal_tf.method.critics import ComparativeCritic, comparative
+from dreal_tf.method.rows import group_by_shape, predicted_differences
+from dreal_tf.method.types import PrivilegedInputs
+from dreal_tf.modules import ModuleOutput, ModuleSpec
+
+# Three blocks of one stage, of which one has smaller maps; then places; then two of another stage.
+SIZES = [
+    ("conv2_1", 8, 6),
+    ("conv2_2", 8, 6),
+    ("conv2_3", 3, 6),
+    ("conv3_1", 4, 10),
+    ("conv3_2", 4, 10),
+]
+
+
+def judged(batch=7):
+    random = np.random.default_rng(0)
+    specs, steps = [], []
+    for place, side, channels in SIZES:
+        shapes = {"channel": (1, 1, channels), "spatial": (side, side, 1)}
+        for kind in ("channel", "spatial") if place == "conv3_1" else ("channel",):
+            state = random.normal(size=(batch, side, side, channels)).astype("float32")
+            action = random.uniform(size=(batch, *shapes[kind])).astype("float32")
+            specs.append(ModuleSpec(f"{place}/{kind}", place[:5], kind, state.shape[1:], shapes[kind]))
+            steps.append(ModuleOutput(tf.constant(state), tf.constant(action)))
+    critic = ComparativeCritic(units=4, grid=2)
+    critic.build(specs, classes=3)
+    privileged = PrivilegedInputs(None, tf.constant(random.normal(size=(batch, 3)), tf.float32))
+    return randomized(critic), steps, privileged
+
+
+def measured(steps, rows):
+    """A made-up samples of these rows, in order of steps or not."""
+    random, count = np.random.default_rng(1), rows.images.shape[0]
+    candidates = rewards.RowsOfModules(rows, [[step] for step in range(len(steps))]).rows
+    kept = [
+        types.CounterfactualAction(
+            e, tf.constant(random.uniform(size=(len(e), *s.action.shape[1:])), tf.float32)
+        )
+        for e, s in zip(candidates, steps, strict=True)
+    ]
+    numbers = {
+        name: tf.constant(random.normal(size=count), tf.float32)
+        for name in ("difference", "gain", "reward")
+    }
+    ablated = tf.constant(np.arange(count) % 2, tf.float32)
+    right, counted = tf.ones(count, bool), tf.ones(count)
+    return types.RewardSamples(
+        rows.images,
+        rows.modules,
+        **numbers,
+        correct=right,
+        ablated=ablated,
+        mask=counted,
+        counterfactuals=kept,
+    )
+
+
+def every_answer(critic, steps, privileged, samples):
+    with tf.GradientTape() as tape:
+        critic_output = critic(steps, privileged, samples=samples)
+        loss = critic.loss(critic_output, samples)
+    predicted = predicted_differences(critic_output.dq_da, [step.action for step in steps], samples)
+    gradients = tape.gradient(loss, critic.trainable_variables)
+    return [
+        critic_output.critiques,
+        critic_output.costs,
+        *critic_output.dq_da,
+        loss,
+        predicted,
+        *gradients,
+    ]
+
+
+@pytest.mark.parametrize("estimator", ["sampled", "exact", "in no order"])
+def test_steps_side_by_side_are_judged_as_one_by_one(estimator, monkeypatch):
+    critic, steps, privileged = judged()
+    drawn = rewards.sample_plan(7, 7, len(steps), seed=(0, 1))
+    rows = {
+        "sampled": drawn,
+        "exact": rewards.full_plan(drawn, len(steps)),
+        "in no order": rewards.SamplingPlan(drawn.images, tf.random.shuffle(drawn.modules)),
+    }[estimator]
+    samples = measured(steps, rows)
+    together = every_answer(critic, steps, privileged, samples)
+    traced = tf.function(lambda: every_answer(critic, steps, privileged, samples))()
+
+    def apart(actions, keys=None):
+        return [[position] for position in range(len(actions))]
+
+    monkeypatch.setattr(comparative, "group_by_shape", apart)
+    monkeypatch.setattr("dreal_tf.method.rows.group_by_shape", apart)
+    alone = every_answer(critic, steps, privileged, samples)
+    for one, other, compiled in zip(together, alone, traced, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(one, compiled, rtol=1e-4, atol=1e-5)
+    assert float(tf.reduce_max(tf.abs(together[0]))) > 0.1
+
+
+def test_only_channel_actions_of_one_shape_and_key_are_alike():
+    critic, steps, _ = judged()
+    actions = [step.action for step in steps]
+    assert group_by_shape(actions) == [[0, 1, 2], [3, 5], [4]]
+    assert group_by_shape(actions, keys=["a", "a", "b", "c", "c", "d"]) == [[0, 1], [2], [3], [4], [5]]
+    assert [positions for positions, *_ in critic._together(steps)] == [[0, 1], [2], [3, 5], [4]]
