@@ -13,6 +13,7 @@ from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
 from dreal_tf.data.folder import list_images
 from dreal_tf.errors import InputError
 from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, lr_multipliers, settled, start_file
+from dreal_tf.finite import check_finite_weights
 from dreal_tf.layers import ACTORS
 from dreal_tf.method.critics import CRITICS
 from dreal_tf.model import DREAL, EmbeddingLosses
@@ -153,7 +154,7 @@ def load_weights(network, path):
         network: functional `keras.Model` with auxiliary outputs.
         path: str or path of a `.keras` file that holds the plain network.
     Raises:
-        InputError: if there is none, or its network has another form.
+        InputError: if there is none, its network has another form, or a weight is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -162,6 +163,7 @@ def load_weights(network, path):
             "the path, which in a recipe is run.start."
         )
     stored = keras.saving.load_model(path)
+    check_finite_weights(stored)
     try:
         plain_network(network).set_weights(stored.get_weights())
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 import keras
 
+from dreal_tf.callbacks import StopOnNaN
 from dreal_tf.embedding import Embedder, scores_of
 from dreal_tf.errors import InputError
 from dreal_tf.model import DREAL
@@ -19,6 +20,8 @@ def evaluate_network(network, data, reference_action="mean", penalty=1.0):
     Returns:
         Dict of float: `accuracy`, `loss` (cross entropy and regularisers), `cross_entropy` (nats), and
         for each module `reward/<module>` and `gain/<module>`.
+    Raises:
+        DivergedError: if the loss is not finite; it names the batch.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> data = tf.data.Dataset.from_tensors((np.zeros((4, 8, 8, 1)), np.arange(4)))
@@ -32,7 +35,7 @@ def evaluate_network(network, data, reference_action="mean", penalty=1.0):
     # Regularisers differ between networks with and without attention; this does not know them.
     alone = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)
     model.compile(loss=loss, metrics=["accuracy", alone])
-    logs = model.evaluate(data, verbose=0, return_dict=True)
+    logs = model.evaluate(data, verbose=0, return_dict=True, callbacks=[StopOnNaN()])
     measured = {name: value for name, value in logs.items() if name.startswith(MEASURED)}
     chosen = {name: logs[name] for name in ("accuracy", "loss", "cross_entropy")} | measured
     return {name: float(value) for name, value in chosen.items()}

@@ -20,6 +20,7 @@ REPOSITORY = PACKAGE.parent
 # Who may import whom: a part imports only parts of a lower level, and itself.
 LEVELS = {
     "errors": 0,
+    "finite": 1,
     "keras_internals": 0,
     "modules": 0,
     "courses": 1,
@@ -56,7 +57,7 @@ LEVELS = {
     "data": 5,
     "callbacks": 7,
     "fine_tuning": 7,
-    "evaluation": 7,
+    "evaluation": 8,
     "builder": 8,
     "trained_run": 9,
     "training": 10,
@@ -75,6 +76,7 @@ PURE = {
     "keras_internals",
     "courses",
     "errors",
+    "finite",
     "modules",
     "metric_losses",
     "centres",

@@ -49,7 +49,7 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
         see `dreal_tf.auditing.values.values_of`; of classes only `value`, `low` and `high`.
     Raises:
         InputError: if there is no such network, it has no attention, or the data is not its own.
-        RunError: if the network answers with what are no numbers.
+        RunError: if a log probability is not finite; it names the batch.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> found = audit(network, images=20, data="digits_resnet8_se")

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.errors import RunError
+from dreal_tf.finite import propagate_nonfinite
 from dreal_tf.layers import intervene
 from dreal_tf.method.formulas import per_example_score
 from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation
@@ -46,7 +47,7 @@ def measure_differences(network, batches, static, groups, from_logits=True, trac
     Returns:
         `Differences`.
     Raises:
-        RunError: if the network answers with what are no numbers.
+        RunError: if a log probability is not finite; it names the batch.
     Example:
         >>> network = plain_network(residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4)))
         >>> images, labels = np.random.rand(6, 8, 8, 1).astype("float32"), np.arange(6)
@@ -62,6 +63,11 @@ def measure_differences(network, batches, static, groups, from_logits=True, trac
     for arm, images, of_images in track(passes) if track else passes:
         labels += [of_images] if arm is None else []
         found[arm].append([part.numpy() for part in run(images, of_images, _applied(arm, static))])
+        if not np.isfinite(found[arm][-1][0]).all():
+            raise RunError(
+                "Expected finite log probabilities. Received: nan or infinite ones in batch "
+                f"{len(labels) - 1} of the test images. Check its images, and audit in float32."
+            )
     whole = {arm: [np.concatenate(p) for p in zip(*parts, strict=True)] for arm, parts in found.items()}
     return _differences(tuple(groups), np.concatenate(labels), whole)
 
@@ -91,7 +97,7 @@ def _compiled(network, static, from_logits):
     def run(images, labels, applied):
         ablation = Ablation(applied, static)
         with intervene(ablation):
-            outputs = network(images, training=False)
+            outputs = propagate_nonfinite(network(images, training=False), images)
         right = tf.argmax(outputs, axis=1, output_type=tf.int32) == labels
         unchanged = tf.broadcast_to(ablation.unchanged, tf.shape(labels))
         return per_example_score(labels, outputs, from_logits), right, unchanged
@@ -120,10 +126,5 @@ def _differences(groups, labels, whole):
         )
         right_without[baseline] = np.stack(
             [np.where(same, right, answer) for _, answer, same in of_groups], axis=1
-        )
-    if not all(np.isfinite(part).all() for part in (log_p, *differences.values())):
-        raise RunError(
-            "Expected log probabilities that are numbers. Received: nan or infinite ones from the "
-            "network. Audit it in float32, and look whether its weights are numbers."
         )
     return Differences(groups, labels, log_p, right, differences, right_without)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from dreal_tf.errors import InputError
+from dreal_tf.finite import check_finite_weights
 from dreal_tf.model import DREAL
 from dreal_tf.model.task import ends_in_softmax, outputs_are_logits
 from dreal_tf.networks.backbones import plain_network
@@ -44,7 +45,7 @@ def answering(network):
         `keras.Model` from images to one row (batch, classes), and bool: whether these are logits;
         else they are probabilities.
     Raises:
-        InputError: if it is none over exclusive classes.
+        InputError: if it is none over exclusive classes, or a weight is not finite.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> plain, from_logits = answering(network)
@@ -60,6 +61,7 @@ def answering(network):
         plain = plain_network(network)
         # Where foreign attention was made actors, the plain network does not ask them.
         network = keras.Model(network.input, network.output["logits"], name=network.name)
+    check_finite_weights(network)
     outputs = getattr(network, "outputs", None) or []
     if len(outputs) != 1 or len(outputs[0].shape) != 2 or len(network.inputs) != 1:
         raise InputError(

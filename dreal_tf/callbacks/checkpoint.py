@@ -7,10 +7,12 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+import dreal_tf
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.keras_internals import start_from_epoch
 
 KEPT = 2  # Checkpoints: the last, and one to fall back on.
+SCHEMA = 2  # Of the variables that a checkpoint holds, and their order.
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Checkpoint(keras.callbacks.Callback):
         best: `BestNetwork` whose state is stored too.
     Raises:
         RunError: if there are checkpoints and none can be read.
+        InputError: if another version of the package wrote them in another schema.
     Example:
         >>> Checkpoint("checkpoints", BestNetwork("checkpoints")).epochs_done
         0
@@ -49,12 +52,15 @@ class Checkpoint(keras.callbacks.Callback):
             found = self._shared(found)
         for path in found:
             try:
+                extra = _extra(path)
+                _check_schema(extra, path)
                 self._stored.read(str(path)).assert_existing_objects_matched()
+            except InputError:
+                raise
             except Exception as error:  # Damage shows in errors of many kinds.
                 reason = str(error).splitlines()[0]
                 log.warning("The checkpoint %s is damaged (%s); trying the one before.", path, reason)
                 continue
-            extra = json.loads(self._extra.numpy().decode())
             self.epochs_done = extra["epochs_done"]
             self.best.state = extra["best"]
             start_from_epoch(self.model, self.epochs_done)
@@ -87,7 +93,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs_done = epoch + 1
-        extra = {"epochs_done": self.epochs_done, "best": self.best.state}
+        extra = {"schema": SCHEMA, "dreal_tf": dreal_tf.__version__}
+        extra |= {"epochs_done": self.epochs_done, "best": self.best.state}
         self._extra.assign(json.dumps(extra))
         self._stored.write(str(self.folder / f"epoch-{self.epochs_done}"))
         for old in _found(self.folder)[KEPT:]:
@@ -105,7 +112,8 @@ def restore_last(folder, model):
     Returns:
         int, the number of epochs that had been trained.
     Raises:
-        InputError: if there is no checkpoint, or the last one cannot be read into the model.
+        InputError: if there is no checkpoint, or the last one cannot be read into the model or has
+            another schema.
     """
     found = _found(Path(folder))
     if not found:
@@ -114,8 +122,11 @@ def restore_last(folder, model):
             "the recipe again with `dreal-tf train`, or bring them back."
         )
     try:
+        _check_schema(_extra(found[0]), found[0])
         stored = tf.train.Checkpoint(state=_state(model)).read(str(found[0])).expect_partial()
         stored.assert_existing_objects_matched()
+    except InputError:
+        raise
     except Exception as error:  # Damage shows in errors of many kinds.
         raise InputError(
             f"Expected a checkpoint of the run's recipe. Received: {str(found[0])!r}, which is damaged "
@@ -133,6 +144,21 @@ def _state(model):
         owners += [model.critic, model.critic_optimizer]
         owners += [model.trust] if model.trust is not None else []
     return [[variable.value for variable in owner.variables] for owner in owners]
+
+
+def _extra(path):
+    """What a checkpoint holds beside variables, a dict."""
+    stored = tf.train.load_checkpoint(str(path)).get_tensor("extra/.ATTRIBUTES/VARIABLE_VALUE")
+    return json.loads(stored.decode())
+
+
+def _check_schema(extra, path):
+    schema, version = extra.get("schema", 1), extra.get("dreal_tf", "0.1.0")
+    if schema != SCHEMA:
+        raise InputError(
+            f"Expected a checkpoint of schema {SCHEMA}. Received: {str(path)!r} of schema {schema}, "
+            f"written by dreal_tf {version}. Continue it with that version, or begin anew with --fresh."
+        )
 
 
 def _found(folder):

@@ -12,6 +12,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.exporting.formats import check_format, write
 from dreal_tf.exporting.served import Served, ServedEmbedding
 from dreal_tf.exporting.verification import BATCH, answers_of, compared, compared_embeddings
+from dreal_tf.finite import check_finite_weights
 from dreal_tf.model import DREAL
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.networks.flops import multiply_adds
@@ -45,7 +46,8 @@ def export(model, path, format="saved_model", precision="float32", data=None, be
         `accuracy` and `network_accuracy` (fractions), or what `compared_embeddings` gives; `megabytes`,
         `milliseconds` per image; `variables` and `multiply_adds`; and `beside`, the last three of the other network.
     Raises:
-        InputError: if the folder exists, or something is asked for that does not go together.
+        InputError: if the folder exists, a weight is not finite, or something is asked for that does
+            not go together.
         RunError: if the export cannot run or answers differently; nothing is kept then.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
@@ -117,6 +119,7 @@ def _plain(model):
         model.average_statistics()
         model = model.trajectory_network
     network = plain_network(model) if isinstance(model.output, dict) else model
+    check_finite_weights(network)
     computed = {layer.compute_dtype for layer in network.layers}
     if computed != {"float32"}:
         raise InputError(

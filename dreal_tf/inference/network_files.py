@@ -6,6 +6,7 @@ import keras
 
 from dreal_tf.builder import build_data
 from dreal_tf.errors import InputError
+from dreal_tf.finite import check_finite_weights
 from dreal_tf.run_directory import RunDirectory
 from dreal_tf.trained_run import finished_run, kept_preprocessing
 
@@ -22,7 +23,8 @@ def load_network(path, data=None, data_dir=None):
     Returns:
         `keras.Model`, and `dreal_tf.data.Preprocessing`.
     Raises:
-        InputError: if there is no network there, or nothing says how to prepare its images.
+        InputError: if there is no network there, nothing says how to prepare its images, or a weight is
+            not finite.
     """
     path = file = Path(path)
     if path.suffix != ".keras":
@@ -39,4 +41,6 @@ def load_network(path, data=None, data_dir=None):
             f"Expected {RunDirectory(file.parent).preprocessing.name} beside a .keras file, as runs have it. Received: "
             f"{str(path)!r} without. Say with --data RECIPE what it was trained on."
         )
-    return keras.saving.load_model(file), preprocessing or build_data(data).preprocessing
+    network = keras.saving.load_model(file)
+    check_finite_weights(network)
+    return network, preprocessing or build_data(data).preprocessing

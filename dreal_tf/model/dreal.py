@@ -6,10 +6,13 @@ counterfactual differences, as COMA assigns credit to agents (Foerster et al. 20
 W: weights of backbone and head; theta: weights of the actors; phi: weights of the critic.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
+from dreal_tf.finite import propagate_nonfinite
 from dreal_tf.method.critics import CRITICS
 from dreal_tf.method.formulas import actor_loss, targets_of, true_action_gradients
 from dreal_tf.method.instruments import Instruments
@@ -219,6 +222,7 @@ class DREAL(ReplicatedModel):
             with DeferredUpdates(self.network, tape) as deferred:
                 outputs = self.reward_estimator.factual(images, training=True)
             loss = self.task_loss(images, labels, outputs, sample_weight, deferred.losses)
+            loss = tf.where(deferred.finite(), loss, float("nan"))  # A fused ReLU may hide a NaN.
             scaled_loss = self.optimizer.scale_loss(loss)
             targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
             scores = self._scores(outputs["logits"], targets)
@@ -457,7 +461,11 @@ class DREAL(ReplicatedModel):
         if result.actor_gradients is not None and factual.gradients is not None:
             task_gradients = [factual.gradients[n] for n in self._positions_of_theta()]
             compared = compare_gradients(
-                task_gradients, result.actor_gradients, actor_weight, self._variables_of_modules()
+                task_gradients,
+                result.actor_gradients,
+                actor_weight,
+                groups=self._variables_of_modules(),
+                sizes=[math.prod(v.shape) for v in self.trajectory.variables],
             )
             self.method_metrics.add_actor_gradients(*compared, present)
 
@@ -482,9 +490,10 @@ class DREAL(ReplicatedModel):
 
     def call(self, images, training=None):
         if training:
-            return self.network(images, training=True)
+            return propagate_nonfinite(self.network(images, training=True), images)
         count = tf.shape(tf.nest.flatten(images)[0])[0]
-        return self.network(pad_empty_shard(images), training=False)[:count]
+        outputs = self.network(pad_empty_shard(images), training=False)[:count]
+        return propagate_nonfinite(outputs, images)
 
     def evaluate(self, *args, **kwargs):
         self._evaluating = True

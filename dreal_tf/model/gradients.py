@@ -122,7 +122,7 @@ def actor_loss_gradients(dq_da, trust, weights, scale):
     ]
 
 
-def compare_gradients(task, actor, weight, groups=()):
+def compare_gradients(task, actor, weight, groups=(), sizes=()):
     """Size and direction of the actor loss's gradient relative to the task loss's.
 
     Args:
@@ -130,6 +130,8 @@ def compare_gradients(task, actor, weight, groups=()):
         weight: float scalar, the actor loss's.
         groups: sequence of lists of int, the variables that are compared by themselves. The distinct
             groups must hold all variables in order; a group may occur more than once.
+        sizes: sequence of int, the number of weights of each variable; needed with groups, since a
+            gradient's own shape may be unknown when the graph is traced.
     Returns:
         Pair of float scalars over all variables, and pair of float tensors (groups,): the weight
         times the length of the actor loss's gradient over the length of the task loss's, and the
@@ -148,10 +150,10 @@ def compare_gradients(task, actor, weight, groups=()):
     both = tf.reshape(tf.concat(parts, axis=0), [2, -1])  # (2, weights)
     overall = _ratio_and_cosine(tf.matmul(both, both, transpose_b=True)[None], weight)
     distinct = list(dict.fromkeys(map(tuple, groups)))
-    sizes = [sum(task[n].shape.num_elements() for n in group if n in kept) for group in distinct]
+    of_groups = [sum(sizes[n] for n in group if n in kept) for group in distinct]
     if not distinct:
         return [part[0] for part in overall], [tf.zeros([0])] * 2
-    products = [tf.matmul(part, part, transpose_b=True) for part in tf.split(both, sizes, axis=1)]
+    products = [tf.matmul(part, part, transpose_b=True) for part in tf.split(both, of_groups, axis=1)]
     of_distinct = _ratio_and_cosine(tf.stack(products), weight)  # (distinct,) each
     order = [distinct.index(tuple(group)) for group in groups]
     return [part[0] for part in overall], [tf.gather(part, order) for part in of_distinct]

@@ -7,7 +7,8 @@ from support import compiled, logits_loss, small_data, small_network
 
 from dreal_tf import DREAL
 from dreal_tf.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
-from dreal_tf.errors import RunError
+from dreal_tf.callbacks.checkpoint import SCHEMA, restore_last
+from dreal_tf.errors import InputError, RunError
 from dreal_tf.method.critics import DirectCritic
 
 IMAGES, LABELS = small_data(24)
@@ -105,6 +106,21 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said(tmp_path, caplo
     assert "epoch-3 is damaged" in caplog.text
     one, two = (read_history(folder / "history.csv") for folder in (whole, run))
     assert [row | {"seconds": 0} for row in one] == [row | {"seconds": 0} for row in two]
+
+
+@pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
+def test_a_checkpoint_of_another_schema_is_refused_with_the_version_that_wrote_it(
+    tmp_path, monkeypatch, schema
+):
+    with monkeypatch.context() as other_version:
+        other_version.setattr("dreal_tf.callbacks.checkpoint.SCHEMA", schema)
+        other_version.setattr("dreal_tf.__version__", "7.8.9")
+        fit(fresh_model(), tmp_path, epochs=1)
+    message = f"Expected a checkpoint of schema {SCHEMA}.*schema {schema}, written by dreal_tf 7.8.9"
+    with pytest.raises(InputError, match=message):
+        fit(fresh_model(), tmp_path, epochs=2)
+    with pytest.raises(InputError, match=message):
+        restore_last(tmp_path / "checkpoints", fresh_model())
 
 
 def test_without_a_readable_checkpoint_it_stops_and_says_so(tmp_path):

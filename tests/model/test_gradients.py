@@ -15,7 +15,8 @@ LABELS = np.arange(24) % 3
 
 def ratio_and_cosine(task, actor, weight):
     """Over all variables; and over one group of all of them, which must be the same."""
-    overall, of_groups = compare_gradients(task, actor, weight, [list(range(len(task)))])
+    sizes = [1 if gradient is None else int(tf.size(gradient)) for gradient in task]
+    overall, of_groups = compare_gradients(task, actor, weight, [list(range(len(task)))], sizes)
     assert [float(part[0]) for part in of_groups] == [float(part) for part in overall]
     return [float(part) for part in overall]
 
@@ -44,11 +45,11 @@ def test_where_nothing_can_be_said_it_is_0(task, actor):
 def test_groups_are_compared_by_themselves():
     task, actor = [tf.constant([3.0, 4.0]), tf.constant([2.0])], [tf.constant([0.0, 2.0])] * 2
     actor[1] = tf.constant([-1.0])
-    overall, (ratios, cosines) = compare_gradients(task, actor, 0.5, [[0], [1], [1]])
+    overall, (ratios, cosines) = compare_gradients(task, actor, 0.5, [[0], [1], [1]], [2, 1])
     np.testing.assert_allclose(ratios, [0.2, 0.25, 0.25], rtol=1e-6)
     np.testing.assert_allclose(cosines, [0.8, -1, -1], rtol=1e-6)
     np.testing.assert_allclose(overall, [0.5 * 5**0.5 / 29**0.5, 6 / 145**0.5], rtol=1e-6)
-    frozen = compare_gradients([task[0], None], [actor[0], None], 0.5, [[0], [1]])
+    frozen = compare_gradients([task[0], None], [actor[0], None], 0.5, [[0], [1]], [2, 1])
     np.testing.assert_allclose(frozen[1], [[0.2, 0], [0.8, 0]], rtol=1e-6)
 
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
+from dreal_tf.finite import all_finite
 from dreal_tf.keras_internals import layers_inside
 
 
@@ -99,6 +100,10 @@ class DeferredUpdates(keras.StatelessScope):
             values = tf.split(values / (1.0 - momentum), sizes, axis=0)
             values_of |= {id(v): value for v, value in zip(variables, values, strict=True)}
         return [(v, values_of[id(v)]) for v in self.statistics] + self._assigned()
+
+    def finite(self):
+        """Whether the batch's own BatchNorm statistics are finite, a bool scalar tensor."""
+        return all_finite([self.get_current_value(variable) for variable in self.statistics])
 
     def commit_trainable(self):
         """Moves the trainable variables that layers have assigned to; before the optimizer does."""
