@@ -31,7 +31,7 @@ class Row(NamedTuple):
         kind: str, as a recipe has it.
         actor: str, the class.
         actions: str, the actions and their shapes, batch axis left out.
-        baseline: str, the baseline actions.
+        reference: str, the reference actions of kind "mean".
         where: str, where the modules stand in ResNet-50.
         parameters: int, what ResNet-50 has more of trainable ones.
         multiply_adds: int, what ResNet-50 needs more of them for an image of 224×224.
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     kind: str
     actor: str
     actions: str
-    baseline: str
+    reference: str
     where: str
     parameters: int
     multiply_adds: int
@@ -69,14 +69,14 @@ def markdown(rows):
         List of str, its lines.
     """
     lines = [
-        "| `attention.kind` | actor | action, shape | baseline | where in ResNet-50 | parameters | "
+        "| `attention.kind` | actor | action, shape | reference action | where in ResNet-50 | parameters | "
         "multiply-adds | paper |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         counts = f"{row.parameters / 1e6:+.3f} M | {row.multiply_adds / 1e6:+,.1f} M"
         lines.append(
-            f"| `{row.kind}` | `{row.actor}` | {row.actions} | {row.baseline} | {row.where} | {counts} "
+            f"| `{row.kind}` | `{row.actor}` | {row.actions} | {row.reference} | {row.where} | {counts} "
             f"| {row.paper} |"
         )
     return lines
@@ -86,9 +86,9 @@ def _row(actor, plain):
     counted = _counted(actor())
     differences = [ours - without for ours, without in zip(counted, plain, strict=True)]
     axes = actor.axes or ((),) * len(actor.kinds)
-    steps = list(zip(actor.suffixes, actor.kinds, axes, strict=True))
-    actions = ", ".join(f"`{suffix}` {_shape(kind, axes)}" for suffix, kind, axes in steps)
-    flat = "; ".join(dict.fromkeys(_flat(kind, axes) for _, kind, axes in steps))
+    modules = list(zip(actor.suffixes, actor.kinds, axes, strict=True))
+    actions = ", ".join(f"`{suffix}` {_shape(kind, axes)}" for suffix, kind, axes in modules)
+    flat = "; ".join(dict.fromkeys(_flat(kind, axes) for _, kind, axes in modules))
     where = _where(actor.placement)
     return Row(actor.attention, actor.__name__, actions, flat, where, *differences, _paper(actor))
 

@@ -203,10 +203,11 @@ def check_clipping(optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not (inner.clipnorm or inner.clipvalue or inner.global_clipnorm):
         return
-    if inner is not optimizer:
+    if inner is not optimizer or inner.loss_scale_factor is not None:
         raise InputError(
-            "Expected no gradient clipping under mixed_float16, where gradients are scaled. "
-            f"Received: an optimizer {inner.name!r} that clips. Use mixed_bfloat16, or do not clip."
+            "Expected no gradient clipping under mixed_float16 or with loss_scale_factor, where "
+            f"gradients are scaled. Received: an optimizer {inner.name!r} that clips. Use "
+            "mixed_bfloat16, or do not clip."
         )
     if inner.gradient_accumulation_steps:
         raise InputError(

@@ -59,8 +59,8 @@ def _measured(model, data):
 
 def _learnt(model, data):
     factual = model.factual_pass(data)
-    dq_da, result = model.update_critic(factual, model.estimate_rewards(factual))
-    gradients = model.actor_gradients(factual, dq_da, result.trust)
+    result = model.update_critic(factual, model.estimate_rewards(factual))
+    gradients = model.actor_gradients(factual, result)
     return [result.actor_loss, *_present(gradients), *_kept(factual)]
 
 

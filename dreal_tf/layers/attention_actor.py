@@ -176,27 +176,26 @@ class AttentionActor(keras.layers.Layer):
             state = self.refine(state, decide(index, state), index, training)
         return state
 
-    def reference_action(self, action, baseline="mean", index=0):
+    def reference_action(self, action, reference="mean", index=0):
         """The reference action, which module `index` emits when it is ablated.
 
         Args:
             action: tensor, the module's own action.
-            baseline: the kind of reference action. "mean": the action's mean over the axes along
-                which it selects, for each image (uniform attention if rows sum to 1). "identity": the
-                action that passes the state through; gates and residual actors have one. A layer
-                cannot compute "static", a mean over images: see
-                `dreal_tf.method.rewards.CounterfactualActions`.
+            reference: "mean": the action's mean over the axes along which it selects, for each image
+                (uniform attention if rows sum to 1). "identity": the action that passes the state
+                through; gates and residual actors have one. A layer cannot compute "static", a mean
+                over images: `dreal_tf.method.rewards.ActionReplacer` does.
             index: int. Position of the module in the layer.
         Returns:
             Tensor of the shape and dtype of `action`.
         Raises:
-            ValueError: if `baseline` is unknown, or the actor has no identity action.
+            ValueError: if `reference` is unknown, or the actor has no identity action.
         """
-        if baseline == "mean":
+        if reference == "mean":
             return anchored_mean(action, SELECTIVE_AXES[self.kinds[index]])
-        if baseline == "identity":
+        if reference == "identity":
             return self.identity_action(action, index)
-        raise unknown_name("baseline action of a layer", baseline, ("mean", "identity"))
+        raise unknown_name("reference action of a layer", reference, ("mean", "identity"))
 
     def has_identity(self, index=0):
         """Whether module `index` has an action that passes its state through."""
@@ -206,8 +205,8 @@ class AttentionActor(keras.layers.Layer):
         """The action with which module `index` passes its state through."""
         if not self.has_identity(index):
             raise InputError(
-                "Expected an actor that can pass its state through, for the baseline 'identity'. "
-                f"Received: {self.name!r}, whose action mixes places. Use the baseline 'mean'."
+                "Expected an actor that can pass its state through, for the reference action "
+                f"'identity'. Received: {self.name!r}, whose action mixes positions. Use 'mean'."
             )
         return ops.zeros_like(action) if self.kinds[index] == "pairwise" else ops.ones_like(action)
 
@@ -252,7 +251,7 @@ class AttentionActor(keras.layers.Layer):
         replacements = action if isinstance(action, (tuple, list)) else (action,)
         if len(replacements) not in (1, len(self.suffixes)):
             raise InputError(
-                f"Expected one action for each of the {len(self.suffixes)} steps of {self.name!r}. "
+                f"Expected one action for each of the {len(self.suffixes)} modules of {self.name!r}. "
                 f"Received: {len(replacements)}. Give None to keep an action of the layer's own."
             )
         replacements = tuple(replacements) + (None,) * (len(self.suffixes) - len(replacements))

@@ -93,10 +93,10 @@ class CrissCross(AttentionActor):
         aggregate = aggregate + ops.einsum("bijk,bikc->bijc", action[..., height:], value)
         return state + self.gamma * aggregate
 
-    def reference_action(self, action, baseline="mean", index=0):
+    def reference_action(self, action, reference="mean", index=0):
         """The reference action; the mean is over the valid keys, and masked keys stay 0."""
-        if baseline != "mean":
-            return super().reference_action(action, baseline, index)
+        if reference != "mean":
+            return super().reference_action(action, reference, index)
         action = ops.convert_to_tensor(action)
         height, width = ops.shape(action)[1:3]
         valid = valid_keys(action)

@@ -83,7 +83,11 @@ def true_labels(labels, classes):
 
 
 def per_example_score(labels, outputs, from_logits):
-    """The score that the method raises: log p of the label. Another task replaces this function.
+    """The score that the method raises: log p of the label.
+
+    For a task other than classification, replace this function and the three that read classes:
+    `targets_of`, `RewardEstimator.is_correct` and `RewardEstimator.privileged_inputs`. Rewards take
+    the score as a log probability, see `relative_gain`.
 
     Args:
         labels: int32 tensor (batch,).
@@ -136,7 +140,8 @@ def true_action_gradients(tape, scores, actions):
         >>> [tuple(gradient.shape) for gradient in true_action_gradients(tape, scores, actions)]
         [(4, 1, 1, 16), (4, 1, 1, 32), (4, 1, 1, 64)]
     """
-    return [tf.cast(gradient, tf.float32) for gradient in tape.gradient(scores, actions)]
+    gradients = tape.gradient(scores, actions)
+    return [tf.cast(gradient, tf.float32) for gradient in gradients]
 
 
 def relative_gain(score, counterfactual_score):
@@ -188,7 +193,7 @@ def weighted_mean(values, weights):
 
 
 def critic_loss(critique, reward, weights):
-    """Squared error of the critiques of measured actions: L_r. Moves the critic alone.
+    """Squared error of the critiques of measured actions: the loss of the paper's critic, L_r.
 
     Args:
         critique: float tensor (n,), the prediction for each measured action.
@@ -217,7 +222,7 @@ def ablation_loss(critiques, samples):
 
 
 def comparison_loss(predicted, difference, weights, delta=0.5):
-    """Huber loss of predicted differences between actions, so that no single pair dominates.
+    """Twice the Huber loss of predicted differences, so that no single pair dominates.
 
     Args:
         predicted: float tensor (n,), the critic's prediction.
@@ -238,7 +243,9 @@ def comparison_loss(predicted, difference, weights, delta=0.5):
 
 
 def actor_loss(critiques, weights):
-    """Minus the mean critique of all actions: L_q. Moves the actors alone.
+    """Minus the mean critique of all actions: L_q, as it is logged.
+
+    The actors follow its gradient, scaled by trust: `dreal_tf.model.gradients.actor_loss_gradients`.
 
     Args:
         critiques: float tensor (batch, modules).

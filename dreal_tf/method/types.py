@@ -23,13 +23,14 @@ class CriticOutput(NamedTuple):
     """A critic's predictions for a batch.
 
     Attributes:
-        critiques: float32 tensor (batch, modules), the quality Q of each action, in the unit of the
-            reward. Its gradient with respect to an action is dQ/dA, which the actor follows.
+        critiques: float32 tensor (batch, modules), the quality Q of each action. The unit is the
+            critic's own: that of the reward, or nats. The gradient of a critique with respect to its
+            action is dQ/dA, which the actor follows.
         dq_da: list of float32 tensors, one per module, shaped like its action: that gradient, from a
-            critic that computes it (nats per unit of the action); None from any other.
+            critic that computes it without a tape; None from any other. `DREAL` itself uses a tape.
         predicted_differences: float32 tensor (n,), <dQ/dA, action - counterfactual> for each of the
-            reward samples the critic was given (nats), from a critic that computes it; None from
-            any other.
+            reward samples the critic was given, in the unit of the critiques, from a critic that
+            computes it; None from any other.
         costs: float32 tensor (batch, modules), what any change of the action costs on average
             (nats), from a critic that predicts it; None from any other.
         scales: float32 tensor (batch,), above 0: the expected size of differences between an image's
@@ -65,7 +66,7 @@ class RewardSamples(NamedTuple):
         modules: int32 tensor (n,). Position of the module among those that are trained by reward.
         difference: float tensor (n,). Score with the action less score with its counterfactual (nats).
         gain: float tensor (n,). Relative gain in the true class's probability (no unit).
-        reward: float tensor (n,). The reward (no unit); it is defined where the action was ablated.
+        reward: float tensor (n,). The reward (no unit). It means something only where `ablated` is 1.
         correct: bool tensor (n,). Whether the network's prediction was correct.
         ablated: float tensor (n,). 1 where the counterfactual was the reference action, else 0.
         mask: float tensor (n,). 1 where the sample counts; 0 where the image has no dominant label or

@@ -51,8 +51,8 @@ class DREAL(ReplicatedModel):
     """Trains a network's attention by reward: a critic predicts it, the actors follow the critic.
 
     It predicts, evaluates, saves and exports as the network alone; the critic is used in training
-    only. While its attribute `method_enabled` is False it trains as plain Keras does, see
-    `dreal_tf.callbacks.DelayedStart`.
+    only. While its attribute `method_enabled` is False it trains as plain Keras does; the training
+    function reads it once, when it is traced: see `dreal_tf.callbacks.DelayedStart`.
 
     Args:
         network: functional `keras.Model`: from images to a dict of `logits`, and `states` and
@@ -62,7 +62,8 @@ class DREAL(ReplicatedModel):
             None: the baseline, trained as plain Keras trains it.
         actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
         actor_warmup: int >= 0. Steps over which that weight rises from 0 (optimizer steps).
-        estimator: "sampled" (one ablated module per sampled image) or "exact" (every module).
+        estimator: "sampled" (the action of one module replaced in each sampled image) or "exact" (of
+            every module in turn).
         reward_fraction: float in (0, 1]. Fraction of each training batch that is sampled.
         validation_fraction: float in [0, 1]. Fraction of each validation batch that is measured,
             every module of it. 0, without a critic: none.
@@ -189,7 +190,7 @@ class DREAL(ReplicatedModel):
         if self.critic is not None:
             self.critic_optimizer.build(self.critic.trainable_variables)
 
-    # The training step, in the order of the paper.
+    # The training step, in the order in which it runs.
 
     def train_step(self, data):
         data = assert_nonempty_shard(data)
@@ -201,12 +202,13 @@ class DREAL(ReplicatedModel):
             self._log(factual)
             return self._compiled_metrics(factual)
         samples = self.estimate_rewards(factual)  # A counterfactual pass, without gradient.
-        dq_da, result = self.update_critic(factual, samples)  # L_r moves phi.
-        actor_gradients = self.actor_gradients(factual, dq_da, result.trust)  # L_q, for theta alone.
-        result = result._replace(actor_gradients=actor_gradients)
-        actor_weight = self.actor_weight()  # Before the update below counts this step.
-        self.update_network(factual, samples, result)  # L_c + weight · L_q move W and theta.
-        self._log(factual, samples, result, actor_weight)
+        result = self.update_critic(factual, samples)  # L_r moves phi.
+        actor_gradients = self.actor_gradients(factual, result)  # L_q, for theta alone.
+        weight = self.actor_weight()
+        available = [samples.difference, result.critiques]
+        # L_c moves W and theta, weight · L_q theta alone.
+        self.update_network(factual, actor_gradients, weight, available)
+        self._log(factual, samples, result, actor_gradients, weight)
         return self._compiled_metrics(factual)
 
     def factual_pass(self, data):
@@ -219,14 +221,17 @@ class DREAL(ReplicatedModel):
         """
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape(persistent=self._needs_true_action_gradients) as tape:
+            if self._needs_true_action_gradients:
+                tape.watch(images)  # The actions depend on no trainable variable if all are frozen.
             with DeferredUpdates(self.network, tape) as deferred:
                 outputs = self.reward_estimator.factual(images, training=True)
             loss = self.task_loss(images, labels, outputs, sample_weight, deferred.losses)
-            loss = tf.where(deferred.finite(), loss, float("nan"))  # A fused ReLU may hide a NaN.
+            # A NaN in the statistics may reach no output, see `dreal_tf.finite`.
+            loss = tf.where(deferred.finite(), loss, float("nan"))
             scaled_loss = self.optimizer.scale_loss(loss)
             targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
             scores = self._scores(outputs["logits"], targets)
-        # Clipped here: a norm over both losses would let L_q change W.
+        # Clipped before L_q is added, whose size would otherwise change the scale of W's gradient.
         gradients = clip(tape.gradient(scaled_loss, deferred.sources()), self.optimizer)  # W, theta
         privileged = self._privileged_inputs(tape, scores, outputs, targets)
         return FactualPass(
@@ -255,7 +260,7 @@ class DREAL(ReplicatedModel):
             factual: `FactualPass`.
             samples: `dreal_tf.method.types.RewardSamples` of some of its actions.
         Returns:
-            dQ/dA, a list of tensors shaped like the actions, and `UpdateResult`.
+            `UpdateResult`.
         """
         modules = self.trajectory.emitted(factual.outputs)
         actions, phi = [module.action for module in modules], self.critic.trainable_variables
@@ -272,64 +277,70 @@ class DREAL(ReplicatedModel):
                 predicted = predicted_differences(dq_da, actions, samples)
             trust = self.trust(predicted, samples.difference, samples.modules, samples.mask)
         gradients = tape.gradient(scaled_loss, phi) if phi else []
-        self.apply_to_critic(available_after([*dq_da, output.critiques], gradients))
+        gradients = available_after([*dq_da, output.critiques], gradients)
+        self.apply_to_critic(gradients, factual.gradients)
         if self.settings.update == "alternating":  # The actors follow the critic that has moved.
             with tf.name_scope("moved_critic"), tf.GradientTape() as tape:
                 tape.watch(actions)
                 moved = self.critic(modules, factual.privileged)
             dq_da = self._dq_da(tape, moved, actions)
-        loss = actor_loss(output.critiques, factual.targets.weights)
-        return dq_da, UpdateResult(output.critiques, critic_loss, loss, trust)
+        logged_loss = actor_loss(output.critiques, factual.targets.weights)
+        return UpdateResult(output.critiques, critic_loss, logged_loss, trust, dq_da)
 
-    def actor_gradients(self, factual, dq_da, trust):
-        """The deterministic policy gradient: dL_q/dtheta = dA/dtheta · dL_q/dA, with dL_q/dA = -dQ/dA.
+    def actor_gradients(self, factual, result):
+        """The deterministic policy gradient: dL_q/dtheta = dA/dtheta · dL_q/dA.
+
+        dL_q/dA is minus the mean of dQ/dA over batch and modules, weighted by trust and sample weight.
 
         Args:
             factual: `FactualPass`.
-            dq_da: list of tensors shaped like the actions.
-            trust: float tensor (modules,).
+            result: `UpdateResult`.
         Returns:
             List of tensors or None, one for each variable of theta; scaled as the task loss's.
         """
         with tf.name_scope("actors"), tf.GradientTape() as tape:
             actions = self.trajectory.propose_again(factual.outputs, factual.deferred is not None)
         scale = self.optimizer.scale_loss(per_replica(tf.ones([])))
-        of_actions = actor_loss_gradients(dq_da, trust, factual.targets.weights, scale)
+        weights = factual.targets.weights
+        of_actions = actor_loss_gradients(result.dq_da, result.trust, weights, scale)
         return tape.gradient(actions, self.trajectory.variables, output_gradients=of_actions)
 
-    def update_network(self, factual, samples=None, result=None):
+    def update_network(self, factual, actor_gradients=None, weight=None, available=()):
         """Moves W and theta by both gradients, then commits the deferred updates.
 
         Args:
             factual: `FactualPass`.
-            samples: `dreal_tf.method.types.RewardSamples`, or None.
-            result: `UpdateResult`, or None: the task loss's gradient alone.
+            actor_gradients: list of tensors or None, one for each variable of theta; None: the task
+                loss's gradient alone.
+            weight: float scalar, the actor loss's.
+            available: sequence of tensors that are computed before any variable moves.
         """
         gradients = list(factual.gradients)
-        if result is not None:
-            if self.settings.actor_weight:  # At 0 the step is plain Keras's, operation by operation.
-                weight = self.actor_weight()
-                positions = self._positions_of_theta()
-                for position, gradient in zip(positions, result.actor_gradients, strict=True):
-                    if gradient is not None and gradients[position] is not None:
-                        gradients[position] += tf.cast(weight, gradient.dtype) * gradient
-            gradients = available_after([samples.difference, result.critiques], gradients)
+        # At weight 0 the step is plain Keras's, operation by operation.
+        if actor_gradients is not None and self.settings.actor_weight:
+            for position, gradient in zip(self._positions_of_theta(), actor_gradients, strict=True):
+                # A variable without a task gradient is frozen by the user.
+                if gradient is not None and gradients[position] is not None:
+                    gradients[position] += tf.cast(weight, gradient.dtype) * gradient
+        gradients = available_after(available, gradients) if available else gradients
         factual.deferred.commit_trainable()
         with clipping_off(self.optimizer, self.clipping):
             self.optimizer.apply(gradients, self.network.trainable_variables)
         factual.deferred.commit()
 
-    def apply_to_critic(self, gradients):
+    def apply_to_critic(self, gradients, task_gradients):
         """Moves phi.
 
         Args:
             gradients: list of tensors, one for each variable of phi.
+            task_gradients: list of tensors or None, for W and theta; None if they do not move.
         """
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            # The network skips a step that overflows; the critic must not learn from it.
+            # The network skips a step that overflows; the critic's gradients count as 0 in it.
             gradients = finite_everywhere(gradients)
-            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
-            gradients = [tf.where(finite, gradient, 0.0) for gradient in gradients]
+            checked = [g for g in [*gradients, *(task_gradients or ())] if g is not None]
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in checked])
+            gradients = [g if g is None else tf.where(finite, g, 0.0) for g in gradients]
         if gradients:
             self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
 
@@ -347,6 +358,8 @@ class DREAL(ReplicatedModel):
         present = pad_empty_shard(images)
         targets = pad_empty_shard(targets_of(labels, classes, sample_weight))
         with tf.GradientTape() as tape:
+            if self._needs_true_action_gradients:
+                tape.watch(present)
             outputs = self.reward_estimator.factual(present)
             scores = self._scores(outputs["logits"], targets)
         logits = outputs["logits"][: tf.shape(labels)[0]]
@@ -441,7 +454,7 @@ class DREAL(ReplicatedModel):
 
     # Logs.
 
-    def _log(self, factual, samples=None, result=None, actor_weight=None):
+    def _log(self, factual, samples=None, result=None, actor_gradients=None, actor_weight=None):
         present = tf.shape(factual.labels)[0]  # 0 if this replica was given no image.
         loss = factual.loss * self.distribute_strategy.num_replicas_in_sync
         self.loss_tracker.update_state(loss, sample_weight=present)
@@ -458,11 +471,11 @@ class DREAL(ReplicatedModel):
             factual.targets.mask,
             present,
         )
-        if result.actor_gradients is not None and factual.gradients is not None:
+        if actor_gradients is not None:
             task_gradients = [factual.gradients[n] for n in self._positions_of_theta()]
             compared = compare_gradients(
                 task_gradients,
-                result.actor_gradients,
+                actor_gradients,
                 actor_weight,
                 groups=self._variables_of_modules(),
                 sizes=[math.prod(v.shape) for v in self.trajectory.variables],

@@ -7,12 +7,13 @@ class FactualPass(NamedTuple):
     """The network's outputs for a batch, with its own actions.
 
     Attributes:
-        images, labels, sample_weight: the batch.
-        outputs: dict, from `dreal_tf.method.rewards.RewardEstimator.factual`.
+        images, labels, sample_weight: the batch. In evaluation under replicas `images` may be padded.
+        outputs: dict of `logits` (batch, classes); `states`, `actions`, dicts of tensors (batch, ...) by
+            module name; and `cached_activations`, see `dreal_tf.method.rewards.CounterfactualPass`.
         targets: `dreal_tf.method.formulas.Targets`.
         loss: float scalar, the task loss, scaled for the sum over replicas.
-        gradients: list of tensors, the task loss's for each trainable variable of the network; None
-            if none is to be moved by it.
+        gradients: list of tensors or None, the task loss's gradient for each trainable variable of
+            the network (W and theta), scaled by the optimizer's loss scale and clipped; None in evaluation.
         privileged: `dreal_tf.method.types.PrivilegedInputs`; None without a critic.
         deferred: `dreal_tf.method.rewards.DeferredUpdates` of a pass in training mode; None at
             inference.
@@ -30,18 +31,20 @@ class FactualPass(NamedTuple):
 
 
 class UpdateResult(NamedTuple):
-    """The results of a training step with the critic.
+    """The critic's results in a training step, all but `dq_da` from before its update.
 
     Attributes:
         critiques: float tensor (batch, modules).
-        critic_loss, actor_loss: float scalars, means over the batch.
+        critic_loss: float scalar, a mean over the samples.
+        actor_loss: float scalar, a mean over the batch; logged only.
         trust: float tensor (modules,).
-        actor_gradients: list of tensors or None, the actor loss's gradient for each variable of
-            theta; None in evaluation.
+        dq_da: list of tensors, one per module, shaped like its action (batch, ...): the gradient of the
+            critiques, with `update="alternating"` those of the critic that has moved; None in
+            evaluation.
     """
 
     critiques: object
     critic_loss: object
     actor_loss: object
     trust: object
-    actor_gradients: object = None
+    dq_da: object = None

@@ -58,10 +58,10 @@ class FrozenDREAL(DREAL):
         privileged = self._privileged_inputs(tape, scores, outputs, targets)
         return FactualPass(images, labels, sample_weight, outputs, targets, loss, privileged=privileged)
 
-    def update_network(self, factual, samples=None, result=None):
-        theta, weight = self.trajectory.variables, self.actor_weight()
+    def update_network(self, factual, actor_gradients=None, weight=None, available=()):
+        theta = self.trajectory.variables
         gradients = [tf.zeros_like(variable) for variable in theta]
-        for position, gradient in enumerate(result.actor_gradients):
+        for position, gradient in enumerate(actor_gradients):
             if gradient is not None:
                 gradients[position] = weight * gradient
         # At weight 0 as well: it counts the steps, on which the sampling plans depend.

@@ -52,26 +52,26 @@ def test_another_action_is_applied_and_returned(form):
 
 
 @pytest.mark.parametrize("form", ACTORS)
-def test_baseline_action_is_the_mean_along_the_selective_axes(form):
+def test_reference_action_is_the_mean_along_the_selective_axes(form):
     actor = copy_of(ACTORS[form])
     for index, action in enumerate(actions_of(actor)):
         action, axes = np.array(action), SELECTIVE[actor.kinds[index]]
-        baseline = np.array(actor.reference_action(action, "mean", index))
+        reference = np.array(actor.reference_action(action, "mean", index))
         expected = np.broadcast_to(action.mean(axis=axes, keepdims=True), action.shape)
-        assert baseline.shape == action.shape and baseline.dtype == action.dtype
-        np.testing.assert_allclose(baseline, expected, rtol=2e-6)
-        np.testing.assert_allclose(baseline.mean(axis=axes), action.mean(axis=axes), rtol=2e-6)
-        np.testing.assert_array_equal(actor.reference_action(baseline, "mean", index), baseline)
+        assert reference.shape == action.shape and reference.dtype == action.dtype
+        np.testing.assert_allclose(reference, expected, rtol=2e-6)
+        np.testing.assert_allclose(reference.mean(axis=axes), action.mean(axis=axes), rtol=2e-6)
+        np.testing.assert_array_equal(actor.reference_action(reference, "mean", index), reference)
     if form == "pairwise":
-        np.testing.assert_allclose(baseline, 1 / 35, rtol=2e-6)
+        np.testing.assert_allclose(reference, 1 / 35, rtol=2e-6)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7, 1e-30, 3e4])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_the_baseline_of_a_constant_action_is_that_constant_to_the_bit(value, dtype):
+def test_the_reference_of_a_constant_action_is_that_constant_to_the_bit(value, dtype):
     action = keras.ops.full((2, 5, 7, 1), value, dtype=dtype)
-    baseline = SpatialGate().reference_action(action)
-    assert keras.ops.all(baseline == action) and baseline.dtype == action.dtype
+    reference = SpatialGate().reference_action(action)
+    assert keras.ops.all(reference == action) and reference.dtype == action.dtype
 
 
 def test_the_identity_of_a_gate_passes_the_state_through():
@@ -83,7 +83,7 @@ def test_the_identity_of_a_gate_passes_the_state_through():
 
 def test_an_actor_that_mixes_places_has_no_identity():
     mixer = type("Mixer", (Pairwise,), {"residual": False})(name="mixer")
-    with pytest.raises(ValueError, match="mixes places.*Use the baseline 'mean'"):
+    with pytest.raises(ValueError, match="mixes positions.*Use 'mean'"):
         mixer.reference_action(np.ones((1, 4, 4)), "identity")
 
 
@@ -101,7 +101,7 @@ def test_the_axes_of_a_pairwise_action_must_be_named(axes):
         type("Bad", (AttentionActor,), {"suffixes": ("a",), "kinds": ("pairwise",), "axes": axes})
 
 
-def test_an_unknown_baseline_is_refused_by_name():
+def test_an_unknown_reference_is_refused_by_name():
     with pytest.raises(ValueError, match="Received: 'meen'. Did you mean 'mean'"):
         SqueezeExcite().reference_action(np.ones((1, 1, 1, 4)), "meen")
 

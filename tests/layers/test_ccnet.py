@@ -147,7 +147,7 @@ def test_the_mean_is_over_the_valid_keys(shape):
         assert again.dtype == typed.dtype
         np.testing.assert_array_equal(again, typed)
     np.testing.assert_array_equal(layer.reference_action(action, "identity"), 0 * action)
-    with pytest.raises(ValueError, match="baseline action of a layer.*'median'"):
+    with pytest.raises(ValueError, match="reference action of a layer.*'median'"):
         layer.reference_action(action, "median")
 
 

@@ -100,7 +100,7 @@ def test_an_image_decides_for_itself(kind):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("kind", ACTORS)
-def test_the_mean_baseline(kind, dtype):
+def test_the_mean_reference_action(kind, dtype):
     """Shape, dtype and mean are kept; a second time it changes nothing; nor does it a constant."""
     actor = actor_of(kind, dtype=f"mixed_{dtype}" if dtype == "float16" else dtype)
     for index, step in enumerate(steps_of(actor, state_of(SHAPES[0]))):
@@ -138,7 +138,7 @@ def test_the_identity_passes_the_state_through_image_by_image(kind):
 def test_in_place_of_a_convolution_there_is_no_identity(kind):
     actor = actor_of(kind)
     (step,) = steps_of(actor, state_of(SHAPES[0]))
-    with pytest.raises(InputError, match="Use the baseline 'mean'"):
+    with pytest.raises(InputError, match="Use 'mean'"):
         actor.reference_action(step.action, "identity")
 
 

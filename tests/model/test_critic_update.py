@@ -1,5 +1,7 @@
 """How actors climb a critic: by how much, on whose word, for which images."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import oracle
 import pytest
@@ -20,7 +22,7 @@ IMAGES, LABELS = small_data(COUNT, (4, 4, 2), seed=1)
 class Watched(DREAL):
     """Keeps the gradients that move its critic, and moves it by plain gradient descent."""
 
-    def apply_to_critic(self, gradients):
+    def apply_to_critic(self, gradients, task_gradients):
         self.given = gradients
         if self.replacement is not None:
             self.replacement()
@@ -77,11 +79,11 @@ class Scene:
         factual = FactualPass(
             IMAGES, LABELS, None, self.outputs, loss=None, deferred=self.deferred, **known
         )
-        dq_da, result = model.update_critic(factual, samples)
+        result = model.update_critic(factual, samples)
         if trust is not None:
             trust.sums.assign(model.trust.sums)
-        gradients = model.actor_gradients(factual, dq_da, result.trust)
-        return result._replace(actor_gradients=gradients), model.given
+        gradients = model.actor_gradients(factual, result)
+        return SimpleNamespace(**result._asdict(), actor_gradients=gradients), model.given
 
     def actor_gradients(self, result):
         """The actor gradient of each module, one vector each."""

@@ -246,7 +246,7 @@ def test_a_critic_needs_attention_to_judge():
     assert DREAL(network, critic=None).critic is None
 
 
-def test_the_identity_baseline_needs_a_way_past_the_actor(monkeypatch):
+def test_the_identity_reference_needs_a_way_past_the_actor(monkeypatch):
     DREAL(small_network(ACTORS["pairwise"]), reference_action="identity")
     monkeypatch.setattr(type(ACTORS["pairwise"]), "residual", False)
     with pytest.raises(
@@ -261,15 +261,37 @@ def test_accumulation_with_clipping_is_refused():
         DREAL(small_network()).compile(optimizer, loss=logits_loss())
 
 
+def test_a_loss_scale_with_clipping_is_refused():
+    optimizer = keras.optimizers.SGD(0.1, clipnorm=1.0, loss_scale_factor=8.0)
+    with pytest.raises(ValueError, match="or with loss_scale_factor"):
+        DREAL(small_network()).compile(optimizer, loss=logits_loss())
+
+
+def test_the_direct_control_knows_the_true_gradient_of_frozen_actors():
+    network, gradients = small_network(blocks=2), []
+    first = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
+    for trained in (first.name, "logits"):  # Below the actors, and above them alone.
+        for layer in network.layers:
+            layer.trainable = layer.name == trained
+        model = compiled(network, critic="direct", actor_weight=0.5)
+        factual = model.factual_pass((tf.constant(IMAGES[:4]), tf.constant(LABELS[:4])))
+        gradients.append(factual.privileged.true_action_gradients)
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+        assert np.abs(one).max() > 0
+
+
 def test_a_step_that_overflows_reaches_neither_network_nor_critic():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = compiled(small_network(), actor_weight=0.5, critic_rate=0.1)
     finally:
         keras.config.set_dtype_policy("float32")
-    model.train_on_batch(np.full_like(IMAGES, 6e4), LABELS)
     variables = model.network.trainable_variables + model.critic.trainable_variables
-    assert all(np.isfinite(value).all() for value in values(variables))
+    before = values(variables)
+    model.train_on_batch(np.full_like(IMAGES, 6e4), LABELS)
+    for old, new in zip(before, values(variables), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_loss_scaling_with_clipping_is_refused():

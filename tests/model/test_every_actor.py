@@ -90,7 +90,7 @@ def test_steps_proposed_again_are_those_that_were_taken(kind):
 
 @pytest.mark.parametrize("kind", ACTORS)
 def test_a_constant_action_is_worth_exactly_nothing(kind):
-    """Every actor proposes its own baseline, so that ablating any of them changes no action."""
+    """Every actor proposes its own reference action, so that ablating any of them changes no action."""
     network = network_of(kind)
     trajectory = Trajectory(network)
     for actor in set(trajectory.actors):

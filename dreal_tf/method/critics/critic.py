@@ -6,9 +6,11 @@ import keras
 class Critic(keras.layers.Layer):
     """Predicts the quality of every action of a network.
 
-    `DREAL` builds a critic for its network, calls it once per training step on the states (without
-    gradient) and the actions, and minimises its `loss`. A subclass overrides `build`, `call` and
-    `loss`.
+    `DREAL` builds a critic for its network, calls it on the states (without gradient) and the actions,
+    and minimises its `loss`. Critiques must be differentiable with respect to the actions. One
+    training step may call a critic several times, with samples and without, and instruments call it
+    on parts of a batch. A subclass overrides `build`, `call` and `loss`; one that recipes build by
+    name also takes `units` and `grid`.
 
     Class attributes:
         needs_true_action_gradients: bool. Whether `call` must be given the true action gradients,

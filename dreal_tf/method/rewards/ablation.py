@@ -10,7 +10,8 @@ from dreal_tf.modules import assign_stages
 
 IMAGES_A_PASS = 32
 OWN, MEAN, STATIC = range(3)  # The action that a module applies.
-ABLATIONS = {"mean": MEAN, "static": STATIC}  # The reference actions by name.
+# The reference actions of an audit; "static" is a mean over calibration images, not over a batch.
+ABLATIONS = {"mean": MEAN, "static": STATIC}
 
 
 class Ablation:

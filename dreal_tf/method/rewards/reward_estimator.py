@@ -139,8 +139,8 @@ class RewardEstimator:
                 counterfactual = self.counterfactual_pass(
                     factual["cached_activations"], rows, self._row_splits(plan)
                 )
-        factual = tf.gather(factual["logits"], rows)  # (rows, classes)
-        return self._samples(plan, exploration, targets, factual, counterfactual, actions)
+        logits = tf.gather(factual["logits"], rows)  # (rows, classes)
+        return self._samples(plan, exploration, targets, logits, counterfactual, actions)
 
     def estimate_all(self, images, targets, outputs, plan, statistics=(), exploration=None):
         """Measures every module of a plan's images.
@@ -165,6 +165,17 @@ class RewardEstimator:
             Float32 tensor (n,), in nats.
         """
         return per_example_score(labels, outputs, self.from_logits)
+
+    def is_correct(self, labels, outputs):
+        """Whether the network's prediction is the label.
+
+        Args:
+            labels: int32 tensor (n,).
+            outputs: float tensor (n, classes).
+        Returns:
+            Bool tensor (n,).
+        """
+        return tf.argmax(outputs, axis=1, output_type=tf.int32) == labels
 
     def privileged_inputs(self, outputs, labels, true_action_gradients=None):
         """The privileged inputs of a critic for a batch.
@@ -202,7 +213,7 @@ class RewardEstimator:
         counterfactual_score = self.score(labels, counterfactual)
         counterfactual_score = tf.where(actions.unchanged(), score, counterfactual_score)
         gain = relative_gain(score, counterfactual_score)
-        correct = tf.argmax(factual, axis=1, output_type=tf.int32) == labels
+        correct = self.is_correct(labels, factual)
         is_reference = [float(kind == "reference") for kind in exploration]
         if plan.kinds is None:
             ablated = tf.fill(tf.shape(labels), is_reference[0])

@@ -128,7 +128,7 @@ def test_what_is_no_list_of_alternatives_is_refused(exploration, message):
         NaiveCounterfactuals(["conv2_1/se"], [0], exploration=exploration)
 
 
-def test_a_meter_measures_only_the_baseline_when_asked_to():
+def test_a_meter_measures_only_the_reference_action_when_asked_to():
     images, labels = small_data(6)
     network, _, reward_estimator = with_estimator(exploration=("noise", "permuted"))
     outputs = network(images)

@@ -111,7 +111,7 @@ def test_the_sampled_loss_is_unbiased_over_draws():
 
 
 @pytest.mark.parametrize("estimator", ["sampled", "exact"])
-def test_an_action_that_equals_its_baseline_is_worth_exactly_nothing(estimator):
+def test_an_action_that_equals_its_reference_is_worth_exactly_nothing(estimator):
     images, labels = small_data(9)
     network, trajectory, reward_estimator = with_estimator()
     for actor in trajectory.actors:  # sigmoid(0) in every channel.
@@ -142,7 +142,7 @@ def test_in_training_the_second_pass_adds_no_reward_of_its_own():
     np.testing.assert_array_equal(measured.gain, np.zeros(48))
 
 
-def test_the_static_baseline_is_the_mean_action_over_images():
+def test_the_static_reference_is_the_mean_action_over_images():
     images, _ = small_data(5)
     network, trajectory, _ = with_estimator()
     actions = network(images)["actions"]
