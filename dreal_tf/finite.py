@@ -25,7 +25,9 @@ def all_finite(tensors):
     floats = [tensor for tensor in tf.nest.flatten(tensors) if tensor.dtype.is_floating]
     if not floats:
         return tf.constant(True)
-    flat = [tf.reshape(tf.cast(tensor, tf.float32), [-1]) for tensor in floats]
+    flat = [tf.cast(tensor, tf.float32) for tensor in floats]
+    # Each operation counts where there are hundreds of statistics, which are flat already.
+    flat = [tensor if tensor.shape.rank == 1 else tf.reshape(tensor, [-1]) for tensor in flat]
     return tf.reduce_all(tf.math.is_finite(tf.concat(flat, axis=0)))
 
 

@@ -103,7 +103,7 @@ def _parts(models, batch, rounds):
         found["parts"][name] = {part: float(np.median(seconds[part])) for part in PARTS}
         if name == "exact":
             one, steps = float(np.median(seconds["separate_pass"])), len(model.trajectory.specs)
-            share = seconds["extra_pass"] / (steps * seconds["separate_pass"])
+            share = seconds["counterfactual_pass"] / (steps * seconds["separate_pass"])
             found["separate_passes"] = {
                 "seconds": steps * one,
                 "share": float(np.median(share)),

@@ -56,7 +56,7 @@ def _parts(found):
     rows += [
         "",
         f"A separate pass for each of the {found['modules']} modules would take "
-        f"{1e3 * separate['seconds']:.0f} ms; the exact extra pass takes {separate['share']:.2f} of that "
+        f"{1e3 * separate['seconds']:.0f} ms; the exact counterfactual pass takes {separate['share']:.2f} of that "
         f"({low:.2f} to {high:.2f}).",
     ]
     return rows

@@ -111,10 +111,10 @@ def test_an_action_of_another_shape_is_refused():
         SqueezeExcite(2)(STATE, action=np.ones((3, 4), "float32"))
 
 
-def test_more_actions_than_steps_are_refused():
+def test_more_actions_than_modules_are_refused():
     actor = TwoModules()
     actor(STATE)  # Keras 3.10 cannot build a layer from arguments that are None.
-    with pytest.raises(ValueError, match="Expected one action for each of the 2 steps.*Received: 3"):
+    with pytest.raises(ValueError, match="Expected one action for each of the 2 modules.*Received: 3"):
         actor(STATE, action=(None, None, None))
 
 

@@ -53,7 +53,7 @@ def test_nothing_in_a_step_waits_for_the_host(estimator):
 
 
 @pytest.mark.parametrize("estimator", ["sampled", "exact"])
-def test_a_step_holds_one_factual_and_one_extra_pass(estimator):
+def test_a_step_holds_one_factual_and_one_counterfactual_pass(estimator):
     """Convolutions: one before three blocks and one in each; the first two are not run again."""
     types = graph_of(
         compiled(small_network(blocks=3), critic="paper", estimator=estimator), "train_step"

@@ -1,4 +1,4 @@
-"""The extra pass: what it computes, and what it leaves out."""
+"""The counterfactual pass: what it computes, and what it leaves out."""
 
 import keras
 import numpy as np
@@ -19,9 +19,9 @@ POSITIONS = np.int32([4, 0, 2, 2, 1, 3])
 @pytest.mark.parametrize("form", ACTORS)
 def test_rows_that_change_nothing_end_as_in_the_factual_pass(form, row_splits):
     network = small_network(ACTORS[form], blocks=3)
-    extra_pass = CounterfactualPass(network, actors_of(network))
-    outputs = extra_pass.factual(IMAGES, training=False)
-    again = extra_pass(outputs["cached_activations"], POSITIONS, row_splits)
+    counterfactual_pass = CounterfactualPass(network, actors_of(network))
+    outputs = counterfactual_pass.factual(IMAGES, training=False)
+    again = counterfactual_pass(outputs["cached_activations"], POSITIONS, row_splits)
     np.testing.assert_allclose(again, tf.gather(outputs["logits"], POSITIONS), atol=1e-6)
     np.testing.assert_allclose(outputs["logits"], network(IMAGES)["logits"], atol=1e-6)
 
@@ -30,18 +30,18 @@ def test_rows_join_where_the_skip_path_changes_its_shape():
     network = imagenet_residual_network(
         (32, 32, 3), classes=4, depth=18, width=0.125, attention=SqueezeExcite(2)
     )
-    extra_pass = CounterfactualPass(network, actors_of(network))
+    counterfactual_pass = CounterfactualPass(network, actors_of(network))
     images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
-    outputs = extra_pass.factual(images, training=False)
+    outputs = counterfactual_pass.factual(images, training=False)
     positions, row_splits = np.arange(9, dtype="int32") % 3, [0, 1, 3, 3, 4, 5, 6, 7, 9]
-    again = extra_pass(outputs["cached_activations"], positions, row_splits)
+    again = counterfactual_pass(outputs["cached_activations"], positions, row_splits)
     np.testing.assert_allclose(again, tf.gather(outputs["logits"], positions), atol=1e-5)
 
 
 def traced(network, actors, row_splits):
-    extra_pass = CounterfactualPass(network, actors)
-    outputs = extra_pass.factual(IMAGES, training=False)
-    rerun = tf.function(lambda borders: extra_pass(borders, POSITIONS, row_splits))
+    counterfactual_pass = CounterfactualPass(network, actors)
+    outputs = counterfactual_pass.factual(IMAGES, training=False)
+    rerun = tf.function(lambda borders: counterfactual_pass(borders, POSITIONS, row_splits))
     return operations_of(rerun.get_concrete_function(outputs["cached_activations"]).graph)
 
 
@@ -66,8 +66,8 @@ def test_it_runs_on_a_loaded_network(tmp_path):
     network = small_network(TwoModules())
     network.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")
-    extra_pass = CounterfactualPass(loaded, actors_of(loaded))
-    outputs = extra_pass.factual(IMAGES, training=False)
-    again = extra_pass(outputs["cached_activations"], POSITIONS, [0, 3, 6])
+    counterfactual_pass = CounterfactualPass(loaded, actors_of(loaded))
+    outputs = counterfactual_pass.factual(IMAGES, training=False)
+    again = counterfactual_pass(outputs["cached_activations"], POSITIONS, [0, 3, 6])
     expected = np.array(network(IMAGES)["logits"])[POSITIONS]
     np.testing.assert_allclose(again, expected, atol=1e-6)
