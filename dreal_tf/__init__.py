@@ -4,6 +4,7 @@ The public names are loaded when they are first used, so that the command line a
 """
 
 import importlib
+import os
 import pkgutil
 import sys
 
@@ -82,6 +83,9 @@ __all__ = [
     "tune",
 ]
 
+# The modules that import all classes which Keras must know.
+_REGISTERING = (f"{__name__}.model", f"{__name__}.schedules")
+
 
 def __getattr__(name):
     if name not in _HOME:
@@ -99,12 +103,23 @@ def _register(imported):
     It waits for the end of an import of ours that has brought Keras in: what is imported in the
     middle of another part would see half of it.
     """
+    missing = [part for part in _REGISTERING if part not in sys.modules]
+    if not missing:
+        return
     ours = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
     begun = [module for module in ours if being_imported(module) and module is not imported]
     if "keras" in sys.modules and not begun:
-        for part in ("model", "schedules"):
-            importlib.import_module(f"{__name__}.{part}")
+        for part in missing:
+            importlib.import_module(part)
 
 
-for _name in ("keras", *(f"{__name__}.{part.name}" for part in pkgutil.iter_modules(__path__))):
+def _parts(path, prefix):
+    """The names of all modules below a folder; none is imported."""
+    for part in pkgutil.iter_modules([path], prefix):
+        yield part.name
+        if part.ispkg:
+            yield from _parts(os.path.join(path, part.name.rpartition(".")[2]), f"{part.name}.")
+
+
+for _name in ("keras", *_parts(__path__[0], f"{__name__}.")):
     wrapt.register_post_import_hook(_register, _name)

@@ -11,7 +11,15 @@ for name in ("DREAL", "SqueezeExcite", "PaperCritic", "WarmUp"):
 
 
 @pytest.mark.parametrize(
-    "first", ["import dreal_tf.layers", "import dreal_tf.method.critics", "import keras, dreal_tf"]
+    "first",
+    [
+        "import dreal_tf.layers",
+        "import dreal_tf.schedules",
+        "import dreal_tf.method.critics",
+        "import dreal_tf.method.formulas",
+        "import dreal_tf.networks.backbones.trajectory",
+        "import keras, dreal_tf",
+    ],
 )
 def test_a_part_can_be_imported_first(first):
     process = ended("-c", first + KNOWN)
