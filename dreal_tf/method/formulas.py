@@ -1,4 +1,4 @@
-"""The method's formulas: targets, score, reward and losses. Pure functions, arrays in, arrays out.
+"""The method's formulas: targets, score, reward and losses. Functions of tensors.
 
 Source: Li, Chen, "Deep Reinforced Attention Learning for Quality-Aware Visual Recognition", ECCV
 2020, arXiv 2007.06156 (abstract and supplementary material). [ours] marks choices of this project.
@@ -12,7 +12,7 @@ from dreal_tf.errors import InputError
 
 # An image with soft labels counts if one label has at least this weight (fraction) [ours].
 DOMINANT_LABEL = 0.75
-# The smallest normal number of a type; bfloat16 has that of float32.
+# The smallest number above 0 that a type is sure to hold; bfloat16 has that of float32.
 SMALLEST = {tf.float32: 2.0**-126, tf.float16: 2.0**-24}
 
 
@@ -85,9 +85,9 @@ def true_labels(labels, classes):
 def per_example_score(labels, outputs, from_logits):
     """The score that the method raises: log p of the label.
 
-    For a task other than classification, replace this function and the three that read classes:
-    `targets_of`, `RewardEstimator.is_correct` and `RewardEstimator.privileged_inputs`. Rewards take
-    the score as a log probability, see `relative_gain`.
+    A task other than classification replaces this function. What else reads classes: `targets_of`,
+    `RewardEstimator.is_correct`, `RewardEstimator.privileged_inputs`, `dreal_tf.model.task`, and
+    `relative_gain`, which takes the score as a log probability.
 
     Args:
         labels: int32 tensor (batch,).
@@ -123,7 +123,10 @@ def log_probabilities(outputs, from_logits):
 
 
 def true_action_gradients(tape, scores, actions):
-    """Gradient of the score with respect to each action: the dQ/dA of a perfect critic.
+    """Gradient of the batch's summed scores with respect to each action: the dQ/dA of a perfect critic.
+
+    Of a pass in training mode it includes the effect through the batch statistics, which measured
+    differences do not.
 
     Args:
         tape: `tf.GradientTape` that recorded the pass.
@@ -149,7 +152,7 @@ def relative_gain(score, counterfactual_score):
 
     Args:
         score: float tensor (n,). Log p of the label with the action.
-        counterfactual_score: float tensor (n,). The same with the reference action instead.
+        counterfactual_score: float tensor (n,). The same with the counterfactual action.
     Returns:
         Float tensor (n,), at most 1 (no unit).
     Example:

@@ -27,7 +27,8 @@ class CriticOutput(NamedTuple):
             critic's own: that of the reward, or nats. The gradient of a critique with respect to its
             action is dQ/dA, which the actor follows.
         dq_da: list of float32 tensors, one per module, shaped like its action: that gradient, from a
-            critic that computes it without a tape; None from any other. `DREAL` itself uses a tape.
+            critic that computes it without a tape; None from any other. `DREAL` takes it by a tape; tests
+            compare the two.
         predicted_differences: float32 tensor (n,), <dQ/dA, action - counterfactual> for each of the
             reward samples the critic was given, in the unit of the critiques, from a critic that
             computes it; None from any other.
@@ -50,8 +51,8 @@ class CounterfactualAction(NamedTuple):
     Attributes:
         rows: int32 array (m,), or tensor if m is not known when the graph is traced. Positions among
             the reward samples; some may belong to other modules.
-        action: float tensor (m, ...). The action applied in these rows: the module's own wherever the
-            row belongs to another module.
+        action: float tensor (m, ...). The action applied in these rows: the replacement, or the
+            module's own wherever the row belongs to another module.
     """
 
     rows: object

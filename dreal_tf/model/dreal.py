@@ -1,7 +1,7 @@
 """DREAL: a network whose attention modules are actors, and the critic that trains them.
 
-The training step is a deterministic policy gradient (Silver et al. 2014). The critic learns
-counterfactual differences, as COMA assigns credit to agents (Foerster et al. 2018).
+The training step is a deterministic policy gradient (Silver et al. 2014). The critic learns from
+counterfactuals, one action replaced at a time, in the spirit of COMA (Foerster et al. 2018).
 
 W: weights of backbone and head; theta: weights of the actors; phi: weights of the critic.
 """
@@ -61,7 +61,8 @@ class DREAL(ReplicatedModel):
         critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.method.critics.Critic`, or
             None: the baseline, trained as plain Keras trains it.
         actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
-        actor_warmup: int >= 0. Steps over which that weight rises from 0 (optimizer steps).
+        actor_warmup: int >= 0. Steps over which that weight rises from 0, counted from the first of
+            the training (optimizer steps).
         estimator: "sampled" (the action of one module replaced in each sampled image) or "exact" (of
             every module in turn).
         reward_fraction: float in (0, 1]. Fraction of each training batch that is sampled.
@@ -71,8 +72,8 @@ class DREAL(ReplicatedModel):
             action gradients are tested, see `dreal_tf.method.instruments`; 0: none.
         reference_action: "mean", "static" or "identity": the action of an ablated module.
         penalty: float >= 0. Minus the reward of a wrong prediction (gamma, no unit).
-        update: "simultaneous" (one critic forward for both losses) or "alternating" (the critic
-            moves first).
+        update: "simultaneous": dQ/dA is that of the critic before its update; "alternating": that of
+            the critic after it, from a second forward pass.
         trust: bool. Whether an actor follows the critic only as far as its predictions were right,
             see `dreal_tf.model.Trust`; False: always in full, as in the paper.
         stages: collection of str, such as {"conv4"}, to which the method is restricted, or None.
@@ -217,12 +218,12 @@ class DREAL(ReplicatedModel):
         Args:
             data: a batch as `fit` takes it: images, labels and sample weights.
         Returns:
-            `FactualPass`. No variable has moved, BatchNorm's averages included.
+            `FactualPass`. No variable of the network has moved, BatchNorm's averages included.
         """
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape(persistent=self._needs_true_action_gradients) as tape:
             if self._needs_true_action_gradients:
-                tape.watch(images)  # The actions depend on no trainable variable if all are frozen.
+                tape.watch(images)  # So that actions are recorded even when every weight is frozen.
             with DeferredUpdates(self.network, tape) as deferred:
                 outputs = self.reward_estimator.factual(images, training=True)
             loss = self.task_loss(images, labels, outputs, sample_weight, deferred.losses)
@@ -290,7 +291,7 @@ class DREAL(ReplicatedModel):
     def actor_gradients(self, factual, result):
         """The deterministic policy gradient: dL_q/dtheta = dA/dtheta · dL_q/dA.
 
-        dL_q/dA is minus the mean of dQ/dA over batch and modules, weighted by trust and sample weight.
+        For each action, dL_q/dA is -dQ/dA times trust and sample weight, over batch size · modules.
 
         Args:
             factual: `FactualPass`.
@@ -313,10 +314,10 @@ class DREAL(ReplicatedModel):
             actor_gradients: list of tensors or None, one for each variable of theta; None: the task
                 loss's gradient alone.
             weight: float scalar, the actor loss's.
-            available: sequence of tensors that are computed before any variable moves.
+            available: sequence of tensors that are computed before the optimizer moves W and theta.
         """
         gradients = list(factual.gradients)
-        # At weight 0 the step is plain Keras's, operation by operation.
+        # At weight 0 the task loss's gradient alone, so that even NaN in the other does nothing.
         if actor_gradients is not None and self.settings.actor_weight:
             for position, gradient in zip(self._positions_of_theta(), actor_gradients, strict=True):
                 # A variable without a task gradient is frozen by the user.
@@ -336,10 +337,10 @@ class DREAL(ReplicatedModel):
             task_gradients: list of tensors or None, for W and theta; None if they do not move.
         """
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            # The network skips a step that overflows; the critic's gradients count as 0 in it.
-            gradients = finite_everywhere(gradients)
-            checked = [g for g in [*gradients, *(task_gradients or ())] if g is not None]
-            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in checked])
+            # The network skips a step that overflows; the critic's gradients are 0 in it.
+            checked = finite_everywhere([*gradients, *(task_gradients or ())])
+            finite = [tf.reduce_all(tf.math.is_finite(g)) for g in checked if g is not None]
+            finite = tf.reduce_all(finite)
             gradients = [g if g is None else tf.where(finite, g, 0.0) for g in gradients]
         if gradients:
             self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
@@ -355,29 +356,29 @@ class DREAL(ReplicatedModel):
             return super().test_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         classes = self.network.output_shape[-1]
-        present = pad_empty_shard(images)
+        padded = pad_empty_shard(images)
         targets = pad_empty_shard(targets_of(labels, classes, sample_weight))
         with tf.GradientTape() as tape:
             if self._needs_true_action_gradients:
-                tape.watch(present)
-            outputs = self.reward_estimator.factual(present)
+                tape.watch(padded)
+            outputs = self.reward_estimator.factual(padded)
             scores = self._scores(outputs["logits"], targets)
         logits = outputs["logits"][: tf.shape(labels)[0]]
         loss = self.task_loss(images, labels, {"logits": logits}, sample_weight, training=False)
         privileged = self._privileged_inputs(tape, scores, outputs, targets)
         factual = FactualPass(
-            present, labels, sample_weight, outputs, targets, loss, privileged=privileged
+            padded, labels, sample_weight, outputs, targets, loss, privileged=privileged
         )
         plan = self.reward_estimator.fixed_plan(targets, self.settings.validation_fraction)
         samples = self.reward_estimator.estimate_all(
-            present, targets, outputs, plan, exploration=("reference",)
+            padded, targets, outputs, plan, exploration=("reference",)
         )
         result = None if self.critic is None else self._judge(factual, samples)
         self._log(factual, samples, result)
         if self.instruments is not None:
             self.instruments.log(
                 self.instrument_metrics,
-                (present, targets, outputs),
+                (padded, targets, outputs),
                 (result.critiques, privileged),
                 samples,
             )

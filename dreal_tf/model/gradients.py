@@ -18,9 +18,9 @@ class Trust(keras.layers.Layer):
 
     Each measured pair of an action and its counterfactual tests the critic: dQ/dA predicts which of
     the two scores higher, and the network shows it. Agreement is the covariance of the two signs over
-    recent pairs, that is how much more often they agree than by chance; a critic that calls every
-    action better has agreement 0. Agreement less five standard errors, at least 0, gives the weight:
-    the correlation that normal differences with that agreement have. A pair is tested before the
+    recent pairs, twice the excess of their agreement over chance; a critic that calls every action
+    better has agreement 0. Agreement less five standard errors, at least 0, gives the weight: the
+    correlation that normal differences of mean 0 with that agreement have. A pair is tested before the
     critic learns from it, so no data is held out.
 
     Five standard errors, because a critic is tested at every step and an ignorant one must never be
@@ -55,7 +55,7 @@ class Trust(keras.layers.Layer):
         """Adds reward samples.
 
         Args:
-            predicted: float tensor (n,), differences that dQ/dA predicts (nats).
+            predicted: float tensor (n,), differences that dQ/dA predicts, in the critic's unit.
             measured: float tensor (n,), measured differences (nats).
             modules: int32 tensor (n,). Position of each sample's module.
             mask: float tensor (n,). 1 where the sample counts, 0 elsewhere.
@@ -94,7 +94,7 @@ class Trust(keras.layers.Layer):
 
 
 def actor_loss_gradients(dq_da, trust, weights, scale):
-    """The gradient of the actor loss with respect to each action: minus the trusted mean of dQ/dA.
+    """The gradient of the actor loss with respect to each action: -dQ/dA, trusted and weighted.
 
     Args:
         dq_da: list of float tensors, one per module, shaped like its action (batch, ...).

@@ -14,7 +14,7 @@ class Settings:
     """The arguments of `DREAL` that are numbers and names; see there.
 
     Raises:
-        ValueError: in three parts, if one is unknown or out of range.
+        InputError: a ValueError, if one is unknown or out of range.
     Example:
         >>> Settings(actor_weight=0.3).estimator
         'sampled'
@@ -69,7 +69,7 @@ def check_critic(critic, trajectory, settings):
         trajectory: `dreal_tf.networks.backbones.Trajectory` of all modules of the network.
         settings: `Settings`.
     Raises:
-        ValueError: in three parts: what was expected, what came, what to do.
+        InputError: a ValueError, saying what was expected, what came and what to do.
     """
     if isinstance(critic, str) and critic not in CRITICS:
         raise unknown_name("critic", critic, CRITICS)
@@ -97,7 +97,7 @@ def check_modules(trajectory, settings):
         trajectory: `dreal_tf.networks.backbones.Trajectory` of all modules of the network.
         settings: `Settings`.
     Raises:
-        ValueError: in three parts.
+        InputError: a ValueError, saying so.
     """
     stages = settings.stages
     for stage in stages or ():

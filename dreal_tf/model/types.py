@@ -7,7 +7,8 @@ class FactualPass(NamedTuple):
     """The network's outputs for a batch, with its own actions.
 
     Attributes:
-        images, labels, sample_weight: the batch. In evaluation under replicas `images` may be padded.
+        images, labels, sample_weight: the batch. In evaluation under replicas all attributes but the
+            labels, their weights and the loss may be padded.
         outputs: dict of `logits` (batch, classes); `states`, `actions`, dicts of tensors (batch, ...) by
             module name; and `cached_activations`, see `dreal_tf.method.rewards.CounterfactualPass`.
         targets: `dreal_tf.method.formulas.Targets`.
@@ -31,7 +32,7 @@ class FactualPass(NamedTuple):
 
 
 class UpdateResult(NamedTuple):
-    """The critic's results in a training step, all but `dq_da` from before its update.
+    """The critic's results, from before its update, except `dq_da` with `update="alternating"`.
 
     Attributes:
         critiques: float tensor (batch, modules).
@@ -39,8 +40,7 @@ class UpdateResult(NamedTuple):
         actor_loss: float scalar, a mean over the batch; logged only.
         trust: float tensor (modules,).
         dq_da: list of tensors, one per module, shaped like its action (batch, ...): the gradient of the
-            critiques, with `update="alternating"` those of the critic that has moved; None in
-            evaluation.
+            critiques; None in evaluation.
     """
 
     critiques: object

@@ -9,8 +9,9 @@ class Critic(keras.layers.Layer):
     `DREAL` builds a critic for its network, calls it on the states (without gradient) and the actions,
     and minimises its `loss`. Critiques must be differentiable with respect to the actions. One
     training step may call a critic several times, with samples and without, and instruments call it
-    on parts of a batch. A subclass overrides `build`, `call` and `loss`; one that recipes build by
-    name also takes `units` and `grid`.
+    on parts of a batch. A subclass overrides `build`, `call`, `loss` and `get_config`, is registered
+    with Keras, and computes in float32 (`dtype="float32"`); one that recipes build by name also takes
+    `units` and `grid`.
 
     Class attributes:
         needs_true_action_gradients: bool. Whether `call` must be given the true action gradients,
@@ -23,7 +24,8 @@ class Critic(keras.layers.Layer):
         modules: sequence of `ModuleOutput` in depth order.
         privileged: `PrivilegedInputs`, which a critic may ignore. The critic is gone at inference, so
             its actors never see them.
-        samples: `RewardSamples` of some of the actions, or None. A critic may prepare its `loss`.
+        samples: `RewardSamples` of some of the actions, or None. With them, `call` may also compute
+            what `loss` needs, such as `predicted_differences`.
     Returns:
         `CriticOutput`.
     """

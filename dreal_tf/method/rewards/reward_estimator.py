@@ -1,4 +1,7 @@
-"""Estimates rewards: one counterfactual pass without gradient, with some actions replaced."""
+"""Estimates rewards by one counterfactual pass, in which some actions are replaced.
+
+No gradient is taken of it: the caller stands outside of every tape.
+"""
 
 import keras
 import tensorflow as tf
@@ -201,7 +204,7 @@ class RewardEstimator:
         return self.factual(images), tf.tile(tf.range(count), [plan.repeats])
 
     def _row_splits(self, plan):
-        """The first row that joins at each actor: the first that can belong to its first module."""
+        """For each actor, the lowest row that can belong to its first module; then the row count."""
         modules = len(self.actors)
         firsts = [m for m in range(modules) if m == 0 or self.actors[m] is not self.actors[m - 1]]
         return [plan.first_row(module, modules) for module in (*firsts, modules)]
