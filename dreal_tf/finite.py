@@ -22,7 +22,8 @@ def all_finite(tensors):
         >>> bool(all_finite([tf.ones([2]), tf.constant([1.0, float("nan")])]))
         False
     """
-    floats = [tensor for tensor in tf.nest.flatten(tensors) if tensor.dtype.is_floating]
+    floats = map(tf.convert_to_tensor, tf.nest.flatten(tensors))
+    floats = [tensor for tensor in floats if tensor.dtype.is_floating]
     if not floats:
         return tf.constant(True)
     flat = [tf.cast(tensor, tf.float32) for tensor in floats]

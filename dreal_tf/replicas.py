@@ -75,6 +75,24 @@ def pad_empty_shard(parts):
     return tf.nest.map_structure(padded, parts)
 
 
+def without_padding(outputs, count):
+    """The rows of outputs that belong to images, and not to `pad_empty_shard`.
+
+    Args:
+        outputs: tensor (n, ...), of padded images.
+        count: int tensor, the number of images.
+    Returns:
+        Tensor (count, ...). As it came where there is one replica: Keras finds the logits behind a
+        softmax only if that is the last operation.
+    Example:
+        >>> tuple(without_padding(tf.ones((3, 2)), 3).shape)
+        (3, 2)
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return outputs
+    return outputs[:count]
+
+
 def replica_seed(seed, step):
     """A seed that differs between runs, steps and replicas, and is the same when repeated.
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
-from dreal_tf.finite import propagate_nonfinite
+from dreal_tf.finite import all_finite, propagate_nonfinite
 from dreal_tf.method.critics import CRITICS
 from dreal_tf.method.formulas import actor_loss, targets_of, true_action_gradients
 from dreal_tf.method.instruments import Instruments
@@ -43,6 +43,7 @@ from dreal_tf.replicas import (
     per_replica,
     replica_seed,
     scaled_for,
+    without_padding,
 )
 
 
@@ -227,7 +228,7 @@ class DREAL(ReplicatedModel):
             with DeferredUpdates(self.network, tape) as deferred:
                 outputs = self.reward_estimator.factual(images, training=True)
             loss = self.task_loss(images, labels, outputs, sample_weight, deferred.losses)
-            # A NaN in the statistics may reach no output, see `dreal_tf.finite`.
+            # A NaN in the batch statistics may reach no output, see `dreal_tf.finite`.
             loss = tf.where(deferred.finite(), loss, float("nan"))
             scaled_loss = self.optimizer.scale_loss(loss)
             targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
@@ -363,7 +364,7 @@ class DREAL(ReplicatedModel):
                 tape.watch(padded)
             outputs = self.reward_estimator.factual(padded)
             scores = self._scores(outputs["logits"], targets)
-        logits = outputs["logits"][: tf.shape(labels)[0]]
+        logits = without_padding(outputs["logits"], tf.shape(labels)[0])
         loss = self.task_loss(images, labels, {"logits": logits}, sample_weight, training=False)
         privileged = self._privileged_inputs(tape, scores, outputs, targets)
         factual = FactualPass(
@@ -504,10 +505,18 @@ class DREAL(ReplicatedModel):
 
     def call(self, images, training=None):
         if training:
-            return propagate_nonfinite(self.network(images, training=True), images)
+            return self.network(images, training=True)
         count = tf.shape(tf.nest.flatten(images)[0])[0]
-        outputs = self.network(pad_empty_shard(images), training=False)[:count]
-        return propagate_nonfinite(outputs, images)
+        return without_padding(self.network(pad_empty_shard(images), training=False), count)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        # Not the outputs: Keras finds the logits of a softmax behind them.
+        return loss if x is None else tf.where(all_finite(x), loss, float("nan"))
+
+    def predict_step(self, data):
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return propagate_nonfinite(super().predict_step(data), images)
 
     def evaluate(self, *args, **kwargs):
         self._evaluating = True

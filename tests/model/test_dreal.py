@@ -387,3 +387,21 @@ def test_a_step_that_measures_nothing_logs_no_nan():
     model = compiled(reward_fraction=1.0)
     logs = model.train_on_batch(IMAGES[:4], LABELS[:4], sample_weight=np.zeros(4), return_dict=True)
     assert logs["reward_measured"] == 0 and all(np.isfinite(value) for value in logs.values())
+
+
+@pytest.mark.parametrize("critic", [None, "comparative"])
+def test_a_confident_softmax_has_the_loss_of_plain_keras(critic):
+    """Keras finds the logits behind a softmax; from probabilities alone the loss ends at -log 1e-7."""
+    network = small_network()
+    logits = network.output["logits"]
+    probabilities = keras.layers.Softmax()(keras.layers.Rescaling(1000.0)(logits))
+    network = keras.Model(network.input, network.output | {"logits": probabilities})
+    plain = keras.Model(network.input, probabilities)
+    losses, weights = [], plain.get_weights()
+    for model in (plain, DREAL(network, critic)):
+        plain.set_weights(weights)  # The two share them.
+        model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy())
+        losses.append(model.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)["loss"])
+        losses.append(model.train_on_batch(IMAGES[:8], LABELS[:8], return_dict=True)["loss"])
+    assert losses[0] > 20  # Beyond -log 1e-7.
+    assert losses[2:] == pytest.approx(losses[:2], rel=1e-6)

@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from dreal_tf.finite import propagate_nonfinite
 from dreal_tf.keras_internals import layers_inside, takes_training
 from dreal_tf.layers import AttentionActor, intervene
 from dreal_tf.method.formulas import (
@@ -79,7 +78,6 @@ class RewardEstimator:
             are missing if the network drops out at random, since no second pass can share them.
         """
         outputs = dict(self.counterfactual_pass.factual(images, training=training))
-        outputs["logits"] = propagate_nonfinite(outputs["logits"], images)
         if training and self.stochastic:
             del outputs["cached_activations"]
         return outputs
