@@ -85,7 +85,7 @@ def true_labels(labels, classes):
 def per_example_score(labels, outputs, from_logits):
     """The score that the method raises: log p of the label.
 
-    A task other than classification replaces this function. What else reads classes: `targets_of`,
+    A task other than classification replaces this function. Classes are also read by `targets_of`,
     `RewardEstimator.is_correct`, `RewardEstimator.privileged_inputs`, `dreal_tf.model.task`, and
     `relative_gain`, which takes the score as a log probability.
 
@@ -125,8 +125,8 @@ def log_probabilities(outputs, from_logits):
 def true_action_gradients(tape, scores, actions):
     """Gradient of the batch's summed scores with respect to each action: the dQ/dA of a perfect critic.
 
-    Of a pass in training mode it includes the effect through the batch statistics, which measured
-    differences do not.
+    In training mode it includes the effect through the batch statistics, which measured differences do
+    not.
 
     Args:
         tape: `tf.GradientTape` that recorded the pass.

@@ -67,7 +67,7 @@ class DeferredUpdates(keras.StatelessScope):
         super().add_update((variable, value))
 
     def sources(self):
-        """Where the gradient of each trainable variable is taken: the variable, or its new value."""
+        """For each trainable variable, the tensor whose gradient is taken: itself, or its new value."""
         return [self.get_current_value(v) if id(v) in self.updated else v for v in self.trainable]
 
     def _assigned(self):

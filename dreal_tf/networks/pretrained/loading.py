@@ -12,7 +12,7 @@ from dreal_tf.networks.pretrained.names import (
     APPLICATIONS,
     EPSILON,
     TORCH,
-    laid_out,
+    in_keras_layout,
     name_in,
     origin_of,
 )
@@ -119,7 +119,7 @@ def load_pretrained(network, path, standard=None):
             statuses[variable.path] = ABSENT
             continue
         used.add(name)
-        value = laid_out(origin, arrays[name], variable.shape)
+        value = in_keras_layout(origin, arrays[name], variable.shape)
         if tuple(value.shape) != tuple(variable.shape):
             statuses[variable.path] = f"{tuple(value.shape)} in the file, {tuple(variable.shape)} here"
             continue

@@ -103,7 +103,7 @@ def _in_torch(layer):
     return known.get(layer)
 
 
-def laid_out(origin, array, shape):
+def in_keras_layout(origin, array, shape):
     """An array in Keras's layout; PyTorch's channel axes move from the front to the back.
 
     Args:
@@ -111,9 +111,9 @@ def laid_out(origin, array, shape):
         array: numpy array.
         shape: tuple, the shape of our variable.
     Example:
-        >>> laid_out(TORCH, np.zeros((8, 3, 7, 7)), (7, 7, 3, 8)).shape
+        >>> in_keras_layout(TORCH, np.zeros((8, 3, 7, 7)), (7, 7, 3, 8)).shape
         (7, 7, 3, 8)
-        >>> laid_out(TORCH, np.zeros((8, 3, 1, 1)), (3, 8)).shape  # A dense layer of ours.
+        >>> in_keras_layout(TORCH, np.zeros((8, 3, 1, 1)), (3, 8)).shape  # A dense layer of ours.
         (3, 8)
     """
     if origin != TORCH or array.ndim < 2:
