@@ -217,7 +217,13 @@ class Optim(Section):
 
 
 class Schedule(Section):
-    """How long, and how the learning rate falls."""
+    """How long, and how the learning rate falls.
+
+    With T steps in all, of them W of warm-up, the rate of step t, counted from 0, is the peak
+    (`optim.learning_rate`) times t / W for t < W; then times (1 + cos(pi (t - W) / (T - W))) / 2 for
+    "cosine"; `factor` to the power of the number of milestones m with round(m T) <= t for "steps"; and 1
+    for "constant".
+    """
 
     epochs: CountOrAuto = 10  # Passes over the training data.
     decay: Literal["cosine", "steps", "constant"] = "cosine"  # Course of the learning rate.
@@ -234,7 +240,8 @@ class Run(Section):
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # Of the network.
     start: str | None = None  # A .keras file with weights to start from; None: they are drawn.
-    # The same bits each time, and the baseline's where no critic is heeded; may cost speed on GPUs.
+    # The same bits each time at one number of threads, and the baseline's where no critic is heeded;
+    # may cost speed on GPUs.
     deterministic: bool = True
     # Share of the training's time that pictures in TensorBoard may take in the long run; 0: none.
     figures: Annotated[float, Field(ge=0, lt=1)] = 0.02

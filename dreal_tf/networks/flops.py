@@ -51,8 +51,8 @@ def _of_operation(operation):
     if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
         return _of_convolution(operation)
     if operation.type in ("MatMul", "BatchMatMulV2", "BatchMatMul"):
-        if any(tensor.op.type == "Const" for tensor in operation.inputs):
-            return 0  # It selects positions and applies no weights.
+        if any(map(_is_constant, operation.inputs)):
+            return 0  # It selects or interpolates positions and applies no weights.
         transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
         summed = operation.inputs[0].shape[-2 if transposed else -1]
         return _size(operation.outputs[0]) * summed
@@ -88,6 +88,14 @@ def _of_einsum(operation):
             labels = before + after
         lengths |= dict(zip(labels, shape, strict=True))
     return math.prod(lengths.values()) if len(inputs) > 1 else 0
+
+
+def _is_constant(tensor):
+    """Whether a tensor depends on constants alone, not on the image or a weight."""
+    operation = tensor.op
+    if not operation.inputs:
+        return operation.type == "Const"
+    return all(map(_is_constant, operation.inputs))
 
 
 def _size(tensor):

@@ -1,5 +1,7 @@
 """Tables of results, as pages show them: rows of studies in, lines of Markdown out."""
 
+import statistics
+
 from dreal_tf.studies.arms import OURS
 from dreal_tf.studies.comparison import comparisons, paired_difference
 from dreal_tf.studies.files import load_study, title_of
@@ -142,7 +144,7 @@ def results_lines(study, rows):
             gained = gains_of.get(arm, {}).get(name)
             gained = None if gained is None else _scaled(gained, unit)
             line += [_interval(gained, digits), _p(gained)]
-        seconds = sorted(row["training_seconds"] for row in mine)[len(mine) // 2]
+        seconds = statistics.median(row["training_seconds"] for row in mine)
         cells.append([*line, f"{seconds:.0f} s"])
     return aligned_lines(cells)
 
