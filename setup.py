@@ -48,6 +48,8 @@ setup(
         "rich>=13.9.4",
         "filelock>=3.16",
         "psutil>=6",
+        "pillow>=11",
+        "simplejpeg>=1.8.1",  # Tells of holes in a JPEG, which TensorFlow and Pillow pass over.
         "wrapt>=1.17",
     ],
     extras_require={
@@ -62,7 +64,6 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "hypothesis>=6.115",
-            "pillow>=11",
             "safetensors>=0.4.5",
             "selenium>=4.26",
         ],

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from dreal_tf.callbacks import DelayedStart, RetrievalScores, SetEpoch
 from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
-from dreal_tf.data.folder import list_images
+from dreal_tf.data.folder import list_classes
 from dreal_tf.errors import InputError
 from dreal_tf.fine_tuning import OPTIMIZERS, freeze, load_start, lr_multipliers, settled, start_file
 from dreal_tf.finite import check_finite_weights
@@ -25,7 +25,7 @@ BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_ne
 log = logging.getLogger(__name__)
 
 
-def build(recipe, data=None):
+def build(recipe, data=None, recorded=None):
     """All that `fit` needs.
 
     Call it inside `strategy.scope()` to train under a distribution strategy.
@@ -33,6 +33,7 @@ def build(recipe, data=None):
     Args:
         recipe: `dreal_tf.Recipe`.
         data: `dreal_tf.data.Splits` to use in place of the recipe's data set, or None.
+        recorded: see `build_data`.
     Returns:
         Compiled `DREAL`, `Splits`, and a list of callbacks that `fit` must be given.
     Raises:
@@ -57,12 +58,12 @@ def build(recipe, data=None):
             f"data.batch_size={recipe.data.batch_size}. Raise it."
         )
     _check_schedule(recipe)
-    if data is None and recipe.data.name == "folder":
-        list_images(recipe.data.folder)
+    if data is None and recorded is None and recipe.data.name == "folder":
+        list_classes(recipe.data.folder)
     weights = None
     if recipe.run.start is None and recipe.backbone.weights is not None:
         weights = start_file(recipe.backbone)
-    data = data or build_data(recipe)
+    data = data or build_data(recipe, recorded)
     with precision(recipe.run.precision):
         network = build_network(recipe, data.image_shape, len(data.class_names))
         if recipe.run.start is not None:
@@ -83,11 +84,12 @@ def build(recipe, data=None):
     return model, data, [SetEpoch(data.clock), *later, *asked]
 
 
-def build_data(recipe):
+def build_data(recipe, recorded=None):
     """The splits of a recipe's data set.
 
     Args:
         recipe: `dreal_tf.Recipe`.
+        recorded: path of the splits.csv of a run whose splits are to be kept, or None.
     Returns:
         `dreal_tf.data.Splits`.
     Raises:
@@ -96,7 +98,7 @@ def build_data(recipe):
         >>> build_data(load_recipe("digits_resnet8_se")).image_shape
         (8, 8, 1)
     """
-    name, options = recipe.data.name, data_options(settled(recipe))
+    name, options = recipe.data.name, data_options(settled(recipe)) | {"recorded": recorded}
     if name in DATA_SETS:
         return DATA_SETS[name](**options)
     return prepared_data_set(name, **options)
@@ -314,12 +316,13 @@ def _rate(recipe, steps_per_epoch):
     rate, schedule = recipe.optim.learning_rate, recipe.schedule
     total = schedule.epochs * steps_per_epoch
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
-    boundaries = [round(share * total) for share in schedule.milestones]
-    if schedule.decay == "constant" or (schedule.decay == "steps" and not boundaries):
-        boundaries = [total]  # Reached after the last step.
     if schedule.decay == "cosine":
-        course = keras.optimizers.schedules.CosineDecay(rate, total)
+        course = keras.optimizers.schedules.CosineDecay(rate, total - warmup)
     else:
+        milestones = schedule.milestones if schedule.decay == "steps" else ()
+        # Keras holds a rate up to and with its boundary; ours is the first step of the next rate.
+        boundaries = [round(share * total) - warmup - 1 for share in milestones]
+        boundaries = boundaries or [total]  # Reached after the last step.
         values = [rate * schedule.factor**power for power in range(len(boundaries) + 1)]
         course = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
     return WarmUp(course, warmup) if warmup else course

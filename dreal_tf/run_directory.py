@@ -21,8 +21,8 @@ class RunDirectory:
     Args:
         path: str or path.
     Attributes:
-        recipe, environment, history, metrics, network, preprocessing, checkpoints, tensorboard: paths
-            of the files and folders in it.
+        recipe, environment, splits, history, metrics, network, preprocessing, checkpoints, tensorboard:
+            paths of the files and folders in it.
     Example:
         >>> RunDirectory("runs/none_such").finished
         False
@@ -32,6 +32,7 @@ class RunDirectory:
         self.path = Path(path)
         self.recipe = self.path / "recipe.json"
         self.environment = self.path / "environment.json"
+        self.splits = self.path / "splits.csv"
         self.history = self.path / "history.csv"
         self.metrics = self.path / "metrics.json"
         self.network = self.path / "model.keras"
@@ -55,6 +56,11 @@ class RunDirectory:
         if not self.preprocessing.is_file():
             return None
         return tuple(json.loads(self.preprocessing.read_text(encoding="utf-8"))["class_names"])
+
+    @property
+    def recorded_splits(self):
+        """The path of the splits that the run has recorded; None if it has none."""
+        return self.splits if self.splits.is_file() else None
 
     def check(self, recipe, fresh=False):
         """Whether a run of `recipe` may begin here, or go on; writes nothing.
@@ -166,7 +172,8 @@ def write_whole(path, text):
         text: str.
     """
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
+    # A file's name, as in splits.csv, need not be UTF-8.
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
     os.replace(partial, path)
 
 

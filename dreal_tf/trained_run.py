@@ -24,8 +24,22 @@ def trained_network(run_path, data_dir=None, precision=None):
     recipe = run.read_recipe().reading(data_dir)
     if precision:
         recipe = recipe.replace({"run.precision": precision})
-    data = build_data(recipe)
+    data = run_data(run, recipe)
     return recipe, data, best_network(run, recipe, data)
+
+
+def run_data(run, recipe):
+    """The data of a run, in the splits that it has recorded.
+
+    Args:
+        run: `RunDirectory`.
+        recipe: `dreal_tf.Recipe`, the run's, with its data where it lies now.
+    Returns:
+        `dreal_tf.data.Splits`.
+    Raises:
+        InputError: if the data is not there, or is other data.
+    """
+    return build_data(recipe, run.recorded_splits)
 
 
 def best_network(run, recipe, data):

@@ -20,7 +20,8 @@ from dreal_tf.callbacks import (
     read_history,
 )
 from dreal_tf.cluster import cluster_of, lost_peers_said
-from dreal_tf.data.folder import image_names
+from dreal_tf.data import list_files
+from dreal_tf.data.file_record import LEFT_OUT, read_record
 from dreal_tf.errors import InputError
 from dreal_tf.evaluation import evaluate_splits
 from dreal_tf.fine_tuning import found_line, settled
@@ -57,11 +58,11 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         InputError: if the recipe cannot be built, or `out` holds something else.
         RunError: if another worker is lost.
     """
-    found = settled(recipe)
+    run, cluster = RunDirectory(out), cluster_of(strategy)
+    found = settled(recipe, run.read_recipe() if run.started and not fresh else None)
     if found is not recipe:
         log.info(found_line(recipe, found))
     recipe = found
-    run, cluster = RunDirectory(out), cluster_of(strategy)
     if not fresh:
         _check_images(run, recipe)
     if run.finished and not fresh:
@@ -70,11 +71,18 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
     run = run_of_worker(out, cluster)
     run.check(recipe, fresh)
     with lost_peers_said(cluster):
+        recorded = None if fresh else run.recorded_splits
         with strategy_named(strategy).scope():
-            model, data, needed = build(recipe)
+            model, data, needed = build(recipe, recorded=recorded)
+        if recorded is not None:
+            data.files.check_unchanged()
+        for note in data.notes:
+            log.info(note)
         if recipe.attention.kind == "none":
             log.info(NO_ATTENTION)
         run.begin(recipe, fresh)  # Not before all the input has been found good.
+        if data.files is not None and recorded is None:
+            write_whole(run.splits, data.files.to_csv())
         with full_disk_said(run.path):
             best = _fit(recipe, run, model, data, [*needed, *callbacks], cluster)
             if not conclude or (cluster is not None and not cluster.is_chief):
@@ -84,14 +92,16 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
 
 def _check_images(run, recipe):
     """Refuses to take the run of one folder's images for that of another's."""
-    folders = [run.read_recipe().data.folder, recipe.data.folder] if run.started else [None]
-    if recipe.data.name != "folder" or None in folders or not Path(folders[0]).is_dir():
+    folder = recipe.data.folder
+    if run.recorded_splits is None or recipe.data.name != "folder" or not Path(folder or "").is_dir():
         return
-    if image_names(folders[0]) != image_names(folders[1]):
+    recorded = {row.path for row in read_record(run.splits).rows if row.split != LEFT_OUT}
+    missing = recorded - set(list_files(folder).files)
+    if missing:
         raise InputError(
-            f"Expected the images of the run in {str(run.path)!r}, those of {folders[0]!r}. Received: "
-            f"others, in {folders[1]!r}. Choose another --out, or begin anew with --fresh, which moves "
-            "the old run aside."
+            f"Expected the images of the run in {str(run.path)!r}. Received: {folder!r}, which lacks "
+            f"{len(missing)} of them, such as {min(missing)!r}. Choose another --out, or begin anew "
+            "with --fresh, which moves the old run aside."
         )
 
 

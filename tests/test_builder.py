@@ -24,9 +24,9 @@ def test_cosine_with_warm_up():
     rate, steps = rates(
         {"schedule.decay": "cosine", "schedule.warmup_epochs": 1, "optim.learning_rate": 0.2}
     )
-    whole = np.arange(4 * steps)
-    expected = 0.1 * (1 + np.cos(np.pi * whole / (4 * steps))) * np.minimum(whole / steps, 1)
-    np.testing.assert_allclose(rate, expected, atol=1e-7)
+    rise, rest = np.arange(steps), np.arange(3 * steps)
+    fall = 0.1 * (1 + np.cos(np.pi * rest / (3 * steps)))  # From the peak itself.
+    np.testing.assert_allclose(rate, [*(0.2 * rise / steps), *fall], atol=1e-7)
 
 
 def test_steps_at_their_milestones():
@@ -34,7 +34,7 @@ def test_steps_at_their_milestones():
     rate, steps = rates(changes | {"schedule.warmup_epochs": 0, "optim.learning_rate": 0.4})
     assert rate[0] == pytest.approx(0.4) and rate[-1] == pytest.approx(0.1)
     changes_at = np.flatnonzero(np.diff(rate))
-    np.testing.assert_array_equal(changes_at, [steps, 3 * steps])  # Keras falls after the boundary.
+    np.testing.assert_array_equal(changes_at + 1, [steps, 3 * steps])  # The first steps of a new rate.
 
 
 def test_a_constant_rate_stays():
@@ -59,6 +59,34 @@ def test_a_run_whose_critic_is_not_heeded_is_the_baselines_to_the_last_bit():
 def test_a_warm_up_as_long_as_the_training_is_refused():
     with pytest.raises(InputError, match="Expected a warm-up shorter than the training.*Shorten it"):
         build(SMALL.replace({"schedule.warmup_epochs": 2}))
+
+
+def formula(t, total, warmup, decay, milestones=(), factor=0.1):
+    """The rate of step t, over its peak, as docs of a recipe's schedule state it."""
+    if t < warmup:
+        return t / warmup
+    if decay == "cosine":
+        return (1 + np.cos(np.pi * (t - warmup) / (total - warmup))) / 2
+    return factor ** sum(round(share * total) <= t for share in milestones)
+
+
+@pytest.mark.parametrize("warmup_epochs", [0, 1])
+@pytest.mark.parametrize("decay", ["cosine", "steps", "constant"])
+def test_the_rate_of_every_step_is_the_documented_one(decay, warmup_epochs):
+    changes = {"schedule.epochs": 4, "schedule.decay": decay, "schedule.warmup_epochs": warmup_epochs}
+    recipe = SMALL.replace(changes | {"optim.learning_rate": 0.2})
+    model, data, _ = build(recipe)
+    steps = data.steps_per_epoch
+    milestones = recipe.schedule.milestones if decay == "steps" else ()
+    rates = []
+    for step in range(4 * steps):
+        model.optimizer.iterations.assign(step)  # As after a resumption.
+        rates.append(float(model.optimizer.learning_rate))
+    expected = [
+        0.2 * formula(t, 4 * steps, warmup_epochs * steps, decay, milestones) for t in range(4 * steps)
+    ]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-8)
+    assert max(rates) == pytest.approx(0.2)
 
 
 def test_a_warm_up_survives_saving():

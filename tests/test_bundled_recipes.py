@@ -55,6 +55,8 @@ def test_shrunk_it_keeps_what_it_is_about(name):
 @pytest.mark.parametrize("name", differently_shrunk())
 def test_shrunk_it_trains_in_seconds_with_everything_logged_for_each_step(name):
     small = load_recipe(name, smoke=True)
+    # Of a few images all may be right, with a gain of 0 where attention starts as the identity.
+    small = small.replace({"dreal.validation_fraction": 1.0})
     started = time.perf_counter()
     model, data, callbacks = build(small)
     history = model.fit(

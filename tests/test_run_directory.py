@@ -4,7 +4,7 @@ import pytest
 
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.run_directory import RunDirectory
+from dreal_tf.run_directory import RunDirectory, write_whole
 
 
 def test_a_new_run_writes_its_recipe(tmp_path):
@@ -73,3 +73,19 @@ def test_the_environment_is_noted(tmp_path):
     environment = json.loads(run.environment.read_text())
     assert environment["seed"] == 3 and environment["devices"] == ["/device:CPU:0"]
     assert environment["versions"]["keras"].startswith("3.") and environment["command"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "metrics.json"
+    write_whole(file, "old")
+
+    def broken(*paths):
+        raise OSError("the power went")
+
+    with monkeypatch.context() as outage:
+        outage.setattr("os.replace", broken)
+        with pytest.raises(OSError, match="the power went"):
+            write_whole(file, "a new and longer text")
+    assert file.read_text() == "old"
+    write_whole(file, "new")
+    assert file.read_text() == "new"

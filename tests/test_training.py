@@ -12,6 +12,7 @@ import tensorflow as tf
 from dreal_tf import load_recipe, training
 from dreal_tf.builder import build_data, build_network
 from dreal_tf.callbacks import read_history
+from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network
 
 EPOCHS = 3
@@ -48,6 +49,33 @@ def test_a_run_leaves_the_promised_files(finished, recipe):
     assert load_recipe(out / "recipe.json") == recipe
     assert any((out / "tensorboard" / "train").iterdir())
     assert any((out / "tensorboard" / "figures").iterdir())
+
+
+def pictures(folder, count, names=("cats", "dogs"), begin=0):
+    random = np.random.default_rng(begin)
+    for name in names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(begin, begin + count):
+            image = tf.io.encode_png(random.integers(0, 256, (8, 8, 3), "uint8"))
+            tf.io.write_file(str(folder / name / f"{number:04}.png"), image)
+
+
+def test_images_that_come_after_the_training_are_not_tested_on(recipe, tmp_path):
+    pictures(tmp_path / "photos", 30)
+    changes = {"data.name": "folder", "data.folder": str(tmp_path / "photos"), "data.image_size": 8}
+    recipe = recipe.replace(changes | {"data.batch_size": 8, "data.validation_fraction": 0.2})
+    out = tmp_path / "run"
+    training.train(recipe, out, conclude=False)
+    record = (out / "splits.csv").read_text()
+    pictures(tmp_path / "photos", 100, begin=500), pictures(tmp_path / "photos", 9, ["cows"])
+    with pytest.warns(UserWarning, match="209 new"):
+        metrics = training.train(recipe, out)
+    assert (out / "splits.csv").read_text() == record and record.count(",test\n") == 12
+    with pytest.warns(UserWarning, match="209 new"):
+        assert training.evaluate(out)["accuracy"] == pytest.approx(metrics["accuracy"])
+    (tmp_path / "photos" / "cats" / "0003.png").unlink()
+    with pytest.raises(InputError, match="Expected the images of the run"):
+        training.train(recipe, out)
 
 
 def test_history_has_a_row_per_epoch_with_the_logged_names(finished):

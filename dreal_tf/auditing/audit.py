@@ -14,6 +14,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.method.rewards import ABLATIONS, calibrated_modules
 from dreal_tf.recipe import Recipe
 from dreal_tf.recipe_files import load_recipe
+from dreal_tf.run_directory import RunDirectory
 
 AT_A_TIME = 32  # Images per pass.
 CALIBRATED = 1024  # Training images, at most, whose mean action "static" is.
@@ -111,7 +112,8 @@ def _opened(target, data, data_dir):
     """The network, its data, and the names of its classes where they are known."""
     if isinstance(target, str | Path):
         source = source_of(target, data, data_dir)
-        return load_network(source), build_data(source.recipe), source.class_names
+        recorded = RunDirectory(source.path).recorded_splits if source.is_run and data is None else None
+        return load_network(source), build_data(source.recipe, recorded), source.class_names
     if data is None:
         raise InputError(
             "Expected the data that the network was trained on. Received: data=None. Give a recipe or "

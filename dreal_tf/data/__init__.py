@@ -4,7 +4,7 @@ from functools import partial
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, known_set
-from dreal_tf.data.decoding import decoded
+from dreal_tf.data.decoding import READABLE, UnreadableImage, decoded, inspect_image, unreadable
 from dreal_tf.data.digits import digits
 from dreal_tf.data.examples import draw_examples, drawn_batches
 from dreal_tf.data.fashion_mnist import fashion_mnist
@@ -13,7 +13,8 @@ from dreal_tf.data.generated import generated, generated_like
 from dreal_tf.data.identities import RetrievalSet, identity_set
 from dreal_tf.data.identity_layouts import LAYOUTS
 from dreal_tf.data.identity_sampler import IdentitySampler
-from dreal_tf.data.image_files import unreadable
+from dreal_tf.data.image_files import opening_problem
+from dreal_tf.data.listing import list_files, summary_of
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import worker_share
 from dreal_tf.data.prepared import prepared_data_set
@@ -33,12 +34,14 @@ __all__ = [
     "DATA_SETS",
     "KNOWN_SETS",
     "LAYOUTS",
+    "READABLE",
     "EpochClock",
     "IdentitySampler",
     "Options",
     "Preprocessing",
     "RetrievalSet",
     "Splits",
+    "UnreadableImage",
     "decoded",
     "digits",
     "draw_examples",
@@ -49,8 +52,12 @@ __all__ = [
     "generated_like",
     "identity_set",
     "image_folder",
+    "inspect_image",
     "known_set",
+    "list_files",
+    "opening_problem",
     "prepared_data_set",
+    "summary_of",
     "unreadable",
     "worker_share",
 ]

@@ -47,7 +47,7 @@ class Augmentation:
             self.mixes.append(layers.MixUp(options.mix_up, dtype=dtype))
         if options.cut_mix:
             alpha = (options.cut_mix, options.cut_mix)
-            self.mixes.append(layers.CutMix(alpha, dtype=dtype))
+            self.mixes.append(CutMix(alpha, dtype=dtype))
 
     def __call__(self, images, labels, seed):
         options, draws = self.options, Draws(seed)
@@ -84,6 +84,18 @@ class Augmentation:
             return lambda: _applied(mix, images, labels, Draws(seed))
 
         return tf.switch_case(choice, [branch(mix) for mix in self.mixes])
+
+
+class CutMix(layers.CutMix):
+    """Keras's CutMix; labels are mixed by the pixels that were exchanged.
+
+    Keras takes the area of the box before it is rounded to pixels: at 16 pixels it is off by up to 0.12.
+    """
+
+    def get_random_transformation(self, data, training=True, seed=None):
+        drawn = super().get_random_transformation(data, training, seed)
+        exchanged = tf.cast(drawn["batch_masks"], tf.float32)  # (batch, H, W, C)
+        return drawn | {"mix_weight": 1.0 - tf.reduce_mean(exchanged, axis=(1, 2, 3))}
 
 
 def randomly_cropped(images, padding, draws):

@@ -1,26 +1,217 @@
-"""From an encoded image to pixels of the wanted size."""
+"""From an encoded image to pixels of the wanted size.
 
+One decoder serves training, evaluation, prediction, indexing and figures. TensorFlow decodes JPEG and
+PNG with 8 bits, which it does faster; Pillow decodes the rest. An image is turned upright as its EXIF
+orientation says, transparency is dropped, an animation gives its first picture, and 16 bits a channel
+become 8: the upper ones.
+"""
+
+import io
+import re
+import struct
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import simplejpeg
 import tensorflow as tf
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-ZOOM = 0.875  # Share of the shorter side that evaluation keeps: 224 of 256 pixels.
+ZOOM = 0.875  # Fraction of the shorter side that evaluation keeps: 224 of 256 pixels.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+READABLE = "JPEG, PNG, GIF, BMP or WebP"
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow's own limit against decompression bombs.
+ORIENTATION = 0x0112  # The EXIF tag.
+UPRIGHT = 1
+BY_PILLOW, PNG_OF_8_BITS = -1, 0  # Any other plan is the EXIF orientation of a JPEG, from 1 to 8.
+JPEG_BEGINS, PNG_BEGINS = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+HEAD = 2**17  # Bytes of a JPEG in which its metadata lies.
+ORIENTATION_MARKS = (b"Exif", b"eXIf", b"http://ns.adobe.com/xap", b"XML:com.adobe", b"Raw profile")
+PNG_PIXELS_OF_TENSORFLOW = 2**26  # It refuses much larger ones.
+LUMINANCE = (19595, 38470, 7471)  # Of red, green and blue, in 65536ths: as Pillow has it.
+EDGE = 32  # Columns beside a window of a JPEG whose colours a decoder may blend into it.
+
+
+class UnreadableImage(ValueError):
+    """An image that cannot be decoded; its text says why."""
+
+
+class ImageFacts(NamedTuple):
+    """What `inspect_image` finds.
+
+    Attributes:
+        size: tuple (height, width), upright (pixels).
+        bits: int, 8 or 16: bits a channel.
+    """
+
+    size: tuple
+    bits: int = 8
 
 
 def decoded(data, channels=3):
-    """The pixels of an image as stored.
-
-    Read by content, whatever the file's name: JPEG (CMYK too), PNG (16 bits become 8, transparency
-    is dropped), GIF (its first picture), BMP, WebP.
+    """The pixels of an image, upright.
 
     Args:
-        data: str tensor (), the encoded image.
-        channels: int, 1 or 3. Grey images get three equal channels.
+        data: str tensor (), the encoded image: JPEG, PNG, GIF, BMP or WebP, whatever its file's name.
+        channels: int, 1 or 3. A grey image gets three equal channels; of a coloured one, one channel
+            is its luminance by ITU-R 601.
     Returns:
         uint8 tensor (height, width, channels).
+    Raises:
+        tf.errors.OpError: if it cannot be decoded, see `unreadable`.
     Example:
         >>> decoded(tf.io.encode_png(np.zeros((2, 3, 1), "uint8"))).shape.as_list()
         [2, 3, 3]
     """
-    image = tf.io.decode_image(data, channels, expand_animations=False)
+    plan = _plan_of(data)
+    image = tf.case(
+        [
+            (plan == BY_PILLOW, lambda: _by_pillow(data)),
+            (plan == PNG_OF_8_BITS, lambda: tf.io.decode_png(data, 3)),
+        ],
+        lambda: _upright(tf.io.decode_jpeg(data, 3), plan),
+    )
+    return _with_channels(image, channels)
+
+
+def inspect_image(content):
+    """Decodes an image to see whether it can be read.
+
+    A JPEG with a hole in it decodes, but the rest of its picture is wrong; such are found by the warnings
+    of the decoder, which TensorFlow and Pillow ignore.
+
+    Args:
+        content: bytes.
+    Returns:
+        `ImageFacts`.
+    Raises:
+        UnreadableImage: saying why it cannot be read.
+    Example:
+        >>> inspect_image(tf.io.encode_png(np.zeros((2, 3, 1), "uint8")).numpy())
+        ImageFacts(size=(2, 3), bits=8)
+    """
+    try:
+        with _opened(content) as image:
+            width, height = image.size
+            if image.getexif().get(ORIENTATION, UPRIGHT) > 4:  # On its side.
+                width, height = height, width
+            if content[:3] == JPEG_BEGINS:
+                space = {1: "GRAY", 3: "RGB"}.get(len(image.getbands()), "CMYK")
+                simplejpeg.decode_jpeg(content, space, strict=True)
+            else:
+                image.load()
+            bits = 16 if image.mode[0] == "I" or _is_png_of_16_bits(content) else 8
+            return ImageFacts((height, width), bits)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # Damage shows in errors of many kinds.
+        raise UnreadableImage("damaged or cut short") from error
+
+
+def unreadable(error):
+    """Why an image could not be read.
+
+    Args:
+        error: `UnreadableImage`; or `tf.errors.OpError`, raised by reading and decoding it.
+    Returns:
+        Str.
+    Example:
+        >>> unreadable(tf.errors.InvalidArgumentError(None, None, "Input is empty."))
+        'damaged or cut short'
+    """
+    if isinstance(error, UnreadableImage):
+        return str(error)
+    found = re.search(f"{UnreadableImage.__name__}: (.*)", str(error))
+    if found:
+        return found[1]
+    if isinstance(error, tf.errors.InvalidArgumentError):
+        return "damaged or cut short"
+    return f"cannot be opened: {type(error).__name__}"
+
+
+def _opened(content):
+    """The image that Pillow opens; it has read the header alone."""
+    if not content:
+        raise UnreadableImage("an empty file")
+    Image.init()  # Or Pillow knows only some of the formats.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"larger than {MAX_PIXELS / 1e6:.0f} million pixels") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"not a {READABLE} image") from error
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
+        raise UnreadableImage("damaged or cut short") from error
+    return image
+
+
+# Outside a graph `tf.numpy_function` would give bytes without the zeros that they end in.
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def _plan_of(data):
+    """How an image is decoded, int32 tensor ()."""
+    plan = tf.numpy_function(_plan, [data], tf.int32, stateful=False)
+    return tf.ensure_shape(plan, ())
+
+
+def _plan(content):
+    if not content:
+        raise UnreadableImage("an empty file")
+    if content[:3] == JPEG_BEGINS:
+        if not any(mark in content[:HEAD] for mark in ORIENTATION_MARKS):
+            return np.int32(UPRIGHT)
+        with _opened(content) as image:
+            orientation = image.getexif().get(ORIENTATION, UPRIGHT)
+        return np.int32(orientation if orientation in range(1, 9) else UPRIGHT)
+    if content[:8] == PNG_BEGINS and len(content) >= 33 and not _is_png_of_16_bits(content):
+        width, height = struct.unpack(">II", content[16:24])
+        turned = any(mark in content for mark in ORIENTATION_MARKS)
+        if not turned and width * height <= PNG_PIXELS_OF_TENSORFLOW:
+            return np.int32(PNG_OF_8_BITS)
+    return np.int32(BY_PILLOW)
+
+
+def _is_png_of_16_bits(content):
+    return content[:8] == PNG_BEGINS and content[24:25] == b"\x10"
+
+
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+def _by_pillow(data):
+    """Pixels (height, width, 3), decoded by Pillow."""
+
+    def pixels(content):
+        with _opened(content) as image:
+            try:
+                image = ImageOps.exif_transpose(image)
+                if image.mode[0] == "I":  # 16 bits, grey.
+                    grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+                    return np.repeat(grey[:, :, None], 3, axis=2)
+                return np.asarray(image.convert("RGB"))
+            except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
+                raise UnreadableImage("damaged or cut short") from error
+
+    return tf.ensure_shape(tf.numpy_function(pixels, [data], tf.uint8, stateful=False), (None, None, 3))
+
+
+def _upright(image, orientation):
+    """An image (height, width, channels) turned as its EXIF orientation says."""
+
+    def turned():
+        turn = tf.cond(orientation > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+        mirrored = tf.reduce_any(orientation == [2, 3, 6, 7])
+        turn = tf.cond(mirrored, lambda: tf.reverse(turn, [1]), lambda: turn)
+        upended = tf.reduce_any(orientation == [3, 4, 7, 8])
+        return tf.cond(upended, lambda: tf.reverse(turn, [0]), lambda: turn)
+
+    return tf.cond(orientation == UPRIGHT, lambda: image, turned)
+
+
+def _with_channels(image, channels):
+    if channels == 1:
+        weights = tf.constant(LUMINANCE)
+        grey = tf.reduce_sum(tf.cast(image, tf.int32) * weights, axis=2, keepdims=True)
+        image = tf.cast(tf.bitwise.right_shift(grey + 0x8000, 16), tf.uint8)
     return tf.ensure_shape(image, (None, None, channels))
 
 
@@ -29,14 +220,14 @@ def read_image(data, size, channels=3, seed=None, least_area=None):
 
     Evaluation, and training without a random-resized crop: the central square of 7/8 of the
     shorter side, which is what scaling that side to 256 pixels and cutting out 224 gives; an image
-    that has the wanted size is left as it is. Of a JPEG, only the window is decoded.
+    that has the wanted size is left as it is. Of an upright JPEG, only the window is decoded.
 
     Args:
         data: str tensor (), the encoded image.
         size: int, side of the result (pixels), or None for the image as stored.
         channels: int, 1 or 3.
         seed: int tensor (2,), for a random-resized crop.
-        least_area: float in (0, 1], or None. Least share of the image that a random-resized crop
+        least_area: float in (0, 1], or None. Least fraction of the image that a random-resized crop
             keeps; its width is from 3/4 to 4/3 of its height.
     Returns:
         Tensor (size, size, channels), values from 0 to 255; uint8 as stored, else float.
@@ -54,23 +245,26 @@ def read_image(data, size, channels=3, seed=None, least_area=None):
             return central_window(shape, size)
         return random_window(shape, seed, least_area)
 
-    def of_jpeg():
-        cut = window(tf.image.extract_jpeg_shape(data)[:2])
-        return tf.image.decode_and_crop_jpeg(data, cut, channels)
+    def of_upright_jpeg():
+        shape = tf.image.extract_jpeg_shape(data)[:2]
+        return _with_channels(_jpeg_window(data, window(shape), shape[1]), channels)
 
     def of_other():
         image = decoded(data, channels)
         cut = window(tf.shape(image)[:2])
         return image[cut[0] : cut[0] + cut[2], cut[1] : cut[1] + cut[3]]
 
-    image = tf.cond(tf.io.is_jpeg(data), of_jpeg, of_other)
-    # Enlarging is the same with and without, but faster without.
-    image = tf.cond(
-        tf.reduce_any(tf.shape(image)[:2] > size),
-        lambda: tf.image.resize(image, (size, size), antialias=True),
-        lambda: tf.image.resize(image, (size, size)),
-    )
-    return tf.ensure_shape(image, (size, size, channels))
+    image = tf.cond(_plan_of(data) == UPRIGHT, of_upright_jpeg, of_other)
+    return tf.ensure_shape(scaled(image, (size, size)), (size, size, channels))
+
+
+def _jpeg_window(data, cut, width):
+    """A window of an upright JPEG, equal to that window of the whole image."""
+    top, left, height, columns = tf.unstack(cut)
+    begin = tf.maximum(left - EDGE, 0)
+    end = tf.minimum(left + columns + EDGE, width)
+    image = tf.image.decode_and_crop_jpeg(data, tf.stack([top, begin, height, end - begin]), 3)
+    return image[:, left - begin : left - begin + columns]
 
 
 def read_whole(data, size, channels=3, seed=None, least_area=None):
@@ -91,13 +285,28 @@ def read_whole(data, size, channels=3, seed=None, least_area=None):
     if least_area is not None:
         cut = random_window(tf.shape(image)[:2], seed, least_area)
         image = image[cut[0] : cut[0] + cut[2], cut[1] : cut[1] + cut[3]]
-    image = tf.cond(
-        tf.reduce_any(tf.shape(image)[:2] > size),
-        lambda: tf.image.resize(image, size, antialias=True),
-        lambda: tf.image.resize(image, size),
-    )
-    image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+    image = tf.cast(tf.clip_by_value(tf.round(scaled(image, size)), 0, 255), tf.uint8)
     return tf.ensure_shape(image, (*size, channels))
+
+
+def scaled(images, size):
+    """Images scaled to a size, smoothed where they become smaller.
+
+    Args:
+        images: tensor (..., height, width, channels), of rank 3 or 4.
+        size: pair of int, height and width (pixels).
+    Returns:
+        Float32 tensor, values from 0 to 255.
+    Example:
+        >>> scaled(np.full((2, 2, 1), 7, "uint8"), (2, 3)).numpy().ravel().tolist()
+        [7.0, 7.0, 7.0, 7.0, 7.0, 7.0]
+    """
+    # Enlarging is the same with smoothing and without, but faster without.
+    return tf.cond(
+        tf.reduce_any(tf.shape(images)[-3:-1] > size),
+        lambda: tf.image.resize(images, size, antialias=True),
+        lambda: tf.image.resize(images, size),
+    )
 
 
 def central_window(shape, size):
@@ -127,7 +336,7 @@ def random_window(shape, seed, least_area):
     Args:
         shape: int tensor (2,): height and width of the image (pixels).
         seed: int tensor (2,).
-        least_area: float in (0, 1]. Least share of the image.
+        least_area: float in (0, 1]. Least fraction of the image.
     Returns:
         int32 tensor (4,): top, left, height, width (pixels); the whole image where no window fits.
     Example:

@@ -1,14 +1,20 @@
 """A folder of images, one subfolder per class."""
 
+import re
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import normalisation_of
-from dreal_tf.data.image_files import READABLE, ImageFiles, inspect_images
+from dreal_tf.data.decoding import READABLE
+from dreal_tf.data.file_record import LEFT_OUT, FileRecord, FileRow, compared, read_record
+from dreal_tf.data.image_files import ImageFiles, inspect_images
+from dreal_tf.data.image_trees import ImageTree
 from dreal_tf.data.label_noise import with_noise
+from dreal_tf.data.listing import exclusion, list_files, summary_of
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
@@ -16,27 +22,70 @@ from dreal_tf.data.splits import hold_out
 from dreal_tf.errors import InputError
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
-NAMED = 5  # Bad images that a message names; it counts the others.
+NAMED = 5  # Bad images, or classes, that a message names; it counts the others.
 IMAGES_AT_A_TIME = 1000  # Decoded into memory.
-VALIDATION_NAMES = ("validation", "valid", "val")
 TEST_FRACTION = 0.2  # Held out where the folder brings no test images.
+SPLITS = ("train", "validation", "test")
+# Names of folders of splits: in any case, with digits and signs, and with one of the endings.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+SPLIT_ENDINGS = ("images", "split", "data", "set")
+
+
+class ClassFolder(NamedTuple):
+    """The images of a folder, by split and class.
+
+    Attributes:
+        tree: `ImageTree` of the folder.
+        class_names: tuple of str.
+        listed: dict from those of "train", "validation" and "test" that the folder brings to pairs:
+            array of names in the tree, int array of labels.
+        folders: dict from these to the folder of the split, str; "" for the folder itself.
+        left_out: dict from the name of each file or folder that is not listed to the reason.
+    """
+
+    tree: ImageTree
+    class_names: tuple
+    listed: dict
+    folders: dict
+    left_out: dict
+
+    def notes(self):
+        """Which folders were taken for classes and which for splits, and what was left out: lines."""
+        some = ", ".join(self.class_names[:NAMED]) + (", ..." if self.class_names[NAMED:] else "")
+        parts = [f"{split} from {folder or '.'}/" for split, folder in self.folders.items()]
+        held = [split for split in SPLITS if split not in self.folders]
+        parts += [f"{' and '.join(held)} held out of train"] if held else []
+        lines = [f"{len(self.class_names)} classes: {some}. Splits: {', '.join(parts)}."]
+        return (*lines, *filter(None, [summary_of(self.left_out)]))
 
 
 def image_folder(folder=None, **options):
     """Splits from a folder whose subfolders are the classes, named by them, in their order.
 
-    With a subfolder `train`, that one holds the classes, and so do `test` and `val` (or
-    `validation`) where they are. Where there is a `val` and no `test`, `val` is the test split, as
-    with ImageNet. What is missing is held out of the training images, the same share of each class:
-    a fifth to test on, the same for every seed, and `validation_fraction`.
+    With a subfolder `train` (also `training`, `Train_Set`, ...), that one holds the classes, and so do
+    the folders of test and validation images where they are: see `SPLIT_NAMES`. With validation images
+    and no test images, as with ImageNet, the former are the test split. Missing splits are held
+    out of the training images, the same fraction of each class: a fifth to test on, the same for every
+    seed, and `validation_fraction`.
 
-    Every file under a class is taken for an image, except hidden ones, and read by its content,
-    whatever its name: see `dreal_tf.data.decoding.decoded`. Images have three channels.
+    Every file under a class is taken for an image, except those that `list_files` leaves out, and read
+    by its content, whatever its name: see `dreal_tf.data.decoding.decoded`. Images have three channels.
 
     Args:
         folder: str or path.
         options: fields of `dreal_tf.data.Options`: `image_size`, where the images differ in size;
-            `verify`; `on_bad_image`; `batch_size`, ...
+            `recorded`, for the splits of a run; `verify`; `on_bad_image`; `batch_size`, ...
     Returns:
         `Splits`.
     Raises:
@@ -50,133 +99,230 @@ def image_folder(folder=None, **options):
         {'train': 12, 'validation': 4, 'test': 4}
     """
     chosen = Options(**options)
-    class_names, listed = list_images(folder)
-    skipped = ()
-    if chosen.verify:
-        listed, skipped = _verified(listed, chosen)
-    elif chosen.image_size is None or chosen.on_bad_image == "skip":
-        raise InputError(
-            "Expected data.verify=true where images are to be skipped, or data.image_size is not "
-            f"set. Received: data.verify=false, data.on_bad_image={chosen.on_bad_image!r}, "
-            f"data.image_size={chosen.image_size}. Verify, or set data.image_size and stop at a "
-            "bad image."
-        )
-    if "test" not in listed:
-        listed["train"], listed["test"] = _parted(listed["train"], TEST_FRACTION, 0, class_names)
+    if chosen.recorded is None:
+        found = list_classes(folder)
+        listed, skipped, record = _first_splits(found, chosen)
+        notes = found.notes()
+    else:
+        found, listed, record = _recorded_splits(folder, chosen)
+        skipped, notes = (), ()
     mean, deviation = ([255 * value for value in row] for row in normalisation_of("folder", 3))
     split = _split_in_memory if chosen.image_size is None else _split_in_files
-    return split(listed, chosen, class_names, mean, deviation)._replace(skipped=tuple(skipped))
+    splits = split(found.tree, listed, chosen, found.class_names, mean, deviation)
+    return splits._replace(skipped=tuple(skipped), files=record, notes=notes)
 
 
-def list_images(folder):
-    """The images of a folder, by split.
+def list_classes(folder):
+    """The images of a folder, by split and class.
 
     Args:
         folder: str, path or None.
     Returns:
-        Tuple of class names, and dict from "train", "validation" and "test", where they are, to
-        pairs: array of paths, int array of labels.
+        `ClassFolder`.
     Raises:
         InputError: see `image_folder`.
     Example:
         >>> for name in ("cats/1.png", "dogs/2.png"):
         ...     tf.io.write_file(f"beasts/{name}", "")
-        >>> list_images("beasts")[0]
+        >>> list_classes("beasts").class_names
         ('cats', 'dogs')
     """
-    roots = _roots(folder)
-    class_names = _class_names(roots["train"])
+    root = _existing(folder)
+    folders, left_out = _split_folders(root)
+    class_names = _class_names(root / folders["train"])
     if len(class_names) < 2:
         raise InputError(
-            f"Expected at least two classes, as {LAYOUT}. Received: {str(roots['train'])!r} with "
-            f"{len(class_names)} of them{f', {class_names[0]!r}' if class_names else ''}. Point "
+            f"Expected at least two classes, as {LAYOUT}. Received: {str(root / folders['train'])!r} "
+            f"with {len(class_names)} of them{f', {class_names[0]!r}' if class_names else ''}. Point "
             "--data-dir at the folder that holds the subfolders of the classes."
         )
-    for split, root in roots.items():
-        names = _class_names(root)
+    listed = {}
+    for split, place in folders.items():
+        names = _class_names(root / place)
         if names != class_names:
             missing = sorted(set(class_names) - set(names))
             extra = sorted(set(names) - set(class_names))
             raise InputError(
-                f"Expected the {len(class_names)} classes of {str(roots['train'])!r} in the {split} "
-                f"split too. Received: {len(names)} in {str(root)!r}, missing {missing[:5]}, not in "
-                f"training {extra[:5]}. Give all splits the same class folders."
+                f"Expected the {len(class_names)} classes of {str(root / folders['train'])!r} in the "
+                f"{split} split too. Received: {len(names)} in {str(root / place)!r}, missing "
+                f"{missing[:5]}, not in training {extra[:5]}. Give all splits the same class folders."
             )
-    return class_names, {split: _files(root, class_names) for split, root in roots.items()}
+        listed[split] = _files_of_classes(root, place, class_names, left_out)
+        left_out |= _loose(root, place)
+    return ClassFolder(ImageTree(root), class_names, listed, folders, left_out)
 
 
-def image_names(folder):
-    """The images of a folder by their place in it, by which two copies of one are known.
-
-    Args:
-        folder: str or path.
-    Returns:
-        Set of str.
-    Raises:
-        InputError: see `image_folder`.
-    Example:
-        >>> for name in ("cats/1.png", "dogs/2.png"):
-        ...     tf.io.write_file(f"animals/{name}", "")
-        >>> sorted(image_names("animals"))
-        ['cats/1.png', 'dogs/2.png']
-    """
-    _, listed = list_images(folder)
-    return {Path(path).relative_to(folder).as_posix() for paths, _ in listed.values() for path in paths}
-
-
-def _roots(folder):
+def _existing(folder):
     root = Path(folder) if folder else None
     if root is None or not root.is_dir():
         raise InputError(
             f"Expected a folder of images, as {LAYOUT}. Received: data.folder={folder!r}"
             f"{', which is no folder' if folder else ''}. Give one with --data-dir DIR."
         )
-    if not (root / "train").is_dir() or not _class_names(root / "train"):
-        return {"train": root}  # A folder `train` without subfolders may be a class of vehicles.
-    validation = [root / name for name in VALIDATION_NAMES if (root / name).is_dir()][:1]
-    test = [root / "test"] if (root / "test").is_dir() else []
-    if not test:
-        test, validation = validation, []
-    found = {"train": [root / "train"], "validation": validation, "test": test}
-    return {split: paths[0] for split, paths in found.items() if paths}
+    return root
+
+
+def _split_folders(root):
+    """The folder of each split by name, and what lies beside them."""
+    splits = {}
+    folders = _class_names(root)
+    for name in folders:
+        split = _split_named(name)
+        if split:
+            splits.setdefault(split, []).append(name)
+    named = [name for names in splits.values() for name in names]
+    with_classes = [name for name in named if _class_names(root / name)]
+    if not with_classes:
+        if named and len(named) == len(folders):
+            raise InputError(
+                f"Expected one subfolder per class, as {LAYOUT}. Received: {str(root)!r} with "
+                f"{', '.join(named)} and no classes in them. Sort the images into folders of classes."
+            )
+        return {"train": ""}, {}  # A folder `train` without subfolders may be a class of vehicles.
+    if not any(name in with_classes for name in splits.get("train", [])):
+        raise InputError(
+            f"Expected classes alone, or splits one of which is train, as {LAYOUT}. Received: "
+            f"{str(root)!r} with {', '.join(with_classes)}, which hold folders themselves, and no "
+            "train. Name the folder of the training images train."
+        )
+    for split, names in splits.items():
+        if len(names) > 1:
+            raise InputError(
+                f"Expected one folder of {split} images. Received: {', '.join(names)} in "
+                f"{str(root)!r}. Keep one of them there, or join them."
+            )
+    found = {split: splits[split][0] for split in SPLITS if split in splits}
+    if "test" not in found and "validation" in found:
+        found["test"] = found.pop("validation")
+    beside = [name for name in folders if name not in named]
+    return found, {f"{name}/": "beside the splits" for name in beside}
+
+
+def _split_named(name):
+    letters = re.sub("[^a-z]", "", name.lower())
+    for ending in SPLIT_ENDINGS:
+        if letters != ending:
+            letters = letters.removesuffix(ending)
+    return SPLIT_NAMES.get(letters)
 
 
 def _class_names(root):
-    return tuple(sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != "."))
+    folders = (path.name for path in root.iterdir() if path.is_dir())
+    return tuple(sorted(name for name in folders if exclusion(f"{name}/") is None))
 
 
-def _files(root, class_names):
-    paths, labels = [], []
-    for label, name in enumerate(class_names):
-        files = [path for path in (root / name).rglob("*") if path.is_file() and path.name[0] != "."]
-        if not files:
+def _loose(root, place):
+    """What lies beside the folders of classes."""
+    loose = {}
+    for path in (root / place).iterdir():
+        name = path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+        reason = exclusion(name.removeprefix(f"{place}/"))
+        if reason or not path.is_dir():
+            dangling = path.is_symlink() and not path.exists()
+            loose[name] = reason or ("a link to nothing" if dangling else "not in a folder of a class")
+    return loose
+
+
+def _files_of_classes(root, place, class_names, left_out):
+    names, labels = [], []
+    for label, class_name in enumerate(class_names):
+        begin = f"{place}/{class_name}/" if place else f"{class_name}/"
+        found = list_files(root / begin)
+        left_out |= {begin + name: why for name, why in found.left_out.items()}
+        if not found.files:
             raise InputError(
-                f"Expected images of each class. Received: {str(root / name)!r}, which holds none. "
+                f"Expected images of each class. Received: {str(root / begin)!r}, which holds none. "
                 "Fill it, or remove it everywhere."
             )
-        paths += sorted(map(str, files))
-        labels += [label] * len(files)
-    return np.array(paths), np.array(labels)
+        names += [begin + name for name in found.files]
+        labels += [label] * len(found.files)
+    return np.array(names), np.array(labels)
 
 
-def _verified(listed, options):
+def _first_splits(found, options):
+    """The splits of a folder that no run has recorded."""
+    listed, sha256, bad = dict(found.listed), {}, {}
+    if options.verify:
+        listed, sha256, bad = _verified(found, options)
+    elif options.image_size is None or options.on_bad_image == "skip":
+        raise InputError(
+            "Expected data.verify=true where images are to be skipped, or data.image_size is not "
+            f"set. Received: data.verify=false, data.on_bad_image={options.on_bad_image!r}, "
+            f"data.image_size={options.image_size}. Verify, or set data.image_size and stop at a "
+            "bad image."
+        )
+    for split, fraction, seed in (
+        ("test", TEST_FRACTION, 0),
+        ("validation", options.validation_fraction, options.seed),
+    ):
+        if split not in listed:
+            listed["train"], listed[split] = _parted(listed["train"], fraction, seed, found.class_names)
+    rows = [
+        FileRow(name, *found.tree.stamp(name), sha256.get(name, ""), found.class_names[label], split)
+        for split, (names, labels) in listed.items()
+        for name, label in zip(names.tolist(), labels.tolist(), strict=True)
+    ]
+    unused = sorted(set(list_files(found.tree.root).files) - {row.path for row in rows})
+    rows += [
+        FileRow(name, *found.tree.stamp(name), sha256.get(name, ""), "", LEFT_OUT) for name in unused
+    ]
+    skipped = [f"{found.tree.path(name)} ({why})" for name, why in bad.items()]
+    return listed, skipped, FileRecord(tuple(rows))
+
+
+def _recorded_splits(folder, options):
+    """The splits that a run has recorded, of the files that are still there."""
+    root = _existing(folder)
+    tree = ImageTree(root)
+    record = compared(read_record(options.recorded), tree, list_files(root).files)
+    class_names = tuple(sorted({row.label for row in record.rows if row.split != LEFT_OUT}))
+    numbers = {name: number for number, name in enumerate(class_names)}
+    labels = {row.path: numbers.get(row.label) for row in record.rows}
+    unreadable = inspect_images(tree, record.changed).problems
+    listed = {}
+    for split in SPLITS:
+        names = [name for name in record.paths(split) if name not in unreadable]
+        if not names:
+            raise InputError(
+                f"Expected the {split} images that the run has recorded. Received: {str(root)!r}, "
+                "which holds none of them. Give the folder that the run was trained on with --data-dir."
+            )
+        listed[split] = np.array(names), np.array([labels[name] for name in names])
+    if record.difference():
+        warnings.warn(
+            f"The files in {root} are not those that the run has recorded: {record.difference()}. New "
+            "ones are left out.",
+            stacklevel=3,
+        )
+    return ClassFolder(tree, class_names, listed, {}, {}), listed, record
+
+
+def _verified(found, options):
     """Looks at all images before training starts; leaves out the bad ones if that is asked for."""
-    sizes, problems = inspect_images([path for paths, _ in listed.values() for path in paths])
-    bad = [f"{path} ({problem})" for path, problem in problems.items()]
+    inspected = inspect_images(found.tree, [n for names, _ in found.listed.values() for n in names])
+    listed, bad = dict(found.listed), inspected.problems
     if bad:
-        some = "; ".join(bad[:NAMED]) + (f"; and {len(bad) - NAMED} more" if bad[NAMED:] else "")
+        named = [f"{found.tree.path(name)} ({why})" for name, why in bad.items()]
+        some = "; ".join(named[:NAMED]) + (f"; and {len(bad) - NAMED} more" if named[NAMED:] else "")
         if options.on_bad_image == "stop":
             raise InputError(
                 f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
                 f"{some}. Remove or replace them, or leave them out with data.on_bad_image=skip."
             )
-        warnings.warn(f"{len(bad)} images cannot be read and are left out: {some}", stacklevel=3)
-        for split, (paths, labels) in listed.items():
-            good = np.isin(paths, list(problems), invert=True)
-            listed[split] = paths[good], labels[good]
+        warnings.warn(f"{len(bad)} images cannot be read and are left out: {some}", stacklevel=4)
+        for split, (names, labels) in listed.items():
+            good = np.isin(names, list(bad), invert=True)
+            listed[split] = names[good], labels[good]
+    deep = [name for name, facts in inspected.facts.items() if facts.bits > 8]
+    if deep:
+        warnings.warn(
+            f"{len(deep)} images have 16 bits a channel, such as {found.tree.path(deep[0])}: the upper "
+            "8 are kept.",
+            stacklevel=4,
+        )
     if options.image_size is None:
-        _check_one_size(sizes, options)
-    return listed, bad
+        _check_one_size({found.tree.path(n): f.size for n, f in inspected.facts.items()}, options)
+    return listed, inspected.sha256, bad
 
 
 def _check_one_size(sizes, options):
@@ -197,14 +343,15 @@ def _check_one_size(sizes, options):
 
 
 def _parted(pair, fraction, seed, class_names):
-    paths, labels = pair
+    names, labels = pair
     kept, held = hold_out(labels, fraction, seed, class_names)
-    return (paths[kept], labels[kept]), (paths[held], labels[held])
+    return (names[kept], labels[kept]), (names[held], labels[held])
 
 
-def _split_in_memory(listed, options, class_names, mean, deviation):
+def _split_in_memory(tree, listed, options, class_names, mean, deviation):
     arrays = {}
-    for split, (paths, labels) in listed.items():
+    for split, (names, labels) in listed.items():
+        paths = [tree.path(name) for name in names]
         batches = ImageFiles(paths, labels).ordered(IMAGES_AT_A_TIME).as_numpy_iterator()
         arrays[split] = np.concatenate([images for images, _ in batches]), labels
     return from_arrays(
@@ -212,19 +359,14 @@ def _split_in_memory(listed, options, class_names, mean, deviation):
     )
 
 
-def _split_in_files(listed, options, class_names, mean, deviation):
-    if "validation" not in listed:
-        listed["train"], listed["validation"] = _parted(
-            listed["train"], options.validation_fraction, options.seed, class_names
-        )
-    paths, labels = (part[: options.train_limit] for part in listed["train"])
+def _split_in_files(tree, listed, options, class_names, mean, deviation):
+    names, labels = (part[: options.train_limit] for part in listed["train"])
     labels = with_noise(labels, options.label_noise, len(class_names), options.seed)
-    listed["train"] = paths, labels
+    listed = listed | {"train": (names, labels)}
     size = options.image_size
     sources = {
-        split: ImageFiles(paths, labels, size, options.resized_crop)
-        for split, (paths, labels) in listed.items()
+        split: ImageFiles([tree.path(n) for n in names], labels, size, options.resized_crop)
+        for split, (names, labels) in listed.items()
     }
-    shape = (size, size, 3)
-    prepared = preprocessing_of(shape, mean, deviation, "central", class_names)
+    prepared = preprocessing_of((size, size, 3), mean, deviation, "central", class_names)
     return splits_of(sources, options, prepared)

@@ -4,7 +4,7 @@ import numpy as np
 
 from dreal_tf.data.arrays import Arrays, from_arrays
 from dreal_tf.data.catalogue import known_set
-from dreal_tf.data.identities import identity_splits
+from dreal_tf.data.identities import identity_parts, identity_splits
 from dreal_tf.data.identity_layouts import Listed
 from dreal_tf.data.options import Options
 from dreal_tf.retrieval import Protocol
@@ -75,6 +75,7 @@ def _generated_identities(options):
         return Arrays(part.images, labels, options.resized_crop, sampler)
 
     looks = {"image_shape": options.shape, "mean": 127.5, "deviation": 63.75}
+    parts = identity_parts(parts, options, Protocol())
     return identity_splits(parts, source, options, looks, Protocol())
 
 

@@ -10,17 +10,34 @@ import tensorflow as tf
 
 from dreal_tf.data.arrays import Arrays
 from dreal_tf.data.catalogue import known_set, normalisation_of
-from dreal_tf.data.decoding import decoded, read_whole
-from dreal_tf.data.identity_layouts import LAYOUTS, NAMED, list_identities
+from dreal_tf.data.decoding import (
+    READABLE,
+    UnreadableImage,
+    decoded,
+    inspect_image,
+    read_whole,
+    unreadable,
+)
+from dreal_tf.data.file_record import (
+    LEFT_OUT,
+    FileRecord,
+    FileRow,
+    compared,
+    digest,
+    read_record,
+)
+from dreal_tf.data.identity_layouts import LAYOUTS, NAMED, Listed, list_identities
 from dreal_tf.data.identity_sampler import IdentitySampler
 from dreal_tf.data.identity_splits import held_out_identities, held_out_images
-from dreal_tf.data.image_files import READABLE, ImageFiles, inspect_images, unreadable
+from dreal_tf.data.image_files import ImageFiles, inspect_images, opening_problem
 from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Labels, Protocol
+
+PARTS = ("train", "validation", "validation_query", "validation_gallery", "query", "gallery")
 
 
 class RetrievalSet(NamedTuple):
@@ -45,8 +62,8 @@ class RetrievalSet(NamedTuple):
 def identity_set(name, folder=None, **options):
     """Splits of a re-identification set that lies on this machine; none is fetched.
 
-    A share `validation_fraction` of the training identities is held out, drawn by the seed: best
-    weights are chosen by how these are ranked. The same share of the images of every other identity
+    A fraction `validation_fraction` of the training identities is held out, drawn by the seed: best
+    weights are chosen by how these are ranked. The same fraction of the images of every other identity
     is held out too: on them it is watched whether the identities that are trained on are told apart, and
     they join the gallery of those, right for nobody.
 
@@ -54,31 +71,37 @@ def identity_set(name, folder=None, **options):
         name: str, a key of `LAYOUTS`.
         folder: see `list_identities`.
         options: fields of `dreal_tf.data.Options`: `images_per_identity`, `image_size`, `image_width`,
-            `validation_fraction`, `on_bad_image`, ...
+            `validation_fraction`, `on_bad_image`, `recorded`, ...
     Returns:
         `Splits`, with `retrieval`.
     Raises:
         InputError: if the data is not there, or not what its layout says; if an image cannot be read;
             or if there are too few identities to hold some out, or for a batch.
     """
-    chosen = Options(**options)
-    tree, listed, titles, skipped = list_identities(name, folder, chosen.on_bad_image)
-    pixels, size = None, None
+    chosen, protocol = Options(**options), LAYOUTS[name].protocol
+    tree, listed, titles, left_out = list_identities(name, folder, chosen.on_bad_image)
+    size = None
     if chosen.image_size:
         size = (chosen.image_size, chosen.image_width or chosen.image_size)
-    names = [name for part in listed.values() for name in part.images]
+    record, parts = None, None
+    if chosen.recorded is not None:
+        record, parts = _recorded_parts(tree, listed, titles, chosen.recorded)
+        listed = parts
+    names = list(dict.fromkeys(n for part in listed.values() for n in part.images.tolist()))
     known = size or (known_set(name).image_shape[:2] if known_set(name) else (1, 1))
+    pixels, sha256 = None, {}
     if chosen.fits_memory(len(names), (*known, 3)):
-        pixels, bad = _decoded(tree, names, size)
+        pixels, bad, sha256 = _decoded(tree, names, size)
     else:
         _check_unpacked(tree, chosen, len(names), known)
-        size, bad = _looked_at(tree, names, size, chosen)
+        size, bad, sha256 = _looked_at(tree, names, size, chosen, record)
     if bad:
         _check_bad(bad, chosen)
         listed = {s: part.chosen(~np.isin(part.images, list(bad))) for s, part in listed.items()}
-        skipped += [f"{name} ({why})" for name, why in bad.items()]
-    if skipped:
-        warnings.warn(f"{len(skipped)} images are left out: {_some(skipped)}", stacklevel=2)
+        parts = listed if parts is not None else None
+        left_out |= bad
+    if left_out:
+        warnings.warn(f"{len(left_out)} images are left out: {_some(_said(left_out))}", stacklevel=2)
     if pixels is not None:
         size = _one_size(pixels)
 
@@ -91,14 +114,50 @@ def identity_set(name, folder=None, **options):
 
     mean, deviation = ([255 * value for value in row] for row in normalisation_of(name, 3))
     looks = {"image_shape": (*size, 3), "mean": mean, "deviation": deviation}
-    return identity_splits(listed, source, chosen, looks, LAYOUTS[name].protocol, titles, skipped)
+    parts = parts or identity_parts(listed, chosen, protocol)
+    record = record or _record_of(tree, names, parts, titles, sha256)
+    splits = identity_splits(parts, source, chosen, looks, protocol, titles, _said(left_out))
+    return splits._replace(files=record)
 
 
-def identity_splits(listed, source, options, looks, protocol, titles=None, skipped=()):
-    """Splits of images of identities, wherever the images lie.
+def identity_parts(listed, options, protocol):
+    """Chooses what is held out of the training images of a data set of identities.
 
     Args:
         listed: dict of `Listed`: "train", "query", "gallery", and "watched" or not.
+        options: `Options`.
+        protocol: `dreal_tf.retrieval.Protocol`.
+    Returns:
+        Dict of `Listed`: "train", "validation" (images held out of the same identities),
+        "validation_query" and "validation_gallery" (identities held out), "query" and "gallery".
+    Raises:
+        InputError: see `identity_set`.
+    """
+    nobody = [number for number in (protocol.junk, protocol.distractor) if number is not None]
+    train = _without(listed["train"], nobody)
+    kept, query, gallery = held_out_identities(train, options.validation_fraction, options.seed)
+    query, gallery, train = (train.chosen(places) for places in (query, gallery, kept))
+    watched = listed.get("watched")
+    if watched is None:
+        kept, held = held_out_images(train.identities, options.validation_fraction, options.seed)
+        train, watched = train.chosen(kept), train.chosen(held)
+    else:
+        watched = watched.chosen(np.isin(watched.identities, np.unique(train.identities)))
+    return {
+        "train": train,
+        "validation": watched,
+        "validation_query": query,
+        "validation_gallery": gallery,
+        "query": listed["query"],
+        "gallery": listed["gallery"],
+    }
+
+
+def identity_splits(parts, source, options, looks, protocol, titles=None, skipped=()):
+    """Splits of images of identities, wherever the images lie.
+
+    Args:
+        parts: dict of `Listed`, see `identity_parts`.
         source: callable from a `Listed`, its labels and a sampler or None to a source of examples, see
             `dreal_tf.data.pipeline.splits_of`.
         options: `Options`.
@@ -111,22 +170,14 @@ def identity_splits(listed, source, options, looks, protocol, titles=None, skipp
     Raises:
         InputError: see `identity_set`.
     """
-    nobody = [number for number in (protocol.junk, protocol.distractor) if number is not None]
-    train = _without(listed["train"], nobody)
-    _check_cameras(listed["query"], listed["gallery"])
-    kept, query, gallery = held_out_identities(train, options.validation_fraction, options.seed)
-    query, gallery, train = (train.chosen(places) for places in (query, gallery, kept))
-    identities = np.unique(train.identities)
-    watched = listed.get("watched")
-    if watched is None:
-        kept, held = held_out_images(train.identities, options.validation_fraction, options.seed)
-        train, watched = train.chosen(kept[: options.train_limit]), train.chosen(held)
-    else:
-        watched = watched.chosen(np.isin(watched.identities, identities))
+    _check_cameras(parts["query"], parts["gallery"])
+    identities = np.unique(parts["train"].identities)
+    train = parts["train"].chosen(slice(options.train_limit))
+    watched = parts["validation"]
     # Others in the gallery, or a few identities would be found too easily to tell networks apart.
     asked = {
-        "validation": (query, gallery.joined(watched)),
-        "test": (listed["query"], listed["gallery"]),
+        "validation": (parts["validation_query"], parts["validation_gallery"].joined(watched)),
+        "test": (parts["query"], parts["gallery"]),
     }
     labels = np.searchsorted(identities, train.identities)
     labels = with_noise(labels, options.label_noise, len(identities), options.seed)
@@ -155,6 +206,51 @@ def identity_splits(listed, source, options, looks, protocol, titles=None, skipp
     }
     steps = sampler and sampler.steps_per_epoch
     return splits_of(sources, options, prepared, skipped, steps, retrieval)
+
+
+def _record_of(tree, names, parts, titles, sha256):
+    """Which file belongs to which part; those that show nobody, or cannot be read, to none."""
+    rows = [
+        FileRow(name, *tree.stamp(name), sha256.get(name, ""), titles[identity], split)
+        for split, part in parts.items()
+        for name, identity in zip(part.images.tolist(), part.identities.tolist(), strict=True)
+    ]
+    unused = sorted(set(names) - {row.path for row in rows})
+    rows += [FileRow(name, *tree.stamp(name), sha256.get(name, ""), "", LEFT_OUT) for name in unused]
+    return FileRecord(tuple(rows))
+
+
+def _recorded_parts(tree, listed, titles, path):
+    """The record of a run, and the parts of the files that are still there."""
+    found = {}
+    for part in listed.values():
+        cameras = [None] * len(part.images) if part.cameras is None else part.cameras.tolist()
+        found |= dict(
+            zip(part.images.tolist(), zip(part.identities.tolist(), cameras, strict=True), strict=True)
+        )
+    record = compared(read_record(path), tree, found)
+    numbers = {title: number for number, title in titles.items()}
+    parts = {}
+    for split in PARTS:
+        rows = [row for row in record.rows if row.split == split and row.path in found]
+        if not rows:
+            raise InputError(
+                f"Expected the {split} images that the run has recorded. Received: {str(tree.root)!r}, "
+                "which holds none of them. Give the folder that the run was trained on with --data-dir."
+            )
+        cameras = [found[row.path][1] for row in rows]
+        parts[split] = Listed(
+            np.array([row.path for row in rows], str),
+            np.array([numbers.get(row.label, found[row.path][0]) for row in rows], int),
+            None if None in cameras else np.array(cameras, int),
+        )
+    if record.difference():
+        warnings.warn(
+            f"The files in {tree.root} are not those that the run has recorded: {record.difference()}. "
+            "New ones are left out.",
+            stacklevel=3,
+        )
+    return record, parts
 
 
 def _names(part):
@@ -219,46 +315,57 @@ def _check_unpacked(tree, options, images, size):
 
 
 def _decoded(tree, names, size):
-    """The pixels of images by name, and why some have none."""
+    """The pixels of images by name, why some have none, and the SHA-256 of all."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def whole(content):
         return decoded(content) if size is None else read_whole(content, size)
 
     def one(name):
-        content = tree.read(name)
         try:
-            return whole(content).numpy()
-        except tf.errors.OpError as error:
-            return unreadable(error)
+            content = tree.content(name)
+        except OSError as error:
+            return opening_problem(error), ""
+        try:
+            inspect_image(content)
+            return whole(content).numpy(), digest(content)
+        except (UnreadableImage, tf.errors.OpError) as error:
+            return unreadable(error), digest(content)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(names, pool.map(one, names), strict=True))
-    bad = {name: image for name, image in found.items() if isinstance(image, str)}
-    return {name: image for name, image in found.items() if name not in bad}, bad
+    bad = {name: image for name, (image, _) in found.items() if isinstance(image, str)}
+    pixels = {name: image for name, (image, _) in found.items() if name not in bad}
+    return pixels, bad, {name: sha256 for name, (_, sha256) in found.items()}
 
 
-def _looked_at(tree, names, size, options):
-    """The size of images that are read as training goes, and which cannot be read."""
+def _looked_at(tree, names, size, options, record):
+    """The size of images that are read as training goes, which cannot be read, and their SHA-256."""
     if size is None:
         raise InputError(
             "Expected data.image_size for images that take more memory than data.memory_limit="
             f"{options.memory_limit} MiB. Received: {len(names)} images. Set it, and "
             "data.image_width where they are not square."
         )
-    if not options.verify:
-        return size, {}
-    _, bad = inspect_images([tree.path(name) for name in names])
-    return size, {name: bad[tree.path(name)] for name in names if tree.path(name) in bad}
+    if record is not None:
+        names = record.changed  # The others were looked at before.
+    elif not options.verify:
+        return size, {}, {}
+    inspected = inspect_images(tree, names)
+    return size, inspected.problems, inspected.sha256
 
 
 def _check_bad(bad, options):
     if options.on_bad_image == "stop":
         raise InputError(
             f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
-            f"{_some([f'{name} ({why})' for name, why in bad.items()])}. Remove or replace them, or "
+            f"{_some(_said(bad))}. Remove or replace them, or "
             "leave them out with data.on_bad_image=skip."
         )
+
+
+def _said(left_out):
+    return [f"{name} ({why})" for name, why in left_out.items()]
 
 
 def _some(skipped):

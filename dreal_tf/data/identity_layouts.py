@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dreal_tf.data.image_trees import image_tree
+from dreal_tf.data.image_trees import ends_like_image, image_tree
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Protocol
 
@@ -118,7 +118,7 @@ def list_identities(name, folder, on_unnamed="stop"):
     Returns:
         `ImageTree`; dict of `Listed` by split: "train", "query", "gallery", and "watched" where
         the set brings validation images of the training identities; dict from identity to its name;
-        and a list of str, the images that were skipped and why.
+        and dict from the name of each file that is left out to the reason.
     Raises:
         InputError: if there is no such folder, a split is missing or empty, or a name or a row does
             not say who is on an image.
@@ -131,31 +131,34 @@ def list_identities(name, folder, on_unnamed="stop"):
     """
     layout = LAYOUTS[name]
     readers = {"msmt17": _of_lists, "identity_csv": _of_table}
-    tree, listed, titles, skipped = readers.get(name, _of_folders)(layout, folder, on_unnamed)
+    tree, listed, titles, left_out = readers.get(name, _of_folders)(layout, folder, on_unnamed)
     for split in SPLITS:
         if not len(listed[split].images):
             place = layout.folders.get(split) or f"the split {split!r}"
             raise InputError(
                 f"Expected images in {place} of {layout.title}. Received: {str(tree.root)!r}, where "
-                f"{len(skipped)} were skipped and none is left. Fill it, or choose another --data-dir."
+                f"{len(left_out)} were left out and none is left. Fill it, or choose another --data-dir."
             )
-    return tree, listed, titles, skipped
+    return tree, listed, titles, left_out
 
 
 def _of_folders(layout, folder, on_unnamed):
     said = f"{layout.title} with its folders {', '.join(layout.folders.values())}"
     tree = image_tree(folder, said, tuple(layout.folders.values()))
-    listed, unnamed = {}, []
+    listed, unnamed, left_out = {}, [], {}
     for split, place in layout.folders.items():
-        rows = []
-        for name in tree.inside(place):
-            found = re.match(r"(-?\d+)_c(\d+)(?!\d)", name.rpartition("/")[2])
-            if found is None:
+        rows, found = [], tree.listing(place)
+        left_out |= found.left_out
+        for name in found.files:
+            said_by_name = re.match(r"(-?\d+)_c(\d+)(?!\d)", name.rpartition("/")[2])
+            if said_by_name:
+                rows.append((name, int(said_by_name[1]), int(said_by_name[2])))
+            elif ends_like_image(name):
                 unnamed.append(name)
             else:
-                rows.append((name, int(found[1]), int(found[2])))
+                left_out[name] = "not named like an image"
         listed[split] = _listed(rows)
-    return tree, listed, _numbers(listed), _skipped(unnamed, layout, on_unnamed)
+    return tree, listed, _numbers(listed), left_out | _unnamed(unnamed, layout, on_unnamed)
 
 
 def _of_lists(layout, folder, on_unnamed):
@@ -180,7 +183,7 @@ def _of_lists(layout, folder, on_unnamed):
         listed[split] = _listed(rows)
     if not len(listed["watched"].images):
         del listed["watched"]
-    return tree, listed, _numbers(listed), _skipped(unnamed, layout, on_unnamed)
+    return tree, listed, _numbers(listed), _unnamed(unnamed, layout, on_unnamed)
 
 
 def _of_table(layout, folder, on_unnamed):
@@ -199,7 +202,7 @@ def _of_table(layout, folder, on_unnamed):
         for row in rows
         if not row["path"] or not row["identity"] or row["split"] not in SPLITS
     ]
-    skipped = _skipped(wrong, layout, on_unnamed)
+    left_out = _unnamed(wrong, layout, on_unnamed)
     rows = [row for row in rows if row["path"] and row["identity"] and row["split"] in SPLITS]
     found = sorted({row["identity"] for row in rows if row["identity"] != "-1"})
     numbers = {name: number for number, name in enumerate(found)} | {"-1": -1}
@@ -218,7 +221,7 @@ def _of_table(layout, folder, on_unnamed):
             np.array([numbers[row["identity"]] for row in own], int),
             np.array([cameras[row["camera"]] for row in own], int) if known else None,
         )
-    return tree, listed, {number: name for name, number in numbers.items()}, skipped
+    return tree, listed, {number: name for name, number in numbers.items()}, left_out
 
 
 def _listed(rows):
@@ -230,7 +233,7 @@ def _numbers(listed):
     return {int(n): str(n) for part in listed.values() for n in np.unique(part.identities)}
 
 
-def _skipped(unnamed, layout, on_unnamed):
+def _unnamed(unnamed, layout, on_unnamed):
     if unnamed and on_unnamed == "stop":
         some = "; ".join(unnamed[:NAMED])
         some += f"; and {len(unnamed) - NAMED} more" if unnamed[NAMED:] else ""
@@ -239,4 +242,4 @@ def _skipped(unnamed, layout, on_unnamed):
             f"Received: {len(unnamed)} that do not: {some}. Rename or remove them, or leave them out "
             "with data.on_bad_image=skip."
         )
-    return [f"{name} (does not say whom it shows)" for name in unnamed]
+    return dict.fromkeys(unnamed, "does not say whom it shows")

@@ -2,13 +2,19 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from dreal_tf.data.decoding import decoded, read_image, read_whole
+from dreal_tf.data.decoding import (
+    READABLE,
+    UnreadableImage,
+    inspect_image,
+    read_image,
+    read_whole,
+)
+from dreal_tf.data.file_record import digest
 from dreal_tf.data.pipeline import order_of, shared_order
-
-READABLE = "JPEG, PNG, GIF, BMP or WebP"
 
 
 class ImageFiles:
@@ -28,7 +34,9 @@ class ImageFiles:
 
     def __init__(self, paths, labels, size=None, least_area=None, sampler=None):
         with tf.device("CPU"):
-            self.paths, self.labels = tf.constant(list(paths)), tf.constant(labels, tf.int32)
+            # As bytes: a name need not be UTF-8.
+            self.paths = tf.constant([os.fsencode(path) for path in paths], tf.string)
+            self.labels = tf.constant(labels, tf.int32)
         self.image_size = size
         self.least_area = least_area
         self.sampler = sampler
@@ -63,50 +71,68 @@ class ImageFiles:
         return read_whole if isinstance(self.image_size, tuple) else read_image
 
 
-def inspect_images(paths):
+class Inspected(NamedTuple):
+    """What was found in image files, by name.
+
+    Attributes:
+        facts: dict of `dreal_tf.data.decoding.ImageFacts`, of those that can be read.
+        problems: dict of str, why the others cannot.
+        sha256: dict of str, of those that can be opened.
+    """
+
+    facts: dict
+    problems: dict
+    sha256: dict
+
+
+def inspect_images(tree, names):
     """Decodes images, in parallel, to see which can be read.
 
     Args:
-        paths: sequence of str.
+        tree: `dreal_tf.data.image_trees.ImageTree`.
+        names: sequence of str.
     Returns:
-        Two dicts by path: the (height, width) of what can be read (pixels); and of what cannot, a
-        str that says why.
+        `Inspected`.
     Example:
+        >>> from dreal_tf.data.image_trees import ImageTree
         >>> tf.io.write_file("notes.jpg", "no image")
-        >>> inspect_images(["notes.jpg"])
-        ({}, {'notes.jpg': 'not a JPEG, PNG, GIF, BMP or WebP image'})
+        >>> inspect_images(ImageTree("."), ["notes.jpg"]).problems
+        {'notes.jpg': 'not a JPEG, PNG, GIF, BMP or WebP image'}
     """
+
+    def one(name):
+        try:
+            content = tree.content(name)
+        except OSError as error:
+            return opening_problem(error), ""
+        try:
+            return inspect_image(content), digest(content)
+        except UnreadableImage as error:
+            return str(error), digest(content)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(map(str, paths), pool.map(_inspected, paths), strict=True))
-    sizes = {path: size for path, size in found.items() if isinstance(size, tuple)}
-    return sizes, {path: why for path, why in found.items() if path not in sizes}
+        found = dict(zip(names, pool.map(one, names), strict=True))
+    return Inspected(
+        {name: fact for name, (fact, _) in found.items() if not isinstance(fact, str)},
+        {name: fact for name, (fact, _) in found.items() if isinstance(fact, str)},
+        {name: sha256 for name, (_, sha256) in found.items()},
+    )
 
 
-def _inspected(path):
-    try:
-        return tuple(decoded(tf.io.read_file(path)).shape)[:2]
-    except tf.errors.OpError as error:
-        return unreadable(error)
-
-
-def unreadable(error):
-    """Why an image could not be read.
+def opening_problem(error):
+    """Why a file cannot be opened.
 
     Args:
-        error: `tf.errors.OpError` that reading and decoding it raised.
+        error: `OSError`.
     Returns:
         Str.
     Example:
-        >>> unreadable(tf.errors.InvalidArgumentError(None, None, "Input is empty."))
-        'an empty file'
+        >>> opening_problem(PermissionError(13, "Permission denied"))
+        'cannot be opened: Permission denied'
     """
-    if not isinstance(error, tf.errors.InvalidArgumentError):
-        return f"cannot be opened: {type(error).__name__}"
-    if "Input is empty" in str(error):
-        return "an empty file"
-    if "Unknown image file format" in str(error):
-        return f"not a {READABLE} image"
-    return "damaged or cut short"
+    if isinstance(error, FileNotFoundError):
+        return "cannot be opened: there is no such file, or it is a link to nothing"
+    return f"cannot be opened: {error.strerror or type(error).__name__}"
 
 
 def _content(path):

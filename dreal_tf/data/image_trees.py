@@ -1,8 +1,10 @@
 """Images below a folder or in a zip file, by name."""
 
+import datetime
 import zipfile
 from pathlib import Path
 
+from dreal_tf.data.listing import Listing, exclusion, list_files
 from dreal_tf.errors import InputError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -19,7 +21,7 @@ class ImageTree:
         zipped: bool.
     Example:
         >>> tf.io.write_file("market/query/0007_c2s1_000151_01.jpg", "")
-        >>> ImageTree("market").inside("query")
+        >>> ImageTree("market").listing("query").files
         ['query/0007_c2s1_000151_01.jpg']
     """
 
@@ -39,20 +41,35 @@ class ImageTree:
             return (self.root / name).exists()
         return any(there == name or there.startswith(f"{name}/") for there in self._names)
 
-    def inside(self, folder):
-        """The images in a folder and below, hidden ones left out, in the order of their names.
+    def listing(self, folder):
+        """The files in a folder and below.
 
         Args:
             folder: str.
         Returns:
-            List of str. What does not end like an image, such as Thumbs.db, is none.
+            `dreal_tf.data.listing.Listing`, with names from the root on.
         """
-        if self.zipped:
-            names = [name for name in self._names if name.startswith(f"{folder}/")]
-        else:
-            files = (self.root / folder).rglob("*")
-            names = [path.relative_to(self.root).as_posix() for path in files if path.is_file()]
-        return sorted(name for name in names if is_image(name))
+        if not self.zipped:
+            found = list_files(self.root / folder)
+            left_out = {f"{folder}/{name}": why for name, why in found.left_out.items()}
+            return Listing([f"{folder}/{name}" for name in found.files], left_out)
+        names = [name for name in self._names if name.startswith(f"{folder}/") and name[-1] != "/"]
+        reasons = {name: exclusion(name.removeprefix(f"{folder}/")) for name in sorted(names)}
+        left_out = {name: why for name, why in reasons.items() if why}
+        return Listing([name for name, why in reasons.items() if why is None], left_out)
+
+    def content(self, name):
+        """The bytes of a file.
+
+        Raises:
+            OSError: if it cannot be opened.
+        """
+        if not self.zipped:
+            return (self.root / name).read_bytes()
+        try:
+            return self._archive.read(self._begin + name)
+        except (KeyError, zipfile.BadZipFile, RuntimeError) as error:
+            raise FileNotFoundError(2, str(error)) from error
 
     def read(self, name):
         """The bytes of a file.
@@ -61,29 +78,41 @@ class ImageTree:
             InputError: if it is not there.
         """
         try:
-            if self.zipped:
-                return self._archive.read(self._begin + name)
-            return (self.root / name).read_bytes()
-        except (KeyError, OSError) as error:
+            return self.content(name)
+        except OSError as error:
             raise InputError(
                 f"Expected the file {name!r} in {str(self.root)!r}. Received: none that can be read. "
                 "Check the path."
             ) from error
+
+    def stamp(self, name):
+        """The size (bytes) and modification time (nanoseconds since 1970) of a file, a pair of int.
+
+        Both are 0 of a file that is not there.
+        """
+        if self.zipped:
+            info = self._archive.getinfo(self._begin + name)
+            time = datetime.datetime(*info.date_time, tzinfo=datetime.UTC)
+            return info.file_size, int(time.timestamp()) * 10**9
+        try:
+            status = (self.root / name).stat()
+        except OSError:
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
 
     def path(self, name):
         """Where a file lies, str; of a folder alone."""
         return str(self.root / name)
 
 
-def is_image(name):
-    """Whether a file's name ends like an image's and is not hidden.
+def ends_like_image(name):
+    """Whether a file's name ends like an image's.
 
     Example:
-        >>> [is_image(name) for name in ("query/1.jpg", "query/Thumbs.db", "query/._1.jpg")]
-        [True, False, False]
+        >>> [ends_like_image(name) for name in ("query/1.JPG", "query/readme.txt")]
+        [True, False]
     """
-    last = name.rpartition("/")[2]
-    return not last.startswith(".") and last.lower().endswith(ENDINGS)
+    return name.lower().endswith(ENDINGS)
 
 
 def image_tree(folder, said, marks, table=False):

@@ -28,6 +28,8 @@ class Options(NamedTuple):
         memory_limit: int. Data that takes no more, decoded, is held in memory (MiB).
         verify: bool. Decode all images of a folder before training starts.
         on_bad_image: str: "stop" at an image of a folder that cannot be read, or "skip" it.
+        recorded: path or None. Of data in files: the splits.csv of a run, whose splits are kept
+            whatever files have come since.
         shape, classes, images: of generated data: (height, width, channels); number of classes;
             number of training images.
         crop_padding, flip, resized_crop, rand_augment, rand_magnitude, erasing, mix_up, cut_mix:
@@ -53,6 +55,7 @@ class Options(NamedTuple):
     memory_limit: int = 1024
     verify: bool = True
     on_bad_image: str = "stop"
+    recorded: object = None
     shape: tuple = (32, 32, 3)
     classes: int = 10
     images: int = 512

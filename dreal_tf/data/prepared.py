@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, normalisation_of
+from dreal_tf.data.file_record import FileRecord, FileRow, compared, digest, read_record
+from dreal_tf.data.image_trees import ImageTree
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
@@ -20,6 +22,7 @@ from dreal_tf.errors import InputError
 USUAL_FOLDER = "~/tensorflow_datasets"
 TEST_FRACTION = 0.2  # Held out where the data set brings no labelled test images.
 IMAGES_AT_A_TIME = 1000  # Decoded into memory.
+HASHED = 2**31  # Bytes of a set of which hashes are taken; of larger ones sizes and times are compared.
 
 
 def prepared_data_set(name, folder=None, **options):
@@ -41,7 +44,8 @@ def prepared_data_set(name, folder=None, **options):
     Returns:
         `Splits`.
     Raises:
-        InputError: if the set is not there, unknown, or not for image classification.
+        InputError: if the set is not there, unknown, or not for image classification; or if its files
+            are not those that a run has recorded.
     Example:
         >>> try:
         ...     prepared_data_set("cifar10", "no/such/folder")
@@ -52,6 +56,7 @@ def prepared_data_set(name, folder=None, **options):
     """
     chosen = Options(**options)
     info = _builder(name, folder, chosen.download).info
+    record = _record(name, Path(info.data_dir), chosen.recorded)
     keys = _image_and_label(name, info)
     names = _split_names(info, keys)
     shape = info.features[keys[0]].shape
@@ -60,7 +65,8 @@ def prepared_data_set(name, folder=None, **options):
     common = {"class_names": info.features[keys[1]].names, "mean": mean, "deviation": deviation}
     images = sum(info.splits[split].num_examples for split in names.values())
     if None not in shape and chosen.fits_memory(images, shape):
-        return from_arrays(**_arrays(info, names, keys), **common, **options)
+        splits = from_arrays(**_arrays(info, names, keys), **common, **options)
+        return splits._replace(files=record)
     if chosen.label_noise:
         raise InputError(
             "Expected data.label_noise=0 where records are read as training goes. Received: "
@@ -78,7 +84,7 @@ def prepared_data_set(name, folder=None, **options):
         for split, (stored, ranges) in _ranges(info, names, chosen).items()
     }
     prepared = preprocessing_of((size, size, shape[2]), window="central", **common)
-    return splits_of(sources, chosen, prepared)
+    return splits_of(sources, chosen, prepared)._replace(files=record)
 
 
 def find_prepared(name, folder):
@@ -112,6 +118,33 @@ def find_prepared(name, folder):
         if found:
             return max(found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
     return None
+
+
+def _record(name, folder, recorded):
+    """The files of a prepared set, which a run's must be; None where they lie in a bucket.
+
+    Images lie together in them, so that no image can be told from another once a file has changed.
+    """
+    if not folder.is_dir():
+        return None
+    tree, names = ImageTree(folder), sorted(path.name for path in folder.iterdir() if path.is_file())
+    if recorded is None:
+        stamps = {file: tree.stamp(file) for file in names}
+        small = sum(size for size, _ in stamps.values()) <= HASHED
+        return FileRecord(
+            tuple(
+                FileRow(file, *stamps[file], digest(tree.content(file)) if small else "", "", "")
+                for file in names
+            )
+        )
+    record = compared(read_record(recorded), tree, names)
+    if record.missing or record.changed:
+        raise InputError(
+            f"Expected the prepared data set {name!r} that the run was trained on. Received: "
+            f"{str(folder)!r} with other files: {record.difference()}. Prepare the same version again, "
+            "or train anew with --fresh."
+        )
+    return record
 
 
 def _place(folder):

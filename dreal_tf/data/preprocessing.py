@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.data.decoding import central_window
+from dreal_tf.data.decoding import central_window, scaled
 
 
 class Preprocessing(NamedTuple):
@@ -55,23 +55,17 @@ class Preprocessing(NamedTuple):
         if tuple(images.shape[1:3]) == size:
             return tf.cast(images, tf.float32)
 
-        def scaled():
+        def of_another_size():
             cut = images
             if self.window == "central":
                 top, left, height, width = tf.unstack(central_window(tf.shape(images)[1:3], size[0]))
                 cut = images[:, top : top + height, left : left + width]
-            # As `read_image`: enlarging needs no smoothing.
-            larger = tf.reduce_any(tf.shape(cut)[1:3] > size)
-            of_any = tf.cond(
-                larger,
-                lambda: tf.image.resize(cut, size, antialias=True),
-                lambda: tf.image.resize(cut, size),
-            )
+            resized = scaled(cut, size)
             # Whole images are scaled once, before training, and kept as bytes.
-            return tf.clip_by_value(tf.round(of_any), 0, 255) if self.window == "whole" else of_any
+            return tf.clip_by_value(tf.round(resized), 0, 255) if self.window == "whole" else resized
 
         whole = tf.reduce_all(tf.shape(images)[1:3] == size)
-        resized = tf.cond(whole, lambda: tf.cast(images, tf.float32), scaled)
+        resized = tf.cond(whole, lambda: tf.cast(images, tf.float32), of_another_size)
         return tf.ensure_shape(resized, (None, *self.image_shape))
 
     def normalised(self, images):

@@ -25,6 +25,8 @@ class Splits(NamedTuple):
             classes) that sum to 1, as `keras.losses.CategoricalCrossentropy` takes them. False:
             ints (batch,), as `keras.losses.SparseCategoricalCrossentropy` takes them.
         skipped: tuple of str: path and reason of each image that was left out, being unreadable.
+        files: `dreal_tf.data.file_record.FileRecord` of data in files; else None.
+        notes: tuple of str, lines on how the data was read.
         retrieval: None, or of data of identities a dict of `RetrievalSet`: "validation", identities
             held out of the training data, and "test". `validation` and `test` above are then images
             held out of the identities that are trained on.
@@ -39,6 +41,8 @@ class Splits(NamedTuple):
     clock: object
     soft_labels: bool = False
     skipped: tuple = ()
+    files: object = None
+    notes: tuple = ()
     retrieval: dict | None = None
 
     @property

@@ -19,7 +19,7 @@ from dreal_tf.networks.flops import multiply_adds
 
 COMPARED = 10_000  # Test images, at most, ...
 BYTES = 2**29  # ... and what they may take.
-CALIBRATED = 256  # Training images that int8 chooses its ranges by.
+CALIBRATED = 256  # Validation images that int8 chooses its ranges by.
 DRAWN = 64  # Made-up inputs, where there are no images.
 NOTE = "export.json"
 

@@ -83,22 +83,23 @@ def _write_saved_model(served, folder):
 
 
 def _litert(served, precision, calibration):
-    bytes_in = served.preprocessing is not None and precision != "int8"
-    kind = tf.uint8 if bytes_in else tf.float32
     with tempfile.TemporaryDirectory() as folder:
         # By way of a SavedModel, whose variables become constants: interpreters have none.
         archive = keras.export.ExportArchive()
         archive.track(served.network)
-        archive.add_endpoint("serving_default", *_sized(served, kind))
+        archive.add_endpoint("serving_default", *_sized(served))
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         _set(converter, precision, calibration)
         return converter.convert()
 
 
-def _sized(served, kind):
-    """From images of the network's size to its answers: a function, and what it takes."""
-    spec = tf.TensorSpec((None, *served.image_shape), kind, name="images")
+def _sized(served):
+    """From images of the network's size to its answers: a function, and what it takes.
+
+    Floats, since images that were resized are not whole numbers.
+    """
+    spec = tf.TensorSpec((None, *served.image_shape), tf.float32, name="images")
     return lambda images: {served.gives: served.of_pixels(images)}, [spec]
 
 
@@ -123,8 +124,7 @@ def _onnx(served):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         patch_tf2onnx()  # As Keras's own export does: it knows no NumPy 2.
-    kind = tf.float32 if served.preprocessing is None else tf.uint8
-    function, taken = _sized(served, kind)
+    function, taken = _sized(served)
     model, _ = tf2onnx.convert.from_function(tf.function(function, taken), taken)
     return model.SerializeToString()
 

@@ -33,7 +33,10 @@ def format_of(path):
 
 
 def load(path):
-    """A function from uint8 images (batch, height, width, channels) to what an export gives, as arrays.
+    """A function from images (batch, height, width, channels) to what an export gives, as arrays.
+
+    Images have values from 0 to 255: bytes of any size for a SavedModel, else floats of the network's
+    size.
 
     Args:
         path: see `format_of`.
@@ -73,7 +76,7 @@ def _litert(file):
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
             interpreter.resize_tensor_input(taken["index"], images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(taken["index"], images.astype(taken["dtype"]))
+        interpreter.set_tensor(taken["index"], _as_type(images, taken["dtype"]))
         interpreter.invoke()
         answer = interpreter.get_tensor(given["index"])
         scale, zero = given["quantization"]
@@ -87,8 +90,13 @@ def _onnx(file):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images})[0]
+    (taken,) = session.get_inputs()
+    kind = "uint8" if taken.type == "tensor(uint8)" else "float32"
+    return lambda images: session.run(None, {taken.name: _as_type(images, kind)})[0]
+
+
+def _as_type(images, kind):
+    return np.rint(images).astype(kind) if np.dtype(kind).kind in "ui" else images.astype(kind)
 
 
 def answer(job):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dreal_tf.data import known_set
-from dreal_tf.data.folder import TEST_FRACTION, list_images
+from dreal_tf.data.folder import TEST_FRACTION, list_classes
 from dreal_tf.data.image_files import inspect_images
 
 AUTO = "auto"
@@ -15,7 +15,7 @@ LARGEST_BATCH, LEAST_STEPS = 32, 20  # Images a step; steps an epoch, where ther
 STEPS, LEAST_EPOCHS, MOST_EPOCHS = 2000, 5, 50  # Of a whole training, about.
 
 
-def settled(recipe):
+def settled(recipe, earlier=None):
     """A recipe with what it leaves open ("auto") chosen; the same for the same data.
 
     Of a folder of images: `data.image_size` is the median of the shorter sides, a multiple of 32 from
@@ -25,6 +25,7 @@ def settled(recipe):
 
     Args:
         recipe: `dreal_tf.Recipe`.
+        earlier: `dreal_tf.Recipe` of a run that goes on and has chosen already, or None.
     Returns:
         `dreal_tf.Recipe`; the same one where nothing is open.
     Raises:
@@ -41,6 +42,8 @@ def settled(recipe):
     values = {path: _field(recipe, path) for path in FIELDS}
     if AUTO not in values.values():
         return recipe
+    if earlier is not None:
+        return recipe.replace({p: _field(earlier, p) for p in FIELDS if values[p] == AUTO})
     seen = recipe.data.name == "folder" and recipe.data.folder is not None
     chosen = _of_folder(recipe, values) if seen else _of_other(recipe)
     return recipe.replace({path: chosen[path] for path in FIELDS if values[path] == AUTO})
@@ -67,11 +70,12 @@ def _field(recipe, path):
 
 
 def _of_folder(recipe, values):
-    _, listed = list_images(recipe.data.folder)
-    paths = np.concatenate([paths for paths, _ in listed.values()])
-    apart = np.linspace(0, len(paths) - 1, min(len(paths), LOOKED_AT)).astype(int)
-    sizes, _ = inspect_images([str(path) for path in paths[apart]])
-    sides = [min(size[:2]) for size in sizes.values()] or [SIDES[1]]
+    found = list_classes(recipe.data.folder)
+    listed = found.listed
+    names = np.concatenate([names for names, _ in listed.values()])
+    apart = np.linspace(0, len(names) - 1, min(len(names), LOOKED_AT)).astype(int)
+    facts = inspect_images(found.tree, names[apart].tolist()).facts
+    sides = [min(fact.size) for fact in facts.values()] or [SIDES[1]]
     side = int(np.clip(round(np.median(sides) / STEP) * STEP, *SIDES))
     # What a folder does not bring is held out of its training images.
     missing = [TEST_FRACTION if "test" not in listed else 0, 0 if "validation" in listed else 1]

@@ -62,7 +62,7 @@ class ImageIndex:
         embeddings: float32 array (images, dimensions) of unit length; None in an approximate index,
             which keeps its own.
     Raises:
-        InputError: if there is no index.
+        InputError: if there is no index, or its files do not fit each other.
     """
 
     def __init__(self, path):
@@ -80,7 +80,10 @@ class ImageIndex:
         self.embedder = predictor_of(ServedEmbedding(network, preprocessing))
         graph = path / GRAPH
         self._graph = ApproximateIndex.load(graph, METRIC) if kept["approximate"] else None
-        self.embeddings = None if self._graph else np.load(path / EMBEDDINGS)
+        self.embeddings = _loaded(path / EMBEDDINGS) if self._graph is None else None
+        rows = len(self.embeddings if self._graph is None else self._graph)
+        if rows != len(self.images):
+            raise _damaged(path, f"{rows} embeddings of {len(self.images)} images")
 
     def search(self, queries, count=10, seen=iter):
         """The nearest images to each query.
@@ -95,7 +98,7 @@ class ImageIndex:
             InputError: if a path does not exist, or no query can be read.
         """
         files, embeddings, broken = embeddings_of(self.embedder, queries, seen)
-        if self._graph:
+        if self._graph is not None:
             neighbours = self._graph.nearest(embeddings, count)
         else:
             neighbours = nearest(embeddings, self.embeddings, count, METRIC)
@@ -104,6 +107,20 @@ class ImageIndex:
             for file, *row in zip(files, *neighbours, strict=True)
         ]
         return found, broken
+
+
+def _loaded(file):
+    try:
+        return np.load(file)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(file.parent, f"{file.name}, which cannot be read ({error})") from error
+
+
+def _damaged(path, received):
+    return InputError(
+        f"Expected an index with one embedding for each image. Received: {str(path)!r} with {received}. "
+        "Build it again with `dreal-tf index`."
+    )
 
 
 def build_index(model, images, path, approximate=False, data=None, data_dir=None, seen=iter):

@@ -1,11 +1,18 @@
-"""Images in files and folders, in batches of one size; what cannot be read is passed over and told."""
+"""Images in files and folders, in batches of one size; those that cannot be read are kept with the reason."""
 
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.data import decoded, unreadable
+from dreal_tf.data import (
+    UnreadableImage,
+    decoded,
+    inspect_image,
+    list_files,
+    opening_problem,
+    unreadable,
+)
 from dreal_tf.errors import InputError
 
 BATCH = 32  # Images that go through a network together.
@@ -16,13 +23,14 @@ class LooseImages:
 
     Args:
         paths: sequence of paths, of image files and folders; of a folder every file in it and below,
-            except hidden ones, by name.
+            by name, except those that `dreal_tf.data.list_files` leaves out.
         prepared: callable from a uint8 tensor (height, width, channels) to the array that the network
             takes.
         channels: int, 1 or 3.
         seen: callable that passes an iterable of paths on, such as a progress bar.
     Attributes:
         broken: dict from the path of each image that could not be read to why, filled as they come.
+        left_out: dict from the path of each file or folder that is not read to why.
     Raises:
         InputError: if a path does not exist.
     Example:
@@ -32,7 +40,7 @@ class LooseImages:
     """
 
     def __init__(self, paths, prepared, channels, seen=iter):
-        self.files = _files(paths)
+        self.files, self.left_out = _files(paths)
         self.prepared, self.channels, self.seen = prepared, channels, seen
         self.broken = {}
 
@@ -45,8 +53,13 @@ class LooseImages:
         files, images, any_read = [], [], False
         for file in self.seen(self.files):
             try:
-                image = self.prepared(decoded(tf.io.read_file(str(file)), self.channels))
-            except tf.errors.OpError as error:
+                content = file.read_bytes()
+                inspect_image(content)
+                image = self.prepared(decoded(tf.constant(content), self.channels))
+            except OSError as error:
+                self.broken[str(file)] = opening_problem(error)
+                continue
+            except (tf.errors.OpError, UnreadableImage) as error:
                 self.broken[str(file)] = unreadable(error)
                 continue
             any_read = True
@@ -66,18 +79,17 @@ class LooseImages:
 
 
 def _files(paths):
-    files = []
+    files, left_out = [], {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file())
-            below = [file.relative_to(path).parts for file in inside]
-            visible = [not any(part.startswith(".") for part in parts) for parts in below]
-            files += [file for file, shown in zip(inside, visible, strict=True) if shown]
-        elif path.is_file():
+            found = list_files(path)
+            files += [path / name for name in found.files]
+            left_out |= {str(path / name): why for name, why in found.left_out.items()}
+        elif path.exists() or path.is_symlink():
             files.append(path)
         else:
             raise InputError(
                 f"Expected image files and folders. Received: {str(path)!r}, which does not exist. "
                 "Check the path."
             )
-    return files
+    return files, left_out

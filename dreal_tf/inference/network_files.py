@@ -27,8 +27,10 @@ def load_network(path, data=None, data_dir=None):
             not finite.
     """
     path = file = Path(path)
+    recorded = None
     if path.suffix != ".keras":
         file = finished_run(path).network
+        recorded = None if data else RunDirectory(path).recorded_splits
         data = data or RunDirectory(path).read_recipe().reading(data_dir)
     if not file.is_file():
         raise InputError(
@@ -43,4 +45,4 @@ def load_network(path, data=None, data_dir=None):
         )
     network = keras.saving.load_model(file)
     check_finite_weights(network)
-    return network, preprocessing or build_data(data).preprocessing
+    return network, preprocessing or build_data(data, recorded).preprocessing

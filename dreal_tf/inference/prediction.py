@@ -31,9 +31,10 @@ class Predictor(NamedTuple):
 
     Attributes:
         preprocessing: `dreal_tf.data.Preprocessing`.
-        answer: callable from a uint8 array (batch, height, width, channels) to probabilities, or to
-            embeddings, one row an image.
-        any_size: bool. Whether `answer` resizes by itself; if not, it takes the network's size.
+        answer: callable from an array (batch, height, width, channels), values from 0 to 255, to
+            probabilities, or to embeddings, one row an image.
+        any_size: bool. Whether `answer` resizes bytes by itself; if not, it takes floats of the
+            network's size.
     """
 
     preprocessing: Preprocessing
@@ -48,8 +49,7 @@ class Predictor(NamedTuple):
         """
         if self.any_size:
             return image.numpy()
-        pixels = self.preprocessing.resized(image[None])[0]
-        return tf.cast(tf.round(pixels), tf.uint8).numpy()
+        return self.preprocessing.resized(image[None])[0].numpy()
 
 
 def load_predictor(path, data=None, data_dir=None):

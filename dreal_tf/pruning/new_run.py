@@ -74,6 +74,10 @@ def _noted(request, recipe, networks, data, note):
     for part, figures in zip(("before", "after"), costs, strict=True):
         note[part] |= figures
     request.out.path.mkdir(parents=True, exist_ok=True)
+    if (
+        request.run.recorded_splits
+    ):  # The new run must not be tested on images of the old one's training.
+        shutil.copy(request.run.splits, request.out.splits)
     write_whole(request.note, json.dumps(note, indent=2) + "\n")
     return after
 

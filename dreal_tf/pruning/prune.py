@@ -3,13 +3,13 @@
 import json
 
 from dreal_tf.auditing.sources import unvaried
-from dreal_tf.builder import build_data, build_network, load_weights
+from dreal_tf.builder import build_network, load_weights
 from dreal_tf.pruning.new_run import write_start, write_without_tuning
 from dreal_tf.pruning.plan import plan_pruning
 from dreal_tf.pruning.pruned_recipe import pruned_recipe
 from dreal_tf.pruning.request import check_request
 from dreal_tf.run_directory import full_disk_said, write_whole
-from dreal_tf.trained_run import finished_run
+from dreal_tf.trained_run import finished_run, run_data
 from dreal_tf.training import train
 
 
@@ -83,7 +83,7 @@ def _judged(request, data_dir, track):
     """Judges the modules and, if some go, writes the run without them, but for fine-tuning."""
     run = finished_run(request.run.path)
     recipe = run.read_recipe().reading(data_dir)
-    data = build_data(unvaried(recipe))
+    data = run_data(run, unvaried(recipe))
     network = build_network(recipe, data.image_shape, len(data.class_names))
     load_weights(network, run.network)
     plan = plan_pruning(network, data, request.rule, request.images, recipe.run.seed, track)

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from dreal_tf.auditing.audit import audit
 from dreal_tf.auditing.sources import unvaried
-from dreal_tf.builder import build_data
 from dreal_tf.callbacks import read_history
 from dreal_tf.data import Splits, draw_examples
 from dreal_tf.errors import InputError
@@ -19,7 +18,7 @@ from dreal_tf.recipe import Recipe
 from dreal_tf.reporting.rankings import Asked, Ranking, asked_of, ranking_of
 from dreal_tf.reporting.views import Shown, Views, shown_images, views_of
 from dreal_tf.run_directory import RunDirectory
-from dreal_tf.trained_run import best_network, finished_run
+from dreal_tf.trained_run import best_network, finished_run, run_data
 from dreal_tf.visualize import channel_actions
 
 WARM, TIMED = 5, 100  # Calls with one image before its time is taken, and while it is.
@@ -111,7 +110,7 @@ def gather(run_path, against=None, images=2000, data_dir=None, track=None):
     """
     runs = [RunDirectory(path) for path in (run_path, against) if path is not None]
     recipe = runs[0].read_recipe()
-    data, seed = build_data(unvaried(recipe.reading(data_dir))), recipe.run.seed
+    data, seed = run_data(runs[0], unvaried(recipe.reading(data_dir))), recipe.run.seed
     networks = [best_network(finished_run(run.path), run.read_recipe(), data) for run in runs]
     if not actors_of(networks[0]):
         raise InputError(

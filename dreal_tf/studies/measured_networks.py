@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 
-from dreal_tf.builder import build_data
 from dreal_tf.callbacks import read_history
 from dreal_tf.courses import module_courses, stage_correlations
 from dreal_tf.data import draw_examples
@@ -12,7 +11,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.modules import stage_name
 from dreal_tf.run_directory import RunDirectory, write_whole
 from dreal_tf.studies.rows import parse_rows, rows_text
-from dreal_tf.trained_run import best_network
+from dreal_tf.trained_run import best_network, run_data
 from dreal_tf.visualize import channel_actions, grid_pictures, pointing_game
 
 IMAGES, PICTURES = 2000, 500  # Test images; pictures composed of four of them.
@@ -138,7 +137,7 @@ def measure_networks(folder, arms, data_dir=None, say=print):
         run = _run(folder, seed, arm)
         recipe = run.read_recipe().reading(data_dir)
         if seed != drawn_for:  # The arms of a seed share their data, and so what they are shown.
-            data, drawn_for = build_data(recipe), seed
+            data, drawn_for = run_data(run, recipe), seed
             images, labels = draw_examples(data.test, data.sizes["test"], IMAGES)
             pictures = grid_pictures(images, labels, PICTURES)
         row = measured_run(run, recipe, data, images, pictures)

@@ -146,12 +146,26 @@ def test_the_best_epoch_is_kept_and_of_equals_the_first(tmp_path):
 
 
 def test_averaged_weights_are_judged_and_kept_while_the_others_train_on(tmp_path):
-    model = fresh_model(use_ema=True, ema_momentum=0.5)
-    best, _ = fit(model, tmp_path, callbacks=[keras.callbacks.SwapEMAWeights()])
+    model, trained, averages = fresh_model(use_ema=True, ema_momentum=0.5), [], []
+    swap = keras.callbacks.SwapEMAWeights()
+
+    class Averages(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            trained.append(self.model.network.get_weights())
+            swap.on_test_begin()
+            averages.append(self.model.network.get_weights())
+            swap.on_test_end()
+
+    best, _ = fit(model, tmp_path, callbacks=[swap, Averages()])
     judged = fresh_model(use_ema=True, ema_momentum=0.5)
     best.restore(judged.network)
     accuracy = judged.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)["accuracy"]
     assert accuracy == pytest.approx(best.state["value"])
+    theirs = averages[best.state["epoch"]]
+    for kept, average in zip(judged.network.get_weights(), theirs, strict=True):
+        np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
+    pairs = zip(trained[best.state["epoch"]], theirs, strict=True)
+    assert max(np.abs(one - average).max() for one, average in pairs) > 1e-3
 
 
 def test_with_averaged_weights_a_resumed_run_is_the_uninterrupted_one(tmp_path):

@@ -1,6 +1,7 @@
 """Whom images show, in every layout; what is held out; what is refused, and what is left out."""
 
 import csv
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -269,3 +270,45 @@ def test_other_seeds_hold_out_others():
     assert np.array_equal(held[0], held[2]) and not np.array_equal(held[0], held[1])
     kept, out = held_out_images(np.repeat(np.arange(20), 10), 0.1, 0)
     assert sorted([*kept, *out]) == list(range(200)) and len(out) == 20
+
+
+@pytest.mark.parametrize("memory_limit", [1024, 0])
+def test_images_that_come_later_move_none(tmp_path, memory_limit):
+    root, record = market(tmp_path / "market"), tmp_path / "splits.csv"
+    train = root / "bounding_box_train"
+    shutil.copy(next(train.glob("*.jpg")), train / "-1_c1s1_000001_01.jpg")  # Of nobody.
+    options = SMALL | {"memory_limit": memory_limit}
+    before = identity_set("market1501", root, **options)
+    record.write_text(before.files.to_csv())
+    assert identity_set("market1501", root, recorded=record, **options).files.difference() == ""
+    source = next((root / "bounding_box_train").glob("*.jpg"))
+    for identity in range(900, 912):  # Others, seen by two cameras: they could be held out.
+        for camera in (1, 2, 3):
+            shutil.copy(
+                source, root / "bounding_box_train" / f"{identity:04}_c{camera}s1_000001_01.jpg"
+            )
+    with pytest.warns(UserWarning, match="36 new"):
+        after = identity_set("market1501", root, recorded=record, **options)
+    assert after.class_names == before.class_names and after.sizes == before.sizes
+    for split in ("validation", "test"):
+        assert after.retrieval[split].query_names == before.retrieval[split].query_names
+        assert after.retrieval[split].gallery_names == before.retrieval[split].gallery_names
+    for one, two in zip(before.train, after.train, strict=True):
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_array_equal(one[1], two[1])
+    moved = identity_set("market1501", root, **options)  # Without the record they are drawn anew.
+    assert moved.retrieval["validation"].query_names != before.retrieval["validation"].query_names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Thumbs.db", ".thumbnails/0002_c1s1_000151_01.jpg", "@eaDir/0002_c1s1_000151_01.jpg", "list.txt"],
+)
+def test_what_is_no_image_is_left_out_and_said(tmp_path, name):
+    root = market(tmp_path / "market")
+    file = root / "bounding_box_train" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"x")
+    with pytest.warns(UserWarning, match="1 images are left out"):
+        data = identity_set("market1501", root, **SMALL)
+    assert len(data.skipped) == 1

@@ -171,3 +171,16 @@ PAIR = np.zeros((20, 4, 4, 1)), np.arange(20) % 2
 def test_what_does_not_fit_is_refused(train, test, options, said):
     with pytest.raises(InputError, match=said):
         from_arrays(train, test, ["a", "b"], **({"batch_size": 4} | options))
+
+
+@pytest.mark.parametrize(
+    "options", [dict(flip=True), dict(crop_padding=2), dict(erasing=0.5), dict(resized_crop=0.3)]
+)
+def test_augmentation_differs_between_epochs(options):
+    """All images are the same, so that only augmentation can tell epochs apart."""
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), "uint8")
+    images, labels = np.repeat(image, 44, axis=0), np.arange(44) % 2
+    data = from_arrays((images, labels), (images, labels), ["a", "b"], batch_size=BATCH, **options)
+    epochs = [np.concatenate([images for images, _ in drawn(data, epoch)[1]]) for epoch in (0, 1, 0)]
+    assert not np.array_equal(epochs[0], epochs[1])
+    np.testing.assert_array_equal(epochs[0], epochs[2])

@@ -1,5 +1,6 @@
 """Sets of TensorFlow Datasets: small ones prepared here, and the ready-made ones where they are."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,17 @@ def test_the_address_of_a_bucket_stays_an_address():
 def test_label_noise_needs_labels_that_are_at_hand(shades):
     with pytest.raises(InputError, match="memory_limit"):
         prepared_data_set("shades", shades, batch_size=16, memory_limit=0, label_noise=0.1)
+
+
+@BOTH
+def test_a_set_whose_content_has_changed_is_not_taken_for_the_one_of_a_run(tmp_path, memory_limit):
+    prepare(tmp_path / "old", train=100, test=20)
+    options = dict(batch_size=16, memory_limit=memory_limit)
+    record = tmp_path / "splits.csv"
+    record.write_text(prepared_data_set("shades", tmp_path / "old", **options).files.to_csv())
+    shutil.copytree(tmp_path / "old", tmp_path / "copy")
+    again = prepared_data_set("shades", tmp_path / "copy", recorded=record, **options)
+    assert again.files.difference() == ""
+    prepare(tmp_path / "new", train=120, test=20)
+    with pytest.raises(InputError, match="that the run was trained on.*changed"):
+        prepared_data_set("shades", tmp_path / "new", recorded=record, **options)

@@ -14,7 +14,7 @@ def test_options_and_recipe_agree():
     fields = Data().model_dump(exclude={"name"}) | Augment().model_dump()
     defaults = Options()._asdict()
     assert fields == {name: defaults[name] for name in fields}
-    assert set(defaults) - set(fields) == {"seed", "soft_labels", "share", "replicas"}
+    assert set(defaults) - set(fields) == {"seed", "soft_labels", "share", "replicas", "recorded"}
 
 
 def test_a_recipe_builds_its_data():

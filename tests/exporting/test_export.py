@@ -18,8 +18,9 @@ from dreal_tf.builder import build
 from dreal_tf.data import from_arrays
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.exporting import formats, outside
+from dreal_tf.exporting.exporter import _calibration
 from dreal_tf.exporting.run_export import baseline_network
-from dreal_tf.exporting.verification import answers_of, compared
+from dreal_tf.exporting.verification import answers_of, compared, compared_embeddings
 from dreal_tf.layers import ACTORS
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.recipe_files import load_recipe
@@ -154,6 +155,46 @@ def test_figures_by_hand():
     for wrong in (near, own * np.float32(np.nan), own[:, ::-1]):
         with pytest.raises(RunError, match="Expected an export within"):
             compared(wrong, own, None, "float32")
+
+
+def test_one_row_far_off_among_many_is_not_kept():
+    own = np.tile(np.float32([[0.9, 0.1]]), (1000, 1))
+    exported = own.copy()
+    exported[7] = 0.4, 0.6
+    for precision in ("float32", "float16"):
+        with pytest.raises(RunError, match="a difference of 0.5"):
+            compared(exported, own, None, precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_an_accuracy_three_points_lower_is_not_kept(precision):
+    own = np.tile(np.float32([[0.501, 0.499]]), (1000, 1))
+    exported = own.copy()
+    exported[:30] = 0.499, 0.501  # Hardly another probability, and another class.
+    with pytest.raises(RunError, match="an accuracy 0.0300 lower"):
+        compared(exported, own, np.zeros(1000, int), precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("length", [1.4, 0.7])
+def test_embeddings_of_another_length_are_not_kept(precision, length):
+    own = np.random.default_rng(0).normal(size=(20, 512)).astype("float32")
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    assert compared_embeddings(own, own, precision)["largest_difference"] == 0
+    with pytest.raises(RunError, match="embeddings of unit length"):
+        compared_embeddings(length * own, own, precision)
+
+
+def test_int8_chooses_its_ranges_by_validation_images():
+    def shaded(low, high):
+        images = np.random.default_rng(low).integers(low, high, (40, 8, 8, 1), "uint8")
+        return images, np.arange(40) % 2
+
+    data = from_arrays(
+        shaded(0, 50), shaded(200, 250), ["a", "b"], validation=shaded(100, 150), batch_size=8
+    )
+    calibration = _calibration(None, data)
+    assert calibration.shape == (40, 8, 8, 1) and calibration.min() >= 100 and calibration.max() < 150
 
 
 def unsupported():

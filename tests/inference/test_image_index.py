@@ -10,6 +10,7 @@ from fresh_process import COMMAND, ended
 from PIL import Image
 
 from dreal_tf.data import Preprocessing
+from dreal_tf.errors import InputError
 from dreal_tf.inference import ImageIndex, build_index
 from dreal_tf.networks.backbones import plain_network, residual_network
 
@@ -114,3 +115,15 @@ def test_a_foreign_network_without_logits_is_refused(model, images, tmp_path):
     with pytest.raises(ValueError, match="layer 'logits'"):
         build_index(tmp_path / "model.keras", [images], tmp_path / "index")
     assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("damage", ["rows", "bytes"])
+def test_an_index_whose_embeddings_are_cut_is_refused(model, images, tmp_path, damage):
+    build_index(model, [images], tmp_path / "index")
+    file = tmp_path / "index" / "embeddings.npy"
+    if damage == "rows":
+        np.save(file, np.load(file)[:-3])
+    else:
+        file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(InputError, match="one embedding for each image.*Build it again"):
+        ImageIndex(tmp_path / "index")

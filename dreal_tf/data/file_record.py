@@ -1,0 +1,141 @@
+"""Which file belongs to which split: recorded by a run, so that later files move none of them."""
+
+import csv
+import hashlib
+import io
+from typing import NamedTuple
+
+from dreal_tf.errors import InputError
+
+LEFT_OUT = "left out"  # The split of a file that was there and is not used.
+NAMED = 3  # Files that a message names; it counts the others.
+
+
+class FileRow(NamedTuple):
+    """A file of a data set.
+
+    Attributes:
+        path: str, from the data set's folder on, with "/".
+        size: int (bytes).
+        modified: int, modification time (nanoseconds since 1970).
+        sha256: str, or "" if the files were not read.
+        label: str, the class or identity.
+        split: str.
+    """
+
+    path: str
+    size: int
+    modified: int
+    sha256: str
+    label: str
+    split: str
+
+
+# The columns of splits.csv, in the order of `FileRow`.
+COLUMNS = ("path", "bytes", "modified_ns", "sha256", "class", "split")
+
+
+class FileRecord(NamedTuple):
+    """The files of a data set by split, and how the files that are there now differ from them.
+
+    Attributes:
+        rows: tuple of `FileRow`, in the order in which a split has them.
+        missing, changed, new: tuples of str, paths.
+    """
+
+    rows: tuple
+    missing: tuple = ()
+    changed: tuple = ()
+    new: tuple = ()
+
+    def paths(self, split):
+        """The recorded paths of a split that are still there, list of str, in order."""
+        gone = set(self.missing)
+        return [row.path for row in self.rows if row.split == split and row.path not in gone]
+
+    def difference(self):
+        """Text: how the files differ from the recorded ones; "" if they do not."""
+        parts = [
+            f"{len(paths)} {word} ({', '.join(paths[:NAMED])}{', ...' if paths[NAMED:] else ''})"
+            for word, paths in (("missing", self.missing), ("changed", self.changed), ("new", self.new))
+            if paths
+        ]
+        return ", ".join(parts)
+
+    def check_unchanged(self):
+        """Refuses files that were changed or are missing; new ones are harmless, as none is used.
+
+        Raises:
+            InputError: naming some.
+        """
+        if self.missing or self.changed:
+            raise InputError(
+                "Expected the files that the run began with. Received: others: "
+                f"{self.difference()}. Restore them, or begin anew with --fresh."
+            )
+
+    def to_csv(self):
+        """The text of splits.csv."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+
+def read_record(path):
+    """The rows of a splits.csv.
+
+    Args:
+        path: path.
+    Returns:
+        `FileRecord`.
+    Raises:
+        InputError: if it is none.
+    """
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        header, *rows = [*csv.reader(file)] or [[]]
+    try:
+        if tuple(header) != COLUMNS:
+            raise ValueError(f"the columns {', '.join(header) or 'of an empty file'}")
+        rows = [FileRow(p, int(size), int(modified), *rest) for p, size, modified, *rest in rows]
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"Expected recorded splits with the columns {', '.join(COLUMNS)}. Received: {str(path)!r} "
+            f"with {error}. Restore the file, or train again with --fresh."
+        ) from error
+    return FileRecord(tuple(rows))
+
+
+def compared(record, tree, names):
+    """A record, and how the files that are there now differ from it.
+
+    Size and modification time are compared first; only where they differ the content.
+
+    Args:
+        record: `FileRecord`.
+        tree: `dreal_tf.data.image_trees.ImageTree`.
+        names: collection of str, the files that are there now.
+    Returns:
+        `FileRecord`.
+    """
+    present, missing, changed = set(names), [], []
+    for row in {row.path: row for row in record.rows if row.split != LEFT_OUT}.values():
+        if row.path not in present:
+            missing.append(row.path)
+        elif tree.stamp(row.path) != (row.size, row.modified) and not _same_content(row, tree):
+            changed.append(row.path)
+    new = sorted(present - {row.path for row in record.rows})
+    return FileRecord(record.rows, tuple(missing), tuple(changed), tuple(new))
+
+
+def _same_content(row, tree):
+    try:
+        return bool(row.sha256) and digest(tree.content(row.path)) == row.sha256
+    except OSError:
+        return False
+
+
+def digest(content):
+    """The SHA-256 of bytes, str."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,150 @@
+"""Recorded splits: later files move none of them."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreal_tf.data import image_folder
+from dreal_tf.data.file_record import COLUMNS, LEFT_OUT, read_record
+from dreal_tf.errors import InputError
+
+OPTIONS = dict(batch_size=4, validation_fraction=0.25)
+
+
+def picture(path, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), colour).save(path)
+
+
+def fill(root, count=10, names=("cats", "dogs")):
+    for label, name in enumerate(names):
+        for number in range(count):
+            picture(root / name / f"{number:02}.png", (100 * label, 10 * number, 0))
+    return root
+
+
+def recorded(folder, path, **options):
+    data = image_folder(folder, **(OPTIONS | options))
+    path.write_text(data.files.to_csv())
+    return data
+
+
+def names_of(data):
+    return {
+        split: [row.path for row in data.files.rows if row.split == split]
+        for split in ("train", "validation", "test")
+    }
+
+
+def everything(dataset):
+    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+@pytest.mark.parametrize("image_size", [None, 8])
+def test_images_that_come_later_move_none(tmp_path, image_size):
+    folder, record = fill(tmp_path / "photos"), tmp_path / "splits.csv"
+    before = recorded(folder, record, image_size=image_size)
+    for number in range(10, 30):
+        picture(folder / "cats" / f"a{number}.png", (200, number, 9))  # First in the order of names.
+    picture(folder / "cows" / "0.png", (1, 2, 3))
+    with pytest.warns(UserWarning, match="21 new .*New ones are left out"):
+        after = image_folder(folder, recorded=record, image_size=image_size, **OPTIONS)
+    assert after.class_names == before.class_names == ("cats", "dogs")
+    assert after.sizes == before.sizes
+    for split in ("validation", "test", "train"):
+        for one, two in zip(
+            everything(getattr(before, split)), everything(getattr(after, split)), strict=True
+        ):
+            np.testing.assert_array_equal(one, two)
+    assert not set(after.files.new) & {row.path for row in before.files.rows}
+    after.files.check_unchanged()  # New images harm nobody.
+
+
+def test_each_file_has_its_row(tmp_path):
+    folder = fill(tmp_path / "photos")
+    (folder / "dogs" / "bad.png").write_bytes(b"no image")
+    (folder / "readme.txt").write_text("hello")
+    with pytest.warns(UserWarning, match="left out"):
+        data = image_folder(folder, on_bad_image="skip", **OPTIONS)
+    rows = {row.path: row for row in data.files.rows}
+    assert len(rows) == 22 and rows["dogs/bad.png"].split == rows["readme.txt"].split == LEFT_OUT
+    parts = names_of(data)
+    assert {len(set(part)) for part in parts.values()} == {4, 12}
+    assert all(rows[path].label == path.split("/")[0] for part in parts.values() for path in part)
+    status = os.stat(folder / "cats" / "00.png")
+    assert (rows["cats/00.png"].size, rows["cats/00.png"].modified) == (
+        status.st_size,
+        status.st_mtime_ns,
+    )
+    assert data.files.to_csv().splitlines()[0] == ",".join(COLUMNS)
+    (tmp_path / "splits.csv").write_text(data.files.to_csv())
+    (folder / "dogs" / "bad.png").unlink(), (folder / "readme.txt").unlink()
+    again = image_folder(folder, recorded=tmp_path / "splits.csv", **OPTIONS)
+    assert again.files.difference() == "" and names_of(again) == parts  # Nobody used them.
+
+
+def test_a_copy_with_other_times_is_the_same(tmp_path):
+    folder, record = fill(tmp_path / "photos"), tmp_path / "splits.csv"
+    recorded(folder, record)
+    for path in folder.rglob("*.png"):
+        os.utime(path, (1, 1))
+    assert image_folder(folder, recorded=record, **OPTIONS).files.difference() == ""
+
+
+def test_changed_and_missing_files_are_named_and_no_training_goes_on_with_them(tmp_path):
+    folder, record = fill(tmp_path / "photos"), tmp_path / "splits.csv"
+    parts = names_of(recorded(folder, record))
+    picture(folder / parts["train"][0], (1, 2, 3))
+    (folder / parts["test"][0]).unlink()
+    with pytest.warns(UserWarning, match=rf"1 missing \({parts['test'][0]}\), 1 changed"):
+        data = image_folder(folder, recorded=record, **OPTIONS)
+    assert data.sizes == {"train": 12, "validation": 4, "test": 3}
+    with pytest.raises(InputError, match="the files that the run began with.*begin anew with --fresh"):
+        data.files.check_unchanged()
+
+
+def test_same_size_and_time_are_believed_and_another_size_is_not(tmp_path):
+    folder, record = fill(tmp_path / "photos"), tmp_path / "splits.csv"
+    recorded(folder, record)
+    path = folder / "cats" / "00.png"
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.warns(UserWarning, match="1 changed"):
+        image_folder(folder, recorded=record, **OPTIONS)
+
+
+def test_a_folder_without_the_recorded_images_is_refused(tmp_path):
+    record = tmp_path / "splits.csv"
+    recorded(fill(tmp_path / "photos"), record)
+    other = fill(tmp_path / "other", names=("cows", "sheep"))
+    with pytest.raises(InputError, match="the train images that the run has recorded.*holds none"):
+        image_folder(other, recorded=record, **OPTIONS)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", ",".join(COLUMNS) + "\nx,y\n"])
+def test_a_file_that_is_no_record_is_refused(tmp_path, text):
+    (tmp_path / "splits.csv").write_text(text)
+    with pytest.raises(InputError, match="Expected recorded splits with the columns path"):
+        read_record(tmp_path / "splits.csv")
+
+
+def test_label_noise_and_the_limit_fall_on_the_same_images(tmp_path):
+    folder, record = fill(tmp_path / "photos", count=20), tmp_path / "splits.csv"
+    options = dict(label_noise=0.5, train_limit=12, image_size=8)
+    before = recorded(folder, record, **options)
+    after = image_folder(folder, recorded=record, **options, **OPTIONS)
+    for one, two in zip(everything(before.train), everything(after.train), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("image_size", [None, 8])
+def test_noisy_labels_are_wrong_by_their_share(tmp_path, image_size):
+    folder = fill(tmp_path / "photos", count=40)
+    data = image_folder(
+        folder, label_noise=0.25, image_size=image_size, **(OPTIONS | {"batch_size": 48})
+    )
+    images, labels = everything(data.train)
+    red = images[:, 0, 0, 0] * 0.229 + 0.485
+    assert len(labels) == 48 and np.sum((red > 0.2) != labels) == 12

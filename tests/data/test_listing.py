@@ -1,0 +1,132 @@
+"""One listing for training, prediction, indexing and retrieval; one line says what is what."""
+
+import os
+
+import pytest
+from PIL import Image
+
+from dreal_tf.data import image_folder
+from dreal_tf.data.folder import list_classes
+from dreal_tf.data.listing import list_files, summary_of
+from dreal_tf.errors import InputError
+from dreal_tf.inference.loose_images import LooseImages
+
+CLASSES = ("cats", "dogs")
+SYSTEM = (
+    ".DS_Store",
+    "._1.png",
+    "Thumbs.db",
+    "desktop.ini",
+    ".thumbnails/1.png",
+    "@eaDir/1.png/SYNOPHOTO_THUMB_S.png",
+    "__MACOSX/._1.png",
+    ".ipynb_checkpoints/1-checkpoint.png",
+    "$RECYCLE.BIN/1.png",
+)
+
+
+def fill(root, classes=CLASSES, count=10):
+    for label, name in enumerate(classes):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.new("RGB", (8, 8), (100 * label, 10 * number, 0)).save(root / name / f"{number}.png")
+    return root
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path, "PNG")
+
+
+@pytest.mark.parametrize("name", SYSTEM)
+def test_what_systems_leave_is_listed_nowhere_and_counted(tmp_path, name):
+    fill(tmp_path)
+    touch(tmp_path / "cats" / name)
+    found = list_classes(tmp_path)
+    assert len(found.listed["train"][0]) == 20 and len(found.left_out) == 1
+    assert "1 left out" in found.notes()[1]
+    assert len(LooseImages([tmp_path], lambda image: image, 3).files) == 20
+    assert len(list_files(tmp_path).files) == 20
+
+
+def test_links_are_followed_and_those_to_nothing_are_named(tmp_path):
+    fill(tmp_path / "store", ["cats"]), fill(tmp_path / "photos", ["dogs"])
+    (tmp_path / "photos" / "cats").symlink_to(tmp_path / "store" / "cats", target_is_directory=True)
+    (tmp_path / "photos" / "cows").symlink_to("nowhere")
+    found = list_classes(tmp_path / "photos")
+    assert found.class_names == CLASSES and len(found.listed["train"][0]) == 20
+    assert found.left_out == {"cows": "a link to nothing"}
+    (tmp_path / "photos" / "dogs" / "gone.png").symlink_to("nowhere")
+    with pytest.raises(InputError, match="dogs/gone.png .*a link to nothing"):
+        image_folder(tmp_path / "photos", batch_size=4)
+
+
+def test_a_link_in_a_circle_ends(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "cats" / "again").symlink_to(tmp_path, target_is_directory=True)
+    found = list_classes(tmp_path)
+    assert "a link to a folder that holds it" in found.left_out.values()
+
+
+SPLITS = {
+    ("train", "val", "test"): ("train", "validation", "test"),
+    ("Training", "Testing"): ("train", "test"),
+    ("training_set", "test_set"): ("train", "test"),
+    ("train", "eval"): ("train", "test"),
+    ("train", "dev", "test"): ("train", "validation", "test"),
+    ("TRAIN", "VALID"): ("train", "test"),
+    ("train2017", "val2017"): ("train", "test"),
+    ("train-images", "validation-images", "test-images"): ("train", "validation", "test"),
+}
+
+
+@pytest.mark.parametrize("folders", SPLITS)
+def test_folders_of_splits_by_their_usual_names(tmp_path, folders):
+    for folder in folders:
+        fill(tmp_path / folder, count=4)
+    found = list_classes(tmp_path)
+    assert found.folders == dict(zip(SPLITS[folders], folders, strict=True))
+    assert found.class_names == CLASSES
+    for split, folder in found.folders.items():
+        assert f"{split} from {folder}/" in found.notes()[0]
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path):
+    for folder in ("train", "val", "valid"):
+        fill(tmp_path / folder)
+    with pytest.raises(InputError, match="one folder of validation images. Received: val, valid"):
+        list_classes(tmp_path)
+
+
+def test_splits_without_train_are_refused(tmp_path):
+    fill(tmp_path), fill(tmp_path / "test")
+    with pytest.raises(InputError, match="test, which hold folders themselves, and no train"):
+        list_classes(tmp_path)
+
+
+def test_splits_without_classes_are_refused(tmp_path):
+    fill(tmp_path, ("train", "test"))
+    with pytest.raises(InputError, match="test, train and no classes in them"):
+        list_classes(tmp_path)
+
+
+def test_what_lies_beside_is_left_out_and_said(tmp_path):
+    fill(tmp_path / "train"), fill(tmp_path / "test"), fill(tmp_path / "unlabelled", ["all"])
+    (tmp_path / "readme.txt").write_text("hello")
+    (tmp_path / "train" / "labels.csv").write_text("a,b")
+    left_out = list_classes(tmp_path).left_out
+    assert left_out["unlabelled/"] == "beside the splits"
+    assert left_out["train/labels.csv"] == "not in a folder of a class"
+    assert "labels.csv" in summary_of(left_out)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_name_that_is_not_utf_8(tmp_path):
+    fill(tmp_path)
+    odd = os.fsencode(tmp_path / "cats") + b"/caf\xe9.png"
+    with open(odd, "wb") as file:
+        file.write((tmp_path / "cats" / "0.png").read_bytes())
+    data = image_folder(tmp_path, batch_size=4, image_size=8, validation_fraction=0.25)
+    assert sum(data.sizes.values()) == 21
+    list(data.train), list(data.validation), list(data.test)
+    data.files.to_csv().encode("utf-8", "surrogateescape")
