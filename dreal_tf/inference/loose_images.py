@@ -1,5 +1,6 @@
 """Images in files and folders, in batches of one size; those that cannot be read are kept with the reason."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ from dreal_tf.data import (
     inspect_image,
     list_files,
     opening_problem,
+    summary_of,
     unreadable,
 )
 from dreal_tf.errors import InputError
 
 BATCH = 32  # Images that go through a network together.
+
+log = logging.getLogger(__name__)
 
 
 class LooseImages:
@@ -41,6 +45,8 @@ class LooseImages:
 
     def __init__(self, paths, prepared, channels, seen=iter):
         self.files, self.left_out = _files(paths)
+        if self.left_out:
+            log.info(summary_of(self.left_out))
         self.prepared, self.channels, self.seen = prepared, channels, seen
         self.broken = {}
 
