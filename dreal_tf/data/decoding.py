@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import tensorflow as tf
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 ZOOM = 0.875  # Fraction of the shorter side that evaluation keeps: 224 of 256 pixels.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
@@ -23,12 +23,22 @@ READABLE = "JPEG, PNG, GIF, BMP or WebP"
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow's own limit against decompression bombs.
 ORIENTATION = 0x0112  # The EXIF tag.
 UPRIGHT = 1
+# From each other orientation to the upright image.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 BY_PILLOW, PNG_OF_8_BITS = -1, 0  # Any other plan is the EXIF orientation of a JPEG, from 1 to 8.
 JPEG_BEGINS, PNG_BEGINS = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-HEAD = 2**17  # Bytes of a JPEG in which its metadata lies.
 ORIENTATION_MARKS = (b"Exif", b"eXIf", b"http://ns.adobe.com/xap", b"XML:com.adobe", b"Raw profile")
 PNG_PIXELS_OF_TENSORFLOW = 2**26  # It refuses much larger ones.
 LUMINANCE = (19595, 38470, 7471)  # Of red, green and blue, in 65536ths: as Pillow has it.
+STRAY_BYTES = 16  # Before the end of a JPEG, which some cameras leave.
 EDGE = 32  # Columns beside a window of a JPEG whose colours a decoder may blend into it.
 
 
@@ -93,19 +103,34 @@ def inspect_image(content):
     try:
         with _opened(content) as image:
             width, height = image.size
-            if image.getexif().get(ORIENTATION, UPRIGHT) > 4:  # On its side.
+            if _orientation(image) > 4:  # On its side.
                 width, height = height, width
             if content[:3] == JPEG_BEGINS:
-                space = {1: "GRAY", 3: "RGB"}.get(len(image.getbands()), "CMYK")
-                simplejpeg.decode_jpeg(content, space, strict=True)
+                _check_jpeg(content, image)
             else:
                 image.load()
+            if content[:8] == PNG_BEGINS and width * height <= PNG_PIXELS_OF_TENSORFLOW:
+                tf.io.decode_png(content, 3)  # It checks the sums that Pillow passes over.
             bits = 16 if image.mode[0] == "I" or _is_png_of_16_bits(content) else 8
             return ImageFacts((height, width), bits)
     except UnreadableImage:
         raise
     except Exception as error:  # Damage shows in errors of many kinds.
         raise UnreadableImage("damaged or cut short") from error
+
+
+def _check_jpeg(content, image):
+    """Decodes a JPEG and raises an error if its picture is damaged, which libjpeg only warns of."""
+    space = {1: "GRAY", 3: "RGB"}.get(len(image.getbands()), "CMYK")
+    try:
+        simplejpeg.decode_jpeg(content, space, strict=True)
+    except ValueError as error:
+        stray = re.search(r"(\d+) extraneous bytes before marker 0xd9", str(error))
+        if stray and int(stray[1]) <= STRAY_BYTES:
+            return
+        if "Corrupt JPEG data" in str(error) or "Premature end" in str(error):
+            raise
+        image.load()  # Something else that TurboJPEG does not like, such as a sampling.
 
 
 def unreadable(error):
@@ -127,6 +152,16 @@ def unreadable(error):
     if isinstance(error, tf.errors.InvalidArgumentError):
         return "damaged or cut short"
     return f"cannot be opened: {type(error).__name__}"
+
+
+def _orientation(image):
+    """The EXIF orientation of an opened image, from 1 to 8; upright if nothing valid says otherwise."""
+    try:
+        orientation = image.getexif().get(ORIENTATION, UPRIGHT)
+    except Exception:  # Broken metadata raises errors of many kinds, and the picture may be whole.
+        return UPRIGHT
+    valid = isinstance(orientation, int) and orientation in range(1, 9)
+    return orientation if valid else UPRIGHT
 
 
 def _opened(content):
@@ -159,11 +194,10 @@ def _plan(content):
     if not content:
         raise UnreadableImage("an empty file")
     if content[:3] == JPEG_BEGINS:
-        if not any(mark in content[:HEAD] for mark in ORIENTATION_MARKS):
+        if not any(mark in content for mark in ORIENTATION_MARKS):
             return np.int32(UPRIGHT)
         with _opened(content) as image:
-            orientation = image.getexif().get(ORIENTATION, UPRIGHT)
-        return np.int32(orientation if orientation in range(1, 9) else UPRIGHT)
+            return np.int32(_orientation(image))
     if content[:8] == PNG_BEGINS and len(content) >= 33 and not _is_png_of_16_bits(content):
         width, height = struct.unpack(">II", content[16:24])
         turned = any(mark in content for mark in ORIENTATION_MARKS)
@@ -183,7 +217,8 @@ def _by_pillow(data):
     def pixels(content):
         with _opened(content) as image:
             try:
-                image = ImageOps.exif_transpose(image)
+                turn = TURNS.get(_orientation(image))
+                image = image if turn is None else image.transpose(turn)
                 if image.mode[0] == "I":  # 16 bits, grey.
                     grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
                     return np.repeat(grey[:, :, None], 3, axis=2)

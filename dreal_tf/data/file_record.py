@@ -77,7 +77,8 @@ class FileRecord(NamedTuple):
     def to_csv(self):
         """The text of splits.csv."""
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        # Names of files may hold line ends, which the minimal quoting passes over.
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(COLUMNS)
         writer.writerows(self.rows)
         return text.getvalue()

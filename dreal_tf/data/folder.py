@@ -1,5 +1,6 @@
 """A folder of images, one subfolder per class."""
 
+import os
 import re
 import warnings
 from pathlib import Path
@@ -19,7 +20,7 @@ from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.splits import hold_out
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, unknown_name
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
 NAMED = 5  # Bad images, or classes, that a message names; it counts the others.
@@ -99,6 +100,8 @@ def image_folder(folder=None, **options):
         {'train': 12, 'validation': 4, 'test': 4}
     """
     chosen = Options(**options)
+    if chosen.on_bad_image not in ("stop", "skip"):
+        raise unknown_name("data.on_bad_image", chosen.on_bad_image, ("stop", "skip"))
     if chosen.recorded is None:
         found = list_classes(folder)
         listed, skipped, record = _first_splits(found, chosen)
@@ -153,11 +156,15 @@ def list_classes(folder):
 
 
 def _existing(folder):
-    root = Path(folder) if folder else None
-    if root is None or not root.is_dir():
+    root = Path(folder).expanduser() if folder else None
+    try:
+        readable = root is not None and root.is_dir() and os.access(root, os.R_OK | os.X_OK)
+    except OSError:  # Such as a name that is too long.
+        readable = False
+    if not readable:
         raise InputError(
             f"Expected a folder of images, as {LAYOUT}. Received: data.folder={folder!r}"
-            f"{', which is no folder' if folder else ''}. Give one with --data-dir DIR."
+            f"{', which is no folder that can be opened' if folder else ''}. Give one with --data-dir DIR."
         )
     return root
 
@@ -173,7 +180,7 @@ def _split_folders(root):
     named = [name for names in splits.values() for name in names]
     with_classes = [name for name in named if _class_names(root / name)]
     if not with_classes:
-        if named and len(named) == len(folders):
+        if "train" in splits and len(splits) > 1:
             raise InputError(
                 f"Expected one subfolder per class, as {LAYOUT}. Received: {str(root)!r} with "
                 f"{', '.join(named)} and no classes in them. Sort the images into folders of classes."
@@ -203,11 +210,15 @@ def _split_named(name):
     for ending in SPLIT_ENDINGS:
         if letters != ending:
             letters = letters.removesuffix(ending)
-    return SPLIT_NAMES.get(letters)
+    last = re.findall("[a-z]+", name.lower())[-1:]  # As in seg_train.
+    return SPLIT_NAMES.get(letters) or SPLIT_NAMES.get("".join(last))
 
 
 def _class_names(root):
-    folders = (path.name for path in root.iterdir() if path.is_dir())
+    try:
+        folders = [path.name for path in root.iterdir() if path.is_dir()]
+    except PermissionError:  # Whoever reads the files in it says so.
+        return ()
     return tuple(sorted(name for name in folders if exclusion(f"{name}/") is None))
 
 
@@ -227,7 +238,7 @@ def _files_of_classes(root, place, class_names, left_out):
     names, labels = [], []
     for label, class_name in enumerate(class_names):
         begin = f"{place}/{class_name}/" if place else f"{class_name}/"
-        found = list_files(root / begin)
+        found = list_files(root / begin, root)
         left_out |= {begin + name: why for name, why in found.left_out.items()}
         if not found.files:
             raise InputError(
@@ -313,6 +324,13 @@ def _verified(found, options):
         for split, (names, labels) in listed.items():
             good = np.isin(names, list(bad), invert=True)
             listed[split] = names[good], labels[good]
+            empty = sorted(set(range(len(found.class_names))) - set(labels[good].tolist()))
+            if empty:
+                raise InputError(
+                    f"Expected images of each class in the {split} split. Received: none that can be "
+                    f"read of class {found.class_names[empty[0]]!r}; left out were {some}. Replace "
+                    "them, or leave the class out."
+                )
     deep = [name for name, facts in inspected.facts.items() if facts.bits > 8]
     if deep:
         warnings.warn(

@@ -10,11 +10,38 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 # Left by macOS, Windows, network storage, version control and annotation tools.
-SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail.info"}
+SYSTEM_FILES = {
+    "thumbs.db",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "desktop.ini",
+    "icon\r",
+    "picasa.ini",
+    "zbthumbnail.info",
+    "descript.ion",
+}
+SYSTEM_ENDINGS = (
+    ":zone.identifier",
+    ":com.apple.quarantine",
+    ":encryptable",
+)  # Streams of other systems.
 SYSTEM_FOLDERS = {
     "__macosx",
     "@eadir",
     "#recycle",
+    "@recycle",
+    "@recently-snapshot",
+    "@tmp",
+    "@synofinder-log",
+    "@synoresource",
+    "~snapshot",
+    "recycler",
+    "recycled",
+    "found.000",
+    "network trash folder",
+    "temporary items",
+    "captureone",
+    "cvs",
     "#snapshot",
     "$recycle.bin",
     "system volume information",
@@ -38,11 +65,12 @@ class Listing(NamedTuple):
     left_out: dict
 
 
-def list_files(root):
+def list_files(root, top=None):
     """The files in a folder and below.
 
     Args:
         root: str or path.
+        top: path of a folder that holds it, or None. A link to a folder from there on is not followed.
     Returns:
         `Listing`.
     Example:
@@ -54,26 +82,43 @@ def list_files(root):
         {'a/.1.png': 'hidden', 'a/@eaDir/': 'left by a system'}
     """
     files, left_out = [], {}
-    _walk(Path(root), "", (), files, left_out)
+    root = Path(root)
+    above = [] if top is None else [p for p in root.parents if p == top or top in p.parents]
+    _walk(root, "", tuple(map(_identity, above)), files, left_out)
     return Listing(sorted(files), dict(sorted(left_out.items())))
 
 
 def _walk(root, folder, above, files, left_out):
-    path = root / folder
-    identity = path.stat().st_dev, path.stat().st_ino
+    identity = _identity(root / folder)
     if identity in above:
         left_out[folder] = "a link to a folder that holds it"
         return
-    for entry in os.scandir(path):
-        is_folder = entry.is_dir()  # Of a link: what it leads to.
+    try:
+        entries = list(os.scandir(root / folder))
+    except OSError as error:
+        left_out[folder] = f"cannot be opened: {error.strerror}"
+        return
+    for entry in entries:
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()  # Of a link: what it leads to.
+        except OSError as error:
+            left_out[folder + entry.name] = f"cannot be opened: {error.strerror}"
+            continue
         name = folder + entry.name + ("/" if is_folder else "")
         reason = exclusion(name)
+        if not reason and not is_folder and not is_file and not entry.is_symlink():
+            reason = "no file of bytes"  # Such as a pipe, which would be waited for.
         if reason:
             left_out[name] = reason
         elif is_folder:
             _walk(root, name, (*above, identity), files, left_out)
         else:
             files.append(name)
+
+
+def _identity(path):
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def exclusion(name):
@@ -91,6 +136,8 @@ def exclusion(name):
     if any(part.startswith(".") for part in (*folders, last)):
         return "hidden"
     folders += [last] if name.endswith("/") else []
+    if last.lower().endswith(SYSTEM_ENDINGS):
+        return "left by a system"
     if last.lower() in SYSTEM_FILES or any(part.lower() in SYSTEM_FOLDERS for part in folders):
         return "left by a system"
     return None
@@ -112,5 +159,6 @@ def summary_of(left_out):
     for reason, count in reasons.most_common():
         names = [name for name, why in left_out.items() if why == reason]
         more = ", ..." if names[NAMED:] else ""
-        parts.append(f"{reason} {count} ({', '.join(names[:NAMED])}{more})")
+        shown = ", ".join(name.replace("\r", "") for name in names[:NAMED])
+        parts.append(f"{reason} {count} ({shown}{more})")
     return f"{len(left_out)} left out: {'; '.join(parts)}" if left_out else ""

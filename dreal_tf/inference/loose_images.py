@@ -86,6 +86,7 @@ class LooseImages:
 
 def _files(paths):
     files, left_out = [], {}
+    paths = [paths] if isinstance(paths, (str, Path)) else paths
     for path in map(Path, paths):
         if path.is_dir():
             found = list_files(path)

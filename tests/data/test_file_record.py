@@ -1,5 +1,6 @@
 """Recorded splits: later files move none of them."""
 
+import csv
 import os
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_each_file_has_its_row(tmp_path):
         status.st_size,
         status.st_mtime_ns,
     )
-    assert data.files.to_csv().splitlines()[0] == ",".join(COLUMNS)
+    assert next(csv.reader(data.files.to_csv().splitlines())) == list(COLUMNS)
     (tmp_path / "splits.csv").write_text(data.files.to_csv())
     (folder / "dogs" / "bad.png").unlink(), (folder / "readme.txt").unlink()
     again = image_folder(folder, recorded=tmp_path / "splits.csv", **OPTIONS)
@@ -148,3 +149,13 @@ def test_noisy_labels_are_wrong_by_their_share(tmp_path, image_size):
     images, labels = everything(data.train)
     red = images[:, 0, 0, 0] * 0.229 + 0.485
     assert len(labels) == 48 and np.sum((red > 0.2) != labels) == 12
+
+
+@pytest.mark.parametrize("name", ["a\rb.png", "a\nb.png", "a,b.png", 'a"b.png', "a\tb.png", " a .png"])
+def test_any_name_survives_the_record(tmp_path, name):
+    folder, record = fill(tmp_path / "photos"), tmp_path / "splits.csv"
+    picture(folder / "cats" / name, (9, 9, 9))
+    data = image_folder(folder, **OPTIONS)
+    record.write_text(data.files.to_csv(), newline="\n")
+    assert read_record(record).rows == data.files.rows
+    assert image_folder(folder, recorded=record, **OPTIONS).files.difference() == ""

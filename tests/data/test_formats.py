@@ -1,6 +1,7 @@
 """One decoder for every format, mode, depth, orientation, transparency and animation."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -177,3 +178,64 @@ def test_a_window_of_a_jpeg_is_that_window_of_the_whole(options):
 def test_bytes_that_end_in_zeros_arrive_whole():
     content = encoded(SMALL, "BMP") + bytes(7)
     np.testing.assert_array_equal(pixels(content), by_pillow(content))
+
+
+def segment(mark, data):
+    return bytes([255, mark]) + struct.pack(">H", len(data) + 2) + data
+
+
+def exif_of(entry):
+    return segment(0xE1, b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4))
+
+
+ON_ITS_SIDE = exif_of(struct.pack("<HHIHH", 0x112, 3, 1, 6, 0))
+BARE = encoded(SMALL, "JPEG")
+
+
+def with_segments(*segments):
+    return BARE[:2] + b"".join(segments) + BARE[2:]
+
+
+def test_an_orientation_far_from_the_beginning_is_found():
+    content = with_segments(*[segment(0xED, bytes(60000))] * 5, ON_ITS_SIDE)
+    assert inspect_image(content).size == pixels(content).shape[:2] == (20, 16)
+
+
+ODD = {
+    "orientation 9": exif_of(struct.pack("<HHIHH", 0x112, 3, 1, 9, 0)),
+    "orientation as text": exif_of(struct.pack("<HHIHH", 0x112, 2, 2, 54, 0)),
+    "garbage": segment(0xE1, b"Exif\0\0" + bytes(range(40))),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_invalid_metadata_turns_nothing_and_refuses_nothing(name):
+    content = with_segments(ODD[name])
+    assert inspect_image(content).size == (16, 20)
+    np.testing.assert_array_equal(pixels(content), pixels(BARE))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_garbage_metadata_in_other_formats(kind):
+    content = encoded(SMALL, kind, exif=b"Exif\0\0" + bytes(range(40)))
+    assert inspect_image(content).size == pixels(content).shape[:2] == (16, 20)
+
+
+def test_what_a_jpeg_only_says_about_itself_refuses_nothing():
+    newer = BARE[:11] + b"\x02" + BARE[12:]  # JFIF version 2.
+    stray = BARE[:-2] + bytes(12) + BARE[-2:]
+    for content in (newer, stray):
+        inspect_image(content)
+        np.testing.assert_array_equal(pixels(content), pixels(BARE))
+
+
+@pytest.mark.parametrize("cut", [1, 4, 12, 20])
+def test_a_png_without_its_end_is_refused(cut):
+    with pytest.raises(UnreadableImage, match="damaged or cut short"):
+        inspect_image(PNG[:-cut])
+
+
+def test_a_png_with_a_wrong_sum_is_refused():
+    place = PNG.index(b"IDAT") + 30
+    with pytest.raises(UnreadableImage, match="damaged or cut short"):
+        inspect_image(PNG[:place] + bytes([PNG[place] ^ 1]) + PNG[place + 1 :])

@@ -130,3 +130,71 @@ def test_a_name_that_is_not_utf_8(tmp_path):
     assert sum(data.sizes.values()) == 21
     list(data.train), list(data.validation), list(data.test)
     data.files.to_csv().encode("utf-8", "surrogateescape")
+
+
+def test_a_link_to_the_folder_above_brings_no_other_class(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "cats" / "up").symlink_to("..", target_is_directory=True)
+    found = list_classes(tmp_path)
+    names, labels = found.listed["train"]
+    assert sorted(labels.tolist()) == [0] * 10 + [1] * 10
+    assert all(name.split("/")[0] == CLASSES[label] for name, label in zip(names, labels, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["circle", "pipe", "closed folder", "closed folder beside"])
+def test_what_cannot_be_opened_is_left_out(tmp_path, kind):
+    if kind == "circle":
+        fill(tmp_path)
+        (tmp_path / "cats" / "a").symlink_to("a")
+    elif kind == "pipe":
+        fill(tmp_path)
+        os.mkfifo(tmp_path / "cats" / "pipe.png")
+    else:
+        fill(tmp_path / "train"), fill(tmp_path / "test")
+        place = tmp_path / ("train/cats" if kind == "closed folder" else ".")
+        (place / "closed").mkdir(mode=0)
+    found = list_classes(tmp_path)
+    assert len(found.listed["train"][0]) == 20
+    if os.geteuid() or "closed" not in kind:  # To the administrator no folder is closed.
+        assert len(found.left_out) == 1
+
+
+@pytest.mark.parametrize(
+    "folders", [("seg_train", "seg_test"), ("data_train", "data_val", "data_test")]
+)
+def test_split_names_with_something_before_them(tmp_path, folders):
+    for folder in folders:
+        fill(tmp_path / folder)
+    assert list_classes(tmp_path).class_names == CLASSES
+
+
+def test_splits_without_classes_are_refused_whatever_lies_beside(tmp_path):
+    fill(tmp_path, ("train", "test", "sample"))
+    with pytest.raises(InputError, match="and no classes in them"):
+        list_classes(tmp_path)
+
+
+@pytest.mark.parametrize("image_size", [None, 8])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_without_a_readable_image_is_refused(tmp_path, split, image_size):
+    fill(tmp_path / "train"), fill(tmp_path / "test")
+    for file in (tmp_path / split / "dogs").iterdir():
+        file.write_text("no image")
+    with pytest.raises(InputError, match=f"each class in the {split} split.*of class 'dogs'"):
+        image_folder(tmp_path, batch_size=4, image_size=image_size, on_bad_image="skip")
+
+
+@pytest.mark.parametrize("folder", ["x" * 300, "/nowhere"])
+def test_a_folder_that_cannot_be_is_refused(folder):
+    with pytest.raises(InputError, match="no folder that can be opened"):
+        list_classes(folder)
+
+
+def test_one_path_is_one_path(tmp_path):
+    fill(tmp_path)
+    assert len(LooseImages(str(tmp_path), lambda image: image, 3).files) == 20
+
+
+def test_an_unknown_policy_is_refused(tmp_path):
+    with pytest.raises(InputError, match="Did you mean 'stop'"):
+        image_folder(fill(tmp_path), on_bad_image="Stop")
