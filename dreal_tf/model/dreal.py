@@ -473,7 +473,7 @@ class DREAL(ReplicatedModel):
             factual.targets.mask,
             present,
         )
-        if actor_gradients is not None:
+        if actor_gradients is not None and factual.gradients is not None:
             task_gradients = [factual.gradients[n] for n in self._positions_of_theta()]
             compared = compare_gradients(
                 task_gradients,

@@ -14,7 +14,8 @@ class FactualPass(NamedTuple):
         targets: `dreal_tf.method.formulas.Targets`.
         loss: float scalar, the task loss, scaled for the sum over replicas.
         gradients: list of tensors or None, the task loss's gradient for each trainable variable of
-            the network (W and theta), scaled by the optimizer's loss scale and clipped; None in evaluation.
+            the network (W and theta), scaled by the optimizer's loss scale and clipped; None in
+            evaluation, or if the task loss is not to move the network.
         privileged: `dreal_tf.method.types.PrivilegedInputs`; None without a critic.
         deferred: `dreal_tf.method.rewards.DeferredUpdates` of a pass in training mode; None at
             inference.
