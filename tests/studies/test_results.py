@@ -84,12 +84,13 @@ def test_the_method_is_held_to_each_control_seed_by_seed():
 def test_a_table_shows_losses_too_and_what_is_missing_is_left_empty():
     study = load_study("gain_cifar10_se").replace(arms={"a": {}, "b": {}, "c": {}}, against="a")
     rows = rows_of(a=[0.5, 0.5], b=[0.5, 0.52])
-    for row, loss in zip(rows, [1.0, 1.0, 0.9, 0.8], strict=True):
-        row["cross_entropy"] = loss
+    for row, loss, seconds in zip(rows, [1.0, 1.0, 0.9, 0.8], [10, 10, 10, 14], strict=True):
+        row["cross_entropy"], row["training_seconds"] = loss, seconds
     lines = results_lines(study, rows)
     assert len(lines) == 4  # No rows of c.
     cells = [cell.strip() for cell in lines[3].split("|")[1:-1]]
-    assert cells[:3] == ["`b`", "2", "51.00 ± 1.41"] and cells[7] == "11 s"
+    # The median of 10 and 14 seconds lies between them.
+    assert cells[:3] == ["`b`", "2", "51.00 ± 1.41"] and cells[7] == "12 s"
     assert cells[3].startswith("+1.00 (") and cells[5].startswith("-0.150 (")
 
 
