@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import warnings
 from typing import NamedTuple
 
 from dreal_tf.errors import InputError
@@ -62,6 +63,19 @@ class FileRecord(NamedTuple):
         ]
         return ", ".join(parts)
 
+    def warn(self, root):
+        """Warns of files that differ from the recorded ones.
+
+        Args:
+            root: path of the data set, for the message.
+        """
+        if self.difference():
+            warnings.warn(
+                f"The files in {root} are not those that the run has recorded: {self.difference()}. New "
+                "ones are left out.",
+                stacklevel=4,
+            )
+
     def check_unchanged(self):
         """Refuses files that were changed or are missing; new ones are harmless, as none is used.
 
@@ -82,6 +96,35 @@ class FileRecord(NamedTuple):
         writer.writerow(COLUMNS)
         writer.writerows(self.rows)
         return text.getvalue()
+
+
+def record_of(tree, members, names, sha256):
+    """The record of a data set that no run has recorded.
+
+    Args:
+        tree: `dreal_tf.data.image_trees.ImageTree`.
+        members: sequence of (split, name, label), in the order of each split.
+        names: collection of str, all files; those without a split are recorded as left out.
+        sha256: dict of str by name, of the files that were read.
+    Returns:
+        `FileRecord`.
+    """
+    used = {name for _, name, _ in members}
+    members = [*members, *((LEFT_OUT, name, "") for name in sorted(set(names) - used))]
+    return FileRecord(
+        tuple(
+            FileRow(name, *tree.stamp(name), sha256.get(name, ""), label, split)
+            for split, name, label in members
+        )
+    )
+
+
+def no_recorded_images(split, root):
+    """An `InputError` for a split of whose recorded images none is there, to be raised by the caller."""
+    return InputError(
+        f"Expected the {split} images that the run has recorded. Received: {str(root)!r}, which holds "
+        "none of them. Give the folder that the run was trained on with --data-dir."
+    )
 
 
 def read_record(path):

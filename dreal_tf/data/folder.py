@@ -11,7 +11,7 @@ import numpy as np
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import normalisation_of
 from dreal_tf.data.decoding import READABLE
-from dreal_tf.data.file_record import LEFT_OUT, FileRecord, FileRow, compared, read_record
+from dreal_tf.data.file_record import LEFT_OUT, compared, no_recorded_images, read_record, record_of
 from dreal_tf.data.image_files import ImageFiles, inspect_images
 from dreal_tf.data.image_trees import ImageTree
 from dreal_tf.data.label_noise import with_noise
@@ -268,17 +268,14 @@ def _first_splits(found, options):
     ):
         if split not in listed:
             listed["train"], listed[split] = _parted(listed["train"], fraction, seed, found.class_names)
-    rows = [
-        FileRow(name, *found.tree.stamp(name), sha256.get(name, ""), found.class_names[label], split)
+    members = [
+        (split, name, found.class_names[label])
         for split, (names, labels) in listed.items()
         for name, label in zip(names.tolist(), labels.tolist(), strict=True)
     ]
-    unused = sorted(set(list_files(found.tree.root).files) - {row.path for row in rows})
-    rows += [
-        FileRow(name, *found.tree.stamp(name), sha256.get(name, ""), "", LEFT_OUT) for name in unused
-    ]
+    record = record_of(found.tree, members, list_files(found.tree.root).files, sha256)
     skipped = [f"{found.tree.path(name)} ({why})" for name, why in bad.items()]
-    return listed, skipped, FileRecord(tuple(rows))
+    return listed, skipped, record
 
 
 def _recorded_splits(folder, options):
@@ -294,17 +291,9 @@ def _recorded_splits(folder, options):
     for split in SPLITS:
         names = [name for name in record.paths(split) if name not in unreadable]
         if not names:
-            raise InputError(
-                f"Expected the {split} images that the run has recorded. Received: {str(root)!r}, "
-                "which holds none of them. Give the folder that the run was trained on with --data-dir."
-            )
+            raise no_recorded_images(split, root)
         listed[split] = np.array(names), np.array([labels[name] for name in names])
-    if record.difference():
-        warnings.warn(
-            f"The files in {root} are not those that the run has recorded: {record.difference()}. New "
-            "ones are left out.",
-            stacklevel=3,
-        )
+    record.warn(root)
     return ClassFolder(tree, class_names, listed, {}, {}), listed, record
 
 

@@ -1,8 +1,6 @@
 """Data of identities: who is the same is learnt from some, and asked of others."""
 
-import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -10,26 +8,12 @@ import tensorflow as tf
 
 from dreal_tf.data.arrays import Arrays
 from dreal_tf.data.catalogue import known_set, normalisation_of
-from dreal_tf.data.decoding import (
-    READABLE,
-    UnreadableImage,
-    decoded,
-    inspect_image,
-    read_whole,
-    unreadable,
-)
-from dreal_tf.data.file_record import (
-    LEFT_OUT,
-    FileRecord,
-    FileRow,
-    compared,
-    digest,
-    read_record,
-)
+from dreal_tf.data.decoding import READABLE, decoded, inspect_image, read_whole
+from dreal_tf.data.file_record import compared, no_recorded_images, read_record, record_of
 from dreal_tf.data.identity_layouts import LAYOUTS, NAMED, Listed, list_identities
 from dreal_tf.data.identity_sampler import IdentitySampler
 from dreal_tf.data.identity_splits import held_out_identities, held_out_images
-from dreal_tf.data.image_files import ImageFiles, inspect_images, opening_problem
+from dreal_tf.data.image_files import ImageFiles, inspect_images, map_images
 from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
@@ -210,14 +194,12 @@ def identity_splits(parts, source, options, looks, protocol, titles=None, skippe
 
 def _record_of(tree, names, parts, titles, sha256):
     """Which file belongs to which part; those that show nobody, or cannot be read, to none."""
-    rows = [
-        FileRow(name, *tree.stamp(name), sha256.get(name, ""), titles[identity], split)
+    members = [
+        (split, name, titles[identity])
         for split, part in parts.items()
         for name, identity in zip(part.images.tolist(), part.identities.tolist(), strict=True)
     ]
-    unused = sorted(set(names) - {row.path for row in rows})
-    rows += [FileRow(name, *tree.stamp(name), sha256.get(name, ""), "", LEFT_OUT) for name in unused]
-    return FileRecord(tuple(rows))
+    return record_of(tree, members, names, sha256)
 
 
 def _recorded_parts(tree, listed, titles, path):
@@ -234,22 +216,14 @@ def _recorded_parts(tree, listed, titles, path):
     for split in PARTS:
         rows = [row for row in record.rows if row.split == split and row.path in found]
         if not rows:
-            raise InputError(
-                f"Expected the {split} images that the run has recorded. Received: {str(tree.root)!r}, "
-                "which holds none of them. Give the folder that the run was trained on with --data-dir."
-            )
+            raise no_recorded_images(split, tree.root)
         cameras = [found[row.path][1] for row in rows]
         parts[split] = Listed(
             np.array([row.path for row in rows], str),
             np.array([numbers.get(row.label, found[row.path][0]) for row in rows], int),
             None if None in cameras else np.array(cameras, int),
         )
-    if record.difference():
-        warnings.warn(
-            f"The files in {tree.root} are not those that the run has recorded: {record.difference()}. "
-            "New ones are left out.",
-            stacklevel=3,
-        )
+    record.warn(tree.root)
     return record, parts
 
 
@@ -321,22 +295,11 @@ def _decoded(tree, names, size):
     def whole(content):
         return decoded(content) if size is None else read_whole(content, size)
 
-    def one(name):
-        try:
-            content = tree.content(name)
-        except OSError as error:
-            return opening_problem(error), ""
-        try:
-            inspect_image(content)
-            return whole(content).numpy(), digest(content)
-        except (UnreadableImage, tf.errors.OpError) as error:
-            return unreadable(error), digest(content)
+    def pixels(content):
+        inspect_image(content)
+        return whole(content).numpy()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(names, pool.map(one, names), strict=True))
-    bad = {name: image for name, (image, _) in found.items() if isinstance(image, str)}
-    pixels = {name: image for name, (image, _) in found.items() if name not in bad}
-    return pixels, bad, {name: sha256 for name, (_, sha256) in found.items()}
+    return map_images(tree, names, pixels)
 
 
 def _looked_at(tree, names, size, options, record):

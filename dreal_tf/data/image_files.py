@@ -12,6 +12,7 @@ from dreal_tf.data.decoding import (
     inspect_image,
     read_image,
     read_whole,
+    unreadable,
 )
 from dreal_tf.data.file_record import digest
 from dreal_tf.data.pipeline import order_of, shared_order
@@ -99,23 +100,37 @@ def inspect_images(tree, names):
         >>> inspect_images(ImageTree("."), ["notes.jpg"]).problems
         {'notes.jpg': 'not a JPEG, PNG, GIF, BMP or WebP image'}
     """
+    return Inspected(*map_images(tree, names, inspect_image))
+
+
+def map_images(tree, names, look):
+    """Reads files in parallel, and looks at the content of each.
+
+    Args:
+        tree: `dreal_tf.data.image_trees.ImageTree`.
+        names: sequence of str.
+        look: callable from bytes to anything, which raises `UnreadableImage` or `tf.errors.OpError`.
+    Returns:
+        Three dicts by name: what `look` returned; str, why the other files cannot be read; and the
+        SHA-256 of all, "" if one cannot be opened.
+    """
 
     def one(name):
         try:
             content = tree.content(name)
         except OSError as error:
-            return opening_problem(error), ""
+            return None, opening_problem(error), ""
         try:
-            return inspect_image(content), digest(content)
-        except UnreadableImage as error:
-            return str(error), digest(content)
+            return look(content), None, digest(content)
+        except (UnreadableImage, tf.errors.OpError) as error:
+            return None, unreadable(error), digest(content)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(names, pool.map(one, names), strict=True))
-    return Inspected(
-        {name: fact for name, (fact, _) in found.items() if not isinstance(fact, str)},
-        {name: fact for name, (fact, _) in found.items() if isinstance(fact, str)},
-        {name: sha256 for name, (_, sha256) in found.items()},
+        found = list(zip(names, pool.map(one, names), strict=True))
+    return (
+        {name: seen for name, (seen, problem, _) in found if problem is None},
+        {name: problem for name, (_, problem, _) in found if problem is not None},
+        {name: sha256 for name, (*_, sha256) in found},
     )
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, normalisation_of
-from dreal_tf.data.file_record import FileRecord, FileRow, compared, digest, read_record
+from dreal_tf.data.file_record import compared, digest, read_record, record_of
 from dreal_tf.data.image_trees import ImageTree
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
@@ -129,14 +129,9 @@ def _record(name, folder, recorded):
         return None
     tree, names = ImageTree(folder), sorted(path.name for path in folder.iterdir() if path.is_file())
     if recorded is None:
-        stamps = {file: tree.stamp(file) for file in names}
-        small = sum(size for size, _ in stamps.values()) <= HASHED
-        return FileRecord(
-            tuple(
-                FileRow(file, *stamps[file], digest(tree.content(file)) if small else "", "", "")
-                for file in names
-            )
-        )
+        small = sum(tree.stamp(file)[0] for file in names) <= HASHED
+        sha256 = {file: digest(tree.content(file)) for file in names} if small else {}
+        return record_of(tree, [("", file, "") for file in names], names, sha256)
     record = compared(read_record(recorded), tree, names)
     if record.missing or record.changed:
         raise InputError(
