@@ -4,7 +4,7 @@ from functools import partial
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import KNOWN_SETS, known_set
-from dreal_tf.data.decoding import READABLE, UnreadableImage, decoded, inspect_image, unreadable
+from dreal_tf.data.decoding import UnreadableImage, decoded, inspect_image, unreadable
 from dreal_tf.data.digits import digits
 from dreal_tf.data.examples import draw_examples, drawn_batches
 from dreal_tf.data.fashion_mnist import fashion_mnist
@@ -34,7 +34,6 @@ __all__ = [
     "DATA_SETS",
     "KNOWN_SETS",
     "LAYOUTS",
-    "READABLE",
     "EpochClock",
     "IdentitySampler",
     "Options",

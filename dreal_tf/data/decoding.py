@@ -73,15 +73,7 @@ def decoded(data, channels=3):
         >>> decoded(tf.io.encode_png(np.zeros((2, 3, 1), "uint8"))).shape.as_list()
         [2, 3, 3]
     """
-    plan = _plan_of(data)
-    image = tf.case(
-        [
-            (plan == BY_PILLOW, lambda: _by_pillow(data)),
-            (plan == PNG_OF_8_BITS, lambda: tf.io.decode_png(data, 3)),
-        ],
-        lambda: _upright(tf.io.decode_jpeg(data, 3), plan),
-    )
-    return _with_channels(image, channels)
+    return _decoded_by(_plan_of(data), data, channels)
 
 
 def inspect_image(content):
@@ -206,6 +198,17 @@ def _plan(content):
     return np.int32(BY_PILLOW)
 
 
+def _decoded_by(plan, data, channels):
+    image = tf.case(
+        [
+            (plan == BY_PILLOW, lambda: _by_pillow(data)),
+            (plan == PNG_OF_8_BITS, lambda: tf.io.decode_png(data, 3)),
+        ],
+        lambda: _upright(tf.io.decode_jpeg(data, 3), plan),
+    )
+    return _with_channels(image, channels)
+
+
 def _is_png_of_16_bits(content):
     return content[:8] == PNG_BEGINS and content[24:25] == b"\x10"
 
@@ -284,12 +287,14 @@ def read_image(data, size, channels=3, seed=None, least_area=None):
         shape = tf.image.extract_jpeg_shape(data)[:2]
         return _with_channels(_jpeg_window(data, window(shape), shape[1]), channels)
 
+    plan = _plan_of(data)
+
     def of_other():
-        image = decoded(data, channels)
+        image = _decoded_by(plan, data, channels)
         cut = window(tf.shape(image)[:2])
         return image[cut[0] : cut[0] + cut[2], cut[1] : cut[1] + cut[3]]
 
-    image = tf.cond(_plan_of(data) == UPRIGHT, of_upright_jpeg, of_other)
+    image = tf.cond(plan == UPRIGHT, of_upright_jpeg, of_other)
     return tf.ensure_shape(scaled(image, (size, size)), (size, size, channels))
 
 
