@@ -81,9 +81,9 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         if recipe.attention.kind == "none":
             log.info(NO_ATTENTION)
         run.begin(recipe, fresh)  # Not before all the input has been found good.
-        if data.files is not None and recorded is None:
-            write_whole(run.splits, data.files.to_csv())
         with full_disk_said(run.path):
+            if data.files is not None and recorded is None:
+                write_whole(run.splits, data.files.to_csv())
             best = _fit(recipe, run, model, data, [*needed, *callbacks], cluster)
             if not conclude or (cluster is not None and not cluster.is_chief):
                 return None

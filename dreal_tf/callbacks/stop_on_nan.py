@@ -35,10 +35,10 @@ class StopOnNaN(keras.callbacks.Callback):
         self._read("training")
 
     def on_test_batch_end(self, batch, logs=None):
-        self._watch(batch, logs, "evaluation" if self._epoch is None else "validation")
+        self._watch(batch, logs, self._testing())
 
     def on_test_end(self, logs=None):
-        self._read("evaluation" if self._epoch is None else "validation")
+        self._read(self._testing())
 
     def on_epoch_end(self, epoch, logs=None):
         self._read("training")
@@ -49,10 +49,12 @@ class StopOnNaN(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._epoch = None
 
+    def _testing(self):
+        return "evaluation" if self._epoch is None else "validation"
+
     def _watch(self, batch, logs, phase):
-        self._unread.append(
-            (batch, {name: (logs or {})[name] for name in LOSSES if name in (logs or {})})
-        )
+        losses = {name: value for name, value in (logs or {}).items() if name in LOSSES}
+        self._unread.append((batch, losses))
         if batch % EVERY == 0:
             self._read(phase)
 

@@ -23,17 +23,7 @@ READABLE = "JPEG, PNG, GIF, BMP or WebP"
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow's own limit against decompression bombs.
 ORIENTATION = 0x0112  # The EXIF tag.
 UPRIGHT = 1
-# From each other orientation to the upright image.
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-BY_PILLOW, PNG_OF_8_BITS = -1, 0  # Any other plan is the EXIF orientation of a JPEG, from 1 to 8.
+BY_PILLOW, PNG, JPEG = range(3)  # Who decodes an image: Pillow, or TensorFlow's kernel of that format.
 JPEG_BEGINS, PNG_BEGINS = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION_MARKS = (b"Exif", b"eXIf", b"http://ns.adobe.com/xap", b"XML:com.adobe", b"Raw profile")
 PNG_PIXELS_OF_TENSORFLOW = 2**26  # It refuses much larger ones.
@@ -177,36 +167,38 @@ def _opened(content):
 # Outside a graph `tf.numpy_function` would give bytes without the zeros that they end in.
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def _plan_of(data):
-    """How an image is decoded, int32 tensor ()."""
+    """How an image is decoded, int32 tensor (2,): by whom, and its EXIF orientation."""
     plan = tf.numpy_function(_plan, [data], tf.int32, stateful=False)
-    return tf.ensure_shape(plan, ())
+    return tf.ensure_shape(plan, (2,))
 
 
 def _plan(content):
     if not content:
         raise UnreadableImage("an empty file")
-    if content[:3] == JPEG_BEGINS:
-        if not any(mark in content for mark in ORIENTATION_MARKS):
-            return np.int32(UPRIGHT)
+    decoder = _decoder(content)
+    orientation = UPRIGHT
+    # To look for the marks is faster than to open the image, as nearly all images have none.
+    if decoder == BY_PILLOW or any(mark in content for mark in ORIENTATION_MARKS):
         with _opened(content) as image:
-            return np.int32(_orientation(image))
+            orientation = _orientation(image)
+    return np.int32([decoder, orientation])
+
+
+def _decoder(content):
+    if content[:3] == JPEG_BEGINS:
+        return JPEG
     if content[:8] == PNG_BEGINS and len(content) >= 33 and not _is_png_of_16_bits(content):
         width, height = struct.unpack(">II", content[16:24])
-        turned = any(mark in content for mark in ORIENTATION_MARKS)
-        if not turned and width * height <= PNG_PIXELS_OF_TENSORFLOW:
-            return np.int32(PNG_OF_8_BITS)
-    return np.int32(BY_PILLOW)
+        if width * height <= PNG_PIXELS_OF_TENSORFLOW:
+            return PNG
+    return BY_PILLOW
 
 
 def _decoded_by(plan, data, channels):
-    image = tf.case(
-        [
-            (plan == BY_PILLOW, lambda: _by_pillow(data)),
-            (plan == PNG_OF_8_BITS, lambda: tf.io.decode_png(data, 3)),
-        ],
-        lambda: _upright(tf.io.decode_jpeg(data, 3), plan),
-    )
-    return _with_channels(image, channels)
+    decoder, orientation = tf.unstack(plan)
+    decoders = [lambda: _by_pillow(data), lambda: tf.io.decode_png(data, 3)]
+    image = tf.switch_case(decoder, [*decoders, lambda: tf.io.decode_jpeg(data, 3)])
+    return _with_channels(_upright(image, orientation), channels)
 
 
 def _is_png_of_16_bits(content):
@@ -215,13 +207,11 @@ def _is_png_of_16_bits(content):
 
 @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 def _by_pillow(data):
-    """Pixels (height, width, 3), decoded by Pillow."""
+    """Pixels (height, width, 3) as stored, decoded by Pillow."""
 
     def pixels(content):
         with _opened(content) as image:
             try:
-                turn = TURNS.get(_orientation(image))
-                image = image if turn is None else image.transpose(turn)
                 if image.mode[0] == "I":  # 16 bits, grey.
                     grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
                     return np.repeat(grey[:, :, None], 3, axis=2)
@@ -294,7 +284,7 @@ def read_image(data, size, channels=3, seed=None, least_area=None):
         cut = window(tf.shape(image)[:2])
         return image[cut[0] : cut[0] + cut[2], cut[1] : cut[1] + cut[3]]
 
-    image = tf.cond(plan == UPRIGHT, of_upright_jpeg, of_other)
+    image = tf.cond(tf.reduce_all(plan == [JPEG, UPRIGHT]), of_upright_jpeg, of_other)
     return tf.ensure_shape(scaled(image, (size, size)), (size, size, channels))
 
 
