@@ -26,7 +26,7 @@ setup(
         "dreal_tf.recipes.spaces",
     ],
     package_dir={"dreal_tf.recipes": "recipes"},
-    package_data={"dreal_tf.reporting": ["*.jinja"]},
+    package_data={"dreal_tf.analysis.report": ["*.jinja"]},
     # The lowest versions that the tests pass on: tools/test_versions.
     install_requires=[
         "tensorflow>=2.18",

@@ -25,28 +25,28 @@ _HOME = {
     "ECA": "layers",
     "ExpectationMaximization": "layers",
     "NonLocal": "layers",
-    "Choice": "tuning",
-    "Range": "tuning",
+    "Choice": "experiments.tuning",
+    "Range": "experiments.tuning",
     "Recipe": "recipe",
-    "RecipeHyperModel": "tuning.hyper_model",
+    "RecipeHyperModel": "experiments.tuning.hyper_model",
     "SRM": "layers",
-    "Search": "tuning",
-    "Space": "tuning",
+    "Search": "experiments.tuning",
+    "Space": "experiments.tuning",
     "SqueezeExcite": "layers",
     "StandAloneAttention": "layers",
     "attach": "model",
-    "audit": "auditing.audit",
-    "build": "builder",
+    "audit": "analysis.audit",
+    "build": "training.builder",
     "embedding_network": "networks.backbones",
-    "export": "exporting",
+    "export": "deployment.export",
     "find_gates": "networks.attaching",
     "imagenet_residual_network": "networks.backbones",
     "insert": "networks.attaching",
-    "load_recipe": "recipe_files",
-    "prune": "pruning.prune",
-    "report": "reporting.writing",
+    "load_recipe": "training.recipe_files",
+    "prune": "deployment.prune",
+    "report": "analysis.report.report",
     "residual_network": "networks.backbones",
-    "tune": "tuning.runner",
+    "tune": "experiments.tuning.runner",
 }
 __all__ = [
     "CBAM",
@@ -84,7 +84,7 @@ __all__ = [
 ]
 
 # The modules that import all classes which Keras must know.
-_REGISTERING = (f"{__name__}.model", f"{__name__}.schedules")
+_REGISTERING = (f"{__name__}.model", f"{__name__}.training.schedules")
 
 
 def __getattr__(name):

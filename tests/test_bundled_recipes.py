@@ -7,7 +7,7 @@ import pytest
 
 from dreal_tf import build, load_recipe
 from dreal_tf.layers import ACTORS
-from dreal_tf.recipe_files import bundled_recipes
+from dreal_tf.training.recipe_files import bundled_recipes
 
 KEPT = (
     "attention.kind",

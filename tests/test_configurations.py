@@ -12,8 +12,7 @@ from foreign_networks import squeeze_excite
 
 import dreal_tf
 from dreal_tf import DREAL, layers, residual_network
-from dreal_tf.centres import Centres
-from dreal_tf.fine_tuning.rates import LRMultiplierAdam, LRMultiplierAdamW, LRMultiplierSGD
+from dreal_tf.experiments.studies.frozen import FrozenDREAL
 from dreal_tf.method.critics import (
     ComparativeCritic,
     DirectCritic,
@@ -33,8 +32,9 @@ from dreal_tf.model.gradients import Trust
 from dreal_tf.networks.attaching.attached_network import AttachedNetwork
 from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
 from dreal_tf.replicas import ReplicatedLossScale
-from dreal_tf.schedules import WarmUp
-from dreal_tf.studies.frozen import FrozenDREAL
+from dreal_tf.retrieval.metric_losses import Centres
+from dreal_tf.training.fine_tuning import LRMultiplierAdam, LRMultiplierAdamW, LRMultiplierSGD
+from dreal_tf.training.schedules import WarmUp
 
 ACTOR = dict(blended=True, kernel_regularizer=keras.regularizers.L2(0.5))
 CRITIC = dict(units=5, grid=3)

@@ -7,15 +7,16 @@ import tensorflow as tf
 
 import dreal_tf
 from dreal_tf import DREAL
-from dreal_tf.auditing.differences import measure_differences
-from dreal_tf.callbacks import DelayedStart, StopOnNaN
+from dreal_tf.analysis.ablation import measure_differences
+from dreal_tf.deployment.export import export
+from dreal_tf.deployment.prediction import load_network
 from dreal_tf.errors import DivergedError, InputError, RunError
-from dreal_tf.evaluation import evaluate_network
-from dreal_tf.exporting import export
-from dreal_tf.inference.network_files import load_network
 from dreal_tf.layers import SqueezeExcite
 from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import plain_network, residual_network
+from dreal_tf.training.callbacks.epochs import DelayedStart
+from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
+from dreal_tf.training.evaluation import evaluate_network
 
 CLASSES, BATCH = 4, 4
 LABELS = np.arange(24) % CLASSES

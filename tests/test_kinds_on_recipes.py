@@ -7,12 +7,12 @@ import pytest
 from support import moved, values
 
 from dreal_tf import build, load_recipe
-from dreal_tf.builder import build_network
 from dreal_tf.cli.train import resolve
 from dreal_tf.layers import ACTORS
 from dreal_tf.networks.backbones import actors_of
-from dreal_tf.recipe_files import bundled_recipes
-from dreal_tf.recipe_sections import CONVOLUTION_KINDS, AttentionKind
+from dreal_tf.recipe import CONVOLUTION_KINDS, AttentionKind
+from dreal_tf.training.builder import build_network
+from dreal_tf.training.recipe_files import bundled_recipes
 
 KINDS = typing.get_args(AttentionKind)
 # Endings of the module names; which of the stages, in depth order, have them; whether only in their

@@ -154,7 +154,7 @@ def test_standard_output_is_utf_8_whatever_the_system_prefers(tmp_path):
 )
 def test_the_command_line_shows_the_log_and_a_library_stays_quiet(prepared, said):
     """`absl`, which TensorFlow imports, must not show the line a second time."""
-    logs = "import absl.logging, logging\nlogging.getLogger('dreal_tf.training').info('a line')"
+    logs = "import absl.logging, logging\nlogging.getLogger('dreal_tf.training.train').info('a line')"
     process = ended("-c", f"{prepared}\n{logs}")
     lines = [line for line in process.stderr.splitlines(keepends=True) if "a line" in line]
     assert process.returncode == 0 and "".join(lines) == said

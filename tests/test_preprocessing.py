@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreal_tf.builder import build_data
 from dreal_tf.data import digits, image_folder
 from dreal_tf.data.preprocessing import preprocessing_of
-from dreal_tf.recipe_files import load_recipe
+from dreal_tf.training.builder import build_data
+from dreal_tf.training.recipe_files import load_recipe
 
 
 @pytest.mark.parametrize("size", [(24, 24), (64, 32), (40, 90), (9, 17)])

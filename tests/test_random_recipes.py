@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from dreal_tf import Recipe, load_recipe
 from dreal_tf.cli.train import resolve
 from dreal_tf.errors import InputError
-from dreal_tf.recipe_files import bundled_recipes
+from dreal_tf.training.recipe_files import bundled_recipes
 
 PATHS = Recipe.paths()
 NUMBERS = st.one_of(st.integers(-5, 1000), st.floats(allow_nan=True, allow_infinity=True))

@@ -6,7 +6,7 @@ from fresh_process import REPOSITORY, ended
 
 from dreal_tf.cli.main import app
 from dreal_tf.method.metrics import InstrumentMetrics, MethodMetrics
-from dreal_tf.recipe_files import bundled_recipes
+from dreal_tf.training.recipe_files import bundled_recipes
 
 README = (REPOSITORY / "README.md").read_text()
 PAGES = {

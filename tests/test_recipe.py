@@ -7,8 +7,7 @@ import pytest
 import dreal_tf
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import SCHEMA, Attention, Data, Schedule
-from dreal_tf.recipe_sections import AttentionKind
+from dreal_tf.recipe import SCHEMA, Attention, AttentionKind, Data, Schedule
 
 KINDS = typing.get_args(AttentionKind)
 

@@ -11,10 +11,9 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from dreal_tf.cli.output import next_command, result
-from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.output import import_quietly, next_command, result
 from dreal_tf.errors import RunError
-from dreal_tf.recipe_files import bundled_recipes, load_recipe
+from dreal_tf.training.recipe_files import bundled_recipes, load_recipe
 
 # The lowest and the newest versions that the tests were run with: tools/test_versions.
 TESTED = {
@@ -122,7 +121,7 @@ def _devices():
 
 def _one_step():
     """The smallest whole run; any failure is the finding."""
-    training = import_quietly("dreal_tf.training")
+    training = import_quietly("dreal_tf.training.train")
     recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"schedule.epochs": 2})
     with tempfile.TemporaryDirectory() as folder:
         try:

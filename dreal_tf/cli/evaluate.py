@@ -6,10 +6,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import metric_lines, next_command, result
-from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.output import import_quietly, metric_lines, next_command, result
 from dreal_tf.errors import InputError
-from dreal_tf.run_directory import RunDirectory
+from dreal_tf.training.run_directory import RunDirectory
 
 METRICS = ("cosine", "euclidean")
 
@@ -42,7 +41,7 @@ def evaluate(
         )
     ranking = {"metric": metric, "flip": flip, "expansion": expansion, "rerank": rerank}
     ranking = {name: value for name, value in ranking.items() if value}
-    metrics = import_quietly("dreal_tf.training").evaluate(run, data_dir, ranking)
+    metrics = import_quietly("dreal_tf.training.train").evaluate(run, data_dir, ranking)
     result(metrics, as_json, metric_lines(metrics))
     other = "--baseline" if recipe.dreal.enabled else "--set dreal.enabled=true"
     if recipe.attention.kind == "none":

@@ -6,9 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import metric_lines, next_command, result, say
-from dreal_tf.cli.quiet import import_quietly
-from dreal_tf.run_directory import RunDirectory
+from dreal_tf.cli.output import import_quietly, metric_lines, next_command, result, say
+from dreal_tf.training.run_directory import RunDirectory
 
 
 def export(
@@ -25,7 +24,7 @@ def export(
 ):
     """Write a run's network so that it runs without this package; check that it answers alike."""
     RunDirectory(run).read_recipe()  # Bad input is met before TensorFlow is loaded.
-    exporting = import_quietly("dreal_tf.exporting")
+    exporting = import_quietly("dreal_tf.deployment.export")
     say(f"Exporting {run} as {format} in {precision}; then asking it about the test images.")
     figures = exporting.export_run(run, out, format, precision, data_dir)
     result(figures, as_json, [*export_lines(figures)])

@@ -7,9 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import left_out, next_command, result, shown
-from dreal_tf.cli.quiet import import_quietly
-from dreal_tf.recipe_files import load_recipe
+from dreal_tf.cli.output import import_quietly, left_out, next_command, result, shown
+from dreal_tf.training.recipe_files import load_recipe
 
 
 def index(
@@ -30,9 +29,9 @@ def index(
 ):
     """Embed a folder of images, to be searched."""
     recipe = load_recipe(data).reading(data_dir) if data else None
-    inference = import_quietly("dreal_tf.inference")
+    image_index = import_quietly("dreal_tf.deployment.image_index")
     bar = partial(shown, description="Embedding")
-    built = inference.build_index(model, images, out, approximate, recipe, data_dir, bar)
+    built = image_index.build_index(model, images, out, approximate, recipe, data_dir, bar)
     values = {"index": str(out)} | built | {"skipped": left_out(built["skipped"])}
     counts = f"{built['images']} images, {built['dimensions']} dimensions"
     line = f"{out}: {counts}, {len(built['skipped'])} left out."

@@ -9,10 +9,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import left_out, next_command, result, say, shown
-from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.output import import_quietly, left_out, next_command, result, say, shown
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.recipe_files import load_recipe
+from dreal_tf.training.recipe_files import load_recipe
 
 
 def predict(
@@ -35,7 +34,7 @@ def predict(
         )
     check_at_least_one(top=top)
     recipe = load_recipe(data).reading(data_dir) if data else None
-    prediction = import_quietly("dreal_tf.inference")
+    prediction = import_quietly("dreal_tf.deployment.prediction")
 
     predictor = prediction.load_predictor(model, recipe, data_dir)
     predictions, broken = prediction.predict(
@@ -62,11 +61,11 @@ def csv_lines(predictions):
     """Predictions as lines of CSV, one for each image and class, likeliest first.
 
     Args:
-        predictions: sequence of `dreal_tf.inference.Prediction`.
+        predictions: sequence of `dreal_tf.deployment.prediction.Prediction`.
     Returns:
         List of str.
     Example:
-        >>> from dreal_tf.inference import Prediction
+        >>> from dreal_tf.deployment.prediction import Prediction
         >>> csv_lines([Prediction("a, b.png", [("cat", 0.75)])])
         ['image,class,probability', '"a, b.png",cat,0.750000']
     """

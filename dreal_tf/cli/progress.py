@@ -1,4 +1,9 @@
-"""Progress of a training run on standard error."""
+"""Callbacks of a training at a terminal: its progress on standard error, and interrupts.
+
+TensorFlow does not take an interrupt well inside a step, so that it waits for the end of one.
+"""
+
+import signal
 
 import keras
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,3 +45,39 @@ class EpochProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         shown = "  ".join(f"{name} {logs[name]:.4f}" for name in SHOWN if name in logs)
         say(f"epoch {epoch + 1:>3}/{self.params['epochs']}  {shown}")
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class DeferInterrupts(keras.callbacks.Callback):
+    """While training, turns the first interrupt into `KeyboardInterrupt` after the current batch.
+
+    A second one is not deferred.
+    """
+
+    def on_train_begin(self, logs=None):
+        self._asked = False
+        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+
+    def _ask(self, number, frame):
+        self._asked = True
+        self._restore()
+
+    def _restore(self):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _stop_if_asked(self):
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._stop_if_asked()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._stop_if_asked()
+
+    def on_train_end(self, logs=None):
+        self._restore()
+        self._stop_if_asked()

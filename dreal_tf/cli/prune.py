@@ -6,9 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import aligned, next_command, result, say, shown
-from dreal_tf.cli.quiet import import_quietly
-from dreal_tf.pruning.request import check_request
+from dreal_tf.cli.output import aligned, import_quietly, next_command, result, say, shown
+from dreal_tf.deployment.pruning_request import check_request
 
 FIGURES = {
     "accuracy": ".4f",
@@ -40,9 +39,10 @@ def prune(
 ):
     """Take the modules that earn nothing out of a run's network: a new run, and what it costs."""
     request = check_request(run, threshold, keep, epochs, images, out)  # Before TensorFlow is loaded.
-    pruning = import_quietly("dreal_tf.pruning.prune")
-    progress = import_quietly("dreal_tf.cli.progress").EpochProgress()
-    interrupts = import_quietly("dreal_tf.cli.interrupt").DeferInterrupts()
+    pruning = import_quietly("dreal_tf.deployment.prune")
+    terminal = import_quietly("dreal_tf.cli.progress")
+    progress = terminal.EpochProgress()
+    interrupts = terminal.DeferInterrupts()
 
     say(f"Judging the modules of {run} on validation images.")
     with progress:

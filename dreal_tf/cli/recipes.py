@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dreal_tf.cli.output import next_command, result
-from dreal_tf.recipe_files import bundled_recipes, describe_recipe
+from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe
 
 
 def recipes(

@@ -6,9 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import next_command, result, say, shown
-from dreal_tf.cli.quiet import import_quietly
-from dreal_tf.reporting.inputs import check_inputs
+from dreal_tf.analysis.report.inputs import check_inputs
+from dreal_tf.cli.output import import_quietly, next_command, result, say, shown
 
 
 def report(
@@ -27,7 +26,7 @@ def report(
 ):
     """Write one HTML page with the figures of a run, beside its baseline."""
     check_inputs(run, against, out, images)  # Bad input is met before TensorFlow is loaded.
-    writing = import_quietly("dreal_tf.reporting.writing")
+    writing = import_quietly("dreal_tf.analysis.report.report")
 
     found = writing.report(run, against, out, images, data_dir, shown)
     result(found, as_json, report_lines(found))

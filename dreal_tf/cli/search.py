@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dreal_tf.cli.output import left_out, next_command, result, shown
-from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.output import import_quietly, left_out, next_command, result, shown
 from dreal_tf.errors import check_at_least_one
 
 
@@ -22,8 +21,8 @@ def search(
 ):
     """Find the nearest images: CSV of query, rank, image and cosine distance."""
     check_at_least_one(top=top)
-    inference = import_quietly("dreal_tf.inference")
-    found, broken = inference.ImageIndex(index).search(
+    image_index = import_quietly("dreal_tf.deployment.image_index")
+    found, broken = image_index.ImageIndex(index).search(
         images, top, partial(shown, description="Searching")
     )
     skipped = left_out(broken)
@@ -45,11 +44,11 @@ def found_lines(found):
     """What was found as lines of CSV, one for each query and image, nearest first.
 
     Args:
-        found: sequence of `dreal_tf.inference.Found`.
+        found: sequence of `dreal_tf.deployment.image_index.Found`.
     Returns:
         List of str.
     Example:
-        >>> from dreal_tf.inference import Found
+        >>> from dreal_tf.deployment.image_index import Found
         >>> found_lines([Found("a.png", [("b.png", 0.25)])])
         ['query,rank,image,distance', 'a.png,1,b.png,0.250000']
     """

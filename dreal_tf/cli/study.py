@@ -7,10 +7,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import next_command, result, say
-from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.output import import_quietly, next_command, result, say
 from dreal_tf.errors import InputError
-from dreal_tf.studies.files import load_study
+from dreal_tf.experiments.studies.files import load_study
 
 
 def study(
@@ -42,14 +41,14 @@ def study(
     loaded = load_study(study, smoke)
     chosen = [arm.strip() for arm in arms.split(",")] if arms is not None else None
     numbers = seeds_of(seeds) if seeds is not None else None
-    runner = import_quietly("dreal_tf.studies.runner")
+    runner = import_quietly("dreal_tf.experiments.studies.runner")
     rows = runner.run_study(loaded, out, chosen, numbers, networks, data_dir, known, say)
-    table = import_quietly("dreal_tf.studies.table")
+    table = import_quietly("dreal_tf.experiments.studies.table")
     finite = [{name: _said(value) for name, value in row.items()} for row in rows]
     values = {"study": loaded.name, "what": loaded.what, "rows": finite}
     values["arms"] = _finite(table.summaries(rows))
     if loaded.against is not None:
-        compare = import_quietly("dreal_tf.studies.comparison").comparisons
+        compare = import_quietly("dreal_tf.experiments.studies.comparison").comparisons
         values |= {"against": loaded.against, "compared": _finite(compare(rows, loaded.against))}
     result(values, as_json, runner.study_lines(loaded, rows))
     say(f"Every quantity (table.md), rows and figure: {out}")

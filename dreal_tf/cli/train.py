@@ -7,11 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import metric_lines, next_command, result, say
-from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.output import import_quietly, metric_lines, next_command, result, say
 from dreal_tf.errors import InputError
-from dreal_tf.recipe_files import load_recipe
-from dreal_tf.run_directory import RunDirectory
+from dreal_tf.training.recipe_files import load_recipe
+from dreal_tf.training.run_directory import RunDirectory
 
 
 def train(
@@ -55,9 +54,10 @@ def train(
         say(f"Going on with the run in {out}.")
     else:
         say(f"Training {resolved.name} into {out}.")
-    training = import_quietly("dreal_tf.training")
-    progress = import_quietly("dreal_tf.cli.progress").EpochProgress()
-    interrupts = import_quietly("dreal_tf.cli.interrupt").DeferInterrupts()
+    training = import_quietly("dreal_tf.training.train")
+    terminal = import_quietly("dreal_tf.cli.progress")
+    progress = terminal.EpochProgress()
+    interrupts = terminal.DeferInterrupts()
     with progress:
         metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress, interrupts])
     if metrics is None:

@@ -6,12 +6,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import next_command, result, say
-from dreal_tf.cli.quiet import import_quietly
+from dreal_tf.cli.output import import_quietly, next_command, result, say
 from dreal_tf.cli.train import resolve
-from dreal_tf.tuning import Search
-from dreal_tf.tuning.directory import SearchDirectory
-from dreal_tf.tuning.files import load_space
+from dreal_tf.experiments.tuning import Search
+from dreal_tf.experiments.tuning.directory import SearchDirectory
+from dreal_tf.experiments.tuning.files import load_space
 
 
 def tune(
@@ -58,11 +57,11 @@ def tune(
     out = out or default_folder(resolved, space, tuner)
     search.check()
     SearchDirectory(out).check(search.settings())
-    found = import_quietly("dreal_tf.tuning.runner").tune(search, out, trials, say)
+    found = import_quietly("dreal_tf.experiments.tuning.runner").tune(search, out, trials, say)
     if found is None:
         say("This worker is done; the chief has the results.")
         return
-    table = import_quietly("dreal_tf.tuning.results").table_lines(found, resolved.name)
+    table = import_quietly("dreal_tf.experiments.tuning.results").table_lines(found, resolved.name)
     result(found, as_json, table)
     say(f"Trials, table and figure: {out}")
     say(f"TensorBoard: tensorboard --logdir {shlex.quote(str(out / 'tensorboard'))}")

@@ -2,9 +2,9 @@
 
 from dreal_tf.model.attach import attach
 from dreal_tf.model.dreal import DREAL
-from dreal_tf.model.embedding_losses import EmbeddingLosses
 from dreal_tf.model.gradients import Trust
 from dreal_tf.model.settings import Settings
 from dreal_tf.model.types import FactualPass, UpdateResult
+from dreal_tf.retrieval.metric_losses import EmbeddingLosses
 
 __all__ = ["DREAL", "EmbeddingLosses", "FactualPass", "Settings", "Trust", "UpdateResult", "attach"]

@@ -1,17 +1,10 @@
-"""Retrieval: embeddings and labels in, rankings and their scores out. NumPy alone, no network."""
+"""Retrieval: losses that train embeddings, rankings of embeddings, and the scores of rankings."""
 
-from dreal_tf.retrieval.distance import METRICS, distance_blocks, distances
-from dreal_tf.retrieval.embeddings import mean_of_views, unit_length
-from dreal_tf.retrieval.expansion import expanded_queries
+from dreal_tf.retrieval.distance import METRICS, distance_blocks, distances, mean_of_views, unit_length
 from dreal_tf.retrieval.neighbours import ApproximateIndex, Neighbours, nearest
 from dreal_tf.retrieval.protocol import Labels, Protocol
-from dreal_tf.retrieval.ranking import (
-    Scores,
-    ranked_gallery,
-    score_distances,
-    score_embeddings,
-)
-from dreal_tf.retrieval.rerank import reranked_distances
+from dreal_tf.retrieval.ranking import Scores, ranked_gallery, score_distances, score_embeddings
+from dreal_tf.retrieval.reranking import expanded_queries, reranked_distances
 
 __all__ = [
     "METRICS",

@@ -6,8 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dreal_tf.errors import InputError, check_at_least_one, unknown_name
-from dreal_tf.retrieval.distance import MEMORY, METRICS, distance_blocks, smallest
-from dreal_tf.retrieval.embeddings import checked_embeddings, unit_length
+from dreal_tf.retrieval.distance import (
+    MEMORY,
+    METRICS,
+    checked_embeddings,
+    distance_blocks,
+    smallest,
+    unit_length,
+)
 
 
 class Neighbours(NamedTuple):

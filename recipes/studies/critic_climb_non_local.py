@@ -1,4 +1,4 @@
-from dreal_tf.studies import Climb, Study
+from dreal_tf.experiments.studies import Climb, Study
 
 
 def study(smoke=False):

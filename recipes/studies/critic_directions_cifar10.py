@@ -1,4 +1,4 @@
-from dreal_tf.studies import Directions, Study
+from dreal_tf.experiments.studies import Directions, Study
 
 
 def study(smoke=False):

@@ -1,4 +1,4 @@
-from dreal_tf.studies import Study
+from dreal_tf.experiments.studies import Study
 
 
 def study(smoke=False):

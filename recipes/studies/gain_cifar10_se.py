@@ -1,4 +1,4 @@
-from dreal_tf.studies import gain_study
+from dreal_tf.experiments.studies import gain_study
 
 
 def study(smoke=False):

@@ -1,4 +1,4 @@
-from dreal_tf.studies import headroom_study
+from dreal_tf.experiments.studies import headroom_study
 
 
 def study(smoke=False):

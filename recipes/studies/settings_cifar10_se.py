@@ -1,4 +1,4 @@
-from dreal_tf.studies import gain_study
+from dreal_tf.experiments.studies import gain_study
 
 WEIGHT = "dreal.actor_weight"
 EXACT, ALL = {"dreal.estimator": "exact"}, {"dreal.reward_fraction": 1.0}

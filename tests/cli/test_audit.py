@@ -9,13 +9,13 @@ import tensorflow as tf
 from fresh_process import COMMAND, ended
 
 from dreal_tf import audit, build, load_recipe
-from dreal_tf.auditing.critic import audit_critic
-from dreal_tf.auditing.files import write_audit
-from dreal_tf.builder import build_network
-from dreal_tf.callbacks.checkpoint import restore_last
+from dreal_tf.analysis.audit import write_audit
+from dreal_tf.analysis.audit_critic import audit_critic
 from dreal_tf.cli.main import main
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network
+from dreal_tf.training.builder import build_network
+from dreal_tf.training.callbacks.checkpoint import restore_last
 
 
 def run(*arguments, folder):

@@ -10,14 +10,14 @@ from fresh_process import COMMAND, ended
 from market_layout import market
 
 from dreal_tf import embedding_network
-from dreal_tf.builder import build, build_data
 from dreal_tf.cli.train import resolve
-from dreal_tf.embedding import Embedder, scores_of
+from dreal_tf.deployment.exported_model import load as load_export
+from dreal_tf.deployment.verification import compared_embeddings
 from dreal_tf.errors import InputError, RunError
-from dreal_tf.evaluation import evaluate_splits
-from dreal_tf.exporting import load_export
-from dreal_tf.exporting.verification import compared_embeddings
-from dreal_tf.run_directory import RunDirectory
+from dreal_tf.retrieval.embedding import Embedder, scores_of
+from dreal_tf.training.builder import build, build_data
+from dreal_tf.training.evaluation import evaluate_splits
+from dreal_tf.training.run_directory import RunDirectory
 
 TINY = [
     "backbone.depth=8",

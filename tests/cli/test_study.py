@@ -9,8 +9,8 @@ import time
 import pytest
 from fresh_process import COMMAND, ended, started
 
-from dreal_tf.studies.files import load_study
-from dreal_tf.studies.rows import StudyDirectory
+from dreal_tf.experiments.studies.files import load_study
+from dreal_tf.experiments.studies.rows import StudyDirectory
 
 MODULE = "conv2_1/se"
 BASELINE = ["critic_training", "--smoke", "--arms", "baseline"]

@@ -13,11 +13,11 @@ from fresh_process import COMMAND, ended, started
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from dreal_tf.callbacks import read_history
-from dreal_tf.run_directory import RunDirectory
-from dreal_tf.tuning.directory import SearchDirectory
+from dreal_tf.experiments.tuning.directory import SearchDirectory
+from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.run_directory import RunDirectory
 
-SPACE = """from dreal_tf.tuning import Choice, Range, Space
+SPACE = """from dreal_tf.experiments.tuning import Choice, Range, Space
 
 def space(smoke=False):
     return Space({"dreal.actor_weight": Range(0.1, 10.0, log=True), "optim.learning_rate": Choice(0.05, 0.1)})

@@ -8,8 +8,8 @@ from PIL import Image
 from dreal_tf.data import image_folder
 from dreal_tf.data.folder import list_classes
 from dreal_tf.data.listing import list_files, summary_of
+from dreal_tf.deployment.prediction import LooseImages
 from dreal_tf.errors import InputError
-from dreal_tf.inference.loose_images import LooseImages
 
 CLASSES = ("cats", "dogs")
 SYSTEM = (

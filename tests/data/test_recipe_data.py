@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dreal_tf.builder import build_data
 from dreal_tf.cli.train import resolve
 from dreal_tf.data import KNOWN_SETS, Options, generated, generated_like
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Augment, Data, Recipe
+from dreal_tf.training.builder import build_data
 
 
 def test_options_and_recipe_agree():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from fresh_process import COMMAND, ended, started
 
-from dreal_tf.recipe_files import load_recipe
-from dreal_tf.training import evaluate
+from dreal_tf.training.recipe_files import load_recipe
+from dreal_tf.training.train import evaluate
 
 STEPS, BATCH = 20, 32
 RECIPE = {
@@ -40,7 +40,7 @@ CODE = """
 import sys
 import keras, numpy as np, tensorflow as tf
 from dreal_tf import training
-from dreal_tf.recipe_files import load_recipe
+from dreal_tf.training.recipe_files import load_recipe
 
 recipe, out, strategy, weights = sys.argv[1:]
 if strategy == "mirrored":

@@ -16,8 +16,13 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf import build, load_recipe
-from dreal_tf.benchmark.arms import made_up
-from dreal_tf.benchmark.turns import first_batch, interleaved, median_interval, turn_of_model
+from dreal_tf.analysis.benchmark import (
+    first_batch,
+    interleaved,
+    made_up,
+    median_interval,
+    turn_of_model,
+)
 from dreal_tf.networks.backbones import residual_wiring
 
 # Each kernel and the Keras layer that it rewrites.

@@ -14,7 +14,13 @@ from dreal_tf.method.critics.critic import Critic
 from dreal_tf.method.critics.meta_critic import MetaCritic, summarize, summary_width
 from dreal_tf.method.critics.pairwise_axes import flat_rows
 from dreal_tf.method.formulas import ablation_loss, comparison_loss
-from dreal_tf.method.rows import concat_rows, group_by_shape, sampled_rows, split_rows, sum_of_products
+from dreal_tf.method.rows import (
+    concat_rows,
+    group_by_shape,
+    sampled_rows,
+    split_rows,
+    sum_of_products,
+)
 from dreal_tf.method.types import CriticOutput
 from dreal_tf.modules import SELECTIVE_AXES, ModuleOutput
 

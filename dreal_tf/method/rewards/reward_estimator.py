@@ -9,12 +9,7 @@ from keras import ops
 
 from dreal_tf.keras_internals import layers_inside, takes_training
 from dreal_tf.layers import AttentionActor, intervene
-from dreal_tf.method.formulas import (
-    log_probabilities,
-    per_example_score,
-    relative_gain,
-    reward,
-)
+from dreal_tf.method.formulas import log_probabilities, per_example_score, relative_gain, reward
 from dreal_tf.method.rewards.counterfactual_pass import (
     ActionReplacer,
     CounterfactualActions,

@@ -2,6 +2,7 @@
 
 from dreal_tf.networks.backbones.backbone import (
     Attended,
+    Trajectory,
     Wiring,
     actor_of,
     actors_of,
@@ -11,7 +12,6 @@ from dreal_tf.networks.backbones.backbone import (
 from dreal_tf.networks.backbones.imagenet_residual import imagenet_residual_network
 from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
 from dreal_tf.networks.backbones.residual import residual_network
-from dreal_tf.networks.backbones.trajectory import Trajectory
 
 __all__ = [
     "Attended",

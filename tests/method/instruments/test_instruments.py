@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from support import ACTORS, Pairwise, TwoModules, compiled, small_data, small_network
 
-from dreal_tf.auditing.critic import measure_critic
+from dreal_tf.analysis.audit_critic import measure_critic
 from dreal_tf.method.critics import Critic
 from dreal_tf.method.instruments.direction_test import perturbation_along
 from dreal_tf.method.types import CriticOutput

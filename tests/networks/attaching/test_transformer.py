@@ -6,7 +6,7 @@ import pytest
 from foreign_networks import UniformAttention, UniformScores
 
 from dreal_tf import attach, audit, find_gates, load_recipe
-from dreal_tf.builder import build_data
+from dreal_tf.training.builder import build_data
 
 PLACES = 17  # 16 patches and the class token.
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from dreal_tf import Recipe
-from dreal_tf.builder import BACKBONES, build_network
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Backbone
+from dreal_tf.training.builder import BACKBONES, build_network
 
 SMALL = {"backbone.width": 1 / 16, "attention.reduction": 2}
 IMAGENET = SMALL | {"backbone.name": "imagenet_resnet", "backbone.depth": 50}

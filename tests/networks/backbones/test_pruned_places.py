@@ -3,10 +3,10 @@
 import pytest
 
 from dreal_tf import Recipe
-from dreal_tf.builder import build_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import SqueezeExcite
 from dreal_tf.networks.backbones import actors_of, imagenet_residual_network
+from dreal_tf.training.builder import build_network
 
 SMALL = {"backbone.width": 0.25, "attention.reduction": 2, "backbone.depth": 14}
 

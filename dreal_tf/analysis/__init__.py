@@ -1,0 +1,1 @@
+"""What attention modules contribute and cost: audit, report and benchmark."""

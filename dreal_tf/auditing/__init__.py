@@ -1,1 +1,0 @@
-"""What is measured on a trained network, without training: what its modules are worth, what its critic knows."""

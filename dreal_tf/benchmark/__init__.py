@@ -1,1 +1,0 @@
-"""What things cost, measured: a step with and without the method, its parts, memory, modules."""

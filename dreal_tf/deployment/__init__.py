@@ -1,0 +1,1 @@
+"""Trained networks at work: export, prediction, image search and pruning."""

@@ -1,0 +1,1 @@
+"""Many trainings of a recipe: studies and searches."""

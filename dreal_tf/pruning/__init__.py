@@ -1,1 +1,0 @@
-"""Modules that earn nothing taken out of a trained network."""

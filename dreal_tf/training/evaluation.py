@@ -1,0 +1,66 @@
+"""What a network is worth on a data set, its attention included; how well it finds who is the same."""
+
+import keras
+
+from dreal_tf.errors import InputError
+from dreal_tf.model import DREAL
+from dreal_tf.retrieval.embedding import Embedder, scores_of
+from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
+
+MEASURED = ("reward/", "gain/")
+
+
+def evaluate_network(network, data, reference_action="mean", penalty=1.0):
+    """Accuracy, loss, and the reward of every module; needs no training.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs, see `DREAL`, ending in logits.
+        data: tf.data.Dataset of (images, int labels), batched.
+        reference_action, penalty: see `DREAL`.
+    Returns:
+        Dict of float: `accuracy`, `loss` (cross entropy and regularisers), `cross_entropy` (nats), and
+        for each module `reward/<module>` and `gain/<module>`.
+    Raises:
+        DivergedError: if the loss is not finite; it names the batch.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> data = tf.data.Dataset.from_tensors((np.zeros((4, 8, 8, 1)), np.arange(4)))
+        >>> sorted(evaluate_network(network, data))[:3]
+        ['accuracy', 'cross_entropy', 'gain/conv2_1/se']
+    """
+    model = DREAL(
+        network, None, reference_action=reference_action, penalty=penalty, validation_fraction=1.0
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    # Regularisers differ between networks with and without attention; this does not know them.
+    alone = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy", alone])
+    logs = model.evaluate(data, verbose=0, return_dict=True, callbacks=[StopOnNaN()])
+    measured = {name: value for name, value in logs.items() if name.startswith(MEASURED)}
+    chosen = {name: logs[name] for name in ("accuracy", "loss", "cross_entropy")} | measured
+    return {name: float(value) for name, value in chosen.items()}
+
+
+def evaluate_splits(network, data, reference_action="mean", penalty=1.0, ranking=None):
+    """What a network is worth on the test images of a data set.
+
+    Args:
+        network, reference_action, penalty: see `evaluate_network`.
+        data: `dreal_tf.data.Splits`.
+        ranking: dict of options of `dreal_tf.retrieval.embedding.scores_of`, of data of identities alone; None:
+            its defaults.
+    Returns:
+        Dict: what `evaluate_network` gives; of data of identities before it the scores of its gallery,
+        and all else is of images held out of the identities that were trained on.
+    Raises:
+        InputError: if the data is none of identities, and options are given.
+    """
+    if data.retrieval is None and ranking:
+        raise InputError(
+            f"Expected a run on data of identities for {', '.join(ranking)}. Received: one on classes, "
+            "which has no gallery. Leave these out."
+        )
+    scores = {}
+    if data.retrieval is not None:
+        scores = scores_of(Embedder(network), data.retrieval["test"], **(ranking or {}))
+    return scores | evaluate_network(network, data.test, reference_action, penalty)

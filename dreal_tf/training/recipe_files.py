@@ -1,0 +1,176 @@
+"""Finds and loads recipes: bundled ones, `.py` files and the `recipe.json` of earlier runs."""
+
+import inspect
+import re
+import runpy
+from pathlib import Path
+
+from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.recipe import Recipe
+
+
+def recipes_folder():
+    """The folder of bundled recipes: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "recipes", package.parent / "recipes"):
+        if (folder / "digits_resnet8_se.py").is_file():
+            return folder
+    raise InputError(
+        f"Expected the bundled recipes beside or inside {package}. Received: no such folder. "
+        "Install dreal-tf again."
+    )
+
+
+def bundled_recipes():
+    """Names of the bundled recipes.
+
+    Example:
+        >>> "digits_resnet8_se" in bundled_recipes()
+        True
+    """
+    return sorted(path.stem for path in recipes_folder().glob("[a-z]*.py"))
+
+
+def load_recipe(recipe, smoke=False):
+    """A recipe by name or path.
+
+    Args:
+        recipe: str or path: a bundled name, a `.py` file with a function `recipe(smoke=False)`, or
+            a `recipe.json`.
+        smoke: bool. The recipe shrunk to seconds; only for names and `.py` files.
+    Returns:
+        `Recipe`.
+    Raises:
+        InputError: if there is no such recipe, or it is not valid.
+    Example:
+        >>> load_recipe("digits_resnet8_se").backbone.depth
+        8
+    """
+    path = Path(recipe)
+    if path.suffix == ".json":
+        if smoke:
+            raise InputError(
+                "Expected a bundled name or a .py recipe with --smoke. Received: "
+                f"{str(recipe)!r}, which says what it says. Leave --smoke out."
+            )
+        return Recipe.from_json(_read(path), source=str(path))
+    if path.suffix == ".py":
+        return _load_recipe(path, smoke)
+    if str(recipe) not in bundled_recipes():
+        raise unknown_name("recipe", str(recipe), bundled_recipes())
+    return _load_recipe(recipes_folder() / f"{recipe}.py", smoke)
+
+
+def describe_recipe(name):
+    """What a bundled recipe says of itself.
+
+    Args:
+        name: str, a bundled name.
+    Returns:
+        Dict of str: `title` (the docstring's first line), `expect` and `time`.
+    Example:
+        >>> sorted(describe_recipe("digits_resnet8_se"))
+        ['expect', 'time', 'title']
+    """
+    text = text_of_file(recipes_folder() / f"{name}.py", "recipe")
+    described = {"title": text.partition("\n")[0]}
+    for part in ("expect", "time"):
+        found = re.search(rf"^{part}: (.+?)(?=\n\w+: |\n\n|\Z)", text, re.M | re.S | re.I)
+        described[part] = " ".join(found[1].split()) if found else "not stated"
+    return described
+
+
+def text_of_file(path, name):
+    """What a recipe file, or a file of the same form, says of itself: its function's docstring.
+
+    Args:
+        path, name: see `function_of_file`.
+    Returns:
+        str; empty where it says nothing.
+    Example:
+        >>> text_of_file(recipes_folder() / "digits_resnet8_se.py", "recipe")[:18]
+        'Handwritten digits'
+    """
+    return inspect.getdoc(function_of_file(path, name)) or ""
+
+
+def _read(path, what="recipe"):
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise InputError(
+            f"Expected a {what} file. Received: {str(path)!r} ({reason}). "
+            "Check the path, or give a bundled name."
+        ) from error
+
+
+def function_of_file(path, name):
+    """The function that a recipe file, or a file of the same form, has to have.
+
+    Args:
+        path: path of a `.py` file.
+        name: str. The function's name, and what the file is for: "recipe" or "study".
+    Returns:
+        Callable; it takes `smoke`.
+    Raises:
+        InputError: if the file is not there, does not run, or has no such function.
+    Example:
+        >>> function_of_file(recipes_folder() / "digits_resnet8_se.py", "recipe")().backbone.depth
+        8
+    """
+    _read(path, name)
+    try:
+        function = runpy.run_path(str(path)).get(name)
+    except Exception as error:  # Whatever the user's own code does wrong.
+        raise _broken(path, error, name) from error
+    if not callable(function):
+        raise InputError(
+            f"Expected a function `{name}(smoke=False)` in a {name} file. Received: {str(path)!r} "
+            "without one. Write it; the bundled ones show how."
+        )
+    return function
+
+
+def load_python(path, name, kind, smoke):
+    """What the function of a file gives, see `function_of_file`.
+
+    Args:
+        path, name: see `function_of_file`.
+        kind: class that it must be of.
+        smoke: bool, passed to the function.
+    Returns:
+        Instance of `kind`.
+    Raises:
+        InputError: if it does not give one.
+    Example:
+        >>> path = recipes_folder() / "digits_resnet8_se.py"
+        >>> load_python(path, "recipe", Recipe, smoke=False).backbone.depth
+        8
+    """
+    function = function_of_file(path, name)
+    try:
+        made = function(smoke=smoke)
+    except Exception as error:  # Whatever the user's own code does wrong.
+        raise _broken(path, error, name) from error
+    if not isinstance(made, kind):
+        raise InputError(
+            f"Expected a `{kind.__name__}` from {path.name}. Received: {type(made).__name__}. "
+            f"Return `{kind.__name__}(...)` from its function `{name}`."
+        )
+    return made
+
+
+def _load_recipe(path, smoke):
+    recipe = load_python(path, "recipe", Recipe, smoke)
+    return recipe.replace({"name": f"{path.stem}_smoke" if smoke else path.stem})
+
+
+def _broken(path, error, name):
+    if isinstance(error, InputError):  # It has said all.
+        return error
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    return InputError(
+        f"Expected a {name} file that runs. Received: {str(path)!r}, which ends in {said}. Mend it; "
+        "the bundled ones show how one is written."
+    )

@@ -1,0 +1,85 @@
+"""What a finished training left: its network, and how images are prepared for it."""
+
+import json
+
+from dreal_tf.data import Preprocessing
+from dreal_tf.errors import InputError
+from dreal_tf.training.builder import build_data, build_network, load_weights
+from dreal_tf.training.run_directory import RunDirectory
+
+
+def trained_network(run_path, data_dir=None, precision=None):
+    """The best network of a run, with its auxiliary outputs, and its data.
+
+    Args:
+        run_path: str or path of a run directory that holds `model.keras`.
+        data_dir: str, path or None. Where the data lies now; None for where the run found it.
+        precision: str, what the network computes in, or None for what the run did.
+    Returns:
+        `dreal_tf.Recipe`, `dreal_tf.data.Splits`, and a functional `keras.Model`.
+    Raises:
+        InputError: if there is no run, it has no weights yet, or its data is not there.
+    """
+    run = finished_run(run_path)
+    recipe = run.read_recipe().reading(data_dir)
+    if precision:
+        recipe = recipe.replace({"run.precision": precision})
+    data = run_data(run, recipe)
+    return recipe, data, best_network(run, recipe, data)
+
+
+def run_data(run, recipe):
+    """The data of a run, in the splits that it has recorded.
+
+    Args:
+        run: `RunDirectory`.
+        recipe: `dreal_tf.Recipe`, the run's, with its data where it lies now.
+    Returns:
+        `dreal_tf.data.Splits`.
+    Raises:
+        InputError: if the data is not there, or is other data.
+    """
+    return build_data(recipe, run.recorded_splits)
+
+
+def best_network(run, recipe, data):
+    """The network of a recipe with the best weights of a run, and with its auxiliary outputs.
+
+    Args:
+        run: `RunDirectory` that holds `model.keras`.
+        recipe: `dreal_tf.Recipe`, the run's.
+        data: `dreal_tf.data.Splits`, whose images and classes the network is for.
+    Returns:
+        Functional `keras.Model`.
+    """
+    network = build_network(recipe, data.image_shape, len(data.class_names))
+    load_weights(network, run.network)
+    return network
+
+
+def finished_run(run_path):
+    """The directory of a run that has trained weights.
+
+    Raises:
+        InputError: if there is no run, or it has none yet.
+    """
+    run = RunDirectory(run_path)
+    run.read_recipe()
+    if not run.network.is_file():
+        raise InputError(
+            f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "
+            "model.keras. End it with `dreal-tf train` and the same --out."
+        )
+    return run
+
+
+def kept_preprocessing(folder):
+    """How images are prepared for the network that a folder holds.
+
+    Args:
+        folder: path of a run directory.
+    Returns:
+        `dreal_tf.data.Preprocessing`, or None where no file says so.
+    """
+    path = RunDirectory(folder).preprocessing
+    return Preprocessing(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

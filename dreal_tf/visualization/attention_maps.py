@@ -1,0 +1,195 @@
+"""A module's own attention, laid out over the image."""
+
+import math
+
+import numpy as np
+
+from dreal_tf.errors import InputError
+from dreal_tf.method.critics.pairwise_axes import pairwise_axes
+from dreal_tf.visualization.recording import ActionRecorder
+
+
+def module_maps(network, images, batch_size=16):
+    """The attention over places of every module that has one.
+
+    Args:
+        network: `keras.Model` of any kind with attention actors in it.
+        images: float array (n, height, width, channels), as the network takes them.
+        batch_size: int >= 1. Images at a time.
+    Returns:
+        Dict of float32 arrays (n, rows, columns) by module, see `attention_map`; empty for a network
+        whose actions are all over channels.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=CBAM(4))
+        >>> maps = module_maps(network, np.ones((2, 8, 8, 1)))
+        >>> list(maps)[0], maps["conv4_1/cbam_spatial"].shape
+        ('conv2_1/cbam_spatial', (2, 2, 2))
+    """
+    batches = [
+        {module: attention_map(*one) for module, one in batch.items() if has_map(one.spec)}
+        for batch in ActionRecorder(network, ("spatial", "pairwise"), batch_size).batches(images)
+    ]
+    return {module: np.concatenate([batch[module] for batch in batches]) for module in batches[0]}
+
+
+def has_map(spec):
+    """Whether an action says anything of places.
+
+    Args:
+        spec: `ModuleSpec`.
+    Example:
+        >>> has_map(ModuleSpec("conv4_1/se", "conv4", "channel", (4, 4, 8), (1, 1, 8)))
+        False
+    """
+    if spec.kind != "pairwise":
+        return spec.kind == "spatial"
+    _, queries, keys = pairwise_axes(spec.axes)
+    return (queries, keys) != ("members", "members")
+
+
+def attention_map(spec, action):
+    """How much a module attends to each place.
+
+    Spatial action: the action. Pairwise action: the attention that each place receives, a mean over
+    queries and heads, times the number of places, so that 1 is what it would receive of an even
+    attention. In a window, attention to what lies outside the map reaches no place. Where the keys
+    are no places but members, such as bases: what a place gives to its strongest one, from 1 over
+    their number to 1.
+
+    Args:
+        spec: `ModuleSpec`, its sizes known.
+        action: float array, see `dreal_tf.modules.ModuleOutput`.
+    Returns:
+        Float32 array (batch, height, width), of the state's places, or of the halved state's.
+    Raises:
+        InputError: for an action over channels, which has no map.
+    Example:
+        >>> spec = ModuleSpec("m/pair", "m", "pairwise", (1, 2, 3), (2, 2), ("places", "places"))
+        >>> attention_map(spec, [[[0.0, 1.0], [0.5, 0.5]]]).tolist()
+        [[[0.5, 1.5]]]
+    """
+    heads, queries, keys = _axes_with_map(spec)
+    action = np.asarray(action, np.float32)
+    if spec.kind == "spatial":
+        return action[..., 0]
+    if heads:
+        action = action.mean(axis=1)
+    if keys == "members":
+        return action.max(axis=-1).reshape(-1, *_sides(queries, spec))
+    if keys == "cross":
+        received = _received_in_crosses(action)
+    elif keys == "window":
+        received = _received_in_windows(action, *_sides(queries, spec))
+    else:
+        received = action.sum(axis=1).reshape(-1, *_sides(keys, spec))
+    asking = np.prod(action.shape[1:-1])
+    return received * np.float32(np.prod(received.shape[1:]) / asking)
+
+
+def query_map(spec, action, query):
+    """How much one place, or one member, attends to each place.
+
+    Of places that ask members, such as bases: how much a place is rebuilt from each other one, were
+    each member the mean of the places that ask it, as in expectation maximization.
+
+    Args:
+        spec: `ModuleSpec` of a pairwise action, its sizes known.
+        action: float array, see `dreal_tf.modules.ModuleOutput`.
+        query: pair of int (row, column), a place of the state; an int, a member, where members ask.
+    Returns:
+        Float32 array (batch, height, width); a mean over heads. Each image's map sums to 1, or to
+        less where some of the attention lies outside the image.
+    Raises:
+        InputError: for an action that is not pairwise, or over channels, or a query outside.
+    Example:
+        >>> spec = ModuleSpec("m/pair", "m", "pairwise", (1, 2, 3), (2, 2), ("places", "places"))
+        >>> query_map(spec, [[[0.0, 1.0], [0.5, 0.5]]], (0, 0)).tolist()
+        [[[0.0, 1.0]]]
+    """
+    heads, queries, keys = _axes_with_map(spec)
+    if spec.kind == "spatial":
+        raise InputError(
+            f"Expected a pairwise action. Received: {spec.module!r}, whose action is spatial: all "
+            "queries share its map. Use attention_map."
+        )
+    action = np.asarray(action, np.float32)
+    if heads:
+        action = action.mean(axis=1)
+    if keys == "cross":
+        return _laid_as_cross(action, *_checked_place(query, *_sides("places", spec)))
+    asking = _position(query, queries, action.shape[1], spec)
+    if keys == "members":  # Σ_m Z_im Z_jm / Σ_j Z_jm
+        shares = action / np.maximum(action.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        rows = np.einsum("bm,bjm->bj", action[:, asking], shares)
+        return rows.reshape(-1, *_sides(queries, spec))
+    if keys == "window":
+        alone = np.zeros_like(action)
+        alone[:, asking] = action[:, asking]
+        return _received_in_windows(alone, *_sides(queries, spec))
+    return action[:, asking].reshape(-1, *_sides(keys, spec))
+
+
+def _axes_with_map(spec):
+    if not has_map(spec):
+        raise InputError(
+            f"Expected an action over places. Received: {spec.module!r}, whose action is over channels: "
+            "it treats all places alike. Look at its channels, or take Grad-CAM."
+        )
+    return pairwise_axes(spec.axes) if spec.kind == "pairwise" else (False, "places", "places")
+
+
+def _sides(role, spec):
+    """Height and width of a map of what an axis stands for."""
+    height, width = spec.state_shape[:2]
+    return ((height + 1) // 2, (width + 1) // 2) if role == "halved" else (height, width)
+
+
+def _position(query, queries, count, spec):
+    """The row of an action that a query stands for."""
+    if queries != "members":
+        height, width = _sides(queries, spec)
+        row, column = _checked_place(query, height, width)
+        return row * width + column
+    if not isinstance(query, int) or not 0 <= query < count:
+        raise InputError(
+            f"Expected a member, from 0 to {count - 1}. Received: query={query!r}. Name one of them."
+        )
+    return query
+
+
+def _checked_place(query, height, width):
+    fits = isinstance(query, tuple) and len(query) == 2
+    if not fits or not (0 <= query[0] < height and 0 <= query[1] < width):
+        raise InputError(
+            f"Expected a place (row, column) of a map of {height} × {width}. Received: "
+            f"query={query!r}. Name one inside."
+        )
+    return query
+
+
+def _received_in_crosses(action):
+    """Sums over all queries: (batch, height, width)."""
+    height = action.shape[1]
+    in_columns = action[..., :height].sum(axis=1)  # (batch, width, height)
+    return in_columns.transpose(0, 2, 1) + action[..., height:].sum(axis=2)
+
+
+def _laid_as_cross(action, row, column):
+    """One query's attention on its column and its row."""
+    batch, height, width, _ = action.shape
+    found = np.zeros((batch, height, width), np.float32)
+    found[:, :, column] += action[:, row, column, :height]
+    found[:, row, :] += action[:, row, column, height:]
+    return found
+
+
+def _received_in_windows(action, height, width):
+    """Sums over all queries, what lies outside the map left out: (batch, height, width)."""
+    side = math.isqrt(action.shape[-1])
+    margin = side // 2
+    windows = action.reshape(-1, height, width, side, side)
+    wide = np.zeros((len(action), height + 2 * margin, width + 2 * margin), np.float32)
+    for row in range(side):
+        for column in range(side):
+            wide[:, row : row + height, column : column + width] += windows[..., row, column]
+    return wide[:, margin : margin + height, margin : margin + width]

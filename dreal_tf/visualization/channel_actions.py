@@ -1,0 +1,163 @@
+"""Channel actions: their statistics over classes and images, and their figure."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from dreal_tf.errors import InputError
+from dreal_tf.visualization.recording import recorded_actions
+from dreal_tf.visualization.style import LIGHT, dress, new_figure, styled
+
+
+class ChannelActions(NamedTuple):
+    """The channel actions of a module over some images.
+
+    Attributes:
+        mean, spread: float64 arrays (channels,): mean and standard deviation over images.
+        across_channels: float. How unlike channels are treated within an image: the standard
+            deviation over channels, a mean over images.
+        between_images: float. How unlike images are treated: the standard deviation over images, a
+            mean over channels.
+    """
+
+    mean: np.ndarray
+    spread: np.ndarray
+    across_channels: float
+    between_images: float
+
+
+def channel_actions(network, images, batch_size=64):
+    """The channel attention of every module that has one.
+
+    Args:
+        network: `keras.Model` of any kind with attention actors in it.
+        images: float array (n, height, width, channels), as the network takes them.
+        batch_size: int >= 1. Images at a time.
+    Returns:
+        Dict of `ChannelActions` by module, in depth order; empty where there is no channel action.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> found = channel_actions(network, np.random.rand(5, 8, 8, 1))
+        >>> {module: len(actions.mean) for module, actions in found.items()}
+        {'conv2_1/se': 16, 'conv3_1/se': 32, 'conv4_1/se': 64}
+    """
+    found = recorded_actions(network, images, ("channel",), batch_size)
+    return {module: channel_statistics(action) for module, (_, action) in found.items()}
+
+
+def channel_statistics(actions):
+    """Sums up channel actions.
+
+    Args:
+        actions: float array (images, ..., channels), such as (images, 1, 1, channels).
+    Returns:
+        `ChannelActions`.
+    Example:
+        >>> found = channel_statistics([[0.0, 1.0], [0.5, 1.0]])
+        >>> found.mean.tolist(), found.across_channels, found.between_images
+        ([0.25, 1.0], 0.375, 0.125)
+    """
+    actions = np.asarray(actions, np.float64)
+    actions = actions.reshape(len(actions), -1)
+    spread = actions.std(axis=0)
+    across = float(actions.std(axis=1).mean())
+    return ChannelActions(actions.mean(axis=0), spread, across, float(spread.mean()))
+
+
+# Inches.
+PANEL = (2.35, 0.8)
+LEFT, RIGHT, TOP, BOTTOM = 0.6, 0.15, 0.45, 0.6
+BESIDE, BETWEEN, BELOW = 0.45, 0.3, 0.75  # Gaps: between blocks, between a block's two, under them.
+NOTE = "channel  (line: mean over images; band: one standard deviation over images on either side)"
+
+
+def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIGHT, columns=4):
+    """Mean and spread of every channel's attention, a panel a block; the baseline above ours.
+
+    All panels have the same vertical scale. In each stand how diverse the actions are: the standard
+    deviation across channels within an image, and between images.
+
+    Args:
+        ours, baseline: dicts by module, in depth order, of what has `mean` and `spread` (channels,),
+            `across_channels` and `between_images`, see `dreal_tf.visualization.channel_actions.ChannelActions`. No
+            baseline: ours alone. A module that only one of them has stands alone.
+        names: pair of str, what to call the two.
+        style: `dreal_tf.visualization.style.Style`.
+        columns: int >= 1. Blocks beside each other.
+    Returns:
+        `matplotlib.figure.Figure`.
+    Raises:
+        InputError: if there is no module.
+    Example:
+        >>> se = channel_statistics(np.random.rand(20, 16))
+        >>> figure = channel_attention({"conv2_1/se": se, "conv3_1/se": se}, {"conv2_1/se": se})
+        >>> [axes.get_label() for axes in figure.axes]
+        ['baseline conv2_1/se', 'ours conv2_1/se', 'ours conv3_1/se']
+    """
+    arms = [(names[1], baseline or {}, style.baseline), (names[0], ours, style.ours)]
+    arms = [arm for arm in arms if arm[1]]
+    if not arms:
+        raise InputError(
+            "Expected the channel actions of at least one module. Received: none. Draw another figure "
+            "of networks whose attention is not over channels."
+        )
+    modules = list(dict.fromkeys(module for _, found, _ in arms for module in found))
+    columns = min(columns, len(modules))
+    limits = _limits([actions for _, found, _ in arms for actions in found.values()])
+    with styled(style):
+        figure, places = _figure(len(modules), len(arms), columns)
+        for number, module in enumerate(modules):
+            there = [arm for arm in arms if module in arm[1]]
+            for position, arm in enumerate(there):
+                # What stands alone stands below, where ours does.
+                row = len(arms) - len(there) + position
+                axes = figure.add_axes(places(number, row), label=f"{arm[0]} {module}")
+                _panel(axes, arm[1][module], arm[2], limits, style)
+                axes.tick_params(labelbottom=position == len(there) - 1)
+                if position == 0:
+                    axes.set_title(module, fontweight="bold", pad=13)
+                if number % columns == 0:
+                    axes.set_ylabel(arm[0], color=arm[2], fontweight="bold")
+        figure.text(0.5, 0.02, NOTE, ha="center", va="bottom", fontsize=7.5, color=style.muted)
+    return figure
+
+
+def _figure(blocks, arms, columns):
+    """An empty figure, and where the axes of a block's arm lie in it."""
+    rows = math.ceil(blocks / columns)
+    block = arms * PANEL[1] + (arms - 1) * BETWEEN
+    width = max(LEFT + columns * PANEL[0] + (columns - 1) * BESIDE + RIGHT, 5.5)
+    height = TOP + rows * block + (rows - 1) * BELOW + BOTTOM
+
+    def places(number, row):
+        left = LEFT + number % columns * (PANEL[0] + BESIDE)
+        top = TOP + number // columns * (block + BELOW) + row * (PANEL[1] + BETWEEN)
+        bottom = height - top - PANEL[1]
+        return left / width, bottom / height, PANEL[0] / width, PANEL[1] / height
+
+    return new_figure(width, height, layout=None), places
+
+
+def _panel(axes, actions, colour, limits, style):
+    dress(axes, style)
+    channels = np.arange(len(actions.mean))
+    low, high = actions.mean - actions.spread, actions.mean + actions.spread
+    axes.fill_between(channels, low, high, color=colour, alpha=0.25, linewidth=0)
+    width = 1.3 * min(1.0, (128 / len(channels)) ** 0.5)  # Many channels would fill the panel.
+    axes.plot(channels, actions.mean, color=colour, linewidth=width)
+    axes.set_xlim(0, max(len(channels) - 1, 1))
+    axes.set_ylim(*limits)
+    axes.locator_params(axis="y", nbins=4)
+    axes.locator_params(axis="x", nbins=4, integer=True)
+    said = f"spread: channels {actions.across_channels:.3f}, images {actions.between_images:.3f}"
+    axes.annotate(
+        said, (0, 1), (0, 3), "axes fraction", "offset points", fontsize=6.5, color=style.muted
+    )
+
+
+def _limits(found):
+    low = min(float((actions.mean - actions.spread).min()) for actions in found)
+    high = max(float((actions.mean + actions.spread).max()) for actions in found)
+    margin = 0.05 * (high - low) or 0.05
+    return low - margin, high + margin

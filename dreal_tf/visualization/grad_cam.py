@@ -1,0 +1,338 @@
+"""Grad-CAM of networks of any shape, nested ones included."""
+
+import contextlib
+import functools
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dreal_tf.errors import InputError, unknown_name
+
+
+class Call(NamedTuple):
+    """One part of a network that ran.
+
+    Attributes:
+        operation: `keras.layers.Layer`, or another operation of a functional network.
+        output: tensor or structure of them, what it gave.
+        logits: tensor, what its softmax read; None where it has none.
+    """
+
+    operation: object
+    output: object
+    logits: object
+
+
+@contextlib.contextmanager
+def observed(network, watch=lambda output: None):
+    """Notes what every part of a network gives while it runs inside the context.
+
+    Parts are layers and other operations; a network inside the network is looked into and noted
+    after its parts. Nothing is rewired: graphs of nested networks do not hang together, calls do.
+
+    Args:
+        network: `keras.Model` of any kind.
+        watch: callable that is shown each part's output at once, before anything reads it.
+    Returns:
+        Context of a list of `Call`, which grows in the order in which parts run.
+    Example:
+        >>> head = keras.Sequential([keras.layers.Flatten(), keras.layers.Softmax(name="end")])
+        >>> network = keras.Sequential([keras.layers.ReLU(), head])
+        >>> with observed(network) as calls:
+        ...     probabilities = network(np.float32([[-1.0, 1.0]]))
+        >>> calls[2].operation.name, calls[2].logits.numpy().tolist()
+        ('end', [[0.0, 1.0]])
+    """
+    calls = []
+    with contextlib.ExitStack() as undone:
+        for operation in {id(part): part for part in parts_of(network)}.values():
+            undone.enter_context(_noted(operation, calls, watch))
+        yield calls
+
+
+def parts_of(network):
+    """Yields the parts of a network, those of networks inside it first.
+
+    Args:
+        network: `keras.Model`.
+    """
+    for operation in getattr(network, "operations", network.layers):
+        if isinstance(operation, keras.Model):
+            yield from parts_of(operation)
+        yield operation
+
+
+@contextlib.contextmanager
+def _noted(operation, calls, watch):
+    own_call, read = operation.call, []
+
+    @functools.wraps(own_call)
+    def call(*args, **kwargs):
+        read.clear()
+        output = own_call(*args, **kwargs)
+        watch(output)
+        if type(operation).__name__ == "Softmax":  # Keras's layer, and its operation.
+            read.append(args[0] if args else next(iter(kwargs.values())))
+        calls.append(Call(operation, output, read[0] if read else None))
+        return output
+
+    operation.call = call
+    activation = getattr(operation, "activation", None)
+    ends_in_softmax = activation is keras.activations.softmax
+    if ends_in_softmax:
+
+        def noting(logits, **kwargs):
+            read.append(logits)
+            return activation(logits, **kwargs)
+
+        operation.activation = noting
+    try:
+        yield
+    finally:
+        del operation.call
+        if ends_in_softmax:
+            operation.activation = activation
+
+
+def grad_cam(network, images, labels, layer=None, plus_plus=False, batch_size=64):
+    """Where the evidence for each image's label lies, at the resolution of a layer.
+
+    Args:
+        network, layer, plus_plus, batch_size: see `GradCam`, which is made once for many calls.
+        images, labels: see `GradCam`.
+    Returns:
+        Float32 array (n, height, width), of at least 0.
+    Raises:
+        InputError: see `GradCam`.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8)
+        >>> grad_cam(network, np.random.rand(3, 8, 8, 1), [0, 1, 2]).shape
+        (3, 2, 2)
+    """
+    return GradCam(network, layer, plus_plus, batch_size)(images, labels)
+
+
+class GradCam:
+    """Makes Grad-CAM maps of one network: relu of the sum over channels k of w_k F_k.
+
+    F is what a layer gives and g the gradient of the label's logit with respect to it. Grad-CAM:
+    w_k is the mean of g over places. Grad-CAM++: w_k = Σ_places a relu(g) with
+    a = g² / (2 g² + g³ Σ_places F_k), which is what its general form comes to for a score that is
+    the exponential of the logit; the common factor exp(logit) of an image's weights, which
+    overflows and only scales the map, is left out.
+
+    By default the layer is the last to run that gives a map (batch, height, width, channels) of
+    more than one place: of a residual network, its last stage's output. Networks inside the network
+    are looked into. Where the network ends in a softmax, what the softmax reads are the logits.
+
+    Args:
+        network: `keras.Model` of any kind that gives logits or probabilities (batch, classes), or a
+            dict that holds `logits`.
+        layer: str or Keras layer, the map to use; None for the default.
+        plus_plus: bool. Grad-CAM++.
+        batch_size: int >= 1. Images at a time.
+    Call arguments:
+        images: float array (n, height, width, channels), as the network takes them.
+        labels: int array (n,).
+    Returns:
+        Float32 array (n, height, width), of at least 0, at the resolution of the layer's map;
+        `upsample` brings it to that of the image.
+    Raises:
+        InputError: at the first call, if there is no such map, or no logits can be had.
+    Attributes:
+        layer_name: str, the layer whose map was used; None before the first call.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8)
+        >>> cam = GradCam(network, plus_plus=True)
+        >>> cam(np.random.rand(3, 8, 8, 1), [0, 1, 2]).shape, cam.layer_name
+        ((3, 2, 2), 'conv4_1_relu')
+    Source: Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM", ICCV 2017, arXiv
+    1610.02391, equations 1-2; Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++", WACV
+    2018, arXiv 1710.11063, equations 5, 10 and 19. Departs from it in: nothing but the factor above
+    (the code of Grad-CAM++ also brings a's sum to 1, which its paper does not).
+    """
+
+    def __init__(self, network, layer=None, plus_plus=False, batch_size=64):
+        self.network = network
+        self.layer = layer
+        self.weigh = weights_plus_plus if plus_plus else weights
+        self.batch_size = batch_size
+        self.layer_name = None
+        self._traced = {}
+
+    def __call__(self, images, labels):
+        return self.with_logits(images, labels)[0]
+
+    def with_logits(self, images, labels):
+        """The maps, and what the network says of the images.
+
+        Args:
+            images, labels: as of a call.
+        Returns:
+            The maps, and a float32 array (n, classes).
+        """
+        images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
+        if labels.shape != images.shape[:1] or not len(labels):
+            raise InputError(
+                f"Expected one label for each image. Received: images of shape {images.shape}, labels "
+                f"of shape {labels.shape}. Give as many of both."
+            )
+        traced, classes = self._for_images(images.shape[1:])
+        if labels.min() < 0 or labels.max() >= classes:
+            raise InputError(
+                f"Expected labels from 0 to {classes - 1}. Received: labels from {labels.min()} to "
+                f"{labels.max()}. Give the network images of its own classes."
+            )
+        batches = []
+        for start in range(0, len(images), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            maps, logits = (part.numpy() for part in traced(images[batch], labels[batch]))
+            _check_logits(logits)
+            batches.append((maps, logits))
+        return tuple(map(np.concatenate, zip(*batches, strict=True)))
+
+    def _for_images(self, shape):
+        """The traced function for images of a shape, and the number of classes."""
+        if shape not in self._traced:
+            specs = tf.TensorSpec((None, *shape)), tf.TensorSpec((None,), tf.int32)
+            # Nothing branches on tensors; converted, errors would come as other ones.
+            traced = tf.function(self._maps, input_signature=specs, autograph=False)
+            classes = traced.get_concrete_function().structured_outputs[1].shape[-1]
+            self._traced[shape] = traced, classes
+        return self._traced[shape]
+
+    def _maps(self, images, labels):
+        # The activations are watched, not the weights, so that frozen networks have maps too.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+            def watch(output):
+                map_ = _map_in(output)
+                if map_ is not None:
+                    tape.watch(map_)
+
+            with observed(self.network, watch) as calls:
+                output = self.network(images, training=False)
+            scores = tf.cast(_logits(output, calls), tf.float32)
+            score = tf.reduce_sum(scores * tf.one_hot(labels, scores.shape[-1]))
+        chosen = _chosen(calls, self.layer)
+        self.layer_name = chosen.operation.name
+        map_ = _map_in(chosen.output)
+        gradient = tape.gradient(score, map_)
+        if gradient is None:
+            raise InputError(
+                "Expected a layer that the logits depend on. Received: "
+                f"{self.layer_name!r}. Choose another one."
+            )
+        map_, gradient = tf.cast(map_, tf.float32), tf.cast(gradient, tf.float32)
+        of_channels = self.weigh(map_, gradient)
+        return tf.nn.relu(tf.einsum("bhwc,bc->bhw", map_, of_channels)), scores
+
+
+def weights(map_, gradient):
+    """Grad-CAM's weight of each channel.
+
+    Args:
+        map_: float tensor (batch, height, width, channels).
+        gradient: float tensor of the same shape, of the score.
+    Returns:
+        Float tensor (batch, channels).
+    Example:
+        >>> gradient = np.float32([1, 2, 3, 6]).reshape(1, 2, 2, 1)
+        >>> weights(np.ones((1, 2, 2, 1)), gradient).numpy().tolist()
+        [[3.0]]
+    """
+    return tf.reduce_mean(gradient, axis=[1, 2])
+
+
+def weights_plus_plus(map_, gradient):
+    """Grad-CAM++'s weight of each channel, but for the image's factor exp(logit).
+
+    Args:
+        map_, gradient: see `weights`.
+    Returns:
+        Float tensor (batch, channels).
+    Example:
+        >>> map_, gradient = np.float32([0, 1]).reshape(1, 1, 2, 1), np.float32([2, -1])
+        >>> weights_plus_plus(map_, gradient.reshape(1, 1, 2, 1)).numpy().tolist()  # 2 / (2 + 2 · 1)
+        [[0.5]]
+    """
+    rising = tf.nn.relu(gradient)
+    # g² / (2 g² + g³ Σ F), divided through by g², which underflows.
+    below = 2.0 + rising * tf.reduce_sum(map_, axis=[1, 2], keepdims=True)
+    return tf.reduce_sum(tf.math.divide_no_nan(rising, below), axis=[1, 2])
+
+
+def upsample(maps, height, width):
+    """Maps at the resolution of their images, bilinear.
+
+    Args:
+        maps: float array (n, rows, columns).
+        height, width: int (pixels).
+    Returns:
+        Float32 array (n, height, width).
+    Example:
+        >>> upsample([[[0.0, 1.0]]], 1, 4)[0, 0].tolist()
+        [0.0, 0.25, 0.75, 1.0]
+    """
+    maps = tf.constant(np.asarray(maps, np.float32)[..., None])
+    return tf.image.resize(maps, (height, width)).numpy()[..., 0]
+
+
+def _map_in(output):
+    """The map (batch, height, width, channels) that a part gave, alone or first of several."""
+    first = output[0] if isinstance(output, (tuple, list)) and output else output
+    floating = tf.is_tensor(first) and first.dtype.is_floating
+    return first if floating and first.shape.rank == 4 else None
+
+
+def _chosen(calls, layer):
+    """The call whose map is used."""
+    with_maps = [call for call in calls if _map_in(call.output) is not None]
+    if layer is None:
+        wide = [call for call in _single(with_maps) if _map_in(call.output).shape[1:3] != (1, 1)]
+        if not wide:
+            raise InputError(
+                "Expected a network with a layer that gives a map of more than one place. Received: "
+                f"{len(calls)} layers, none of which does. Give larger images, or a convolutional "
+                "network."
+            )
+        return wide[-1]
+    found = [call for call in with_maps if layer in (call.operation, call.operation.name)]
+    if not found:
+        name = layer if isinstance(layer, str) else layer.name
+        raise unknown_name("layer with a map", name, {call.operation.name for call in with_maps})
+    if len(found) > 1:
+        raise InputError(
+            f"Expected a layer that runs once. Received: {found[0].operation.name!r}, which "
+            f"{len(found)} calls of the network answer to. Choose another, or give the layer itself."
+        )
+    return found[0]
+
+
+def _single(calls):
+    """Calls of parts, those of whole networks left out."""
+    return [call for call in calls if not isinstance(call.operation, keras.Model)]
+
+
+def _logits(output, calls):
+    if isinstance(output, dict) and "logits" in output:
+        return output["logits"]
+    if not tf.is_tensor(output) or output.shape.rank != 2 or output.shape[1] is None:
+        raise InputError(
+            "Expected a network that gives logits (batch, classes), or a dict that holds `logits`. "
+            f"Received: {tf.nest.map_structure(lambda part: tuple(part.shape), output)}. Give the "
+            "network of one classification."
+        )
+    last = _single(calls)[-1]
+    return output if last.logits is None else last.logits
+
+
+def _check_logits(scores):
+    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1.0, atol=1e-3):
+        raise InputError(
+            "Expected logits, or a softmax that is the network's last layer, whose logits can be read. "
+            "Received: probabilities from a layer that hides them. End the network in logits, or in "
+            "keras.layers.Softmax."
+        )

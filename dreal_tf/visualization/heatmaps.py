@@ -1,0 +1,274 @@
+"""Heat maps over images, and the choice of the images that are shown."""
+
+import itertools
+import math
+import textwrap
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from dreal_tf.errors import InputError
+from dreal_tf.visualization.style import LIGHT, new_figure, styled
+
+
+def chosen_images(labels, count, seed=0):
+    """Positions of images to show, right or wrong answers alike.
+
+    Classes are drawn without replacement, again from all of them once each has been drawn; of each
+    drawn class one of its images that was not chosen before.
+
+    Args:
+        labels: int array (n,), of the split they are chosen from.
+        count: int >= 1. How many.
+        seed: int.
+    Returns:
+        Int array (count,), positions in `labels`, by label.
+    Raises:
+        InputError: if there are fewer images than that.
+    Example:
+        >>> labels = np.arange(40) % 10
+        >>> labels[chosen_images(labels, 10)].tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    labels = np.asarray(labels)
+    if not 1 <= count <= len(labels):
+        raise InputError(
+            f"Expected from 1 to {len(labels)} images to show, as many as there are. Received: "
+            f"count={count}. Choose another number."
+        )
+    random = np.random.default_rng(seed)
+    left = {
+        label: list(random.permutation(np.flatnonzero(labels == label))) for label in np.unique(labels)
+    }
+    chosen = []
+    while len(chosen) < count:
+        round_ = random.permutation(sorted(label for label, places in left.items() if places))
+        chosen += [int(left[label].pop()) for label in round_[: count - len(chosen)]]
+    return np.array(sorted(chosen, key=lambda position: (labels[position], position)))
+
+
+# Inches: a picture, the gap between two, a line of type, the space below a label.
+SIDE, GAP, LINE, SPACE = 1.2, 0.07, 0.17, 0.1
+LEFT, RIGHT, TOP, BOTTOM = 0.55, 0.1, 0.1, 0.42
+LONG, BOLD, PLAIN = 14, 15, 19  # Characters along a picture: beside it, of its label, of a note.
+PIXELS = 128  # At least, along a picture's sides.
+
+
+class MapRow(NamedTuple):
+    """One row of maps, a map for each image.
+
+    Attributes:
+        name: str, stands beside the row.
+        maps: float array (n, rows, columns), of any resolution.
+        notes: sequence of str, one under each map, or None.
+        tone: "baseline", "ours" or None: whose colour the name has.
+        ranged: bool. Whether each map's colours span from its least value to its greatest, which are
+            then written under it. If not, they span from 0.
+    """
+
+    name: str
+    maps: object
+    notes: object = None
+    tone: object = None
+    ranged: bool = False
+
+
+def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for the label", boxes=None):
+    """Images, under each of them its maps in rows, and its label.
+
+    A map lies over the image in grey, the stronger the more it hides; it is divided by its own
+    maximum, so that colours tell where in an image, not how much against another image.
+
+    Args:
+        images: float array (n, height, width, 1 or 3), from 0 to 1.
+        labels: sequence of str, one for each image.
+        rows: sequence of `MapRow`.
+        style: `dreal_tf.visualization.style.Style`.
+        columns: int >= 1. Images beside each other.
+        legend: str, what the colours mean.
+        boxes: float array (n, 4), drawn on every picture of an image: top, left, bottom and right as
+            fractions of its sides; None: none.
+    Returns:
+        `matplotlib.figure.Figure`.
+    Example:
+        >>> row = MapRow("ours", np.random.rand(2, 4, 4), ["cat ✓", "cat ✗"], "ours")
+        >>> figure = heatmaps(np.random.rand(2, 8, 8, 3), ["cat", "dog"], [row])
+        >>> len(figure.axes[0].images)  # Two images, two maps.
+        4
+    """
+    images = np.asarray(images, np.float64)
+    columns = min(columns, len(images))
+    bands = math.ceil(len(images) / columns)
+    labels = [_broken(label, BOLD) for label in labels]
+    notes = [_notes(row, len(images)) for row in rows]
+    tops = _tops(notes, labels)
+    width = max(LEFT + columns * (SIDE + GAP) + RIGHT, 3.2)
+    height = TOP + bands * tops[-1] + BOTTOM
+    with styled(style):
+        figure = new_figure(width, height, layout=None)
+        # One pair of axes, in inches from the upper left corner: many would take seconds.
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        axes.set_axis_off()
+        for number, image in enumerate(images):
+            left = LEFT + number % columns * (SIDE + GAP)
+            top = TOP + number // columns * tops[-1]
+            enlarged = _enlarged(image)
+            _picture(axes, enlarged, left, top)
+            for row, said, down in zip(rows, notes, tops[1:], strict=False):
+                _map(axes, enlarged, row, number, (left, top + down), style)
+                quiet = dict(fontsize=7.5, color=style.muted)
+                _under(axes, said[number], left, top + down + SIDE, **quiet)
+            if boxes is not None:
+                for down in tops[:-1]:
+                    _box(axes, boxes[number], left, top + down)
+            lowest = top + tops[-1] - GAP - _label_height(labels)
+            _under(axes, labels[number], left, lowest, fontweight="bold")
+        for band, (row, down) in itertools.product(range(bands), zip(rows, tops[1:], strict=False)):
+            _name(axes, row, TOP + band * tops[-1] + down, style)
+        _scale(figure, style, "least" if all(row.ranged for row in rows) else "none", legend)
+    return figure
+
+
+def overlaid(image, map_, heat=LIGHT.heat, low=0.0):
+    """A map over its image.
+
+    Args:
+        image: float array (height, width, 1 or 3), from 0 to 1.
+        map_: float array (rows, columns), of any resolution; brought to the image's, linearly.
+        heat: str, the colour map.
+        low: float. The value that has the first colour, and hides nothing.
+    Returns:
+        Float64 array (height, width, 3), from 0 to 1. A map without a value above `low` leaves the
+        image in grey.
+    Example:
+        >>> overlaid(np.ones((4, 4, 3)), np.zeros((2, 2)))[0, 0].tolist()
+        [1.0, 1.0, 1.0]
+    """
+    grey = image.mean(axis=-1, keepdims=True)
+    map_ = stretched(map_, *image.shape[:2]) - low
+    highest = map_.max()
+    share = np.clip(map_ / highest, 0.0, 1.0) if highest > 0 else np.zeros_like(map_)
+    colour = matplotlib.colormaps[heat](share)[..., :3]
+    hidden = 0.85 * np.sqrt(share)[..., None]
+    return (1.0 - hidden) * grey + hidden * colour
+
+
+def stretched(map_, height, width):
+    """A map at another resolution, linear between the middles of its places.
+
+    Args:
+        map_: float array (rows, columns).
+        height, width: int.
+    Returns:
+        Float64 array (height, width).
+    Example:
+        >>> stretched(np.array([[0.0, 1.0]]), 1, 4).tolist()
+        [[0.0, 0.25, 0.75, 1.0]]
+    """
+    map_ = np.asarray(map_, np.float64)
+    for axis, size in enumerate((height, width)):
+        middles = (np.arange(map_.shape[axis]) + 0.5) / map_.shape[axis]
+        wanted = (np.arange(size) + 0.5) / size
+        map_ = np.apply_along_axis(
+            lambda line, x=wanted, xp=middles: np.interp(x, xp, line), axis, map_
+        )
+    return map_
+
+
+def _tops(notes, labels):
+    """How far below its image's top each row of a band begins, and the next band."""
+    tops = [0.0, SIDE + GAP]
+    for row in notes:
+        tops.append(tops[-1] + SIDE + max(map(len, row)) * LINE + GAP)
+    tops[-1] += _label_height(labels)
+    return tops
+
+
+def _label_height(labels):
+    return max(map(len, labels)) * LINE + SPACE
+
+
+def _notes(row, images):
+    """The lines under each map of a row."""
+    notes = [[] if row.notes is None else _broken(row.notes[number], PLAIN) for number in range(images)]
+    if row.ranged:
+        notes = [
+            [*lines, _range(np.asarray(map_))] for lines, map_ in zip(notes, row.maps, strict=True)
+        ]
+    return notes
+
+
+def _broken(said, width):
+    """At most two lines, no wider than a picture."""
+    return textwrap.wrap(said, width, max_lines=2, placeholder="…")
+
+
+def _enlarged(image):
+    """Its pixels as squares, so that a smooth map can lie over them."""
+    times = max(1, math.ceil(PIXELS / min(image.shape[:2])))
+    image = np.repeat(np.repeat(image, times, axis=0), times, axis=1)
+    return np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0.0, 1.0)
+
+
+def _map(axes, enlarged, row, number, place, style):
+    left, top = place
+    map_ = np.asarray(row.maps[number], np.float64)
+    low = map_.min() if row.ranged else 0.0
+    _picture(axes, overlaid(enlarged, map_, style.heat, low), left, top)
+
+
+def _range(map_):
+    """Two digits of what differs."""
+    span = float(np.ptp(map_))
+    decimals = min(max(1 - math.floor(math.log10(span)), 0), 6) if span > 0 else 2
+    return f"{map_.min():.{decimals}f} to {map_.max():.{decimals}f}"
+
+
+def _picture(axes, pixels, left, top):
+    extent = (left, left + SIDE, top + SIDE, top)
+    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
+
+
+def _box(axes, box, left, top):
+    """White on black, so that it is seen on any picture."""
+    low, high = np.array(box[1::-1]), np.array(box[3:1:-1])
+    for colour, width in (("black", 2.4), ("white", 1.2)):
+        corner = left + SIDE * low[0], top + SIDE * low[1]
+        look = dict(fill=False, edgecolor=colour, linewidth=width)
+        axes.add_patch(Rectangle(corner, *(SIDE * (high - low)), **look))
+
+
+def _under(axes, lines, left, top, **look):
+    if lines:
+        said = "\n".join(lines)
+        axes.text(left + SIDE / 2, top + 0.03, said, ha="center", va="top", linespacing=1.15, **look)
+
+
+def _name(axes, row, top, style):
+    tone = getattr(style, row.tone) if row.tone else style.text
+    # Beside a picture there is room for the name of a block or of its module, not of both.
+    said = row.name if len(row.name) <= LONG else row.name.replace("/", "\n")
+    axes.text(
+        LEFT - 0.08,
+        top + SIDE / 2,
+        said,
+        color=tone,
+        fontweight="bold",
+        rotation=90,
+        ha="right",
+        va="center",
+        multialignment="center",
+    )
+
+
+def _scale(figure, style, lowest, legend):
+    height = figure.get_figheight()
+    bar = figure.add_axes((0.3, 0.27 / height, 0.4, 0.09 / height))
+    bar.imshow(overlaid(np.full((1, 256, 1), 0.6), np.arange(256)[None], style.heat), aspect="auto")
+    bar.set_axis_off()
+    beside = dict(transform=bar.transAxes, va="center", fontsize=7.5, color=style.muted)
+    bar.text(-0.02, 0.5, lowest, ha="right", **beside)
+    bar.text(1.02, 0.5, "most", ha="left", **beside)
+    bar.text(0.5, -1.6, legend, ha="center", **beside)

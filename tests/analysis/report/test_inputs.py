@@ -1,0 +1,114 @@
+"""What no report can be made of is said in a sentence, and nothing is written."""
+
+import json
+
+import pytest
+
+from dreal_tf import load_recipe
+from dreal_tf.analysis.report.inputs import check_inputs
+from dreal_tf.errors import InputError
+
+NAMES = ["cat", "dog"]
+
+
+def make_run(folder, changes=(), names=NAMES):
+    """The files of a run that the checks read."""
+    folder.mkdir()
+    recipe = load_recipe("digits_resnet8_se").replace(dict(changes))
+    (folder / "recipe.json").write_text(recipe.to_json())
+    (folder / "metrics.json").write_text('{"accuracy": 0.5}')
+    (folder / "history.csv").write_text("epoch,loss\n0,1.0\n")
+    (folder / "preprocessing.json").write_text(json.dumps({"class_names": names}))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+def refused(message, *arguments, **named):
+    with pytest.raises(InputError, match=message) as caught:
+        check_inputs(*arguments, **named)
+    text = str(caught.value)
+    assert text.startswith("Expected ") and "Received: " in text and text.rstrip().endswith(".")
+
+
+def test_a_run_and_its_baseline_are_good(run, tmp_path):
+    other = make_run(tmp_path / "other", {"dreal.enabled": False, "attention.kind": "none"})
+    page, folder = check_inputs(run, other)
+    assert (page, folder) == (run / "report.html", run / "report")
+    page, folder = check_inputs(run, out=tmp_path / "a.b.html")
+    assert (page, folder) == (tmp_path / "a.b.html", tmp_path / "a.b")
+
+
+def test_a_missing_run(run, tmp_path):
+    refused("the folder of a run. Received: .*none", tmp_path / "none")
+    refused("the folder of a run. Received: .*none", run, tmp_path / "none")
+
+
+def test_an_unfinished_run(run):
+    (run / "metrics.json").unlink()
+    refused("Expected a finished run.", run)
+
+
+@pytest.mark.parametrize(
+    "text, said", [(None, "which is not there"), ("", "empty"), ("epoch\n", "empty")]
+)
+def test_a_run_without_history(run, tmp_path, text, said):
+    good = make_run(tmp_path / "good")
+    (run / "history.csv").unlink()
+    if text is not None:
+        (run / "history.csv").write_text(text)
+    refused(f"Expected the history of a run.*history.csv.*{said}", run)
+    refused(f"Expected the history of a run.*history.csv.*{said}", good, run)
+
+
+def test_a_network_without_attention(tmp_path):
+    plain = make_run(tmp_path / "p", {"attention.kind": "none", "dreal.enabled": False})
+    refused("whose network has attention. Received: .*attention.kind='none'", plain)
+
+
+def test_a_run_against_itself(run, tmp_path):
+    refused("Expected another run to compare with. Received: .*the run itself", run, run)
+    refused("Expected another run to compare with", run, tmp_path / "run" / ".." / "run")
+
+
+def test_runs_on_other_data_and_other_classes(run, tmp_path):
+    other = make_run(tmp_path / "other", {"data.name": "cifar10"})
+    refused(
+        "the same data to compare with. Received: data.name='cifar10'.*data.name='digits'", run, other
+    )
+    classes = make_run(tmp_path / "classes", names=["cat", "dog", "cow"])
+    refused(r"the same classes.*Received: 3 classes \(cat, dog, cow\).*2 \(cat, dog\)", run, classes)
+    sizes = make_run(tmp_path / "sizes", {"data.image_size": 16})
+    refused("Received: data.image_size=16", run, sizes)
+
+
+def test_made_up_images_of_other_shapes(tmp_path):
+    made_up = {"data.name": "generated"}
+    one = make_run(tmp_path / "one", made_up)
+    other = make_run(tmp_path / "other", made_up | {"data.shape": (16, 16, 3), "data.images": 64})
+    refused(r"Received: data.shape=\(16, 16, 3\), data.images=64", one, other)
+
+
+def test_too_few_images(run):
+    refused("at least 2 images", run, images=1)
+
+
+def test_a_place_that_holds_something_else(run, tmp_path):
+    (run / "report").mkdir()
+    (run / "report" / "mine.txt").write_text("mine")
+    refused("a new place for the report, or that of an earlier one. Received: .*/report'", run)
+    (run / "report" / "numbers.json").write_text("{}")  # Now it is an earlier report's.
+    check_inputs(run)
+    (tmp_path / "mine.html").write_text("mine")
+    refused("Received: .*mine.html', which is something else", run, out=tmp_path / "mine.html")
+    refused("Received: .*/run', which is something else", run, out=tmp_path / "run.html")
+
+
+def test_a_place_that_cannot_be_written(run, tmp_path):
+    refused("Received: .*whose folder does not exist", run, out=tmp_path / "nowhere" / "r.html")
+    refused("Expected a page to write", run, out=tmp_path / "report")
+    (tmp_path / "folder.html").mkdir()
+    refused("Received: .*a folder", run, out=tmp_path / "folder.html")

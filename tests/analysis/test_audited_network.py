@@ -1,0 +1,207 @@
+"""Which networks and data can be audited, and what is said of the others."""
+
+import keras
+import numpy as np
+import pytest
+from foreign_networks import FOREIGN, drawn_weights, images_and_labels
+from planted import Helping, planted_data, planted_network
+from support import (
+    ACTORS,
+    compiled,
+    images_drawn,
+    log_softmax,
+    small_data,
+    small_network,
+    targets_of,
+    with_estimator,
+)
+
+from dreal_tf import attach, audit
+from dreal_tf.analysis.ablation import measure_differences
+from dreal_tf.data import from_arrays
+from dreal_tf.errors import InputError
+from dreal_tf.method.rewards import static_actions
+from dreal_tf.networks.backbones import plain_network
+
+
+@pytest.fixture(scope="module")
+def data():
+    pairs = [small_data(count, seed=seed) for count, seed in ((60, 0), (40, 1))]
+    return from_arrays(*pairs, class_names=["a", "b", "c"], batch_size=16)
+
+
+def test_a_nested_network_gives_what_the_flat_one_gives(data):
+    network = plain_network(small_network(blocks=3))
+    images = keras.Input((6, 6, 2))
+    last = network.layers[-1]
+    body = keras.Model(network.input, last.input, name="body")
+    nested = keras.Model(images, keras.Sequential([last], name="head")(body(images)), name="nested")
+    flat, deep = audit(network, 40, data), audit(nested, 40, data)
+    assert list(deep["modules"]) == ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
+    for module, both in flat["modules"].items():
+        for baseline in ("mean", "static"):
+            assert deep["modules"][module][baseline] == pytest.approx(both[baseline], abs=1e-6)
+            assert abs(both[baseline]["value"]) > 1e-6
+
+
+@pytest.mark.parametrize("form", ACTORS)
+def test_every_kind_of_action_is_worth_what_the_rewards_meter_measures(form):
+    network, trajectory, reward_estimator = with_estimator(ACTORS[form])
+    images, labels = small_data(10)
+    plain, groups = plain_network(network), [(module,) for module in trajectory.modules]
+    static = static_actions(plain, images)
+    found = measure_differences(
+        plain, [(images[:7], labels[:7]), (images[7:], labels[7:])], static, groups
+    )
+    measured = reward_estimator.estimate_all(
+        images, targets_of(labels), network(images), images_drawn(10)
+    )
+    expected = np.reshape(measured.difference, (len(groups), 10)).T
+    np.testing.assert_allclose(found.differences["mean"], expected, atol=1e-5)
+    np.testing.assert_array_equal(found.right, np.asarray(measured.correct)[:10])
+    assert np.abs(found.differences["static"]).max() > 1e-5
+
+
+def test_every_use_of_a_layer_is_a_module_of_its_own():
+    images = keras.Input((2, 2, 2))
+    gate = Helping(name="gate_helps")
+    second = keras.layers.Dense(2, kernel_initializer=keras.initializers.Identity(3.0))(gate(images))
+    hidden = keras.layers.GlobalAveragePooling2D()(gate(second))
+    network = keras.Model(images, hidden)
+    pictures = np.random.default_rng(0).normal(0, 2, (12, 2, 2, 2)).astype("float32")
+    labels = np.arange(12) % 2
+    static = static_actions(network, pictures)
+    groups = [("gate/helps",), ("gate/helps@2",), ("gate/helps", "gate/helps@2")]
+    found = measure_differences(network, [(pictures, labels)], static, groups)
+
+    def log_p(first, again):
+        state = np.float64(pictures)
+        for ablated, scale in ((first, 3.0), (again, 1.0)):
+            action = np.where(np.abs(state).mean(axis=(1, 2), keepdims=True) < 2, 0.9, 0.1)
+            action = action.mean(axis=3, keepdims=True) if ablated else action
+            state = scale * state * action
+        rows = state.mean(axis=(1, 2))
+        return rows[np.arange(12), labels] - np.log(np.exp(rows).sum(axis=1))
+
+    expected = [
+        log_p(False, False) - log_p(*arm) for arm in ((True, False), (False, True), (True, True))
+    ]
+    np.testing.assert_allclose(found.differences["mean"], np.stack(expected, axis=1), atol=1e-5)
+
+
+def test_all_networks_of_ours_are_taken(data):
+    network = small_network()
+    plain, auxiliary, whole = (
+        audit(n, 10, data) for n in (plain_network(network), network, compiled(network))
+    )
+    assert plain == auxiliary == whole and len(plain["modules"]) == 2
+
+
+def test_foreign_attention_is_valued_once_it_is_attached():
+    make, gates, module, _ = FOREIGN["squeeze and excitation"]
+    network, ablated = drawn_weights(make()), make(flat=True)
+    ablated.set_weights(network.get_weights())
+    images, labels = images_and_labels()
+    pair = np.tile(images, (4, 1, 1, 1)), np.tile(labels, 4)
+    data = from_arrays(pair, (images, labels), ["a", "b", "c"], batch_size=8)
+    found = audit(attach(network, gates), len(images), data)
+    rows = np.arange(len(images))
+    log_p, without = (log_softmax(n(images))[rows, labels] for n in (network, ablated))
+    assert list(found["modules"]) == [module] and list(found["stages"]) == ["stage1"]
+    assert found["modules"][module]["stage"] == "stage1"
+    assert found["modules"][module]["mean"]["value"] == pytest.approx(
+        (log_p - without).mean(), abs=1e-5
+    )
+    assert abs((log_p - without).mean()) > 1e-3
+
+
+def test_training_is_not_touched(data):
+    network = small_network(dropout=0.5)
+    before = [variable.numpy() for variable in network.variables]
+    assert audit(network, 10, data) == audit(network, 10, data)
+    for old, variable in zip(before, network.variables, strict=True):
+        np.testing.assert_array_equal(old, variable)
+
+
+def headed(activation, actor=True):
+    images = keras.Input((6, 6, 2))
+    hidden = Helping(name="gate_helps")(images) if actor else images
+    hidden = keras.layers.GlobalAveragePooling2D()(hidden)
+    return keras.Model(images, keras.layers.Dense(3, activation=activation)(hidden), name="headed")
+
+
+def trained_by(loss):
+    network = headed(None)
+    network.compile(loss=loss)
+    return network
+
+
+class Subclassed(keras.Model):
+    def call(self, images):
+        return keras.ops.mean(images, axis=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: headed(None, actor=False), "network with attention.*'headed', which has none. Audit"),
+        (
+            lambda: headed("sigmoid"),
+            "Expected logits, or a softmax.*from 0 to 1 from 'headed'.*sigmoid",
+        ),
+        (lambda: trained_by("mse"), "Expected a loss over classes that exclude each other"),
+        (Subclassed, "functional network from images to one row.*Subclassed.*keras.Model"),
+        (planted_network, r"images of shape \(2, 2, 6\).*Received: images of shape \(6, 6, 2\)"),
+        (
+            lambda: plain_network(small_network(classes=4)),
+            "data of 4 classes.*Received: data of 3 classes. Give the data.*--data RECIPE",
+        ),
+    ],
+)
+def test_what_cannot_be_audited_is_refused_with_a_reason(data, network, message):
+    with pytest.raises(InputError, match=message):
+        audit(network(), 10, data)
+
+
+def test_answers_that_are_no_numbers_are_no_result(data):
+    network = small_network()
+    network.get_layer("logits").bias.assign([np.nan, 0, 0])
+    with pytest.raises(InputError, match="Expected finite weights. Received: nan in .*logits/bias"):
+        audit(network, 10, data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": None}, "Expected the data that the network was trained on. Received: data=None"),
+        ({"images": 1}, "at least 2 images.*Received: images=1"),
+        (
+            {"data": "digits_resnet8_sse"},
+            "Expected a recipe.*Received: 'digits_resnet8_sse'. Did you mean",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(data, arguments, message):
+    with pytest.raises(InputError, match=message):
+        audit(small_network(), **({"data": data} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "Expected a run or a .keras file. Received:.*which does not exist"),
+        (lambda path: path.write_text("x"), "network that Keras can load.*Received:.*ends in"),
+    ],
+)
+def test_files_without_a_network_are_refused(tmp_path, make, message):
+    make(tmp_path / "network.keras")
+    with pytest.raises(InputError, match=message):
+        audit(tmp_path / "network.keras", data="digits_resnet8_se")
+
+
+def test_a_file_is_audited_as_the_network_in_it(tmp_path):
+    data = planted_data(test=64)
+    network = planted_network()
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    assert audit(again, 64, data) == audit(network, 64, data)

@@ -1,0 +1,165 @@
+"""What the benchmark says: sums, shares and bytes by hand, and the command in a fresh process."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from fresh_process import COMMAND, ended
+from module_cost import recipe_of
+from peers import measure_peers, peers_of
+from support import small_data, small_network
+
+from dreal_tf import DREAL, load_recipe
+from dreal_tf.analysis import benchmark as turns
+from dreal_tf.analysis.benchmark import (
+    PARTS,
+    benchmark_lines,
+    exchanged_bytes,
+    made_up,
+    part_seconds,
+    recipes_of_arms,
+)
+
+
+@pytest.fixture(scope="module")
+def found():
+    process = ended(
+        *COMMAND,
+        "benchmark",
+        "digits_resnet8_se",
+        "--smoke",
+        "--rounds",
+        "2",
+        "--processes",
+        "1",
+        "--json",
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    return json.loads(process.stdout)
+
+
+def test_the_command_gives_ratios_and_what_they_come_from(found):
+    assert set(found["ratio"]) == set(found["memory_ratio"]) == {"sampled", "exact"}
+    for name, ratio in found["ratio"].items():
+        low, high = found["ratio_interval"][name]
+        assert 0 < low <= ratio <= high
+        assert found["memory_ratio"][name] == found["memory"][name] / found["memory"]["plain"]
+        assert found["memory_processes"][name] == [found["memory"][name]]
+    for arm, seconds in found["seconds"].items():
+        assert found["images_per_second"][arm] == pytest.approx(found["batch_size"] / seconds)
+        low, high = found["seconds_quartiles"][arm]
+        assert low <= seconds <= high
+    given = found["input"]
+    per_step = found["batch_size"] / given["images_per_second"]
+    assert given["times_step"] == pytest.approx(found["seconds"]["plain"] / per_step)
+    assert found["modules"] == 3 and found["peers"]["missing"]
+
+
+def test_its_table_says_the_same(found):
+    lines = benchmark_lines(found)
+    row = next(line for line in lines if line.startswith("| exact |"))
+    assert f"{found['ratio']['exact']:.3f}" in row and f"{found['memory']['exact']:.0f} MiB" in row
+    assert all(line.count("|") == lines[2].count("|") for line in lines if line.startswith("| sampled"))
+
+
+def test_a_step_takes_as_long_as_its_parts():
+    images, labels = small_data(32)
+    model = DREAL(small_network(), reward_fraction=1.0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss=loss)
+    batch = tf.constant(images), tf.constant(labels)
+    before = [np.array(v) for v in model.network.trainable_variables]
+    seconds = part_seconds(model, batch, rounds=3)
+    assert set(seconds) == {*PARTS, "separate_pass"}
+    assert all(len(times) == 3 for times in seconds.values())
+    assert all(np.sum([seconds[part] for part in PARTS], axis=0) > 0)
+    assert any(np.any(a != b) for a, b in zip(before, model.network.trainable_variables, strict=True))
+
+
+def test_exchanged_bytes_are_those_of_the_variables():
+    plain = DREAL(small_network(), critic=None)
+    model = DREAL(small_network(synchronized=True), critic="paper")
+    weights = sum(int(np.prod(v.shape)) for v in model.network.trainable_variables)
+    critic = sum(int(np.prod(v.shape)) for v in model.critic.trainable_variables)
+    found = exchanged_bytes(model)
+    # Two blocks with four channels: sum and sum of squares, forward and back, in float32.
+    assert found == {"network": 4 * weights, "statistics": 2 * 2 * 2 * 4 * 4, "critic": 4 * critic} | {
+        "trust": 4 * 5 * 2
+    }
+    assert exchanged_bytes(plain) == {"network": 4 * weights, "statistics": 0, "critic": 0, "trust": 0}
+
+
+def test_arms_differ_in_the_method_alone():
+    arms = recipes_of_arms(load_recipe("cifar10_resnet20_se"))
+    assert not arms["plain"].dreal.enabled
+    assert [arms[name].dreal.estimator for name in ("sampled", "exact")] == ["sampled", "exact"]
+    same = {"dreal.enabled": True, "dreal.estimator": "sampled"}
+    assert len({recipe.replace(same).to_json() for recipe in arms.values()}) == 1
+    with pytest.raises(ValueError, match="Expected a recipe with attention and the method"):
+        recipes_of_arms(load_recipe("cifar10_resnet20_se").replace({"dreal.enabled": False}))
+
+
+def test_made_up_images_have_the_shape_that_the_recipe_trains_on():
+    small = made_up(load_recipe("imagenet_resnet50_se").replace({"data.image_size": 32}))
+    assert small.image_shape == (32, 32, 3) and len(small.class_names) == 1000
+    recipe = load_recipe("cifar10_resnet8_se").replace({"data.name": "folder"})
+    with pytest.raises(ValueError, match="--data-dir, or a size with --set data.image_size=224"):
+        made_up(recipe)
+
+
+def test_the_table_of_modules_is_of_images_of_the_size_that_it_says():
+    assert made_up(recipe_of("eca", side=64, batch=2)).image_shape == (64, 64, 3)
+
+
+def test_a_turn_lasts_a_while_and_says_how_long_one_call_takes(monkeypatch):
+    clock = [0.0]
+
+    def call():
+        clock[0] += 0.02
+
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock[0])
+    turn = turns.timed(call, wait=lambda nothing: None)
+    assert turn() == pytest.approx(0.02)
+    before = clock[0]
+    turn()
+    assert clock[0] - before == pytest.approx(turns.TURN)
+
+
+def test_the_interval_of_a_median_holds_it():
+    values = np.random.default_rng(1).normal(1.1, 0.05, 25)
+    low, high = turns.median_interval(values)
+    assert low < np.median(values) < high and high - low < 0.1
+    assert turns.median_interval(np.array([1.5])) == (1.5, 1.5)
+
+
+def test_the_peers_of_a_network_are_those_that_have_it():
+    peers, missing = peers_of(load_recipe("imagenet_resnet50_se"))
+    assert set(peers) | set(missing) == {"keras.applications", "timm"} and "keras.applications" in peers
+    peers, missing = peers_of(load_recipe("imagenet_resnet50_cbam"))
+    assert list(peers) == ["keras.applications"] and missing == {"timm": "has no such network"}
+
+
+@pytest.mark.slow
+def test_a_peer_trains_beside_ours():
+    size = {"data.image_size": 32, "data.batch_size": 2, "run.precision": "float32"}
+    recipe = load_recipe("imagenet_resnet50_cbam").replace(size)
+    found = measure_peers(recipe, made_up(recipe), rounds=1)["keras.applications"]
+    assert found["network"] == "keras.applications.ResNet50" and found["ours"].endswith(
+        "attention none"
+    )
+    assert found["low"] <= found["ratio"] <= found["high"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits_resnet8_se", "--rounds", "0"], "`rounds` must be at least 1"),
+        (["digits_resnet8_se", "--set", "dreal.enabled=false"], "Expected a recipe with attention"),
+        (["digits_resnet9_se"], "Did you mean 'digits_resnet8_se'"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    process = ended(*COMMAND, "benchmark", *arguments)
+    assert process.returncode == 2 and message in process.stderr

@@ -1,0 +1,122 @@
+"""Modules that help, harm, do nothing and are chance by construction; every number against NumPy."""
+
+import numpy as np
+import pytest
+from planted import actions_of, log_p_of, planted_data, planted_images, planted_network
+
+from dreal_tf import audit
+from dreal_tf.analysis.audit import calibration_images
+from dreal_tf.method.formulas import relative_gain, reward
+
+NOTHING, HARMS, HELPS, NOISE = "conv2_1/nothing", "conv3_1/harms", "conv3_2/helps", "conv4_1/noise"
+IMAGES = 600
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted_data(test=IMAGES)
+
+
+@pytest.fixture(scope="module")
+def found(data):
+    return audit(planted_network(), images=IMAGES, data=data)
+
+
+@pytest.fixture(scope="module")
+def expected(data):
+    """By (baseline, group): differences and right answers in both arms; all images, any order."""
+    images, labels = planted_images(IMAGES)
+    calibration = actions_of(calibration_images(data))
+    own = actions_of(images)
+    log_p, right = log_p_of(images, labels, own)
+    groups = [(m,) for m in own] + [(HARMS, HELPS), tuple(own)]
+    known = {}
+    for group in groups:
+        flat = {m: np.repeat(own[m].mean(1, keepdims=True), own[m].shape[1], 1) for m in group}
+        held = {m: np.broadcast_to(calibration[m].mean(0), own[m].shape) for m in group}
+        for baseline, replaced in (("mean", flat), ("static", held)):
+            without, right_without = log_p_of(images, labels, own | replaced)
+            known[baseline, group] = log_p - without, right, right_without, labels
+    return known
+
+
+def test_what_helps_and_what_harms_has_the_right_sign_whatever_the_baseline(found):
+    assert list(found["modules"]) == [NOTHING, HARMS, HELPS, NOISE]
+    assert found["images"] == IMAGES and 0.6 < found["accuracy"] < 1
+    for baseline in ("mean", "static"):
+        helping, harming = (found["modules"][m][baseline] for m in (HELPS, HARMS))
+        assert 0.1 < helping["low"] < helping["value"] < helping["high"]
+        assert helping["accuracy_drop"] > 0.05 and helping["p_value"] < 1e-4
+        assert harming["low"] < harming["value"] < harming["high"] < -0.02
+        assert harming["accuracy_drop"] < 0 and harming["harmed"] > 0.4
+
+
+def test_what_does_nothing_is_worth_nothing_to_the_last_bit(found):
+    for baseline in ("mean", "static"):
+        assert found["modules"][NOTHING][baseline] == {
+            **{"value": 0.0, "low": 0.0, "high": 0.0, "accuracy_drop": 0.0, "p_value": 1.0},
+            **{"helped": 0.0, "harmed": 0.0, "untouched": 1.0},
+        }
+
+
+def test_pure_chance_is_worth_nothing_although_it_moves_many_answers(found, expected):
+    for baseline in ("mean", "static"):
+        noise = found["modules"][NOISE][baseline]
+        assert noise["low"] < 0 < noise["high"] < 0.06
+        assert noise["helped"] > 0.1 and noise["harmed"] > 0.1
+        # The reward, which is for climbing, would call it harmful, and on right answers helpful.
+        differences, right, _, _ = expected[baseline, (NOISE,)]
+        gain = np.asarray(relative_gain(np.float32(differences), np.zeros(IMAGES, "float32")))
+        rewards = np.asarray(reward(gain, right))
+        assert rewards.mean() < -0.1 and rewards[right].mean() > 0.01
+
+
+def test_every_number_is_numpys(found, expected):
+    parts = [((m,), found["modules"][m]) for m in found["modules"]]
+    parts += [((HARMS, HELPS), found["stages"]["conv3"]), (tuple(found["modules"]), found["attention"])]
+    for group, both in parts:
+        for baseline in ("mean", "static"):
+            differences, right, right_without, _ = expected[baseline, group]
+            value = both[baseline]
+            assert value["value"] == pytest.approx(differences.mean(), abs=1e-5)
+            assert value["accuracy_drop"] == pytest.approx(right.mean() - right_without.mean())
+            assert value["helped"] == pytest.approx((differences > 1e-3).mean())
+            assert value["harmed"] == pytest.approx((differences < -1e-3).mean())
+            half = 1.96 * differences.std(ddof=1) / np.sqrt(IMAGES)
+            assert value["high"] - value["low"] == pytest.approx(2 * half, rel=0.1, abs=1e-6)
+    assert found["accuracy"] == pytest.approx(expected["mean", (NOISE,)][1].mean())
+
+
+def test_a_stage_is_its_modules_ablated_together(found):
+    assert [m["stage"] for m in found["modules"].values()] == ["conv2", "conv3", "conv3", "conv4"]
+    assert found["stages"]["conv4"]["mean"] == found["modules"][NOISE]["mean"]
+    apart = sum(found["modules"][m]["mean"]["value"] for m in (HARMS, HELPS))
+    assert abs(found["stages"]["conv3"]["mean"]["value"] - apart) > 0.003
+
+
+def test_classes_sum_to_the_whole(found, expected):
+    assert found["class_images"] == {"down": IMAGES // 2, "up": IMAGES // 2}
+    for module in found["modules"]:
+        for baseline in ("mean", "static"):
+            differences, _, _, labels = expected[baseline, (module,)]
+            total = 0.0
+            for label, name in enumerate(found["class_images"]):
+                value = found["classes"][name][module][baseline]
+                assert set(value) == {"value", "low", "high"}
+                assert value["value"] == pytest.approx(differences[labels == label].mean(), abs=1e-5)
+                total += value["value"] * found["class_images"][name] / IMAGES
+            assert total == pytest.approx(found["modules"][module][baseline]["value"], abs=1e-12)
+
+
+def test_probabilities_give_what_logits_give(found, data):
+    again = audit(planted_network(softmax=True), images=IMAGES, data=data)
+    for module, both in found["modules"].items():
+        for baseline in ("mean", "static"):
+            assert again["modules"][module][baseline] == pytest.approx(both[baseline], abs=1e-5)
+
+
+def test_fewer_images_are_drawn_by_the_seed(found, data):
+    network = planted_network()
+    some, same, others = (audit(network, 50, data, seed=seed) for seed in (0, 0, 1))
+    assert some == same and some["images"] == 50
+    assert some["modules"][HELPS]["mean"] != others["modules"][HELPS]["mean"]

@@ -1,0 +1,279 @@
+"""Exports, loaded where this package cannot be imported."""
+
+import json
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from fresh_process import REPOSITORY
+from support import small_data
+
+import dreal_tf
+from dreal_tf import CBAM, DREAL, SqueezeExcite, residual_network
+from dreal_tf.data import from_arrays
+from dreal_tf.deployment import formats
+from dreal_tf.deployment import exported_model
+from dreal_tf.deployment.export import _calibration, baseline_network
+from dreal_tf.deployment.verification import answers_of, compared, compared_embeddings
+from dreal_tf.errors import InputError, RunError
+from dreal_tf.layers import ACTORS
+from dreal_tf.networks.backbones import plain_network
+from dreal_tf.training.builder import build
+from dreal_tf.training.recipe_files import load_recipe
+
+SHAPE, CLASSES = (8, 8, 3), 4
+
+
+def network_of(kind=SqueezeExcite):
+    arguments = {"reduction": 2} if kind in (SqueezeExcite, CBAM) else {}
+    network = residual_network(SHAPE, CLASSES, depth=8, width=0.5, attention=kind(**arguments))
+    for variable in network.variables:  # Averages and biases of a trained network are not 0.
+        drawn = np.random.default_rng(len(variable.path)).normal(size=variable.shape)
+        variable.assign(variable + 0.1 * np.abs(drawn))
+    return network
+
+
+@pytest.fixture(scope="module")
+def data():
+    images = np.random.default_rng(0).integers(0, 256, (60, *SHAPE), "uint8")
+    pair = images, np.arange(60) % CLASSES
+    names = ["one", "two", "three", "four"]
+    return from_arrays(pair, pair, names, mean=127.5, deviation=60.0, batch_size=16)
+
+
+def own_answers(network, data, images):
+    plain = DREAL(network).network
+    return tf.nn.softmax(plain(data.preprocessing(images), training=False)).numpy()
+
+
+@pytest.mark.parametrize(
+    "format, precision",
+    [
+        ("saved_model", "float32"),
+        ("litert", "float32"),
+        pytest.param("litert", "float16", marks=pytest.mark.slow),
+        ("litert", "int8"),
+        ("onnx", "float32"),
+    ],
+)
+def test_an_export_answers_as_the_network(tmp_path, data, format, precision):
+    if format == "onnx":
+        pytest.importorskip("tf2onnx", reason="the extra 'onnx' is not installed")
+    network, path = network_of(), tmp_path / "exported"
+    figures = dreal_tf.export(DREAL(network), path, format, precision, data, beside=network_of())
+    images = np.random.default_rng(1).integers(0, 256, (7, *SHAPE), "uint8")
+    answers, _ = answers_of([path], images, rounds=1)
+    np.testing.assert_allclose(
+        answers, own_answers(network, data, images), atol=0.1 if precision == "int8" else 2e-3
+    )
+    assert figures["images"] == 60 and json.loads((path / "export.json").read_text())["agreement"]
+    assert (
+        figures["variables"] == figures["beside"]["variables"] == len(DREAL(network).network.variables)
+    )
+    assert figures["multiply_adds"] == figures["beside"]["multiply_adds"] > 0
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_saved_model_takes_images_of_any_size_and_names_classes(tmp_path, data):
+    network, path = network_of(), tmp_path / "served"
+    dreal_tf.export(DREAL(network), path, data=data)
+    images = np.random.default_rng(1).integers(0, 256, (5, 13, 11, 3), "uint8")
+    served = tf.saved_model.load(str(path))
+    answer = served.signatures["serving_default"](images=tf.constant(images))
+    expected = own_answers(network, data, images)
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+    names = [data.class_names[place] for place in expected.argmax(1)]
+    assert [name.decode() for name in answer["class_name"].numpy()] == names
+    assert answer["class_index"].numpy().tolist() == expected.argmax(1).tolist()
+    raw = served.signatures["raw"](images=data.preprocessing(images))["probabilities"]
+    np.testing.assert_allclose(raw, expected, atol=1e-5)
+    assert len(served.variables) == len(DREAL(network).network.variables)  # No critic among them.
+
+
+@pytest.mark.parametrize("format", ["saved_model", "litert"])
+def test_without_data_it_takes_what_the_network_takes(tmp_path, format):
+    images = keras.Input(SHAPE)
+    hidden = keras.layers.GlobalAveragePooling2D()(SqueezeExcite(1)(images))
+    network = keras.Model(images, keras.layers.Dense(CLASSES, "softmax")(hidden))
+    dreal_tf.export(network, tmp_path / "raw", format)
+    inputs, _ = small_data(6, SHAPE, CLASSES)
+    answers, _ = answers_of([tmp_path / "raw"], np.float32(inputs), rounds=1)
+    np.testing.assert_allclose(answers, network(inputs), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ACTORS)
+@pytest.mark.parametrize("format", ["saved_model", "litert", "onnx"])
+def test_every_kind_can_be_shipped(tmp_path, data, kind, format):
+    figures = dreal_tf.export(DREAL(network_of(ACTORS[kind])), tmp_path / "e", format, data=data)
+    assert figures["largest_difference"] < 1e-4
+
+
+def test_outside_this_package_cannot_be_imported(tmp_path):
+    dreal_tf.export(DREAL(network_of()), tmp_path / "exported", "litert")
+    np.save(tmp_path / "images.npy", np.zeros((2, *SHAPE), "float32"))
+    job = {"paths": [str(tmp_path / "exported")], "images": str(tmp_path / "images.npy")}
+    job |= {"answers": str(tmp_path / "answers.npy"), "batch": 2, "rounds": 1}
+    code = (
+        f"import runpy, sys\nrunpy.run_path({exported_model.__file__!r}, run_name='__main__')\n"
+        "print([name for name in sys.modules if name.startswith('dreal_tf.')])\nimport dreal_tf"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(job) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout.splitlines()[-1] == "[]"
+    assert process.stderr.splitlines()[-1].startswith("ModuleNotFoundError")
+
+
+def test_what_differs_is_not_kept(tmp_path, data, monkeypatch):
+    def another(served, folder, *rest):
+        for variable in served.network.trainable_variables:
+            variable.assign(variable * 0.0)
+        write(served, folder, *rest)
+
+    write = formats.write
+    monkeypatch.setattr("dreal_tf.deployment.export.write", another)
+    with pytest.raises(RunError, match="Received: a difference of"):
+        dreal_tf.export(DREAL(network_of()), tmp_path / "exported", data=data)
+    assert not list(tmp_path.iterdir())
+
+
+def test_figures_by_hand():
+    own = np.float32([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]])
+    near = own + np.float32([[0.03, -0.03]])
+    figures = compared(near, own, np.int32([0, 1, 0, 1]), "float16")
+    assert figures["largest_difference"] == pytest.approx(0.03, abs=1e-6)
+    assert (figures["agreement"], figures["accuracy"], figures["network_accuracy"]) == (1.0, 0.5, 0.5)
+    for wrong in (near, own * np.float32(np.nan), own[:, ::-1]):
+        with pytest.raises(RunError, match="Expected an export within"):
+            compared(wrong, own, None, "float32")
+
+
+def test_one_row_far_off_among_many_is_not_kept():
+    own = np.tile(np.float32([[0.9, 0.1]]), (1000, 1))
+    exported = own.copy()
+    exported[7] = 0.4, 0.6
+    for precision in ("float32", "float16"):
+        with pytest.raises(RunError, match="a difference of 0.5"):
+            compared(exported, own, None, precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_an_accuracy_three_points_lower_is_not_kept(precision):
+    own = np.tile(np.float32([[0.501, 0.499]]), (1000, 1))
+    exported = own.copy()
+    exported[:30] = 0.499, 0.501  # Hardly another probability, and another class.
+    with pytest.raises(RunError, match="an accuracy 0.0300 lower"):
+        compared(exported, own, np.zeros(1000, int), precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("length", [1.4, 0.7])
+def test_embeddings_of_another_length_are_not_kept(precision, length):
+    own = np.random.default_rng(0).normal(size=(20, 512)).astype("float32")
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    assert compared_embeddings(own, own, precision)["largest_difference"] == 0
+    with pytest.raises(RunError, match="embeddings of unit length"):
+        compared_embeddings(length * own, own, precision)
+
+
+def test_int8_chooses_its_ranges_by_validation_images():
+    def shaded(low, high):
+        images = np.random.default_rng(low).integers(low, high, (40, 8, 8, 1), "uint8")
+        return images, np.arange(40) % 2
+
+    data = from_arrays(
+        shaded(0, 50), shaded(200, 250), ["a", "b"], validation=shaded(100, 150), batch_size=8
+    )
+    calibration = _calibration(None, data)
+    assert calibration.shape == (40, 8, 8, 1) and calibration.min() >= 100 and calibration.max() < 150
+
+
+def unsupported():
+    images = keras.Input(SHAPE)
+    turned = keras.layers.Lambda(lambda x: tf.math.real(tf.signal.fft2d(tf.cast(x, tf.complex64))))(
+        images
+    )
+    return keras.Model(images, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(turned)))
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (dict(format="coreml"), "Expected an export format, one of: litert, onnx, saved_model."),
+        (dict(precision="int4"), "Expected a precision, one of"),
+        (dict(precision="int8"), "Expected precision 'float32' for the format 'saved_model'."),
+        (dict(format="litert", precision="int8"), "Expected images that int8 can choose"),
+        (dict(path="."), "Expected a new folder to export to."),
+    ],
+)
+def test_wrong_input_is_met_at_the_door(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said):
+        dreal_tf.export(**{"model": DREAL(network_of()), "path": "exported"} | arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operation_that_the_format_lacks_is_named(tmp_path):
+    with pytest.raises(InputError, match="Expected a network of operations that 'litert' has.*FFT"):
+        dreal_tf.export(unsupported(), tmp_path / "exported", "litert")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "NEEDED", {"onnx": ("no_such_package",)})
+    with pytest.raises(
+        InputError, match=r"no no_such_package. Install them with `pip install 'dreal-tf\[onnx\]'`"
+    ):
+        dreal_tf.export(DREAL(network_of()), tmp_path / "exported", "onnx")
+
+
+def test_half_precision_is_refused_with_the_cure(tmp_path):
+    with pytest.raises(InputError, match="Expected a network in float32.*bfloat16"):
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            network = network_of()
+        finally:
+            keras.config.set_dtype_policy(policy)
+        dreal_tf.export(DREAL(network), tmp_path / "exported")
+
+
+def test_a_network_of_any_size_needs_data_that_says_one(tmp_path, data):
+    network = residual_network((None, None, 3), CLASSES, depth=8, width=0.5)
+    with pytest.raises(InputError, match="Expected a network of one image size"):
+        dreal_tf.export(network, tmp_path / "exported")
+    figures = dreal_tf.export(network, tmp_path / "exported", data=data)
+    assert figures["images"] == 60
+
+
+def test_a_request_as_the_documentation_sends_it(tmp_path):
+    """TensorFlow Serving stacks the instances of a request into the signature's one input."""
+    shades = np.uint8(np.arange(40) * 6).reshape(40, 1, 1, 1) * np.ones((1, 8, 8, 1), "uint8")
+    pair = shades, np.arange(40) % 2
+    data = from_arrays(pair, pair, ["even", "odd"], mean=127.5, deviation=60.0, batch_size=4)
+    dreal_tf.export(residual_network((8, 8, 1), 2, depth=8), tmp_path / "served", data=data)
+    page = (REPOSITORY / "docs" / "export.md").read_text()
+    request = json.loads(re.search(r"curl -d '(.*?)'", page)[1])
+    served = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
+    (taken,) = served.structured_input_signature[1].values()
+    answer = served(images=tf.constant(request["instances"], taken.dtype))
+    assert answer["class_name"].shape == (1,)
+
+
+def test_the_baseline_beside_has_the_weights_of_the_run():
+    recipe = load_recipe("digits_resnet8_se", smoke=True)
+    model, data, _ = build(recipe)
+    taught = model.trajectory_network
+    beside = baseline_network(recipe, data, taught)
+    images, _ = next(iter(data.test))
+    answers = plain_network(beside)(images), plain_network(taught)(images)
+    np.testing.assert_array_equal(*answers)  # Drawn weights would give others.

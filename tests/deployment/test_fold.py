@@ -1,0 +1,288 @@
+"""A network without an actor against the same network with that actor's action imposed."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import ACTORS, randomized, small_network
+
+from dreal_tf.deployment.removal import imposed, ways_out, without_actors
+from dreal_tf.layers import ACTORS as KINDS
+from dreal_tf.layers import CBAM, ECA, SRM, SqueezeExcite, intervene
+from dreal_tf.networks.backbones import actors_of, plain_network, residual_network
+from dreal_tf.networks.backbones.residual_wiring import ResidualWiring
+from dreal_tf.networks.flops import multiply_adds
+from dreal_tf.training.builder import precision
+
+SHAPE = (8, 8, 3)
+GATES = {"se": SqueezeExcite(2), "srm": SRM(), "eca": ECA(), "cbam": CBAM(2, kernel_size=3)}
+GATES["blended"] = CBAM(2, kernel_size=3, blended=True)
+
+
+def images(count=6, seed=0, shape=SHAPE):
+    return np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
+
+
+def basic(attention):
+    return residual_network(SHAPE, 5, depth=8, width=0.5, attention=attention)
+
+
+def bottleneck(attention):
+    wiring = ResidualWiring(attention, None, None, None, {"conv2": 1, "conv3": 2}, symmetric=True)
+    inputs = wiring.images(SHAPE, total_stride=4)
+    hidden = wiring.convolution(inputs, 4, 3, 1, "conv1")
+    for place, strides in (("conv2_1", 1), ("conv3_1", 2), ("conv3_2", 1)):
+        hidden = wiring.block(hidden, [(4, 1, 1), (4, 3, strides), (16, 1, 1)], place)
+    return wiring.network(inputs, wiring.classifier(hidden, 5))
+
+
+def lived_in(network, seed=1):
+    """With actors that say something, and BatchNorm as training might leave it."""
+    random = np.random.default_rng(seed)
+    for number, actor in enumerate(actors_of(network)):
+        randomized(actor, seed + number)
+    for variable in network.variables:
+        if variable.name in ("moving_variance", "gamma"):
+            variable.assign(random.uniform(0.5, 2.0, variable.shape))
+        elif variable.name in ("moving_mean", "beta"):
+            variable.assign(random.normal(size=variable.shape))
+    return network
+
+
+def static_of(network, inputs):
+    actions = network(inputs, training=False)["actions"]
+    return {m: np.mean(np.float32(a), axis=0, keepdims=True) for m, a in actions.items()}
+
+
+def logits(network, inputs):
+    outputs = network(inputs, training=False)
+    return np.float32(outputs["logits"] if isinstance(outputs, dict) else outputs)
+
+
+def with_actions(network, actions, inputs):
+    """Logits where the named modules emit these, worked out without the code under test."""
+
+    def decide(actor, index, state, action):
+        given = actions.get(actor.modules()[index])
+        return action if given is None else tf.zeros_like(action) + tf.cast(given, action.dtype)
+
+    with intervene(decide):
+        return logits(network, inputs)
+
+
+@pytest.mark.parametrize("blocks", [basic, bottleneck])
+@pytest.mark.parametrize("kind", GATES)
+def test_the_fold_is_the_static_action(kind, blocks):
+    network = lived_in(blocks(GATES[kind]))
+    static = static_of(network, images(seed=3))
+    actions = {m: a.mean() if m.endswith("spatial") else a for m, a in static.items()}
+    ways = ways_out(network, static)
+    assert {way.done for way in ways.values()} == {"folded"}
+    expected = with_actions(network, actions, images())
+    assert np.abs(expected - logits(network, images())).max() > 1e-3
+    for given in (network, plain_network(network)):
+        smaller = without_actors(given, ways)
+        assert not actors_of(smaller)
+        np.testing.assert_allclose(logits(smaller, images()), expected, atol=1e-5)
+    with imposed(ways):
+        np.testing.assert_allclose(logits(network, images()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["se", "cbam"])
+def test_one_of_several(kind):
+    network = lived_in(basic(GATES[kind]))
+    static = static_of(network, images(seed=3))
+    way = {f"conv3_1_{kind}": ways_out(network, static)[f"conv3_1_{kind}"]}
+    actions = {m: a.mean() if m.endswith("spatial") else a for m, a in static.items() if "conv3" in m}
+    before = network.get_weights()
+    smaller = without_actors(network, way)
+    expected = with_actions(network, actions, images())
+    np.testing.assert_allclose(logits(smaller, images()), expected, atol=1e-5)
+    assert [a.name for a in actors_of(smaller)] == [f"conv2_1_{kind}", f"conv4_1_{kind}"]
+    kept = smaller(images(), training=False)
+    for part in ("states", "actions"):
+        assert set(kept[part]) == {m for m in network.output[part] if "conv3" not in m}
+    for old, new in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)  # The network given stays as it is.
+
+
+@pytest.mark.parametrize("kind", ["srm", "cbam"])
+def test_what_the_actors_had_is_gone(kind):
+    network = lived_in(basic(GATES[kind]))
+    smaller = without_actors(network, ways_out(network, static_of(network, images())))
+    without = basic(None)
+    assert smaller.count_params() == without.count_params()
+    assert network.count_params() - smaller.count_params() == sum(
+        actor.count_params() for actor in actors_of(network)
+    )
+    assert multiply_adds(smaller) == multiply_adds(without)
+    more = multiply_adds(network) - multiply_adds(without)
+    assert more == 0 if kind == "srm" else more > 0  # SRM multiplies element by element alone.
+    # Standard layers alone: what is saved opens without this package's actors.
+    assert [layer.name for layer in smaller.layers if layer.name != "images"] == [
+        layer.name for layer in without.layers if layer.name != "images"
+    ]
+
+
+def test_what_is_saved_answers_alike(tmp_path):
+    network = lived_in(basic(SqueezeExcite(2)))
+    smaller = plain_network(without_actors(network, ways_out(network, static_of(network, images()))))
+    smaller.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(logits(again, images()), logits(smaller, images()))
+
+
+MIXED = [
+    pytest.param(kind, marks=() if kind in ("non_local", "sasa") else pytest.mark.slow)
+    for kind in sorted(set(KINDS) - set(GATES))
+]
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_actions_that_mix_places_are_passed_by_or_kept(kind):
+    network = lived_in(basic(KINDS[kind]()))
+    ways = ways_out(network, static_of(network, images()))
+    for way in ways.values():
+        assert way.done == ("kept" if kind in ("aa", "sasa") else "removed"), way
+        assert way.reason.endswith("its action mixes places") and not way.constants
+    if kind in ("aa", "sasa"):
+        return
+    actions = dict.fromkeys(network.output["actions"], 0.0)
+    expected = with_actions(network, actions, images())
+    smaller = without_actors(network, ways)
+    np.testing.assert_allclose(logits(smaller, images()), expected, atol=1e-5)
+    assert np.abs(expected - logits(network, images())).max() > 1e-3
+    with imposed(ways):
+        np.testing.assert_allclose(logits(network, images()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["spatial", "two steps"])
+def test_a_spatial_gate_leaves_its_scale(form):
+    network = lived_in(small_network(ACTORS[form]))
+    inputs = images(shape=(6, 6, 2))
+    static = static_of(network, inputs)
+    ways = ways_out(network, static)
+    assert not any(way.exact for way in ways.values())
+    flat = {m: a if a.shape[1:3] == (1, 1) else a.mean() for m, a in static.items()}
+    expected = with_actions(network, flat, inputs)
+    np.testing.assert_allclose(logits(without_actors(network, ways), inputs), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_folds_to_its_own_digits(policy):
+    """The fold is made in float32; what differs is the rounding of one product more or less."""
+    with precision(policy):
+        network = lived_in(basic(SqueezeExcite(2)))
+        static = static_of(network, images(seed=3))
+        smaller = without_actors(network, ways_out(network, static))
+    assert smaller.get_layer("conv3_1_2_bn").compute_dtype == policy.removeprefix("mixed_")
+    expected = with_actions(network, static, images())
+    digits = 2**-8 if policy == "mixed_bfloat16" else 2**-11
+    bound = 8 * digits * np.abs(expected).max()
+    assert np.abs(logits(smaller, images()) - expected).max() < bound
+
+
+def gated(before, after=lambda refined: refined, gate=None):
+    """Images, a convolution, what `before` makes of it, a gate, what `after` makes of that."""
+    inputs = keras.Input((6, 6, 2), name="images")
+    hidden = keras.layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    state = before(hidden)
+    refined = (gate or SqueezeExcite(2, name="gate_se"))(state)
+    pooled = keras.layers.GlobalAveragePooling2D()(after(refined))
+    return lived_in(keras.Model(inputs, keras.layers.Dense(3)(pooled)))
+
+
+NORM = keras.layers.BatchNormalization
+CONSTANT = {"gate/se": np.float32([0.3, 0.6, 0.9, 0.0]).reshape(1, 1, 1, 4)}
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        keras.layers.ReLU,
+        keras.layers.LeakyReLU,
+        lambda: keras.layers.Activation("relu"),
+        keras.layers.Identity,
+    ],
+)
+def test_a_gate_passes_activations_that_scale_along(activation):
+    network = gated(lambda hidden: activation()(NORM(name="bn")(hidden)))
+    way = ways_out(network, CONSTANT)["gate_se"]
+    assert (way.done, way.norm) == ("folded", "bn")
+    inputs = images(shape=(6, 6, 2))
+    found = logits(without_actors(network, {"gate_se": way}), inputs)
+    np.testing.assert_allclose(found, with_actions(network, CONSTANT, inputs), atol=1e-5)
+
+
+def shared_norm():
+    norm = NORM(name="bn")
+    return lambda hidden: norm(norm(hidden))
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        (lambda: gated(lambda h: h), "it follows conv, no BatchNorm"),
+        (
+            lambda: gated(lambda h: keras.layers.ReLU(6.0, name="six")(NORM()(h))),
+            "it follows six, no BatchNorm",
+        ),
+        (
+            lambda: gated(lambda h: keras.layers.Activation("gelu", name="bent")(NORM()(h))),
+            "it follows bent, no BatchNorm",
+        ),
+        (lambda: gated(NORM(name="bn", scale=False)), "bn has no scale"),
+        (lambda: gated(NORM(name="bn", axis=1)), "bn is not over channels"),
+        (lambda: gated(shared_norm()), "bn stands in 2 places"),
+    ],
+)
+def test_a_gate_that_does_not_fold_is_passed_by(network, why):
+    network = network()
+    way = ways_out(network, CONSTANT)["gate_se"]
+    assert way.done == "removed" and way.reason == f"its state passes unchanged: {why}"
+    inputs = images(shape=(6, 6, 2))
+    found = logits(without_actors(network, {"gate_se": way}), inputs)
+    np.testing.assert_allclose(found, with_actions(network, {"gate/se": 1.0}, inputs), atol=1e-5)
+
+
+def test_another_reader_of_the_norm_is_an_obstacle():
+    kept = []
+    network = gated(
+        lambda h: kept.append(NORM(name="bn")(h)) or kept[0],
+        lambda refined: keras.layers.Add()([refined, kept[0]]),
+    )
+    way = ways_out(network, CONSTANT)["gate_se"]
+    assert way.done == "removed" and "it is not all that reads what bn gives" in way.reason
+    outside = keras.Model(network.input, {"logits": network.output, "maps": kept[0]})
+    assert ways_out(outside, CONSTANT)["gate_se"].done == "removed"
+
+
+def test_an_actor_in_two_places_is_passed_by_in_both():
+    gate = SqueezeExcite(2, name="gate_se")
+    network = gated(NORM(name="bn"), gate, gate=gate)
+    way = ways_out(network, CONSTANT)["gate_se"]
+    assert way.done == "removed" and "it stands in 2 places" in way.reason
+    inputs = images(shape=(6, 6, 2))
+    found = logits(without_actors(network, {"gate_se": way}), inputs)
+    np.testing.assert_allclose(found, with_actions(network, {"gate/se": 1.0}, inputs), atol=1e-5)
+
+
+def test_a_negative_gate_does_not_pass_an_activation():
+    below = {"gate/se": CONSTANT["gate/se"] - 0.5}
+    through = gated(lambda h: keras.layers.ReLU(name="relu")(NORM(name="bn")(h)))
+    assert "below 0" in ways_out(through, below)["gate_se"].reason
+    assert ways_out(gated(NORM(name="bn")), below)["gate_se"].done == "folded"
+
+
+@keras.saving.register_keras_serializable("tests")
+class AddedGate(SqueezeExcite):
+    """A channel action that is not a gate: y = F + A·F."""
+
+    def refine(self, state, action, index=0, training=None):
+        return state + super().refine(state, action, index, training)
+
+
+def test_an_action_that_is_applied_otherwise_does_not_fold():
+    network = gated(NORM(name="bn"), gate=AddedGate(2, name="gate_se"))
+    way = ways_out(network, CONSTANT)["gate_se"]
+    assert way.done == "removed"

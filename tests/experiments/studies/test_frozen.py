@@ -1,0 +1,112 @@
+"""A frozen network: only theta and the critic move."""
+
+import keras
+import numpy as np
+import pytest
+from support import ACTORS, logits_loss, moved, small_data, small_network, values
+
+from dreal_tf.experiments.studies.experiments import Probe, StopAfter, recovered
+from dreal_tf.experiments.studies.frozen import FrozenDREAL
+from dreal_tf.experiments.studies.held_out import HeldOut, Judge
+from dreal_tf.layers import intervene
+
+
+def frozen(network, rate=0.5, **settings):
+    model = FrozenDREAL(network, reward_fraction=1.0, trust=False, **settings)
+    model.compile(keras.optimizers.SGD(rate, 0.9), "adam", loss=logits_loss(), metrics=["accuracy"])
+    return model
+
+
+def judged_paths(model):
+    return {variable.path for variable in model.trajectory.variables}
+
+
+@pytest.mark.parametrize("kind", ACTORS)
+def test_only_theta_and_the_critic_move(kind):
+    network = small_network(ACTORS[kind].__class__.from_config(ACTORS[kind].get_config()), dropout=0.5)
+    model = frozen(network, critic="direct", actor_weight=1.0)
+    critic = frozen(network, critic="comparative", actor_weight=1.0)
+    for one in (model, critic):
+        before, learnt = values(network.variables), values(one.critic.variables)
+        one.fit(*small_data(), batch_size=8, epochs=3, verbose=0)
+        changed = moved(before, network.variables)
+        # The seed of dropout is asked for nothing, and no moving average moves.
+        assert changed <= judged_paths(one)
+        assert changed
+        assert moved(learnt, one.critic.variables) or not one.critic.variables
+
+
+def test_without_weight_the_critic_moves_alone_and_steps_are_counted():
+    network = small_network()
+    model = frozen(network, critic="comparative", actor_weight=0.0)
+    before, learnt = values(network.variables), values(model.critic.variables)
+    model.fit(*small_data(), batch_size=8, epochs=2, verbose=0)
+    assert not moved(before, network.variables)
+    assert moved(learnt, model.critic.variables)
+    assert int(model.optimizer.iterations) == 4  # The draws of the estimator follow from it.
+
+
+def test_actors_wait_as_long_as_they_are_told():
+    network = small_network()
+    model = frozen(network, critic="direct", actor_weight=1.0, wait=4)
+    before = values(network.variables)
+    model.fit(*small_data(), batch_size=8, epochs=2, verbose=0)
+    assert not moved(before, network.variables)
+    model.fit(*small_data(), batch_size=8, epochs=1, verbose=0)
+    assert moved(before, network.variables)
+
+
+def test_only_actors_of_the_stages_move():
+    network = small_network()
+    model = frozen(network, critic="direct", actor_weight=1.0, stages={"conv3"})
+    before = values(network.variables)
+    model.fit(*small_data(), batch_size=8, verbose=0)
+    changed = moved(before, network.variables)
+    assert changed and all(path.startswith("conv3_1") for path in changed)
+
+
+def test_the_first_step_is_the_gradient_of_the_mean_log_probability():
+    """A critic that is the true direction climbs, to first order, what it climbs."""
+    network = small_network()
+    images, labels = small_data()
+    held_out = HeldOut(images, labels)
+    judge = Judge(network, held_out)
+    before = judge().log_p
+    model = frozen(network, rate=0.05, critic="direct", actor_weight=1.0)
+    model.fit(images, labels, batch_size=16, epochs=1, verbose=0)
+    assert judge().log_p > before
+
+
+def test_the_judge_against_numpy_and_with_each_gate_flat_by_hand():
+    network = small_network()
+    images, labels = small_data(12)
+    worth = Judge(network, HeldOut(images, labels))()
+
+    def log_p(logits):
+        logits = np.asarray(logits, float)
+        normal = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
+        return logits[np.arange(12), labels] - normal
+
+    outputs = network(images, training=False)
+    np.testing.assert_allclose(worth.log_p, log_p(outputs["logits"]).mean(), rtol=1e-5)
+    assert worth.accuracy == np.mean(np.argmax(outputs["logits"], 1) == labels)
+    with intervene(lambda actor, index, state, a: 0 * a + np.mean(a, axis=3, keepdims=True)):
+        flat = network(images, training=False)["logits"]
+    np.testing.assert_allclose(worth.log_p_ablated, log_p(flat).mean(), rtol=1e-5)
+
+
+def test_recovered_by_hand():
+    assert recovered(0.8, 0.6, 0.7) == pytest.approx(0.5)
+    assert recovered(0.8, 0.6, 0.5) == pytest.approx(-0.5)
+    assert recovered(0.8, 0.6, 0.8) == pytest.approx(1.0)
+    assert recovered(0.6, 0.6, 0.7) is None and recovered(0.5, 0.6, 0.7) is None
+
+
+def test_probes_and_the_stop_come_at_their_steps():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    probe = Probe(lambda: int(model.optimizer.iterations), {2: "two", 5: "five", 9: "never"})
+    model.fit(
+        np.ones((3, 1)), np.ones(3), batch_size=1, epochs=9, verbose=0, callbacks=[probe, StopAfter(5)]
+    )
+    assert probe.found == {"two": 2, "five": 5} and int(model.optimizer.iterations) == 5

@@ -1,0 +1,201 @@
+import logging
+
+import keras
+import numpy as np
+import pytest
+from support import compiled, logits_loss, small_data, small_network
+
+from dreal_tf import DREAL
+from dreal_tf.errors import InputError, RunError
+from dreal_tf.method.critics import DirectCritic
+from dreal_tf.training.callbacks.best_network import BestNetwork
+from dreal_tf.training.callbacks.checkpoint import SCHEMA, Checkpoint, restore_last
+from dreal_tf.training.callbacks.history_file import HistoryFile, read_history
+from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
+
+IMAGES, LABELS = small_data(24)
+
+
+def fit(model, folder, epochs=3, callbacks=()):
+    best = BestNetwork(folder, swap=next(iter(callbacks), None))
+    checkpoint = Checkpoint(folder / "checkpoints", best)
+    history = HistoryFile(folder / "history.csv")
+    model.fit(
+        IMAGES,
+        LABELS,
+        batch_size=8,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        validation_data=(IMAGES, LABELS),
+        callbacks=[*callbacks, history, best, checkpoint],
+    )
+    return best, checkpoint
+
+
+def fresh_model(**options):
+    keras.utils.set_random_seed(1)
+    model = DREAL(small_network(dropout=0.2), actor_weight=0.5)
+    model.compile(
+        keras.optimizers.SGD(0.05, momentum=0.9, **options),
+        keras.optimizers.Adam(0.01),
+        loss=logits_loss(),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def everything(model):
+    variables = model.network.variables + model.critic.variables
+    variables += model.optimizer.variables + model.critic_optimizer.variables
+    return [v.numpy() for v in variables]
+
+
+def test_a_checkpoint_holds_everything_both_optimizers_included(tmp_path):
+    part = tmp_path / "part"
+    part.mkdir()
+    whole = fresh_model()
+    fit(whole, tmp_path, epochs=4)
+    fit(fresh_model(), part, epochs=2)
+    resumed = fresh_model()
+    _, checkpoint = fit(resumed, part, epochs=4)
+    assert checkpoint.epochs_done == 4
+    for one, two in zip(everything(whole), everything(resumed), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert [row["epoch"] for row in read_history(part / "history.csv")] == [0, 1, 2, 3]
+
+
+class Informed(DirectCritic):
+    """Knows the true gradient, and has it tried on noisy actions: it is soon trusted."""
+
+    exploration, noise = ("noise",), 0.1
+
+
+def trusting_model():
+    keras.utils.set_random_seed(1)
+    settings = dict(estimator="exact", reward_fraction=1.0, actor_weight=0.5)
+    return compiled(small_network(), critic=Informed(), **settings)
+
+
+def test_a_resumed_run_has_the_trust_of_an_uninterrupted_one(tmp_path):
+    whole, resumed = trusting_model(), trusting_model()
+    fit(whole, tmp_path, epochs=4)
+    for file in (tmp_path / "checkpoints").glob("epoch-4.*"):  # As if killed in the last epoch.
+        file.unlink()
+    _, checkpoint = fit(resumed, tmp_path, epochs=4)
+    assert checkpoint.epochs_done == 4
+    assert np.min(whole.trust.weights_now()) > 0.1  # The actors follow the critic.
+    np.testing.assert_array_equal(resumed.trust.sums, whole.trust.sums)
+    for one, two in zip(everything(whole), everything(resumed), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def damage(path, part="*"):
+    for file in path.parent.glob(f"{path.name}.{part}"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("part", [pytest.param("index", marks=pytest.mark.slow), "data*"])
+def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said(tmp_path, caplog, part):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    for folder in (whole, run):
+        folder.mkdir()
+    fit(fresh_model(), whole, epochs=4)
+    fit(fresh_model(), run, epochs=3)
+    damage(run / "checkpoints" / "epoch-3", part)
+    with caplog.at_level(logging.WARNING, "dreal_tf"):
+        fit(fresh_model(), run, epochs=4)
+    assert "epoch-3 is damaged" in caplog.text
+    one, two = (read_history(folder / "history.csv") for folder in (whole, run))
+    assert [row | {"seconds": 0} for row in one] == [row | {"seconds": 0} for row in two]
+
+
+@pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
+def test_a_checkpoint_of_another_schema_is_refused_with_the_version_that_wrote_it(
+    tmp_path, monkeypatch, schema
+):
+    with monkeypatch.context() as other_version:
+        other_version.setattr("dreal_tf.training.callbacks.checkpoint.SCHEMA", schema)
+        other_version.setattr("dreal_tf.__version__", "7.8.9")
+        fit(fresh_model(), tmp_path, epochs=1)
+    message = f"Expected a checkpoint of schema {SCHEMA}.*schema {schema}, written by dreal_tf 7.8.9"
+    with pytest.raises(InputError, match=message):
+        fit(fresh_model(), tmp_path, epochs=2)
+    with pytest.raises(InputError, match=message):
+        restore_last(tmp_path / "checkpoints", fresh_model())
+
+
+def test_without_a_readable_checkpoint_it_stops_and_says_so(tmp_path):
+    fit(fresh_model(), tmp_path, epochs=3)
+    for epoch in (2, 3):
+        damage(tmp_path / "checkpoints" / f"epoch-{epoch}")
+    with pytest.raises(RunError, match="Expected a checkpoint that can be read. Received: 2 damaged"):
+        fit(fresh_model(), tmp_path, epochs=4)
+
+
+def test_the_best_epoch_is_kept_and_of_equals_the_first(tmp_path):
+    best = BestNetwork(tmp_path)
+    model = compiled()
+    best.set_model(model)
+    kept = []
+    for epoch, accuracy in enumerate([0.3, 0.5, 0.5, 0.4]):
+        model.network.get_layer("conv1").bias.assign(np.full(4, float(epoch)))
+        best.on_epoch_end(epoch, {"val_accuracy": accuracy})
+        kept.append(best.state["epoch"])
+    assert kept == [0, 1, 1, 1]
+    best.restore(model.network)
+    np.testing.assert_array_equal(model.network.get_layer("conv1").bias, np.ones(4))
+
+
+def test_averaged_weights_are_judged_and_kept_while_the_others_train_on(tmp_path):
+    model, trained, averages = fresh_model(use_ema=True, ema_momentum=0.5), [], []
+    swap = keras.callbacks.SwapEMAWeights()
+
+    class Averages(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            trained.append(self.model.network.get_weights())
+            swap.on_test_begin()
+            averages.append(self.model.network.get_weights())
+            swap.on_test_end()
+
+    best, _ = fit(model, tmp_path, callbacks=[swap, Averages()])
+    judged = fresh_model(use_ema=True, ema_momentum=0.5)
+    best.restore(judged.network)
+    accuracy = judged.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)["accuracy"]
+    assert accuracy == pytest.approx(best.state["value"])
+    theirs = averages[best.state["epoch"]]
+    for kept, average in zip(judged.network.get_weights(), theirs, strict=True):
+        np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
+    pairs = zip(trained[best.state["epoch"]], theirs, strict=True)
+    assert max(np.abs(one - average).max() for one, average in pairs) > 1e-3
+
+
+def test_with_averaged_weights_a_resumed_run_is_the_uninterrupted_one(tmp_path):
+    rows = []
+    for name, epochs in (("whole", [4]), ("part", [2, 4])):
+        (tmp_path / name).mkdir()
+        for until in epochs:
+            swap = keras.callbacks.SwapEMAWeights()
+            fit(fresh_model(use_ema=True, ema_momentum=0.5), tmp_path / name, until, [swap])
+        history = read_history(tmp_path / name / "history.csv")
+        rows.append([row | {"seconds": 0} for row in history])
+    # The swap adds and subtracts, which costs the last digits.
+    for one, two in zip(*rows, strict=True):
+        assert one == {name: pytest.approx(value, rel=1e-4, abs=1e-6) for name, value in two.items()}
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    model = compiled(rate=1e30)
+    with pytest.raises(
+        RunError, match="Expected a finite loss. Received: nan.*Lower optim.learning_rate"
+    ):
+        model.fit(IMAGES, LABELS, batch_size=8, epochs=3, verbose=0, callbacks=[StopOnNaN()])
+
+
+def test_a_nan_on_the_second_replica_alone_stops_the_run(two_replicas):
+    images = IMAGES.copy()
+    images[6] = np.nan  # Of a batch of 8, images 4 to 7 go to the second replica.
+    with two_replicas.scope():
+        model = compiled()
+    with pytest.raises(RunError, match="Received: nan"):
+        model.fit(images, LABELS, batch_size=8, shuffle=False, verbose=0, callbacks=[StopOnNaN()])

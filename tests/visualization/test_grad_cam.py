@@ -1,0 +1,348 @@
+"""Grad-CAM: by hand, against finite differences, and whatever the network is wrapped in."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from support import small_network
+
+from dreal_tf import residual_network
+from dreal_tf.errors import InputError
+from dreal_tf.layers import ExpectationMaximization, SqueezeExcite
+from dreal_tf.visualization.grad_cam import GradCam, grad_cam, upsample
+
+RANDOM = np.random.default_rng(3)
+IMAGES = RANDOM.normal(size=(5, 6, 8, 2)).astype("float32")
+LABELS = np.int32([0, 2, 1, 1, 0])
+CLASSES = 3
+
+
+def layers():
+    """The layers of a small convolutional network."""
+    keras.utils.set_random_seed(5)
+    return [
+        keras.layers.Conv2D(4, 3, padding="same", activation="tanh", name="first"),
+        keras.layers.Conv2D(5, 3, strides=2, padding="same", activation="relu", name="last"),
+        keras.layers.GlobalAveragePooling2D(keepdims=True, name="pool"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(CLASSES, name="logits"),
+    ]
+
+
+def chained(parts, shape=IMAGES.shape[1:], dtype=None):
+    inputs = outputs = keras.Input(shape, dtype=dtype)
+    for part in parts:
+        outputs = part(outputs)
+    return keras.Model(inputs, outputs)
+
+
+# By hand -------------------------------------------------------------------------------------------
+
+# Channels: the pixel and twice the pixel less 2, not below 0. Logits: means over places times V.
+HAND_IMAGE = np.float32([[1, 2], [3, 0]]).reshape(1, 2, 2, 1)
+#   F_1 = 1 2 / 3 0     F_2 = 0 2 / 4 0
+V = np.float32([[4, -4], [8, 4]])
+
+
+def hand_network():
+    network = chained(
+        [
+            keras.layers.Conv2D(2, 1, activation="relu", name="map"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ],
+        (2, 2, 1),
+    )
+    network.layers[1].set_weights([np.float32([[[[1, 2]]]]), np.float32([0, -2])])
+    network.layers[3].set_weights([V, np.zeros(2, "float32")])
+    return network
+
+
+def test_grad_cam_by_hand():
+    """Gradients are V / 4 at every place: weights 1 and 2 for label 0, -1 and 1 for label 1."""
+    maps = grad_cam(hand_network(), np.repeat(HAND_IMAGE, 2, axis=0), [0, 1])
+    np.testing.assert_allclose(maps[0], [[1, 2 + 4], [3 + 8, 0]], rtol=1e-6)
+    np.testing.assert_allclose(maps[1], [[0, -2 + 2], [-3 + 4, 0]], atol=1e-6)
+
+
+def test_grad_cam_plus_plus_by_hand():
+    """Sums over places: 6 and 6. Label 0, channel 1: g = 1, a = 1 / (2 + 1·6), weight 4 · 1/8 = 1/2;
+    channel 2: g = 2, a = 1 / (2 + 2·6), weight 4 · 2/14 = 4/7. Label 1: 0, and 1/2 (g = 1)."""
+    maps = grad_cam(hand_network(), np.repeat(HAND_IMAGE, 2, axis=0), [0, 1], plus_plus=True)
+    expected = [[1 / 2, 2 / 2 + 8 / 7], [3 / 2 + 16 / 7, 0]]
+    np.testing.assert_allclose(maps[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(maps[1], [[0, 1], [2, 0]], rtol=1e-6)
+
+
+# Against NumPy and finite differences --------------------------------------------------------------
+
+
+def differences(scores, map_, size=1e-4):
+    """First derivatives with respect to every entry of a map, by central differences."""
+    steps = size * np.eye(map_.size).reshape(-1, *map_.shape)
+    return ((scores(map_ + steps) - scores(map_ - steps)) / (2 * size)).reshape(map_.shape)
+
+
+def independent(map_, scores, plus_plus):
+    """The published formulas, place by place; Grad-CAM++ by the derivatives of the exponential."""
+    gradient = differences(scores, map_)
+    height, width, channels = map_.shape
+    found = np.zeros((height, width))
+    for k in range(channels):
+        weight = gradient[..., k].mean()
+        if plus_plus:
+            weight, exponential = 0.0, np.exp(scores(map_[None])[0])
+            for i, j in np.ndindex(height, width):
+                first, second, third = (exponential * gradient[i, j, k] ** power for power in (1, 2, 3))
+                below = 2 * second + map_[..., k].sum() * third
+                weight += (second / below if below else 0.0) * max(first, 0.0)
+        found += weight * map_[..., k]
+    return np.maximum(found, 0.0)
+
+
+@pytest.mark.parametrize("plus_plus", [False, True])
+@pytest.mark.parametrize("name", ["first", "last"])
+def test_against_finite_differences(name, plus_plus):
+    network = chained(layers())
+    exact = [type(part).from_config(part.get_config() | {"dtype": "float64"}) for part in layers()]
+    chained(exact, dtype="float64").set_weights(network.get_weights())
+    before = [part.name for part in exact].index(name) + 1
+    maps = grad_cam(network, IMAGES, LABELS, layer=name, plus_plus=plus_plus)
+    for image, label, found in zip(IMAGES, LABELS, maps, strict=True):
+
+        def logits(rest, hidden):
+            for part in rest:
+                hidden = part(hidden)
+            return hidden.numpy()
+
+        map_ = logits(exact[:before], np.float64(image[None]))[0]
+
+        def scores(maps, label=label):
+            return logits(exact[before:], maps)[:, label]
+
+        expected = independent(map_, scores, plus_plus)
+        scale = np.exp(scores(map_[None])[0]) if plus_plus else 1.0
+        np.testing.assert_allclose(found * scale, expected, rtol=2e-4, atol=1e-6)
+    assert maps.max() > 0
+
+
+# Nested --------------------------------------------------------------------------------------------
+
+
+class Subclassed(keras.Model):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def call(self, images):
+        for part in self.parts:
+            images = part(images)
+        return images
+
+
+def nestings(parts):
+    body, head = parts[:2], parts[2:]
+    as_layer = chained(body)
+    inputs = keras.Input(IMAGES.shape[1:])
+    return {
+        "sequential of models": keras.Sequential([chained(body), keras.Sequential(head)]),
+        "model as a layer": keras.Model(inputs, chained(head, (3, 4, 5))(as_layer(inputs))),
+        "twice nested": keras.Sequential([chained([chained(body), *parts[2:3]]), *parts[3:]]),
+        "subclassed": Subclassed(parts),
+        "subclassed inside": chained([Subclassed(body), *head]),
+    }
+
+
+@pytest.mark.parametrize("plus_plus", [False, True])
+@pytest.mark.parametrize("name", nestings(layers()))
+def test_nested_networks_give_the_maps_of_the_flat_one(name, plus_plus):
+    parts = layers()
+    flat = GradCam(chained(parts), plus_plus=plus_plus)
+    nested = GradCam(nestings(parts)[name], plus_plus=plus_plus)
+    np.testing.assert_allclose(nested(IMAGES, LABELS), flat(IMAGES, LABELS), rtol=1e-6)
+    assert nested.layer_name == flat.layer_name == "last"
+    first = GradCam(nestings(parts)[name], layer=parts[0], plus_plus=plus_plus)
+    assert first(IMAGES, LABELS).shape == (5, 6, 8) and first.layer_name == "first"
+
+
+# Ends of a network ---------------------------------------------------------------------------------
+
+
+def ends(parts):
+    """Networks that end in a softmax of the same logits."""
+    body, dense = parts[:-1], parts[-1]
+    fused = keras.layers.Dense(CLASSES, activation="softmax")
+    return {
+        "fused": (chained([*body, fused]), fused),
+        "layer": (chained([*parts, keras.layers.Softmax()]), dense),
+        "activation": (chained([*parts, keras.layers.Activation("softmax")]), dense),
+        "operation": (chained([*parts, ops.softmax]), dense),
+        "nested": (keras.Sequential([chained(body), keras.Sequential([fused])]), fused),
+    }
+
+
+@pytest.mark.parametrize("name", ends(layers()))
+def test_a_softmax_at_the_end_changes_nothing(name):
+    parts = layers()
+    expected = grad_cam(chained(parts), IMAGES, LABELS)
+    network, dense = ends(parts)[name]
+    dense.set_weights(parts[-1].get_weights())
+    np.testing.assert_allclose(network(IMAGES).numpy().sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(grad_cam(network, IMAGES, LABELS), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_softmax_inside_is_not_taken_for_the_end():
+    inside = [keras.layers.Softmax(axis=-1), *layers()]
+    network = chained(inside)
+    flat = chained(inside[1:])
+    softened = ops.softmax(IMAGES).numpy()
+    expected = grad_cam(flat, softened, LABELS)
+    np.testing.assert_allclose(grad_cam(network, IMAGES, LABELS), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_hidden_softmax_is_refused():
+    hidden = Subclassed([keras.layers.Lambda(ops.softmax)])
+    with pytest.raises(InputError, match="Expected logits.*Received: probabilities.*End the network"):
+        grad_cam(chained([*layers(), hidden]), IMAGES, LABELS)
+
+
+# Our networks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attention", "last"),
+    [(SqueezeExcite(4), "conv4_1_relu"), (ExpectationMaximization(4), "conv4_1_emanet")],
+    ids=["in the branch", "after the stage"],
+)
+def test_the_default_layer_of_our_networks_is_the_last_stages_output(attention, last):
+    network = residual_network((16, 16, 3), 4, depth=8, attention=attention)
+    plain = keras.Model(network.input, network.output["logits"])
+    images = RANDOM.normal(size=(2, 16, 16, 3)).astype("float32")
+    cam = GradCam(network)
+    maps = cam(images, [1, 3])
+    assert cam.layer_name == last and maps.shape == (2, 4, 4)
+    np.testing.assert_allclose(grad_cam(plain, images, [1, 3]), maps, rtol=1e-5, atol=1e-8)
+
+
+def test_frozen_weights_and_small_batches_change_nothing():
+    network = small_network()
+    images = RANDOM.normal(size=(5, 6, 6, 2)).astype("float32")
+    expected = grad_cam(network, images, LABELS)
+    network.trainable = False
+    for batch_size in (1, 2):
+        found = grad_cam(network, images, LABELS, batch_size=batch_size)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_network_is_traced_once_for_all_batches():
+    class Counting(Subclassed):
+        traced = 0
+
+        def call(self, images):
+            type(self).traced += 1
+            return super().call(images)
+
+    network = Counting(layers())
+    network(IMAGES)  # Builds it.
+    Counting.traced = 0
+    cam = GradCam(network, batch_size=2)
+    for _ in range(2):
+        cam(IMAGES, LABELS)  # 2, 2 and 1.
+    assert Counting.traced == 1
+
+
+def test_half_precision_gives_float32_maps_close_to_the_full_ones():
+    full = residual_network((16, 16, 3), 4, depth=8)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = residual_network((16, 16, 3), 4, depth=8)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(full.get_weights())
+    images = RANDOM.normal(size=(4, 16, 16, 3)).astype("float32")
+    one, other = (grad_cam(network, images, [0, 1, 2, 3]) for network in (full, half))
+    assert other.dtype == np.float32
+    np.testing.assert_allclose(other, one, atol=0.05 * one.max())
+
+
+def test_the_network_is_left_as_it_was():
+    parts = layers()
+    network = keras.Sequential([chained(parts[:-1]), keras.layers.Dense(3, activation="softmax")])
+    before = network.predict(IMAGES, verbose=0)
+    grad_cam(network, IMAGES, LABELS)
+    with pytest.raises(InputError):
+        grad_cam(network, IMAGES, LABELS, layer="lats")
+    everything = [*network.layers, *parts[:-1]]
+    assert not [part.name for part in everything if "call" in vars(part)]
+    assert network.layers[-1].activation is keras.activations.softmax
+    np.testing.assert_array_equal(network.predict(IMAGES, verbose=0), before)
+
+
+# Refusals ------------------------------------------------------------------------------------------
+
+
+def refused(network, match, images=IMAGES, labels=LABELS, **options):
+    with pytest.raises(InputError, match=match):
+        grad_cam(network, images, labels, **options)
+
+
+def test_what_cannot_be_mapped_is_refused_with_a_reason():
+    network = chained(layers())
+    refused(network, "one of: first, last, pool. Received: 'lats'. Did you mean 'last'", layer="lats")
+    refused(network, "labels from 0 to 2. Received: labels from 0 to 3", labels=[0, 1, 2, 3, 0])
+    refused(network, "one label for each image", labels=[0, 1])
+    shared = keras.layers.Conv2D(2, 3, padding="same", name="shared")
+    twice = chained([shared, shared, *layers()[2:]])
+    refused(twice, "runs once. Received: 'shared', which 2 calls", layer="shared")
+    flat = chained([keras.layers.Flatten(), keras.layers.Dense(3)])
+    refused(flat, "a map of more than one place. Received: 2 layers")
+    maps_only = chained(layers()[:2])
+    refused(maps_only, r"Received: \(None, 3, 4, 5\)")
+
+
+def test_a_layer_beside_the_way_to_the_logits_is_refused():
+    images = keras.Input(IMAGES.shape[1:])
+    logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(images))
+    aside = keras.layers.Conv2D(1, 1, name="aside")(images)
+    network = keras.Model(images, {"logits": logits, "states": aside})
+    refused(network, "that the logits depend on. Received: 'aside'", layer="aside")
+
+
+def test_upsampling_is_linear_between_the_middles_of_places():
+    maps = np.float32([[[0, 4], [8, 12]]])
+    np.testing.assert_allclose(upsample(maps, 2, 2), maps)
+    large = upsample(maps, 4, 4)[0]
+    np.testing.assert_allclose(large[0], [0, 1, 3, 4])
+    np.testing.assert_allclose(large[:, 0], [0, 2, 6, 8])
+    np.testing.assert_allclose(upsample(maps, 8, 8).sum(), 16 * maps.sum(), rtol=1e-6)
+
+
+# Networks of others --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "last"),
+    [("ResNet50", "conv5_block3_out"), ("VGG16", "block5_pool"), ("DenseNet121", "relu")],
+)
+def test_kerass_applications_against_a_network_cut_in_two(make, last):
+    """Each ends in a pooling and a dense softmax; its map is the input of the former."""
+    network = getattr(keras.applications, make)(weights=None, input_shape=(96, 96, 3), classes=4)
+    images = RANDOM.normal(size=(2, 96, 96, 3)).astype("float32")
+    cam = GradCam(network)
+    maps = cam(images, [3, 1])
+    assert cam.layer_name == last and maps.shape == (2, 3, 3)
+    parts = network.layers
+    after = parts[[part.name for part in parts].index(last) + 1 :]
+    map_ = tf.constant(keras.Model(network.inputs[0], network.get_layer(last).output)(images))
+    after[-1].activation = keras.activations.linear
+    with tf.GradientTape() as tape:
+        tape.watch(map_)
+        hidden = map_
+        for part in after:
+            hidden = part(hidden)
+        score = hidden[0, 3] + hidden[1, 1]
+    weights = np.mean(tape.gradient(score, map_), axis=(1, 2), keepdims=True)
+    expected = np.maximum((weights * map_.numpy()).sum(axis=-1), 0)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6 * expected.max())

@@ -1,0 +1,95 @@
+"""What TensorBoard's figures take of a training: `python tools/benchmarks/figure_cost.py RECIPE`.
+
+It trains as `dreal-tf train` does, validation and figures included.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from recipe_command import of_made_up_images, recipe_command
+
+from dreal_tf.training.builder import build
+from dreal_tf.training.callbacks.history_file import HistoryFile
+from dreal_tf.training.callbacks.tensorboard import TensorBoardFigures
+from dreal_tf.training.recipe_files import load_recipe
+
+
+class FigureSeconds(NamedTuple):
+    """Seconds of a training.
+
+    Attributes:
+        epochs: list of float, of each epoch with its validation, figures left out.
+        drawings: list of float, of each time that the figures were drawn before training ended.
+        last: float, of the drawing after the end.
+    """
+
+    epochs: list
+    drawings: list
+    last: float
+
+
+def figure_seconds(recipe, epochs):
+    """Trains with figures.
+
+    Args:
+        recipe: `dreal_tf.Recipe`, with `run.figures` above 0.
+        epochs: int >= 1.
+    Returns:
+        `FigureSeconds`.
+    """
+    model, data, callbacks = build(recipe)
+    watched = next(iter(data.validation))
+    with tempfile.TemporaryDirectory() as folder:
+        history = HistoryFile(Path(folder) / "history.csv")
+        settings = data.preprocessing, recipe.run.figures, history
+        figures = TensorBoardFigures(folder, *watched, *settings)
+        clock = _Clock(figures)
+        model.fit(
+            data.train,
+            validation_data=data.validation,
+            epochs=epochs,
+            callbacks=[*callbacks, clock, history, figures],
+            shuffle=False,
+            verbose=0,
+        )
+    costs = figures.budget.costs
+    return FigureSeconds(clock.epochs, costs[: clock.drawn], costs[-1])
+
+
+class _Clock(keras.callbacks.Callback):
+    """Stands before the figures, so that it stops before they are drawn."""
+
+    def __init__(self, figures):
+        super().__init__()
+        self.figures = figures
+        self.epochs = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(time.perf_counter() - self._begin)
+
+    def on_train_end(self, logs=None):
+        self.drawn = len(self.figures.budget.costs)
+
+
+def main(recipe, side, images, epochs):
+    """Prints the share, of a recipe's own data or of made-up images."""
+    recipe = of_made_up_images(load_recipe(recipe), side, images)
+    found = figure_seconds(recipe, epochs)
+    trained, drawn = sum(found.epochs), sum(found.drawings)
+    print(f"epoch     {np.median(found.epochs):8.3f} s (median of {epochs})")
+    for number, seconds in enumerate(found.drawings, start=1):
+        print(f"drawing {number}{seconds:9.3f} s")
+    print(f"at the end{found.last:8.3f} s")
+    share = 100 * drawn / (trained + drawn)
+    print(f"share     {share:8.2f} % of {trained + drawn:.0f} s, the drawing at the end left out")
+
+
+if __name__ == "__main__":
+    recipe_command(main, "What TensorBoard's figures take of a training.", epochs=(10, "To train for."))
