@@ -1,33 +1,42 @@
-"""The recipe: everything that a run follows from, and every field of it."""
+"""The recipe: everything that a run follows from, and every field of it.
+
+A section whose fields depend on its kind (attention, backbone, optimizer, schedule) is one model for each
+kind, so that a field that a kind does not take is refused.
+"""
 
 import itertools
 import json
+import types
 import typing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 import pydantic
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PlainSerializer,
     PositiveInt,
+    Tag,
     WrapValidator,
 )
 
 import dreal_tf
 from dreal_tf.errors import InputError, unknown_name
 
+SCHEMA = 3  # Of recipe.json. Version 1 carried no number.
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 def _split_commas(value):
-    """Lets `--set attention.stages=conv3,conv4` stand for a list; "all" stands for none named."""
+    """Lets `--set attention.stages=conv3,conv4` stand for a list; "all" stands for None."""
     if isinstance(value, str):
         return None if value == "all" else tuple(part.strip() for part in value.split(","))
     return value
@@ -42,215 +51,686 @@ def _split_block_numbers(value):
     return value
 
 
-def _split_places(value):
+def _split_names(value):
     """Lets `--set attention.pruned=conv2_1,conv3_1` stand for a list."""
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 def _count_or_auto(value, count):
-    """A count; or "auto", which stands for one that is found from the data."""
+    """A count, or "auto": chosen from the data."""
     return value if value == "auto" else count(value)
 
 
-def _rising(shares):
-    if any(late <= early for early, late in itertools.pairwise(shares)):
+def _rising(fractions):
+    if any(late <= early for early, late in itertools.pairwise(fractions)):
         raise ValueError("a rising sequence")
-    return shares
+    return fractions
+
+
+def _six_n_plus_two(depth):
+    if depth < 8 or (depth - 2) % 6:
+        raise ValueError("8, 14, 20, ... (6n + 2)")
+    return depth
+
+
+def _odd(size):
+    if size % 2 == 0:
+        raise ValueError("an odd number")
+    return size
 
 
 Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
 CountOrAuto = Annotated[
     PositiveInt, WrapValidator(_count_or_auto), PlainSerializer(lambda count: count)
 ]
+OddSize = Annotated[PositiveInt, AfterValidator(_odd)]
 Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
-AttentionKind = Literal[
-    "none",
-    "se",
-    "cbam",
-    "srm",
-    "eca",
-    "non_local",
-    "a2",
-    "aa",
-    "sasa",
-    "danet",
-    "ccnet",
-    "emanet",
-]
-CONVOLUTION_KINDS = ("aa", "sasa")  # Those that replace a convolution of a block.
 BlockNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Blocks = Annotated[Literal["all", "last"] | BlockNumbers | None, BeforeValidator(_split_block_numbers)]
-Places = Annotated[tuple[str, ...] | None, BeforeValidator(_split_places)]
+Names = Annotated[tuple[str, ...] | None, BeforeValidator(_split_names)]
 CounterfactualKind = Literal["reference", "permuted", "noise"]
 Exploration = Annotated[
     Annotated[tuple[CounterfactualKind, ...], Field(min_length=1)] | None,
     BeforeValidator(_split_commas),
 ]
+# An attribute of a module: of a file given by `--plugin`, or of one that is installed.
+PLUGIN = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
 class Section(pydantic.BaseModel):
-    """A part of a recipe: immutable, and a field that nobody knows is an error."""
+    """A part of a recipe: immutable, and a field that nobody knows is an error.
+
+    Attributes:
+        kept: tuple of str. Fields that a change of kind keeps; all others take the new kind's defaults.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    kept: ClassVar[tuple] = ()
+
+    def shrunk(self):
+        """The section of a recipe that is seconds long."""
+        return self
 
 
 class Data(Section):
-    """What is learnt from. Fields that do not concern the data set are ignored."""
+    """The data set. Fields that do not concern it are ignored."""
 
-    # digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow Datasets; of
-    # identities: market1501, dukemtmc, msmt17, veri776, coil100 or identity_csv.
-    name: str = "digits"
-    folder: str | None = None  # Where it lies; None for its usual place. `--data-dir` sets it.
-    download: bool = False  # Let TensorFlow Datasets fetch what is not there.
-    # Images per training step, over all replicas; "auto", here and below: found from the data.
-    batch_size: CountOrAuto = 64
-    # Of identities: images of each in a batch, which must divide batch_size; None: any order.
-    images_per_identity: Annotated[int, Field(ge=2)] | None = None
-    # Side of the images in pixels; None: as stored.
-    image_size: CountOrAuto | None = None
-    image_width: PositiveInt | None = None  # Of identities: width, image_size being the height.
-    # Share of the training data; of identities: of these, and of the images of all others.
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    train_limit: PositiveInt | None = None  # Images to train on at most; None for all.
-    # Share of the training labels replaced by another class; not of sets read as training goes.
-    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    memory_limit: NonNegativeInt = 1024  # What takes no more, decoded, is held in memory (MiB).
-    verify: bool = True  # Look at all images of a folder before training starts.
-    on_bad_image: Literal["stop", "skip"] = "stop"  # At an image of a folder that is unreadable.
-    shape: Shape = (32, 32, 3)  # Of generated images: height, width (pixels), channels.
-    classes: Annotated[int, Field(ge=2)] = 10  # Of generated images.
-    images: PositiveInt = 512  # Of generated images: how many to train on and hold out.
+    name: str = Field(
+        "digits",
+        description="digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow "
+        "Datasets; identities: market1501, dukemtmc, msmt17, veri776, coil100 or identity_csv; or "
+        "module:name of a plugin.",
+    )
+    folder: str | None = Field(
+        None, description="Where it lies; None: its usual place. `--data-dir` sets it."
+    )
+    download: bool = Field(False, description="Let TensorFlow Datasets fetch what is not there.")
+    batch_size: CountOrAuto = Field(
+        64, description='Training batch over all replicas; "auto": chosen from the data (images).'
+    )
+    images_per_identity: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="Of each identity in a batch, a divisor of batch_size; None: any (images)."
+    )
+    image_size: CountOrAuto | None = Field(
+        None, description='Side of the images; None: as stored; "auto": chosen from the data (pixels).'
+    )
+    image_width: PositiveInt | None = Field(
+        None, description="Width of images of identities, image_size being the height (pixels)."
+    )
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1,
+        description="Of the training data held out; of identities: of these, and of the images of all "
+        "others (fraction).",
+    )
+    train_limit: PositiveInt | None = Field(
+        None, description="Most images to train on; None: all (images)."
+    )
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Of the training labels replaced by another class (fraction)."
+    )
+    memory_limit: NonNegativeInt = Field(
+        1024, description="Decoded data up to this size is held in memory (MiB)."
+    )
+    verify: bool = Field(True, description="Read all images of a folder before training starts.")
+    on_bad_image: Literal["stop", "skip"] = Field(
+        "stop", description="At an image of a folder that cannot be read."
+    )
+    shape: Shape = Field(
+        (32, 32, 3), description="Of generated images: height, width (pixels), channels."
+    )
+    classes: Annotated[int, Field(ge=2)] = Field(10, description="Of generated images (classes).")
+    images: PositiveInt = Field(512, description="Generated for training and validation (images).")
 
 
 class Augment(Section):
-    """How training images are varied, in this order. Random in (seed, epoch, place in the epoch)."""
+    """How training images are varied, in this order. Random in (seed, epoch, position in the epoch)."""
 
-    resized_crop: Fraction | None = None  # Least share of the area kept; ImageNet: 0.08; None: off.
-    rand_augment: NonNegativeInt = 0  # Operations of RandAugment per image; ImageNet: 2.
-    rand_magnitude: Fraction = 0.3  # Their strength; 1 for the paper's 10.
-    crop_padding: NonNegativeInt = 0  # Pixels of zeros on each side before a random crop.
-    flip: bool = False  # Mirror left and right, half of the time.
-    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0  # Probability that a rectangle is erased.
-    mix_up: NonNegativeFloat = 0.0  # Alpha of MixUp (no unit); 0: off. Labels become soft.
-    cut_mix: Annotated[float, Field(ge=0, le=1)] = 0.0  # Alpha of CutMix; 0: off. Labels, too.
-
-
-class Backbone(Section):
-    """The network that carries the attention."""
-
-    # "resnet": for small images (He 2016, section 4.2); "imagenet_resnet": for large (section 4.1).
-    name: Literal["resnet", "imagenet_resnet"] = "resnet"
-    depth: PositiveInt = 20  # Layers: 8, 14, 20, ..., 56; imagenet_resnet: 18, 34, 50, 101, 152.
-    width: PositiveFloat = 1.0  # Multiplies the paper's channels (no unit).
-    shortcut: Literal["identity", "projection"] = "identity"  # Of resnet. Paper: option A.
-    stride_placement: Literal["3x3", "1x1"] = "3x3"  # Of imagenet_resnet. Goyal 2017; He 2016: 1x1.
-    zero_gamma: bool = False  # Of imagenet_resnet: blocks start as their skip path (Goyal 2017).
-    last_stride: Literal[1, 2] = 2  # Of imagenet_resnet: stride of conv5; re-identification: 1.
-    bnneck: bool = False  # A BatchNorm before the logits, whose output is the embedding (Luo 2019).
-    synchronized: bool = False  # Whether BatchNorm's statistics span all replicas.
-    # Of imagenet_resnet, to start from: "imagenet", those of keras.applications; or a file, see
-    # docs/weights.md; None: they are drawn.
-    weights: str | None = None
-    download: bool = False  # Fetch the weights "imagenet" where they are not there.
-    frozen: Stages = None  # Stages that are not trained, such as ["conv1", "conv2"]; None: all are.
+    resized_crop: Fraction | None = Field(
+        None, description="Least area kept by a random crop; ImageNet: 0.08; None: off (fraction)."
+    )
+    rand_augment: NonNegativeInt = Field(
+        0, description="RandAugment on each image; ImageNet: 2 (operations)."
+    )
+    rand_magnitude: Fraction = Field(
+        0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
+    )
+    crop_padding: NonNegativeInt = Field(
+        0, description="Zeros on each side before a random crop (pixels)."
+    )
+    flip: bool = Field(False, description="Mirror left and right, half of the time.")
+    erasing: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="That a rectangle is erased (probability)."
+    )
+    mix_up: NonNegativeFloat = Field(
+        0.0, description="Alpha of MixUp; 0: off. Labels become soft (no unit)."
+    )
+    cut_mix: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="Alpha of CutMix; 0: off. Labels become soft (no unit)."
+    )
 
 
-class Attention(Section):
-    """The actors. None stands for what the kind's paper has."""
+class _ResidualNetwork(Section):
+    """Fields of both residual networks."""
 
-    kind: AttentionKind = "se"  # Which attention module.
-    stages: Stages = None  # Stages that get it, such as ["conv4"].
-    blocks: Blocks = None  # Their blocks: "all", "last", or numbers from 1.
-    pruned: Places = None  # Blocks, such as ["conv3_1"], that would get it and go without.
-    reduction: PositiveInt | None = None  # Of se and cbam: channels over hidden width.
-    kernel_size: PositiveInt | None = None  # Of cbam, eca, aa, sasa: side of the window (places).
-    heads: PositiveInt | None = None  # Of aa and sasa: heads of attention.
-    recurrence: Literal[1, 2] | None = None  # Of ccnet: how often it is applied.
-    bases: PositiveInt | None = None  # Of emanet: how many.
-    identity_start: bool = False  # Whether new modules start as if they were not there.
+    kept: ClassVar[tuple] = ("bnneck", "synchronized", "frozen")
 
-
-class Dreal(Section):
-    """The method. See `dreal_tf.DREAL`."""
-
-    enabled: bool = True  # False: the identical baseline, without critic, reward and actor loss.
-    critic: Literal["comparative", "paper", "direct", "shuffled"] = "comparative"  # Which critic.
-    critic_units: PositiveInt = 64  # Width of its encoders and memory.
-    critic_grid: PositiveInt = 4  # Side of the grid to which maps are averaged (cells).
-    # Counterfactuals that "comparative" and "shuffled" learn from: reference, permuted and noise; one
-    # that is named twice is sampled twice as often. None: the critic's own choice.
-    exploration: Exploration = None
-    noise: PositiveFloat | None = None  # Its standard deviation (logits); None: the critic's own.
-    actor_weight: NonNegativeFloat = 0.1  # Weight of the actor loss (lambda, no unit).
-    actor_warmup: NonNegativeInt = 0  # Steps over which it rises from 0.
-    estimator: Literal["sampled", "exact"] = "sampled"  # How rewards are measured in training.
-    reward_fraction: Fraction = 0.25  # Fraction of each training batch that is sampled.
-    validation_fraction: Fraction = 0.25  # Fraction of each validation batch, measured exactly.
-    # Fraction of the validation images on which the critic's gradients are tested; 0: none.
-    instrument_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0625
-    reference_action: Literal["mean", "static", "identity"] = "mean"  # Of an ablated module.
-    penalty: NonNegativeFloat = 1.0  # Minus the reward of a wrong prediction (gamma, no unit).
-    update: Literal["simultaneous", "alternating"] = "simultaneous"  # Who moves first.
-    trust: bool = True  # Follow the critic as far as its predictions were right; False: in full.
-    stages: Stages = None  # Stages the method is restricted to; None for all.
-    start_epoch: NonNegativeInt = 0  # First epoch of the method; before it, plain training.
+    name: str  # First, in every listing.
+    bnneck: bool = Field(
+        False, description="A BatchNorm before the logits, whose output is the embedding (Luo 2019)."
+    )
+    synchronized: bool = Field(False, description="BatchNorm's statistics span all replicas.")
+    frozen: Stages = Field(
+        None, description='Stages that are not trained, such as ["conv1", "conv2"]; None: all are.'
+    )
 
 
-class Optim(Section):
-    """The optimizers."""
+class ResNet(_ResidualNetwork):
+    """A residual network for small images (He et al. 2016, section 4.2)."""
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"  # Moves the network.
-    learning_rate: PositiveFloat = 0.1  # Its peak learning rate.
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Of sgd.
-    nesterov: bool = False  # Of sgd.
-    weight_decay: NonNegativeFloat = 1e-4  # Half of it times the squared kernels joins the loss.
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # Share spread over all classes.
-    # Of identities, over the features before the neck: which triplet loss joins the cross entropy.
-    triplet: Literal["none", "batch_hard", "weighted"] = "none"
-    triplet_weight: NonNegativeFloat = 1.0  # Its weight (no unit).
-    margin: PositiveFloat | None = 0.3  # Of batch_hard (unit of the features); None: soft.
-    centre_weight: NonNegativeFloat = 0.0  # Weight of the centre loss; 0: off.
-    centre_rate: Fraction = 0.5  # How far its centres move in a step.
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # Momentum of averaged weights, judged
-    # and kept in place of the last ones; None: off.
-    clip_norm: PositiveFloat | None = None  # Global norm of the task loss's gradient; None: free.
-    critic_learning_rate: PositiveFloat = 1e-3  # Constant learning rate of the critic's Adam.
-    # Multipliers of the learning rate (no unit), by part; adamw's decay follows the plain rate.
-    backbone_lr_multiplier: PositiveFloat = 1.0  # All that is neither attention nor logits.
-    attention_lr_multiplier: PositiveFloat = 1.0  # The actors.
-    head_lr_multiplier: PositiveFloat = 1.0  # The logits.
+    name: Literal["resnet"] = Field("resnet", description="The network.")
+    depth: Annotated[int, AfterValidator(_six_n_plus_two)] = Field(
+        20, description="8, 14, 20, ... (layers)."
+    )
+    width: PositiveFloat = Field(1.0, description="Multiplies the paper's channels (no unit).")
+    shortcut: Literal["identity", "projection"] = Field(
+        "identity", description="Across stages. Paper: identity, its option A."
+    )
+
+    def shrunk(self):
+        return self.model_copy(update={"depth": 8, "width": 0.25, "frozen": None})
 
 
-class Schedule(Section):
-    """How long, and how the learning rate falls.
+class ImagenetResNet(_ResidualNetwork):
+    """A residual network for large images (He et al. 2016, section 4.1)."""
 
-    With T steps in all, of them W of warm-up, the rate of step t, counted from 0, is the peak
-    (`optim.learning_rate`) times t / W for t < W; then times (1 + cos(pi (t - W) / (T - W))) / 2 for
-    "cosine"; `factor` to the power of the number of milestones m with round(m T) <= t for "steps"; and 1
-    for "constant".
+    name: Literal["imagenet_resnet"] = Field(description="The network.")
+    depth: Literal[18, 34, 50, 101, 152] = Field(50, description="Of the paper's table 1 (layers).")
+    width: PositiveFloat = Field(1.0, description="Multiplies the paper's channels (no unit).")
+    stride_placement: Literal["3x3", "1x1"] = Field(
+        "3x3", description="Convolution of a bottleneck that halves the map. Goyal 2017; He 2016: 1x1."
+    )
+    zero_gamma: bool = Field(False, description="Blocks start as their skip connection (Goyal 2017).")
+    last_stride: Literal[1, 2] = Field(
+        2, description="Stride of conv5; re-identification: 1 (pixels of its input)."
+    )
+    weights: str | None = Field(
+        None,
+        description='Start from "imagenet", those of keras.applications, or from a file, see '
+        "docs/weights.md; None: random.",
+    )
+    download: bool = Field(False, description='Fetch the weights "imagenet" where they are missing.')
+
+    def shrunk(self):
+        small = {"depth": 18, "width": 0.125, "stride_placement": "3x3", "frozen": None}
+        return self.model_copy(update=small | {"weights": None})
+
+
+class OtherBackbone(Section):
+    """A network of another origin: of Keras Applications, of KerasHub or of a plugin."""
+
+    name: Annotated[str, Field(pattern=rf"^keras\.applications\.\w+$|^keras_hub\.[\w.]+$|{PLUGIN}")] = (
+        Field(
+            description="keras.applications.NAME, keras_hub.models.NAMEBackbone, or module:name of a "
+            "plugin: a function (image_shape, classes, **arguments) that returns a keras.Model."
+        )
+    )
+    arguments: dict[str, Any] = Field({}, description="Further arguments of its constructor, by name.")
+
+
+class _Attention(Section):
+    """Fields of every kind of attention; None stands for the choice of the kind's paper."""
+
+    kind: str
+    stages: Stages = Field(None, description='Stages that get modules, such as ["conv4"].')
+    blocks: Blocks = Field(None, description='Blocks that get them: "all", "last" or numbers from 1.')
+    pruned: Names = Field(None, description='Blocks that go without, such as ["conv3_1"].')
+
+    def shrunk(self):
+        small = {"blocks": None, "pruned": None}
+        if "reduction" in type(self).model_fields:
+            small["reduction"] = 2 if self.kind in ("se", "cbam") else None
+        return self.model_copy(update=small)
+
+
+class _RefiningAttention(_Attention):
+    """Attention that refines a feature map, and can therefore be put into any network."""
+
+    kept: ClassVar[tuple] = ("identity_start", "gates", "insert_after")
+
+    identity_start: bool = Field(False, description="New modules start as if they were not there.")
+    gates: Names = Field(
+        None,
+        description="Of another backbone: layers of its own attention that become the modules, such as "
+        '"*_se_excite". None, and no insert_after: all that are found.',
+    )
+    insert_after: Names = Field(
+        None,
+        description="Of another backbone: layers after which modules of this kind are inserted, such as "
+        '"*_project_bn".',
+    )
+
+
+class NoAttention(Section):
+    """The backbone alone."""
+
+    kind: Literal["none"] = Field(description="The attention module.")
+
+
+class SE(_RefiningAttention):
+    """Squeeze-and-excitation (Hu et al. 2018)."""
+
+    kind: Literal["se"] = Field("se", description="The attention module.")
+    reduction: PositiveInt | None = Field(
+        None, description="Channels over hidden width. Paper: 16 (ratio)."
+    )
+
+
+class CBAM(_RefiningAttention):
+    """Convolutional block attention (Woo et al. 2018)."""
+
+    kind: Literal["cbam"] = Field(description="The attention module.")
+    reduction: PositiveInt | None = Field(
+        None, description="Channels over hidden width. Paper: 16 (ratio)."
+    )
+    kernel_size: OddSize | None = Field(
+        None, description="Side of the spatial window. Paper: 7 (positions)."
+    )
+
+
+class SRM(_RefiningAttention):
+    """Style-based recalibration (Lee et al. 2019)."""
+
+    kind: Literal["srm"] = Field(description="The attention module.")
+
+
+class ECA(_RefiningAttention):
+    """Efficient channel attention (Wang et al. 2020)."""
+
+    kind: Literal["eca"] = Field(description="The attention module.")
+    kernel_size: OddSize | None = Field(
+        None, description="Side of the window; None: from the channels, as in the paper (channels)."
+    )
+
+
+class NonLocal(_RefiningAttention):
+    """Non-local blocks (Wang et al. 2018)."""
+
+    kind: Literal["non_local"] = Field(description="The attention module.")
+
+
+class DoubleAttention(_RefiningAttention):
+    """Double attention (Chen et al. 2018)."""
+
+    kind: Literal["a2"] = Field(description="The attention module.")
+
+
+class AugmentedConvolution(_Attention):
+    """Attention-augmented convolution (Bello et al. 2019); it replaces a convolution of a block."""
+
+    kind: Literal["aa"] = Field(description="The attention module.")
+    kernel_size: OddSize | None = Field(
+        None, description="Side of the convolution's window. Paper: 3 (positions)."
+    )
+    heads: PositiveInt | None = Field(None, description="Of attention. Paper: 8 (heads).")
+
+
+class StandAloneAttention(_Attention):
+    """Stand-alone self-attention (Ramachandran et al. 2019); it replaces a convolution of a block."""
+
+    kind: Literal["sasa"] = Field(description="The attention module.")
+    kernel_size: OddSize | None = Field(None, description="Side of the window. Paper: 7 (positions).")
+    heads: PositiveInt | None = Field(None, description="Of attention. Paper: 8 (heads).")
+
+
+class DualAttention(_RefiningAttention):
+    """Dual attention (Fu et al. 2019)."""
+
+    kind: Literal["danet"] = Field(description="The attention module.")
+    reduction: PositiveInt | None = Field(
+        None, description="Channels over query and key width. Paper: 8 (ratio)."
+    )
+
+
+class CrissCross(_RefiningAttention):
+    """Criss-cross attention (Huang et al. 2019)."""
+
+    kind: Literal["ccnet"] = Field(description="The attention module.")
+    recurrence: Literal[1, 2] | None = Field(None, description="Applications. Paper: 2 (times).")
+
+
+class ExpectationMaximization(_RefiningAttention):
+    """Expectation-maximization attention (Li et al. 2019)."""
+
+    kind: Literal["emanet"] = Field(description="The attention module.")
+    bases: PositiveInt | None = Field(None, description="Paper: 64 (bases).")
+
+
+class PluginAttention(_RefiningAttention):
+    """A module of a plugin: an `AttentionActor`."""
+
+    kind: Annotated[str, Field(pattern=PLUGIN)] = Field(description="module:name of its class.")
+    arguments: dict[str, Any] = Field({}, description="Arguments of the class, by name.")
+
+
+class _Method(Section):
+    """Fields of the method, whichever critic teaches. See `dreal_tf.DREAL`."""
+
+    enabled: bool = Field(
+        True, description="False: the identical baseline, without critic, reward and actor loss."
+    )
+    critic: str
+    critic_units: PositiveInt = Field(64, description="Width of its encoders and memory (units).")
+    critic_grid: PositiveInt = Field(
+        4, description="Side of the grid to which maps are averaged (cells)."
+    )
+    actor_weight: NonNegativeFloat = Field(
+        0.1, description="Weight of the actor loss, lambda (no unit)."
+    )
+    actor_warmup: NonNegativeInt = Field(0, description="Over which it rises from 0 (steps).")
+    estimator: Literal["sampled", "exact"] = Field(
+        "sampled", description="How rewards are measured in training."
+    )
+    reward_fraction: Fraction = Field(
+        0.25, description="Of each training batch that is sampled (fraction)."
+    )
+    validation_fraction: Fraction = Field(
+        0.25, description="Of each validation batch that is measured exactly (fraction)."
+    )
+    instrument_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0625,
+        description="Of the validation images on which the critic's gradients are tested; 0: none "
+        "(fraction).",
+    )
+    reference_action: Literal["mean", "static", "identity"] = Field(
+        "mean", description="The action of an ablated module."
+    )
+    penalty: NonNegativeFloat = Field(
+        1.0, description="Minus the reward of a wrong prediction, gamma (unit of the reward)."
+    )
+    update: Literal["simultaneous", "alternating"] = Field(
+        "simultaneous", description="Whether actors follow the critic before or after its own step."
+    )
+    trust: bool = Field(
+        True, description="Follow the critic as far as its predictions were right; False: in full."
+    )
+    stages: Stages = Field(None, description="Stages the method is restricted to; None: all.")
+    start_epoch: NonNegativeInt = Field(
+        0, description="First epoch of the method; plain training before it (epochs)."
+    )
+
+    def shrunk(self):
+        early = {"start_epoch": 0, "actor_warmup": min(self.actor_warmup, 2)}
+        return self.model_copy(update=early)
+
+
+_Method.kept = tuple(name for name in _Method.model_fields if name != "critic")
+
+
+class ComparativeMethod(_Method):
+    """The method with a critic that compares actions, or with its control, taught by other images."""
+
+    critic: Literal["comparative", "shuffled"] = Field(
+        "comparative", description="The critic, or a control."
+    )
+    exploration: Exploration = Field(
+        None,
+        description="Counterfactual actions that the critic learns from: "
+        "reference, permuted, noise; one that is named twice is sampled twice as often. None: the "
+        "critic's own choice.",
+    )
+    noise: PositiveFloat | None = Field(
+        None, description="Standard deviation of the noise; None: the critic's own (logits)."
+    )
+
+
+class PaperMethod(_Method):
+    """The method with the critic of the paper, or with the true gradient in place of a critic."""
+
+    critic: Literal["paper", "direct"] = Field(description="The critic, or a control.")
+
+
+class _Optimizer(Section):
+    """Fields of every optimizer."""
+
+    name: str
+    learning_rate: PositiveFloat = Field(0.1, description="At its peak (per step).")
+    weight_decay: NonNegativeFloat = Field(
+        1e-4,
+        description="Half of it times the squared kernels joins the loss; adamw decays by itself (no "
+        "unit).",
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Spread over all classes (fraction)."
+    )
+    triplet: Literal["none", "batch_hard", "weighted"] = Field(
+        "none",
+        description="Triplet loss of identities that joins the cross entropy, over the features before "
+        "the bnneck.",
+    )
+    triplet_weight: NonNegativeFloat = Field(1.0, description="Its weight (no unit).")
+    margin: PositiveFloat | None = Field(
+        0.3, description="Of batch_hard; None: soft (unit of the features)."
+    )
+    centre_weight: NonNegativeFloat = Field(
+        0.0, description="Weight of the centre loss; 0: off (no unit)."
+    )
+    centre_rate: Fraction = Field(0.5, description="How far its centres move in a step (fraction).")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Momentum of averaged weights, which are validated and kept in place of the last; "
+        "None: off (no unit).",
+    )
+    clip_norm: PositiveFloat | None = Field(
+        None,
+        description="Largest global norm of the task loss's gradient; None: any (unit of the gradient).",
+    )
+    critic_learning_rate: PositiveFloat = Field(
+        1e-3, description="Of the critic's Adam, constant (per step)."
+    )
+    backbone_lr_multiplier: PositiveFloat = Field(
+        1.0, description="Of all that is neither attention nor logits (no unit)."
+    )
+    attention_lr_multiplier: PositiveFloat = Field(1.0, description="Of the actors (no unit).")
+    head_lr_multiplier: PositiveFloat = Field(
+        1.0, description="Of the logits; adamw's decay follows the plain rate (no unit)."
+    )
+
+
+_Optimizer.kept = tuple(_Optimizer.model_fields)[1:]
+
+
+class SGD(_Optimizer):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"] = Field("sgd", description="The optimizer of the network.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="(no unit).")
+    nesterov: bool = Field(False, description="Nesterov's form of momentum.")
+
+
+class Adam(_Optimizer):
+    """Adam (Kingma and Ba 2015)."""
+
+    name: Literal["adam"] = Field(description="The optimizer of the network.")
+
+
+class AdamW(_Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    name: Literal["adamw"] = Field(description="The optimizer of the network.")
+
+
+class _Schedule(Section):
+    """Fields of every schedule.
+
+    With T steps in all, W of them warm-up, the learning rate of step t, counted from 0, is the peak
+    (`optim.learning_rate`) times t / W for t < W; afterwards times the factor that the schedule names.
     """
 
-    epochs: CountOrAuto = 10  # Passes over the training data.
-    decay: Literal["cosine", "steps", "constant"] = "cosine"  # Course of the learning rate.
-    warmup_epochs: NonNegativeFloat = 0.0  # Epochs over which the rate rises from 0.
-    milestones: Milestones = (0.5, 0.75)  # Of "steps": shares of training at which ...
-    factor: Fraction = 0.1  # ... the rate is multiplied by this.
+    kept: ClassVar[tuple] = ("epochs", "warmup_epochs")
+
+    decay: str
+    epochs: CountOrAuto = Field(
+        10, description='Passes over the training data; "auto": chosen from the data (epochs).'
+    )
+    warmup_epochs: NonNegativeFloat = Field(
+        0.0, description="Over which the rate rises from 0 (epochs)."
+    )
+
+    def shrunk(self):
+        return self.model_copy(update={"epochs": 2, "warmup_epochs": min(self.warmup_epochs, 1.0)})
+
+
+class CosineSchedule(_Schedule):
+    """The factor is (1 + cos(pi (t - W) / (T - W))) / 2."""
+
+    decay: Literal["cosine"] = Field("cosine", description="Course of the learning rate.")
+
+
+class StepsSchedule(_Schedule):
+    """The factor is `factor` to the power of the number of milestones m with round(m T) <= t."""
+
+    decay: Literal["steps"] = Field(description="Course of the learning rate.")
+    milestones: Milestones = Field(
+        (0.5, 0.75), description="When the rate falls (fractions of the training)."
+    )
+    factor: Fraction = Field(0.1, description="By which it is multiplied then (no unit).")
+
+
+class ConstantSchedule(_Schedule):
+    """The factor is 1."""
+
+    decay: Literal["constant"] = Field(description="Course of the learning rate.")
 
 
 class Run(Section):
     """How a run is carried out."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = (
-        0  # Of weights, splits, order, augmentation and draws.
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="Of weights, splits, order, augmentation and sampling (no unit)."
     )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"  # Of the network.
-    start: str | None = None  # A .keras file with weights to start from; None: they are drawn.
-    # The same bits each time at one number of threads, and the baseline's where no critic is heeded;
-    # may cost speed on GPUs.
-    deterministic: bool = True
-    # Share of the training's time that pictures in TensorBoard may take in the long run; 0: none.
-    figures: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="In which the network computes."
+    )
+    start: str | None = Field(
+        None, description="A .keras file with weights to start from; None: random."
+    )
+    deterministic: bool = Field(
+        True,
+        description="The same bits each time at one number of threads, and the baseline's where no "
+        "critic is followed; may cost speed on GPUs.",
+    )
+    figures: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.02,
+        description="Most of the training's time for figures in TensorBoard; 0: none (fraction).",
+    )
+    plugins: Names = Field((), description="Python files that define what `module:name` names.")
+
+    def shrunk(self):
+        return self.model_copy(update={"start": None, "figures": 0.0})
+
+
+def _kinds(base, field):
+    """The models of a section by kind, in the order of their definition; a plugin's has no name."""
+    models = {}
+    for model in base:
+        kinds = typing.get_args(model.model_fields[field].annotation) or (None,)
+        models |= dict.fromkeys(kinds, model)
+    return models
+
+
+# For each section that has kinds: the field that names the kind, its default, and the models by kind.
+# The key None is the model of names that are not listed.
+KINDS = {
+    "backbone": ("name", "resnet", _kinds((ResNet, ImagenetResNet, OtherBackbone), "name")),
+    "attention": (
+        "kind",
+        "se",
+        _kinds(
+            (
+                NoAttention,
+                SE,
+                CBAM,
+                SRM,
+                ECA,
+                NonLocal,
+                DoubleAttention,
+                AugmentedConvolution,
+                StandAloneAttention,
+                DualAttention,
+                CrissCross,
+                ExpectationMaximization,
+                PluginAttention,
+            ),
+            "kind",
+        ),
+    ),
+    "dreal": ("critic", "comparative", _kinds((ComparativeMethod, PaperMethod), "critic")),
+    "optim": ("name", "sgd", _kinds((SGD, Adam, AdamW), "name")),
+    "schedule": ("decay", "cosine", _kinds((CosineSchedule, StepsSchedule, ConstantSchedule), "decay")),
+}
+
+
+# Names beyond the listed ones.
+OPEN_NAMES = {
+    "backbone": ["keras.applications.NAME", "keras_hub.models.NAME", "module:name"],
+    "attention": ["module:name"],
+}
+
+
+def _union(section):
+    """The type of a section that has kinds: the union of their models, told apart by one field."""
+    field, default, models = KINDS[section]
+
+    def tag(value):
+        if isinstance(value, Section):
+            return type(value).__name__
+        kind = value.get(field, default) if isinstance(value, dict) else None
+        model = models.get(kind if isinstance(kind, str) else None, models.get(None))
+        return None if model is None else model.__name__
+
+    tagged = [Annotated[model, Tag(model.__name__)] for model in dict.fromkeys(models.values())]
+    return Annotated[Union[tuple(tagged)], Discriminator(tag)]
+
+
+def Backbone(name="resnet", **fields):
+    """The network that carries the attention: `ResNet`, `ImagenetResNet` or `OtherBackbone`, by its name.
+
+    Raises:
+        InputError: if the network has no such field, or a value does not fit.
+    Example:
+        >>> Backbone("imagenet_resnet", depth=18).stride_placement
+        '3x3'
+    """
+    return _section("backbone", {"name": name} | fields)
+
+
+def Attention(kind="se", **fields):
+    """The attention modules: the model of their kind, such as `SE`.
+
+    Raises:
+        InputError: if the kind has no such field, or a value does not fit.
+    Example:
+        >>> Attention("se", reduction=4).reduction
+        4
+    """
+    return _section("attention", {"kind": kind} | fields)
+
+
+def Dreal(critic="comparative", **fields):
+    """The method: `ComparativeMethod` or `PaperMethod`, by its critic.
+
+    Raises:
+        InputError: if the critic has no such field, or a value does not fit.
+    Example:
+        >>> Dreal("paper").actor_weight
+        0.1
+    """
+    return _section("dreal", {"critic": critic} | fields)
+
+
+def Optim(name="sgd", **fields):
+    """The optimizers: `SGD`, `Adam` or `AdamW`, by the name of the network's.
+
+    Raises:
+        InputError: if the optimizer has no such field, or a value does not fit.
+    Example:
+        >>> Optim(momentum=0.5).learning_rate
+        0.1
+    """
+    return _section("optim", {"name": name} | fields)
+
+
+def Schedule(decay="cosine", **fields):
+    """The length of a training and its learning rate: `CosineSchedule`, `StepsSchedule` or `ConstantSchedule`.
+
+    Raises:
+        InputError: if the schedule has no such field, or a value does not fit.
+    Example:
+        >>> Schedule("steps", epochs=4).milestones
+        (0.5, 0.75)
+    """
+    return _section("schedule", {"decay": decay} | fields)
 
 
 __all__ = [
@@ -268,8 +748,6 @@ __all__ = [
     "whole_path",
 ]
 
-
-SCHEMA = 2  # Of recipe.json. Version 1 carried no number.
 # Fields of schema 1 by their new names.
 RENAMED = {
     "backbone.neck": "bnneck",
@@ -291,38 +769,41 @@ class Recipe(Section):
         0.5
     """
 
-    name: Annotated[str, Field(pattern=r"^\w[^/\\]*$")] = "unnamed"  # Also of the run's folder.
+    name: Annotated[str, Field(pattern=r"^\w[^/\\]*$")] = Field(
+        "unnamed", description="Of the recipe, and of the run's folder."
+    )
     data: Data = Data()
     augment: Augment = Augment()
-    backbone: Backbone = Backbone()
-    attention: Attention = Attention()
-    dreal: Dreal = Dreal()
-    optim: Optim = Optim()
-    schedule: Schedule = Schedule()
+    backbone: _union("backbone") = ResNet()
+    attention: _union("attention") = SE()
+    dreal: _union("dreal") = ComparativeMethod()
+    optim: _union("optim") = SGD()
+    schedule: _union("schedule") = CosineSchedule()
     run: Run = Run()
 
     def replace(self, changes):
         """A recipe with some fields changed.
 
-        With another `attention.kind`, every field of that section that is not given too becomes that
-        kind's own: what suits one kind means little to another. Only `identity_start`, which protects
-        the weights around the modules, is kept; kinds that replace a convolution cannot have it.
-        `attention.kind=none` leaves nothing to teach, so it also sets `dreal.enabled` to False unless
-        that is given too.
+        A change of kind (`attention.kind`, `backbone.name`, `optim.name`, `schedule.decay`) drops the
+        fields of the old kind: all that is not given too takes the new kind's defaults, except what
+        both share by nature, such as the learning rate. `attention.kind=none` leaves nothing to teach,
+        so it also sets `dreal.enabled` to False unless that is given too.
 
         Args:
-            changes: dict from dotted path, such as "optim.learning_rate", to the new value; a str is read as
-                the field's type.
+            changes: dict from dotted path, such as "optim.learning_rate", to the new value; a str is
+                read as the field's type.
         Returns:
             `Recipe`.
         Raises:
             InputError: if a path is unknown or a value does not fit its field.
         """
         tree = self.model_dump()
-        kind = changes.get("attention.kind", self.attention.kind)
-        if kind != self.attention.kind:
-            kept = self.attention.identity_start and kind not in CONVOLUTION_KINDS
-            tree["attention"] = Attention(identity_start=kept).model_dump()
+        for section, (field, _, models) in KINDS.items():
+            kind = changes.get(f"{section}.{field}", tree[section][field])
+            if kind != tree[section][field]:
+                model = models.get(kind if isinstance(kind, str) else None, models.get(None))
+                kept = set(model.kept) & set(model.model_fields) if model else ()
+                tree[section] = {name: tree[section][name] for name in kept if name in tree[section]}
         if changes.get("attention.kind") == "none":
             tree["dreal"]["enabled"] = False
         for path, value in changes.items():
@@ -335,12 +816,13 @@ class Recipe(Section):
             if path not in self.paths():
                 raise unknown_name("recipe path", path, self.paths())
             if field:
-                kind = type(self).model_fields[section].annotation.model_fields[field].annotation
-                text = str in (kind, *typing.get_args(kind))
+                text = any(
+                    str in _types(m.model_fields[field].annotation) for m in _models(section, field)
+                )
                 tree[section][field] = value if text and value != "null" else _parsed(value)
             else:
                 tree[section] = value
-        return _validated(tree)
+        return _validated(Recipe, tree)
 
     def shrunk(self):
         """The recipe with its kinds, stages and losses, but seconds long and on generated images.
@@ -351,36 +833,22 @@ class Recipe(Section):
             >>> Recipe().shrunk().data.name
             'generated'
         """
-        small, identities = self.backbone.name == "resnet", self.data.images_per_identity is not None
-        return self.replace(
-            {
-                "data.name": "generated",
-                "data.folder": None,
-                "data.image_size": None,
-                "data.shape": (16, 16, 3) if small else (64, 64, 3),
-                "data.image_width": None,
-                "data.images_per_identity": 4 if identities else None,
-                "data.classes": 8 if identities else 4,
-                "data.images": 96 if identities else 64,
-                "data.batch_size": 16,
-                "data.train_limit": None,
-                "data.validation_fraction": 0.1,
-                "backbone.stride_placement": "3x3",
-                "backbone.weights": None,
-                "backbone.frozen": None,
-                "backbone.depth": 8 if small else 18,
-                "backbone.width": 0.25 if small else 0.125,
-                "attention.reduction": 2 if self.attention.kind in ("se", "cbam") else None,
-                "attention.blocks": None,
-                "attention.pruned": None,
-                "schedule.epochs": 2,
-                "schedule.warmup_epochs": min(self.schedule.warmup_epochs, 1.0),
-                "dreal.start_epoch": 0,
-                "dreal.actor_warmup": min(self.dreal.actor_warmup, 2),
-                "run.start": None,
-                "run.figures": 0.0,
-            }
-        )
+        sides = {ResNet: 16, ImagenetResNet: 64, OtherBackbone: 96}
+        side, identities = sides[type(self.backbone)], self.data.images_per_identity is not None
+        small = {
+            "name": "generated",
+            "shape": (side, side, 3),
+            "images_per_identity": 4 if identities else None,
+            "classes": 8 if identities else 4,
+            "images": 96 if identities else 64,
+            "batch_size": 16,
+            "label_noise": self.data.label_noise,
+            "memory_limit": self.data.memory_limit,
+        }
+        sections = {
+            name: getattr(self, name).shrunk() for name in type(self).model_fields if name != "name"
+        }
+        return self.model_copy(update=sections | {"data": Data(**small)})
 
     def reading(self, data_dir):
         """The recipe with its data somewhere else.
@@ -398,17 +866,43 @@ class Recipe(Section):
 
     @classmethod
     def paths(cls):
-        """All dotted paths of a recipe.
+        """All dotted paths of a recipe, of every kind.
 
         Example:
             >>> "schedule.epochs" in Recipe.paths()
             True
         """
         paths = ["name"]
-        for name, field in cls.model_fields.items():
-            if name != "name":
-                paths += [f"{name}.{inner}" for inner in field.annotation.model_fields]
+        for section in cls.model_fields:
+            fields = [f"{section}.{name}" for model in _models(section) for name in model.model_fields]
+            paths += dict.fromkeys(fields)
         return paths
+
+    def fields(self):
+        """The fields of this recipe, for people.
+
+        Returns:
+            List of dict of `path`, `value`, `default` and `description`, whose end names the unit.
+        Example:
+            >>> [row["value"] for row in Recipe().fields() if row["path"] == "backbone.depth"]
+            [20]
+        """
+        rows = []
+        for section in type(self).model_fields:
+            part = getattr(self, section)
+            for name, field in type(part).model_fields.items() if section != "name" else ():
+                kind = KINDS.get(section, ("",))[0] == name
+                rows.append(
+                    {
+                        "path": f"{section}.{name}",
+                        "value": getattr(part, name),
+                        "default": KINDS[section][1]
+                        if kind
+                        else field.get_default(call_default_factory=True),
+                        "description": field.description,
+                    }
+                )
+        return rows
 
     def to_json(self):
         """The recipe as indented JSON text, with its schema and the version that wrote it."""
@@ -432,7 +926,7 @@ class Recipe(Section):
                 f"Expected a recipe as JSON. Received: {source}, which is not JSON ({error}). "
                 "Give a recipe.json that a run has written."
             ) from error
-        return _validated(_of_this_schema(tree, source))
+        return _validated(cls, _of_this_schema(tree, source))
 
 
 def whole_path(folder):
@@ -449,8 +943,29 @@ def whole_path(folder):
     return str(folder) if "://" in str(folder) else str(Path(folder).expanduser().resolve())
 
 
+def _models(section, field=None):
+    """The models that a section may be of, or those of them that have a field."""
+    if section == "name":
+        return []
+    models = (
+        dict.fromkeys(KINDS[section][2].values())
+        if section in KINDS
+        else (Recipe.model_fields[section].annotation,)
+    )
+    return [model for model in models if field is None or field in model.model_fields]
+
+
+def _types(annotation):
+    """The types that a field may have."""
+    return typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+
+
+def _is_union(annotation):
+    return typing.get_origin(annotation) in (Union, types.UnionType)
+
+
 def _of_this_schema(tree, source):
-    """The JSON of a recipe with the names of this schema."""
+    """The JSON of a recipe with the names and fields of this schema."""
     if not isinstance(tree, dict):
         return tree
     tree, schema, version = dict(tree), tree.get("schema", 1), tree.get("dreal_tf", "0.1.0")
@@ -471,7 +986,20 @@ def _of_this_schema(tree, source):
     if exploration:
         kinds = ["reference" if kind == "baseline" else kind for kind in exploration]
         tree["dreal"] = tree["dreal"] | {"exploration": kinds}
+    if schema < SCHEMA:
+        _drop_fields_of_other_kinds(tree)
     return tree
+
+
+def _drop_fields_of_other_kinds(tree):
+    """Until schema 2 a section held the fields of all kinds; those of others were without effect."""
+    for section, (field, default, models) in KINDS.items():
+        fields = tree.get(section)
+        model = models.get(fields.get(field, default)) if isinstance(fields, dict) else None
+        if model is not None:
+            others = {name for other in models.values() for name in other.model_fields}
+            others -= set(model.model_fields)
+            tree[section] = {name: value for name, value in fields.items() if name not in others}
 
 
 def _parsed(value):
@@ -484,15 +1012,42 @@ def _parsed(value):
         return value
 
 
-def _validated(tree):
+def _section(section, fields):
+    """A section of a recipe from its fields; its kind says which model it is."""
+    return getattr(_validated(Recipe, {section: fields}), section)
+
+
+def _validated(model, tree):
     try:
-        return Recipe.model_validate(tree)
+        return model.model_validate(tree)
     except pydantic.ValidationError as error:
-        problem = error.errors()[0]
-        path = ".".join(str(part) for part in problem["loc"]) or "the recipe"
-        more = f" ({error.error_count() - 1} more such)" if error.error_count() > 1 else ""
-        expected = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        raise InputError(
-            f"Expected {path} to be {expected}{more}. Received: {path}={problem['input']!r}. "
-            "Change it; `dreal-tf train RECIPE --print-recipe` shows all fields."
-        ) from error
+        raise _said(error, tree) from error
+
+
+def _said(error, tree):
+    """What pydantic found wrong first, in three parts."""
+    problem = error.errors()[0]
+    location = list(problem["loc"])
+    section = location[0] if location else None
+    if section in KINDS and len(location) > 1:
+        del location[1]  # The name of a model, which no user has written.
+    path = ".".join(str(part) for part in location) or "the recipe"
+    more = f" ({error.error_count() - 1} more such)" if error.error_count() > 1 else ""
+    if section in KINDS:
+        field, default, models = KINDS[section]
+        kind = tree[section].get(field, default) if isinstance(tree[section], dict) else tree[section]
+        if kind not in models and (len(location) == 1 or location[1:] == [field]):
+            names = [name for name in models if name is not None] + OPEN_NAMES.get(section, [])
+            return unknown_name(f"{section}.{field}", str(kind), names)
+        takers = [name for name, model in models.items() if name and location[-1] in model.model_fields]
+        if problem["type"] == "extra_forbidden" and takers:
+            return InputError(
+                f"Expected no {path} with {section}.{field}={kind!r}, which does not have it{more}. "
+                f"Received: {path}={problem['input']!r}. Leave it out, or choose {section}.{field}="
+                f"{' or '.join(map(repr, takers))}."
+            )
+    expected = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return InputError(
+        f"Expected {path} to be {expected}{more}. Received: {path}={problem['input']!r}. "
+        "Change it; `dreal-tf recipes RECIPE` describes all fields."
+    )

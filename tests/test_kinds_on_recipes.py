@@ -1,7 +1,5 @@
 """Every attention kind on every bundled recipe, chosen by `attention.kind` alone."""
 
-import typing
-
 import numpy as np
 import pytest
 from support import moved, values
@@ -10,11 +8,12 @@ from dreal_tf import build, load_recipe
 from dreal_tf.cli.train import resolve
 from dreal_tf.layers import ACTORS
 from dreal_tf.networks.backbones import actors_of
-from dreal_tf.recipe import CONVOLUTION_KINDS, AttentionKind
+from dreal_tf.recipe import KINDS as RECIPE_KINDS
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.recipe_files import bundled_recipes
 
-KINDS = typing.get_args(AttentionKind)
+KINDS = [kind for kind in RECIPE_KINDS["attention"][2] if kind]
+CONVOLUTION_KINDS = ("aa", "sasa")
 # Endings of the module names; which of the stages, in depth order, have them; whether only in their
 # last block.
 PLACED = {

@@ -1,5 +1,7 @@
+import inspect
 import itertools
 import json
+import re
 import typing
 
 import pytest
@@ -7,9 +9,21 @@ import pytest
 import dreal_tf
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import SCHEMA, Attention, AttentionKind, Data, Schedule
+from dreal_tf.layers import ACTORS
+from dreal_tf.recipe import (
+    KINDS,
+    SCHEMA,
+    Attention,
+    Backbone,
+    Data,
+    Dreal,
+    Optim,
+    PluginAttention,
+    Schedule,
+    Section,
+)
 
-KINDS = typing.get_args(AttentionKind)
+ATTENTION = [kind for kind in KINDS["attention"][2] if kind]
 
 
 def test_fields_are_replaced_by_path_and_typed():
@@ -19,6 +33,7 @@ def test_fields_are_replaced_by_path_and_typed():
             "schedule.epochs": 7,
             "dreal.enabled": "false",
             "attention.stages": "conv3,conv4",
+            "schedule.decay": "steps",
             "schedule.milestones": "[0.3, 0.6]",
             "data.train_limit": "null",
         }
@@ -49,28 +64,89 @@ def test_replacing_leaves_the_old_recipe_as_it_was():
 def test_another_kind_drops_the_arguments_of_the_old_one_and_keeps_those_given_with_it():
     old = Recipe(
         attention=Attention(
-            kind="sasa", heads=2, kernel_size=5, blocks="last", stages=("conv2",), pruned=("conv2_1",)
+            "sasa", heads=2, kernel_size=5, blocks="last", stages=("conv2",), pruned=("conv2_1",)
         )
     )
-    assert old.replace({"attention.kind": "se"}).attention == Attention(kind="se")
+    assert old.replace({"attention.kind": "se"}).attention == Attention("se")
     assert old.replace({"attention.kind": "sasa"}) == old
     together = [("attention.kind", "cbam"), ("attention.reduction", 4), ("attention.stages", "conv3")]
     for changes in itertools.permutations(together):
-        expected = Attention(kind="cbam", reduction=4, stages=("conv3",))
+        expected = Attention("cbam", reduction=4, stages=("conv3",))
         assert old.replace(dict(changes)).attention == expected
 
 
-def test_modules_of_another_kind_still_start_as_identity_unless_they_replace_a_convolution():
-    old = Recipe(attention=Attention(kind="se", identity_start=True))
-    kept = {kind for kind in KINDS if old.replace({"attention.kind": kind}).attention.identity_start}
-    assert kept == set(KINDS) - {"aa", "sasa"}
-    given = {"attention.kind": "aa", "attention.identity_start": True}
-    assert old.replace(given).attention.identity_start
+def test_modules_of_another_kind_still_start_as_identity_if_they_can():
+    old = Recipe(attention=Attention("se", identity_start=True))
+    changed = {kind: old.replace({"attention.kind": kind}).attention for kind in ATTENTION}
+    kept = {kind for kind, attention in changed.items() if getattr(attention, "identity_start", False)}
+    assert kept == set(ATTENTION) - {"none", "aa", "sasa"}
+    with pytest.raises(InputError, match="no attention.identity_start with attention.kind='aa'"):
+        old.replace({"attention.kind": "aa", "attention.identity_start": True})
+
+
+def test_another_backbone_optimizer_schedule_or_critic_keeps_what_all_kinds_share():
+    old = Recipe(
+        backbone=Backbone("resnet", depth=56, shortcut="projection", bnneck=True, frozen=("conv1",)),
+        optim=Optim("sgd", learning_rate=0.3, momentum=0.5, clip_norm=1.0),
+        schedule=Schedule("steps", epochs=7, milestones=(0.9,)),
+        dreal=Dreal("comparative", noise=0.1, actor_weight=0.7),
+    )
+    changes = {"backbone.name": "imagenet_resnet", "optim.name": "adamw", "schedule.decay": "constant"}
+    new = old.replace(changes | {"dreal.critic": "paper"})
+    assert new.backbone == Backbone("imagenet_resnet", bnneck=True, frozen=("conv1",))
+    assert new.optim == Optim("adamw", learning_rate=0.3, clip_norm=1.0)
+    assert new.schedule == Schedule("constant", epochs=7)
+    assert new.dreal == Dreal("paper", actor_weight=0.7)
+
+
+def test_the_kinds_of_attention_are_the_layers_and_their_fields_the_layers_arguments():
+    placement = {"kind", "stages", "blocks", "pruned", "gates", "insert_after", "identity_start"}
+    assert set(ATTENTION) == {"none", *ACTORS}
+    for kind, actor in ACTORS.items():
+        model = KINDS["attention"][2][kind]
+        arguments = set(inspect.signature(actor).parameters)
+        assert set(model.model_fields) - placement <= arguments, kind
+        # A kind that takes the place of a convolution can neither be inserted nor start as identity.
+        assert ("identity_start" in model.model_fields) == (actor.placement.where != "convolution")
+
+
+def test_every_field_is_described_and_every_number_has_a_unit():
+    models = [m for name, (_, _, kinds) in KINDS.items() for m in dict.fromkeys(kinds.values())]
+    plain = [Recipe.model_fields[name].annotation for name in ("data", "augment", "run")]
+    for model in models + plain:
+        assert issubclass(model, Section) and model.__doc__, model
+        for name, field in model.model_fields.items():
+            text = field.description
+            assert text and text.endswith("."), (model, name)
+            parts = typing.get_args(field.annotation) or (field.annotation,)
+            number = {int, float} & {*parts, *(type(part) for part in parts)}
+            if number and name not in ("blocks", "shape"):
+                assert re.search(r"\([\w ,%]+\)\.$", text), (model.__name__, name, text)
+
+
+def test_the_schema_is_json_schema_and_names_every_field():
+    schema = json.dumps(Recipe.model_json_schema())
+    assert all(f'"{path.partition(".")[2]}"' in schema for path in Recipe.paths() if "." in path)
+
+
+def test_plugins_are_named_by_module_and_attribute():
+    recipe = Recipe().replace({"attention.kind": "mine:Gate", "attention.arguments": '{"width": 3}'})
+    assert recipe.attention == PluginAttention(kind="mine:Gate", arguments={"width": 3})
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    with pytest.raises(InputError, match="attention.kind, one of: .*module:name.*Received: 'mine:'"):
+        Recipe().replace({"attention.kind": "mine:"})
+
+
+@pytest.mark.parametrize("name", ["keras.applications.EfficientNetB0", "keras_hub.models.MiTBackbone"])
+def test_any_keras_backbone_can_be_named(name):
+    recipe = Recipe().replace({"backbone.name": name, "attention.insert_after": "a_*,b"})
+    assert recipe.backbone.name == name and recipe.attention.insert_after == ("a_*", "b")
+    assert recipe.replace({"attention.kind": "eca"}).attention.insert_after == ("a_*", "b")
 
 
 def test_without_attention_the_method_is_off_unless_it_is_asked_for():
     none = Recipe().replace({"attention.kind": "none"})
-    assert not none.dreal.enabled and none.attention == Attention(kind="none")
+    assert not none.dreal.enabled and none.attention == Attention("none")
     contradictory = {"dreal.enabled": "true", "attention.kind": "none"}
     assert Recipe().replace(contradictory).dreal.enabled  # `build` refuses it.
     assert Recipe().replace({"attention.kind": "cbam"}).dreal.enabled
@@ -90,7 +166,18 @@ def test_without_attention_the_method_is_off_unless_it_is_asked_for():
         ({"optim.learning_rate": "NaN"}, "optim.learning_rate"),
         ({"optim.learning_rate": "Infinity"}, "optim.learning_rate"),
         ({"attention.kind": "see"}, "attention.kind"),
-        ({"schedule.milestones": [0.9, 0.1]}, "schedule.milestones to be a rising sequence"),
+        (
+            {"schedule.decay": "steps", "schedule.milestones": [0.9, 0.1]},
+            "schedule.milestones to be a rising sequence",
+        ),
+        (
+            {"schedule.milestones": [0.9]},
+            "no schedule.milestones with schedule.decay='cosine'.*'steps'",
+        ),
+        ({"optim.name": "adam", "optim.momentum": 0.5}, "no optim.momentum with optim.name='adam'"),
+        ({"dreal.critic": "paper", "dreal.noise": 1}, "no dreal.noise with dreal.critic='paper'"),
+        ({"attention.kind": "srm", "attention.reduction": 4}, "choose attention.kind='se' or 'cbam'"),
+        ({"attention.kind": "eca", "attention.kernel_size": 4}, "attention.kernel_size to be an odd"),
         ({"run.seed": 5_000_000_000}, "run.seed=5000000000"),
         ({"name": "../../elsewhere"}, "name="),
     ],
@@ -102,7 +189,7 @@ def test_what_does_not_fit_is_refused(changes, message):
 
 def test_json_gives_back_the_same_recipe():
     recipe = Recipe(
-        name="mine", data=Data(batch_size=32), schedule=Schedule(epochs=3, milestones=(0.2,))
+        name="mine", data=Data(batch_size=32), schedule=Schedule("steps", epochs=3, milestones=(0.2,))
     ).replace({"dreal.stages": ["conv4"]})
     assert Recipe.from_json(recipe.to_json()) == recipe
 
@@ -111,7 +198,9 @@ def test_json_says_its_schema_and_who_wrote_it():
     written = json.loads(Recipe().to_json())
     assert written["schema"] == SCHEMA and written["dreal_tf"] == dreal_tf.__version__
     later = json.dumps(written | {"schema": SCHEMA + 1, "dreal_tf": "9.1"})
-    with pytest.raises(InputError, match="of schema 3, written by dreal_tf 9.1. Install that version"):
+    with pytest.raises(
+        InputError, match=f"of schema {SCHEMA + 1}, written by dreal_tf 9.1. Install that version"
+    ):
         Recipe.from_json(later)
 
 
@@ -147,6 +236,24 @@ def test_a_recipe_of_the_first_schema_is_converted():
 def test_an_old_name_is_refused_with_the_new_one():
     with pytest.raises(InputError, match="'optim.rate', the old name of 'optim.learning_rate'"):
         Recipe().replace({"optim.rate": 0.1})
+
+
+def test_a_recipe_of_the_second_schema_loses_the_fields_of_other_kinds():
+    """Schema 2 wrote the fields of all kinds into each section; those of others had no effect."""
+    second = json.loads(Recipe().to_json()) | {"schema": 2}
+    second["attention"] = {"kind": "srm", "stages": ["conv3"], "reduction": None, "heads": 4}
+    second["backbone"] |= {"zero_gamma": False, "weights": None, "depth": 14}
+    second["schedule"] |= {"milestones": [0.5], "factor": 0.1}
+    second["optim"] |= {"name": "adam", "momentum": 0.9, "learning_rate": 0.2}
+    second["dreal"] |= {"critic": "paper", "exploration": None, "noise": None}
+    del second["optim"]["nesterov"]
+    recipe = Recipe.from_json(json.dumps(second))
+    assert recipe.attention == Attention("srm", stages=("conv3",))
+    assert recipe.backbone == Backbone("resnet", depth=14) and recipe.schedule == Schedule()
+    assert recipe.optim == Optim("adam", learning_rate=0.2) and recipe.dreal == Dreal("paper")
+    second["attention"]["redaction"] = 1
+    with pytest.raises(InputError, match="attention.redaction"):
+        Recipe.from_json(json.dumps(second))
 
 
 @pytest.mark.parametrize(

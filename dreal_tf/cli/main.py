@@ -1,5 +1,7 @@
 """The command line's verbs, and how a verb ends."""
 
+import functools
+import inspect
 import json
 import logging
 import os
@@ -7,6 +9,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
 
@@ -26,6 +29,7 @@ from dreal_tf.cli.study import study
 from dreal_tf.cli.train import train
 from dreal_tf.cli.tune import tune
 from dreal_tf.errors import InputError, RunError, unknown_name
+from dreal_tf.training.plugins import load_plugins
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -52,8 +56,33 @@ VERBS = (
     recipes,
     doctor,
 )
+
+
+def with_plugins(verb):
+    """A verb that also takes `--plugin`, whose files are loaded before it starts."""
+    option = typer.Option(
+        "--plugin", metavar="FILE.py", help="File that defines what `module:name` names; repeatable."
+    )
+    plugin = inspect.Parameter(
+        "plugin",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[Optional[list[str]], option],
+    )
+
+    @functools.wraps(verb)
+    def command(plugin=None, **options):
+        load_plugins(plugin or ())
+        return verb(**options)
+
+    signature = inspect.signature(verb)
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), plugin])
+    command.__annotations__ = verb.__annotations__ | {"plugin": plugin.annotation}
+    return command
+
+
 for verb in VERBS:
-    app.command()(verb)
+    app.command()(with_plugins(verb))
 HANDLER = SayHandler()  # One, however often `main` is called.
 
 

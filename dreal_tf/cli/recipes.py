@@ -1,20 +1,73 @@
 """`dreal-tf recipes`."""
 
-from typing import Annotated
+import json
+import shlex
+import sys
+import textwrap
+from typing import Annotated, Optional
 
 import typer
 
 from dreal_tf.cli.output import next_command, result
-from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe
+from dreal_tf.recipe import Recipe
+from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe, load_recipe
 
 
 def recipes(
+    name: Annotated[
+        Optional[str], typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of all recipes and stop.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
-    """List the bundled recipes with expected result and time."""
+    """List the bundled recipes with expected result and time, or describe the fields of one."""
+    if schema:
+        sys.stdout.write(json.dumps(Recipe.model_json_schema(), indent=2) + "\n")
+        return
+    if name is not None:
+        fields = load_recipe(name).fields()
+        result({"fields": fields}, as_json, field_lines(fields))
+        next_command(f"dreal-tf train {shlex.quote(name)} --set PATH=VALUE")
+        return
     described = {name: describe_recipe(name) for name in bundled_recipes()}
     lines = []
-    for name, said in described.items():
-        lines += [name, f"  {said['title']}", f"  expect: {said['expect']}", f"  time: {said['time']}"]
+    for bundled, text in described.items():
+        lines += [
+            bundled,
+            f"  {text['title']}",
+            f"  expect: {text['expect']}",
+            f"  time: {text['time']}",
+        ]
     result(described, as_json, lines)
     next_command("dreal-tf train digits_resnet8_se")
+
+
+def field_lines(fields):
+    """The fields of a recipe as lines: path and value, the default where it differs, and what it means.
+
+    Args:
+        fields: what `Recipe.fields` gave.
+    Returns:
+        List of str.
+    Example:
+        >>> rows = [{"path": "run.seed", "value": 3, "default": 0, "description": "Of weights."}]
+        >>> field_lines(rows)
+        ['run.seed=3  [default: 0]', '    Of weights.']
+    """
+    lines = []
+    for field in fields:
+        default = (
+            "" if field["value"] == field["default"] else f"  [default: {_text(field['default'])}]"
+        )
+        lines.append(f"{field['path']}={_text(field['value'])}{default}")
+        lines += textwrap.wrap(
+            field["description"], 76, initial_indent="    ", subsequent_indent="    "
+        )
+    return lines
+
+
+def _text(value):
+    """A value as `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)

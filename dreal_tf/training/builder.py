@@ -1,6 +1,7 @@
 """A recipe becomes a compiled model, its data and its callbacks: where names become objects."""
 
 import contextlib
+import functools
 import inspect
 import logging
 from pathlib import Path
@@ -8,14 +9,16 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.data import DATA_SETS, prepared_data_set, worker_share
+from dreal_tf.data import DATA_SETS, Splits, from_arrays, prepared_data_set, worker_share
 from dreal_tf.data.folder import list_classes
 from dreal_tf.errors import InputError
 from dreal_tf.finite import check_finite_weights
-from dreal_tf.layers import ACTORS
+from dreal_tf.layers import ACTORS, AttentionActor
 from dreal_tf.method.critics import CRITICS
 from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.networks.backbones import imagenet_residual_network, plain_network, residual_network
+from dreal_tf.networks.other_backbone import maker_of, other_network
+from dreal_tf.recipe import ComparativeMethod, NoAttention, OtherBackbone, PluginAttention
 from dreal_tf.training.callbacks.best_network import RetrievalScores
 from dreal_tf.training.callbacks.epochs import DelayedStart, SetEpoch
 from dreal_tf.training.fine_tuning import (
@@ -26,8 +29,10 @@ from dreal_tf.training.fine_tuning import (
     settled,
     start_file,
 )
+from dreal_tf.training.plugins import load_plugins, plugin
 from dreal_tf.training.schedules import WarmUp
 
+PLACEMENT = ("stages", "blocks", "pruned", "gates", "insert_after")  # Of attention in a backbone.
 BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}
 
 log = logging.getLogger(__name__)
@@ -69,7 +74,7 @@ def build(recipe, data=None, recorded=None):
     if data is None and recorded is None and recipe.data.name == "folder":
         list_classes(recipe.data.folder)
     weights = None
-    if recipe.run.start is None and recipe.backbone.weights is not None:
+    if recipe.run.start is None and getattr(recipe.backbone, "weights", None) is not None:
         weights = start_file(recipe.backbone)
     data = data or build_data(recipe, recorded)
     with precision(recipe.run.precision):
@@ -78,7 +83,7 @@ def build(recipe, data=None, recorded=None):
             load_weights(network, recipe.run.start)
         elif weights is not None:
             log.info(load_start(network, weights, data.preprocessing).table())
-        freeze(network, recipe.backbone.frozen or ())
+        freeze(network, getattr(recipe.backbone, "frozen", None) or ())
         added = _embedding_losses(recipe, len(data.class_names))
         model = DREAL(network, **_method(recipe), embedding_losses=added)
         model.compile(
@@ -106,10 +111,26 @@ def build_data(recipe, recorded=None):
         >>> build_data(load_recipe("digits_resnet8_se")).image_shape
         (8, 8, 1)
     """
+    load_plugins(recipe.run.plugins)
     name, options = recipe.data.name, data_options(settled(recipe)) | {"recorded": recorded}
     if name in DATA_SETS:
         return DATA_SETS[name](**options)
+    if ":" in name:
+        return _plugin_data(name, recipe.data, options)
     return prepared_data_set(name, **options)
+
+
+def _plugin_data(name, data, options):
+    """The splits that a plugin gives: `Splits`, or a dict of arguments of `dreal_tf.data.from_arrays`."""
+    made = plugin(name, "data set")(data)
+    if isinstance(made, Splits):
+        return made
+    if not isinstance(made, dict) or not {"train", "test", "class_names"} <= set(made):
+        raise InputError(
+            "Expected a data set of a plugin to return a dict with train, test (pairs of images and "
+            f"labels) and class_names. Received: {type(made).__name__} from {name!r}. Change its function."
+        )
+    return from_arrays(**options | made)
 
 
 def data_options(recipe):
@@ -144,16 +165,24 @@ def build_network(recipe, image_shape, classes):
         >>> build_network(load_recipe("digits_resnet8_se"), (8, 8, 1), 10).name
         'resnet8'
     """
+    load_plugins(recipe.run.plugins)
+    attention, chosen, decay = _attention(recipe), recipe.attention, _kernel_decay(recipe)
+    other = isinstance(recipe.backbone, OtherBackbone)
+    _check_placement(chosen, recipe.backbone.name, other)
     with precision(recipe.run.precision):
+        if other:
+            make = _other_maker(recipe.backbone)
+            after, gates = (getattr(chosen, name, None) for name in ("insert_after", "gates"))
+            return other_network(make, image_shape, classes, attention, after, gates, decay)
+        of_start = {"name", "weights", "download", "frozen"}
+        placement = {"stages", "blocks", "pruned"} & set(type(chosen).model_fields)
         return BACKBONES[recipe.backbone.name](
             image_shape,
             classes,
-            **_backbone_arguments(recipe.backbone),
-            attention=_attention(recipe),
-            attention_stages=recipe.attention.stages,
-            attention_blocks=recipe.attention.blocks,
-            attention_pruned=recipe.attention.pruned,
-            weight_decay=_kernel_decay(recipe),
+            **recipe.backbone.model_dump(exclude=of_start),
+            **{f"attention_{name}": getattr(chosen, name) for name in placement},
+            attention=attention,
+            weight_decay=decay,
         )
 
 
@@ -184,28 +213,22 @@ def load_weights(network, path):
         ) from error
 
 
-def _backbone_arguments(backbone):
-    """The fields that are arguments of this backbone; one of another's must be left as it is."""
-    arguments = {}
-    of_start = {"weights", "download", "frozen"}
-    for field, value in backbone.model_dump(exclude={"name"} | of_start).items():
-        if _takes("backbone", f"backbone.{field}", backbone, BACKBONES, "backbone.name"):
-            arguments[field] = value
-    return arguments
+def _check_placement(attention, backbone, other):
+    """Refuses places that the backbone does not know."""
+    foreign = ("stages", "blocks", "pruned") if other else ("gates", "insert_after")
+    for name in foreign:
+        if getattr(attention, name, None) is not None:
+            instead = "gates or insert_after" if other else "stages and blocks"
+            raise InputError(
+                f"Expected attention.{name}=None with backbone.name={backbone!r}. Received: attention."
+                f"{name}={getattr(attention, name)!r}. Say where attention goes by {instead}."
+            )
 
 
-def _takes(what, path, values, makers, selector):
-    """Whether the chosen maker takes a field; one that only another takes must be left as it is."""
-    field, chosen = path.split(".")[1], getattr(values, selector.split(".")[1])
-    takers = [n for n, make in makers.items() if field in inspect.signature(make).parameters]
-    value, default = getattr(values, field), type(values).model_fields[field].default
-    if chosen not in takers and value != default:
-        raise InputError(
-            f"Expected {path}={default!r}, which the {what} {chosen!r} gives "
-            f"no choice of. Received: {path}={value!r}. Leave it out, or choose "
-            f"{selector}={' or '.join(map(repr, takers))}."
-        )
-    return chosen in takers
+def _other_maker(backbone):
+    if ":" in backbone.name:
+        return functools.partial(plugin(backbone.name, "backbone"), **backbone.arguments)
+    return maker_of(backbone.name, backbone.arguments)
 
 
 def _loss(recipe, soft_labels):
@@ -237,22 +260,27 @@ def _embedding_losses(recipe, identities):
 
 
 def _attention(recipe):
-    kind = recipe.attention.kind
-    if kind == "none":
+    chosen = recipe.attention
+    if isinstance(chosen, NoAttention):
         return None
-    arguments = {}
-    for field, value in recipe.attention.model_dump(
-        exclude={"kind", "stages", "blocks", "pruned", "identity_start"}
-    ).items():
-        path = f"attention.{field}"
-        if _takes("attention", path, recipe.attention, ACTORS, "attention.kind") and value is not None:
-            arguments[field] = value
+    fields = chosen.model_dump(exclude={"kind", "arguments", "identity_start", *PLACEMENT})
+    arguments = {name: value for name, value in fields.items() if value is not None}
+    if isinstance(chosen, PluginAttention):
+        actor = plugin(chosen.kind, "attention module")
+        arguments |= chosen.arguments
+        if not (inspect.isclass(actor) and issubclass(actor, AttentionActor)):
+            raise InputError(
+                f"Expected a subclass of dreal_tf.AttentionActor. Received: attention.kind={chosen.kind!r}, "
+                f"which is {actor!r}. Name the class."
+            )
+    else:
+        actor = ACTORS[chosen.kind]
     if _kernel_decay(recipe):
         arguments["kernel_regularizer"] = keras.regularizers.L2(_kernel_decay(recipe) / 2)
-    if "synchronized" in inspect.signature(ACTORS[kind]).parameters:  # Those with a BatchNorm inside.
-        arguments["synchronized"] = recipe.backbone.synchronized
-    arguments["blended"] = recipe.attention.identity_start and not ACTORS[kind].starts_as_identity
-    return ACTORS[kind](**arguments)
+    if "synchronized" in inspect.signature(actor).parameters:  # Those with a BatchNorm inside.
+        arguments["synchronized"] = getattr(recipe.backbone, "synchronized", False)
+    identity = getattr(chosen, "identity_start", False)
+    return actor(**arguments, blended=identity and not actor.starts_as_identity)
 
 
 def _method(recipe):
@@ -271,10 +299,9 @@ def _method(recipe):
 
 def _critic(dreal):
     arguments = {"units": dreal.critic_units, "grid": dreal.critic_grid}
-    for field in ("exploration", "noise"):
-        taken = _takes("critic", f"dreal.{field}", dreal, CRITICS, "dreal.critic")
-        if taken and getattr(dreal, field) is not None:
-            arguments[field] = getattr(dreal, field)
+    if isinstance(dreal, ComparativeMethod):
+        explored = {"exploration": dreal.exploration, "noise": dreal.noise}
+        arguments |= {name: value for name, value in explored.items() if value is not None}
     return CRITICS[dreal.critic](**arguments)
 
 
@@ -327,13 +354,15 @@ def _rate(recipe, steps_per_epoch):
     if schedule.decay == "cosine":
         course = keras.optimizers.schedules.CosineDecay(rate, total - warmup)
     else:
-        milestones = schedule.milestones if schedule.decay == "steps" else ()
+        milestones = getattr(schedule, "milestones", ())
         # Keras holds a rate up to and with its boundary; ours is the first step of the next rate.
         boundaries = [round(share * total) - warmup - 1 for share in milestones]
         boundaries = boundaries or [total]  # Reached after the last step.
-        values = [rate * schedule.factor**power for power in range(len(boundaries) + 1)]
+        values = [
+            rate * getattr(schedule, "factor", 1.0) ** power for power in range(len(boundaries) + 1)
+        ]
         course = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
-    return WarmUp(course, warmup) if warmup else course
+    return WarmUp(course, warmup, rate) if warmup else course
 
 
 @contextlib.contextmanager

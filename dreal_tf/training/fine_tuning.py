@@ -185,18 +185,12 @@ def start_file(backbone):
     """The file with the weights that a recipe names, so that its absence is said at once.
 
     Args:
-        backbone: `dreal_tf.recipe.Backbone` whose `weights` are "imagenet" or a file.
+        backbone: `dreal_tf.recipe.ImagenetResNet` whose `weights` are "imagenet" or a file.
     Returns:
         Path.
     Raises:
-        InputError: if they are not there, or the backbone is none that takes weights.
+        InputError: if they are not there.
     """
-    if backbone.name != "imagenet_resnet":
-        raise InputError(
-            "Expected backbone.name='imagenet_resnet', which weights are known for. Received: "
-            f"backbone.weights={backbone.weights!r} with backbone.name={backbone.name!r}. Choose it, or "
-            "leave the weights out."
-        )
     if backbone.weights == "imagenet":
         return imagenet_file(backbone.depth, backbone.download)
     path = Path(backbone.weights).expanduser()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.recipe import Recipe
+from dreal_tf.training.plugins import loaded_plugins
 
 
 def recipes_folder():
@@ -32,7 +33,7 @@ def bundled_recipes():
 
 
 def load_recipe(recipe, smoke=False):
-    """A recipe by name or path.
+    """A recipe by name or path, with the plugins that this process has loaded.
 
     Args:
         recipe: str or path: a bundled name, a `.py` file with a function `recipe(smoke=False)`, or
@@ -53,12 +54,18 @@ def load_recipe(recipe, smoke=False):
                 "Expected a bundled name or a .py recipe with --smoke. Received: "
                 f"{str(recipe)!r}, which says what it says. Leave --smoke out."
             )
-        return Recipe.from_json(_read(path), source=str(path))
+        return _with_plugins(Recipe.from_json(_read(path), source=str(path)))
     if path.suffix == ".py":
         return _load_recipe(path, smoke)
     if str(recipe) not in bundled_recipes():
         raise unknown_name("recipe", str(recipe), bundled_recipes())
     return _load_recipe(recipes_folder() / f"{recipe}.py", smoke)
+
+
+def _with_plugins(recipe):
+    """A recipe that names the plugins of this process first, as workers and later commands need them."""
+    plugins = dict.fromkeys([*loaded_plugins(), *recipe.run.plugins])
+    return recipe.replace({"run.plugins": tuple(plugins)}) if loaded_plugins() else recipe
 
 
 def describe_recipe(name):
@@ -163,7 +170,7 @@ def load_python(path, name, kind, smoke):
 
 def _load_recipe(path, smoke):
     recipe = load_python(path, "recipe", Recipe, smoke)
-    return recipe.replace({"name": f"{path.stem}_smoke" if smoke else path.stem})
+    return _with_plugins(recipe.replace({"name": f"{path.stem}_smoke" if smoke else path.stem}))
 
 
 def _broken(path, error, name):

@@ -70,7 +70,7 @@ def formula(t, total, warmup, decay, milestones=(), factor=0.1):
     return factor ** sum(round(share * total) <= t for share in milestones)
 
 
-@pytest.mark.parametrize("warmup_epochs", [0, 1])
+@pytest.mark.parametrize("warmup_epochs", [0, 1, 3])  # With 3 of 4 the first milestone lies in it.
 @pytest.mark.parametrize("decay", ["cosine", "steps", "constant"])
 def test_the_rate_of_every_step_is_the_documented_one(decay, warmup_epochs):
     changes = {"schedule.epochs": 4, "schedule.decay": decay, "schedule.warmup_epochs": warmup_epochs}
@@ -86,11 +86,12 @@ def test_the_rate_of_every_step_is_the_documented_one(decay, warmup_epochs):
         0.2 * formula(t, 4 * steps, warmup_epochs * steps, decay, milestones) for t in range(4 * steps)
     ]
     np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-8)
-    assert max(rates) == pytest.approx(0.2)
+    if warmup_epochs < 3 or decay != "steps":  # There the rate has fallen before it has risen.
+        assert max(rates) == pytest.approx(0.2)
 
 
 def test_a_warm_up_survives_saving():
-    schedule = WarmUp(keras.optimizers.schedules.CosineDecay(0.1, 50), steps=5)
+    schedule = WarmUp(keras.optimizers.schedules.CosineDecay(0.1, 50), steps=5, peak=0.1)
     again = WarmUp.from_config(schedule.get_config())
     assert [float(again(s)) for s in (0, 3, 20)] == [float(schedule(s)) for s in (0, 3, 20)]
 
@@ -169,7 +170,7 @@ def test_the_critic_chooses_where_nothing_is_said():
 
 
 def test_a_critic_without_a_choice_refuses_one():
-    with pytest.raises(InputError, match="the critic 'paper' gives no choice of") as error:
+    with pytest.raises(InputError, match="no dreal.noise with dreal.critic='paper'") as error:
         build(SMALL.replace({"dreal.critic": "paper", "dreal.noise": 0.25}))
     assert "choose dreal.critic='comparative' or 'shuffled'" in str(error.value)
 

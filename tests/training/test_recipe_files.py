@@ -33,7 +33,7 @@ def test_a_file_and_a_json_are_recipes_too(tmp_path):
         (
             "value.py",
             "from dreal_tf.recipe import Optim\ndef recipe(smoke=False):\n    return Optim(learning_rate=-1)\n",
-            "ends in ValidationError",
+            "Expected optim.learning_rate to be greater than 0",
         ),
         ("wrong.py", "def recipe(smoke=False):\n    return 3\n", "Expected a `Recipe` .*int"),
     ],

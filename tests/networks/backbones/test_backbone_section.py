@@ -6,7 +6,7 @@ import pytest
 
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Backbone
+from dreal_tf.recipe import KINDS
 from dreal_tf.training.builder import BACKBONES, build_network
 
 SMALL = {"backbone.width": 1 / 16, "attention.reduction": 2}
@@ -20,7 +20,7 @@ def network(changes, image_shape=(32, 32, 3)):
 def test_the_two_networks_are_chosen_by_name():
     assert network(SMALL | {"backbone.depth": 50, "backbone.width": 0.25}).name == "resnet50"
     assert network(IMAGENET).name == "imagenet_resnet50"
-    assert set(Backbone.model_fields["name"].annotation.__args__) == set(BACKBONES)
+    assert set(KINDS["backbone"][2]) == {None, *BACKBONES}
 
 
 def test_every_field_reaches_the_imagenet_network():
@@ -49,46 +49,35 @@ def test_fields_of_the_small_image_network_reach_it():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "field", "name", "other"),
     [
-        (
-            IMAGENET | {"backbone.shortcut": "projection"},
-            "Expected backbone.shortcut='identity', which the backbone 'imagenet_resnet' gives no "
-            "choice of. Received: backbone.shortcut='projection'. Leave it out, or choose "
-            "backbone.name='resnet'.",
-        ),
-        (
-            {"backbone.stride_placement": "1x1"},
-            "Expected backbone.stride_placement='3x3', which the backbone 'resnet' gives no choice "
-            "of. Received: backbone.stride_placement='1x1'. Leave it out, or choose "
-            "backbone.name='imagenet_resnet'.",
-        ),
-        (
-            {"backbone.zero_gamma": True},
-            "Expected backbone.zero_gamma=False, which the backbone 'resnet' gives no choice of. "
-            "Received: backbone.zero_gamma=True. Leave it out, or choose "
-            "backbone.name='imagenet_resnet'.",
-        ),
-        (
-            {"backbone.last_stride": 1},
-            "Expected backbone.last_stride=2, which the backbone 'resnet' gives no choice of. "
-            "Received: backbone.last_stride=1. Leave it out, or choose "
-            "backbone.name='imagenet_resnet'.",
-        ),
+        (IMAGENET | {"backbone.shortcut": "projection"}, "shortcut", "imagenet_resnet", "resnet"),
+        ({"backbone.stride_placement": "1x1"}, "stride_placement", "resnet", "imagenet_resnet"),
+        ({"backbone.zero_gamma": True}, "zero_gamma", "resnet", "imagenet_resnet"),
+        ({"backbone.last_stride": 1}, "last_stride", "resnet", "imagenet_resnet"),
+        ({"backbone.weights": "imagenet"}, "weights", "resnet", "imagenet_resnet"),
     ],
 )
-def test_a_choice_of_the_other_network_is_refused(changes, message):
+def test_a_field_of_the_other_network_is_refused(changes, field, name, other):
     with pytest.raises(InputError) as error:
         network(changes)
-    assert str(error.value) == message
+    path, value = f"backbone.{field}", changes[f"backbone.{field}"]
+    assert str(error.value) == (
+        f"Expected no {path} with backbone.name={name!r}, which does not have it. Received: {path}="
+        f"{value!r}. Leave it out, or choose backbone.name={other!r}."
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "image_shape", "beginning"),
     [
-        (IMAGENET | {"backbone.depth": 20}, (32, 32, 3), "`depth` must be one of 18, 34, 50,"),
+        (
+            IMAGENET | {"backbone.depth": 20},
+            (32, 32, 3),
+            "Expected backbone.depth to be 18, 34, 50, 101 or",
+        ),
         (IMAGENET, (28, 28, 1), "`image_shape` must be at least 32 × 32 pixels"),
-        ({"backbone.depth": 18}, (32, 32, 3), "`depth` must be 6n + 2"),
+        ({"backbone.depth": 18}, (32, 32, 3), "Expected backbone.depth to be 8, 14, 20, ... (6n + 2)"),
         ({"attention.stages": "conv5"}, (32, 32, 3), "`attention_stages` must be among"),
     ],
 )
@@ -101,8 +90,13 @@ def test_what_a_recipe_cannot_build_is_its_users_error(changes, image_shape, beg
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("name", "vgg"), ("stride_placement", "2x2"), ("last_stride", 3), ("zero_gamma", "often")],
+    [("stride_placement", "2x2"), ("last_stride", 3), ("zero_gamma", "often")],
 )
 def test_a_value_no_network_has_is_refused_by_the_recipe(path, value):
     with pytest.raises(InputError, match=rf"Expected backbone\.{path} to be .* Change it"):
-        Recipe().replace({f"backbone.{path}": value})
+        Recipe().replace({"backbone.name": "imagenet_resnet", f"backbone.{path}": value})
+
+
+def test_a_name_no_network_has_is_refused_by_the_recipe():
+    with pytest.raises(InputError, match="Expected a backbone.name, one of: .*keras.applications.NAME"):
+        Recipe().replace({"backbone.name": "vgg"})

@@ -1,0 +1,90 @@
+"""Plugins: Python files, or installed modules, that define what a recipe names as `module:name`."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+from dreal_tf.errors import InputError, unknown_name
+
+_files = {}  # The files that this process has loaded, by the name of their module.
+
+
+def load_plugins(paths):
+    """Loads Python files; each is known by its name without the suffix.
+
+    Of several files with one name the first counts: what `--plugin` gives comes before what a run has
+    recorded, which may lie elsewhere by now.
+
+    Args:
+        paths: sequence of str or path of `.py` files.
+    Raises:
+        InputError: if a file is not there, does not run, or has the name of another module.
+    Example:
+        >>> _ = Path("mine.py").write_text("answer = 42", encoding="utf-8")
+        >>> load_plugins(["mine.py"])
+        >>> plugin("mine:answer", "number")
+        42
+    """
+    for path in map(_whole, paths):
+        module = path.stem
+        if module in _files:
+            continue
+        if not path.is_file() or path.suffix != ".py":
+            raise InputError(
+                f"Expected a Python file as a plugin. Received: {str(path)!r}, which is none. Check --plugin."
+            )
+        if not module.isidentifier() or module in sys.modules or module in sys.stdlib_module_names:
+            raise InputError(
+                "Expected a plugin whose name is a Python name of its own. Received: "
+                f"{str(path)!r}, and {module!r} is taken or no name. Rename the file."
+            )
+        spec = importlib.util.spec_from_file_location(module, path)
+        made = importlib.util.module_from_spec(spec)
+        sys.modules[module] = made  # Keras looks classes up by their module.
+        try:
+            spec.loader.exec_module(made)
+        except Exception as error:  # Whatever the user's own code does wrong.
+            del sys.modules[module]
+            raise InputError(
+                f"Expected a plugin that runs. Received: {str(path)!r}, which ends in "
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. Mend it."
+            ) from error
+        _files[module] = path
+
+
+def loaded_plugins():
+    """Paths of the plugin files that this process has loaded.
+
+    Returns:
+        Tuple of str.
+    """
+    return tuple(map(str, _files.values()))
+
+
+def plugin(name, what):
+    """What a plugin defines.
+
+    Args:
+        name: str, "module:name", where the module is a loaded plugin or can be imported.
+        what: str, what it is for, such as "backbone"; named in errors.
+    Returns:
+        The attribute.
+    Raises:
+        InputError: if there is no such module or attribute.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        made = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"Expected a {what} of a plugin or of an installed module. Received: {name!r}, and there is no "
+            f"module {module!r}. Give its file with --plugin {module}.py."
+        ) from error
+    if not hasattr(made, attribute):
+        raise unknown_name(f"{what} of the plugin {module!r}", attribute, vars(made))
+    return getattr(made, attribute)
+
+
+def _whole(path):
+    return Path(path).expanduser().resolve()

@@ -1,0 +1,182 @@
+"""Plugins: files of a user's own that define backbones, attention and data."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from fresh_process import COMMAND, ended
+
+from dreal_tf import Recipe
+from dreal_tf.errors import InputError
+from dreal_tf.training import plugins
+from dreal_tf.training.builder import build, build_data
+from dreal_tf.training.plugins import load_plugins, loaded_plugins, plugin
+
+PLUGIN = '''
+import keras
+import numpy as np
+
+import dreal_tf
+
+
+def network(image_shape, classes, width=8):
+    """Two convolutions, each with a gate made of its map."""
+    maps = images = keras.Input(image_shape)
+    for stage in (2, 3):
+        convolution = keras.layers.Conv2D(width, 3, 2, "same", activation="relu", name=f"conv{stage}_1")
+        maps = convolution(maps)
+        gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(maps)
+        gate = keras.layers.Dense(width, activation="sigmoid", name=f"gate{stage}")(gate)
+        maps = keras.layers.Multiply(name=f"conv{stage}_1_se_excite")([maps, gate])
+    return keras.Model(images, maps, name="mine")
+
+
+def data(section):
+    """Images whose brightness tells their class."""
+    labels = np.arange(80) % 4
+    images = np.full((80, 16, 16, 3), 10, "uint8") + 60 * labels[:, None, None, None].astype("uint8")
+    return {"train": (images, labels), "test": (images, labels), "class_names": list("abcd"),
+            "mean": 100.0, "deviation": 60.0}
+
+
+class Wide(dreal_tf.SqueezeExcite):
+    pass
+
+
+def broken(section):
+    return 3
+'''
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A loaded plugin, forgotten after the test."""
+    monkeypatch.setattr(plugins, "_files", {})
+    path = tmp_path / "mine.py"
+    path.write_text(PLUGIN)
+    load_plugins([path])
+    yield path
+    del sys.modules["mine"]
+
+
+def recipe_of(**changes):
+    small = {"backbone.name": "mine:network", "data.name": "mine:data", "data.batch_size": 16}
+    small |= {"schedule.epochs": 1, "optim.weight_decay": 0.2, "run.deterministic": False}
+    return Recipe().replace(small | {path.replace("__", "."): value for path, value in changes.items()})
+
+
+@pytest.mark.parametrize(
+    ("changes", "modules"),
+    [
+        ({}, ["conv2_1_se_excite/gate", "conv3_1_se_excite/gate"]),
+        ({"attention__gates": "conv3*"}, ["conv3_1_se_excite/gate"]),
+        ({"attention__insert_after": "conv*_1"}, ["conv2_1/se", "conv3_1/se"]),
+        (
+            {"attention__kind": "mine:Wide", "attention__insert_after": "conv3_1"}
+            | {"attention__arguments": {"reduction": 2}},
+            ["conv3_1/se"],
+        ),
+    ],
+)
+def test_attention_of_a_plugins_network_is_found_or_inserted(mine, changes, modules):
+    model, data, _ = build(recipe_of(**changes))
+    assert model.trajectory.modules == modules
+    assert data.image_shape == (16, 16, 3) and data.sizes["test"] == 80
+    assert model.network.output_shape == (None, 4)  # Logits on the map that the network ends in.
+
+
+def test_kernels_of_a_plugins_network_decay(mine):
+    """Half of the decay times the squares of all kernels, which the network itself does not ask for."""
+    network = build(recipe_of())[0].trajectory_network
+    kernels = [np.asarray(v) for v in network.trainable_variables if v.name == "kernel"]
+    assert len(kernels) == 2 + 2 + 1  # Convolutions, gates and logits.
+    expected = 0.1 * sum(np.sum(kernel.astype(np.float64) ** 2) for kernel in kernels)
+    np.testing.assert_allclose(sum(map(float, network.losses)), expected, rtol=1e-5)
+
+
+def test_without_attention_a_plugins_network_is_the_baseline(mine):
+    model, _, _ = build(recipe_of(attention__kind="none"))
+    assert model.critic is None and model.network.output_shape == (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"backbone__name": "mine:netwrok"},
+            "Expected a backbone of the plugin 'mine'.*Did you mean 'network'",
+        ),
+        (
+            {"backbone__name": "nowhere:network"},
+            "no module 'nowhere'. Give its file with --plugin nowhere.py",
+        ),
+        ({"backbone__arguments": {"widht": 3}}, "its constructor says: .*widht"),
+        ({"attention__stages": "conv3"}, "attention.stages=None with backbone.name='mine:network'"),
+        ({"attention__gates": "no_such"}, "no_such"),
+        ({"attention__kind": "mine:network"}, "Expected a subclass of dreal_tf.AttentionActor"),
+        ({"data__name": "mine:broken"}, "to return a dict with train, test .* Received: int"),
+    ],
+)
+def test_what_a_plugin_does_not_define_is_refused(mine, changes, message):
+    with pytest.raises(InputError, match=message):
+        build(recipe_of(**changes))
+
+
+def test_gates_belong_to_backbones_of_other_origin():
+    with pytest.raises(InputError, match="attention.gates=None with backbone.name='resnet'"):
+        build(Recipe().shrunk().replace({"attention.gates": "a*"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("absent.py", None, "Expected a Python file as a plugin"),
+        ("notes.txt", "x = 1", "Expected a Python file as a plugin"),
+        ("json.py", "x = 1", "'json' is taken"),
+        ("two-words.py", "x = 1", "is taken or no name"),
+        ("ends.py", "1 / 0", "ends in ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_file_that_is_no_plugin_is_refused(tmp_path, monkeypatch, name, text, message):
+    monkeypatch.setattr(plugins, "_files", {})
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_plugins([tmp_path / name])
+    assert not loaded_plugins() and "ends" not in sys.modules
+
+
+def test_of_two_files_with_one_name_the_first_counts(mine, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mine.py").write_text("network = None")
+    load_plugins([tmp_path / "old" / "mine.py", tmp_path / "gone" / "mine.py"])
+    assert callable(plugin("mine:network", "backbone")) and loaded_plugins() == (str(mine),)
+
+
+def test_a_run_knows_its_plugins(tmp_path):
+    """Trained by the command with `--plugin`; evaluated without."""
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    sets = ["backbone.name=mine:network", "data.name=mine:data", "schedule.epochs=2", "run.figures=0"]
+    sets += ["data.batch_size=16", "augment.crop_padding=0", "attention.gates=*_se_excite"]
+    options = [part for text in sets for part in ("--set", text)]
+    train = [*COMMAND, "train", "digits_resnet8_se", "--plugin", "mine.py", "--out", "run", *options]
+    process = ended(*train, folder=tmp_path)
+    assert process.returncode == 0, process.stderr[-2000:]
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert recipe["run"]["plugins"] == [str((tmp_path / "mine.py").resolve())]
+    process = ended(*COMMAND, "evaluate", "run", "--json", folder=tmp_path)
+    assert process.returncode == 0, process.stderr[-2000:]
+    metrics = json.loads(process.stdout)
+    kept = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["accuracy"] == kept["accuracy"] and "reward/conv2_1_se_excite/gate" in metrics
+    (tmp_path / "mine.py").rename(tmp_path / "moved.py")
+    process = ended(*COMMAND, "evaluate", "run", folder=tmp_path)
+    assert process.returncode == 2 and "Expected a Python file as a plugin" in process.stderr
+
+
+def test_data_of_a_plugin_may_hold_its_own_validation_images(mine):
+    mine_data = sys.modules["mine"].data(None)
+    own = mine_data | {"validation": (mine_data["test"][0][:8], mine_data["test"][1][:8])}
+    sys.modules["mine"].own = lambda section: own
+    assert build_data(recipe_of(data__name="mine:own")).sizes["validation"] == 8
