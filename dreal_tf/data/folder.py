@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,8 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 SPLIT_ENDINGS = ("images", "split", "data", "set")
+# Folders of detection and segmentation, which are no classes.
+NO_CLASSES = {"images", "labels", "masks", "annotations"}
 
 
 class ClassFolder(NamedTuple):
@@ -146,16 +149,25 @@ def list_classes(folder):
             f"with {len(class_names)} of them{f', {class_names[0]!r}' if class_names else ''}. Point "
             "--data-dir at the folder that holds the subfolders of the classes."
         )
+    if {name.lower() for name in class_names} <= NO_CLASSES:
+        raise InputError(
+            f"Expected one subfolder per class, as {LAYOUT}. Received: {', '.join(class_names)} in "
+            f"{str(root / folders['train'])!r}, as of detection or segmentation. Sort the images into folders "
+            "of classes: whole images are classified here."
+        )
+    _warn_of_like_names(class_names)
     listed = {}
     for split, place in folders.items():
         names, not_classes = _class_folders(root / place)
         if names != class_names:
             missing = sorted(set(class_names) - set(names))
             extra = sorted(set(names) - set(class_names))
+            alike = set(map(_folded, names)) == set(map(_folded, class_names))
+            hint = " They differ in case, or in how accents are stored, alone." if alike else ""
             raise InputError(
                 f"Expected the {len(class_names)} classes of {str(root / folders['train'])!r} in the "
                 f"{split} split too. Received: {len(names)} in {str(root / place)!r}, missing "
-                f"{missing[:5]}, not in training {extra[:5]}. Give all splits the same class folders."
+                f"{missing[:5]}, not in training {extra[:5]}.{hint} Give all splits the same class folders."
             )
         listed[split] = _files_of_classes(root, place, class_names, left_out)
         left_out |= _loose(root, place, not_classes)
@@ -219,6 +231,30 @@ def _split_named(name):
             letters = letters.removesuffix(ending)
     last = re.findall("[a-z]+", name.lower())[-1:]  # As in seg_train.
     return SPLIT_NAMES.get(letters) or SPLIT_NAMES.get("".join(last))
+
+
+def _folded(name):
+    """A name without its case and its way to store accents, of which systems have two."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _warn_of_like_names(class_names):
+    by_name = {}
+    for name in class_names:
+        by_name.setdefault(_folded(name), []).append(name)
+    alike = [names for names in by_name.values() if len(names) > 1]
+    if alike:
+        # Accents that are stored in two ways look the same: their numbers tell them apart.
+        shown = [
+            ascii if len({unicodedata.normalize("NFC", n) for n in names}) == 1 else repr
+            for names in alike
+        ]
+        said = "; ".join(", ".join(map(show, names)) for show, names in zip(shown, alike, strict=True))
+        warnings.warn(
+            f"Classes whose names differ in case, or in how accents are stored, alone: {said}. Join the "
+            "folders if they are one class.",
+            stacklevel=4,
+        )
 
 
 def _class_folders(root):
@@ -300,6 +336,12 @@ def _first_splits(found, options):
         for name, label in zip(names.tolist(), labels.tolist(), strict=True)
     ]
     record = record_of(found.tree, members, list_files(found.tree.root).files, sha256)
+    if record.copies():
+        warnings.warn(
+            f"The same images are in several places: {record.copies()}. Remove the copies: a score on images "
+            "that were trained on, or that have two labels, is no measure.",
+            stacklevel=4,
+        )
     skipped = [f"{found.tree.path(name)} ({why})" for name, why in bad.items()]
     return listed, skipped, record
 

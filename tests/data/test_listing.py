@@ -184,6 +184,46 @@ def test_what_lies_beside_is_left_out_and_said(tmp_path):
     assert "labels.csv" in summary_of(left_out)
 
 
+@pytest.mark.parametrize(
+    "classes", [("images", "masks"), ("Images", "Labels"), ("annotations", "images")]
+)
+@pytest.mark.parametrize("split", ["", "train"])
+def test_folders_of_detection_and_segmentation_are_no_classes(tmp_path, classes, split):
+    fill(tmp_path / split, classes)
+    with pytest.raises(InputError, match=f"one subfolder per class.*Received: {', '.join(classes)} in"):
+        list_classes(tmp_path)
+
+
+def test_a_class_may_be_called_images_beside_others(tmp_path):
+    assert list_classes(fill(tmp_path, ("images", "words"))).class_names == ("images", "words")
+
+
+LIKE = {
+    "case": (("Cats", "cats"), "'Cats', 'cats'"),
+    "accents": (("caf\u00e9", "cafe\u0301"), r"'cafe\u0301', 'caf\xe9'"),
+    "both": (("Caf\u00e9", "cafe\u0301"), "'Caf\u00e9', 'cafe\u0301'"),
+}
+
+
+@pytest.mark.parametrize("kind", LIKE)
+def test_classes_of_nearly_one_name_are_named(tmp_path, kind):
+    names, said = LIKE[kind]
+    fill(tmp_path, (*names, "dogs"))
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system takes the names for one")
+    with pytest.warns(UserWarning) as caught:
+        list_classes(tmp_path)
+    assert len(caught) == 1 and f"alone: {said}. Join" in str(caught[0].message)
+
+
+def test_splits_whose_classes_have_nearly_the_same_names(tmp_path):
+    fill(tmp_path / "train", ("caf\u00e9", "dogs")), fill(tmp_path / "test", ("cafe\u0301", "dogs"))
+    with pytest.raises(
+        InputError, match="They differ in case, or in how accents are stored, alone. Give"
+    ):
+        list_classes(tmp_path)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
 def test_a_name_that_is_not_utf_8(tmp_path):
     fill(tmp_path)
