@@ -20,6 +20,7 @@ REPOSITORY = PACKAGE.parent
 # Who may import whom: a part imports only from those before it.
 ORDER = ("errors", "keras_internals", "modules", "replicas", "finite", "layers")
 ORDER += ("networks.flops", "networks.backbones", "networks.attaching", "networks.pretrained")
+ORDER += ("networks.other_backbone",)
 ORDER += ("method.types", "method.formulas", "method.rows", "method.critics", "method.rewards")
 ORDER += ("method.instruments", "method.metrics", "retrieval", "model", "data", "visualization")
 ORDER += ("recipe", "training", "analysis", "deployment", "experiments", "cli")

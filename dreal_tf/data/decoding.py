@@ -15,8 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+# A profile or a comment may be longer than Pillow's 1 MiB; all text of an image stays within its 64 MiB.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 ZOOM = 0.875  # Fraction of the shorter side that evaluation keeps: 224 of 256 pixels.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 READABLE = "JPEG, PNG, GIF, BMP or WebP"

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import itertools
 import warnings
 from typing import NamedTuple
 
@@ -62,6 +63,30 @@ class FileRecord(NamedTuple):
             if paths
         ]
         return ", ".join(parts)
+
+    def copies(self):
+        """Text: the images whose content is in two splits or in two classes; "" if there are none.
+
+        Files that were not read count for none.
+        """
+        by_content = {}
+        for row in self.rows:
+            if row.sha256 and row.split != LEFT_OUT:
+                by_content.setdefault(row.sha256, []).append(row)
+        several = [rows for rows in by_content.values() if len(rows) > 1]
+        splits = [{row.split for row in rows} for rows in several]
+        pairs = itertools.combinations(("train", "validation", "test"), 2)
+        counts = {f"both {one} and {two}": sum({one, two} <= s for s in splits) for one, two in pairs}
+        counts["two classes"] = sum(len({row.label for row in rows}) > 1 for rows in several)
+        parts = [f"{count} in {where}" for where, count in counts.items() if count]
+        named = [
+            f"{rows[0].path} = {other.path}"
+            for rows in several
+            for other in rows[1:]
+            if (other.split, other.label) != (rows[0].split, rows[0].label)
+        ]
+        more = ", ..." if named[NAMED:] else ""
+        return f"{', '.join(parts)} ({', '.join(named[:NAMED])}{more})" if parts else ""
 
     def warn(self, root):
         """Warns of files that differ from the recorded ones.

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,14 @@ from dreal_tf.data.file_record import LEFT_OUT, compared, no_recorded_images, re
 from dreal_tf.data.image_files import ImageFiles, inspect_images
 from dreal_tf.data.image_trees import ImageTree
 from dreal_tf.data.label_noise import with_noise
-from dreal_tf.data.listing import exclusion, list_files, summary_of
+from dreal_tf.data.listing import (
+    LISTED_ANYWAY,
+    ends_like_image,
+    exclusion,
+    folder_identity,
+    list_files,
+    summary_of,
+)
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
@@ -41,6 +49,8 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 SPLIT_ENDINGS = ("images", "split", "data", "set")
+# Folders of detection and segmentation, which are no classes.
+NO_CLASSES = {"images", "labels", "masks", "annotations"}
 
 
 class ClassFolder(NamedTuple):
@@ -132,26 +142,35 @@ def list_classes(folder):
     """
     root = _existing(folder)
     folders, left_out = _split_folders(root)
-    class_names = _class_names(root / folders["train"])
+    class_names, _ = _class_folders(root / folders["train"])
     if len(class_names) < 2:
         raise InputError(
             f"Expected at least two classes, as {LAYOUT}. Received: {str(root / folders['train'])!r} "
             f"with {len(class_names)} of them{f', {class_names[0]!r}' if class_names else ''}. Point "
             "--data-dir at the folder that holds the subfolders of the classes."
         )
+    if {name.lower() for name in class_names} <= NO_CLASSES:
+        raise InputError(
+            f"Expected one subfolder per class, as {LAYOUT}. Received: {', '.join(class_names)} in "
+            f"{str(root / folders['train'])!r}, as of detection or segmentation. Sort the images into folders "
+            "of classes: whole images are classified here."
+        )
+    _warn_of_like_names(class_names)
     listed = {}
     for split, place in folders.items():
-        names = _class_names(root / place)
+        names, not_classes = _class_folders(root / place)
         if names != class_names:
             missing = sorted(set(class_names) - set(names))
             extra = sorted(set(names) - set(class_names))
+            alike = set(map(_folded, names)) == set(map(_folded, class_names))
+            hint = " They differ in case, or in how accents are stored, alone." if alike else ""
             raise InputError(
                 f"Expected the {len(class_names)} classes of {str(root / folders['train'])!r} in the "
                 f"{split} split too. Received: {len(names)} in {str(root / place)!r}, missing "
-                f"{missing[:5]}, not in training {extra[:5]}. Give all splits the same class folders."
+                f"{missing[:5]}, not in training {extra[:5]}.{hint} Give all splits the same class folders."
             )
         listed[split] = _files_of_classes(root, place, class_names, left_out)
-        left_out |= _loose(root, place)
+        left_out |= _loose(root, place, not_classes)
     return ClassFolder(ImageTree(root), class_names, listed, folders, left_out)
 
 
@@ -172,13 +191,13 @@ def _existing(folder):
 def _split_folders(root):
     """The folder of each split by name, and what lies beside them."""
     splits = {}
-    folders = _class_names(root)
+    folders, _ = _class_folders(root)
     for name in folders:
         split = _split_named(name)
         if split:
             splits.setdefault(split, []).append(name)
     named = [name for names in splits.values() for name in names]
-    with_classes = [name for name in named if _class_names(root / name)]
+    with_classes = [name for name in named if _class_folders(root / name)[0]]
     if not with_classes:
         if "train" in splits and len(splits) > 1:
             raise InputError(
@@ -214,38 +233,81 @@ def _split_named(name):
     return SPLIT_NAMES.get(letters) or SPLIT_NAMES.get("".join(last))
 
 
-def _class_names(root):
+def _folded(name):
+    """A name without its case and its way to store accents, of which systems have two."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _warn_of_like_names(class_names):
+    by_name = {}
+    for name in class_names:
+        by_name.setdefault(_folded(name), []).append(name)
+    alike = [names for names in by_name.values() if len(names) > 1]
+    if alike:
+        # Accents that are stored in two ways look the same: their numbers tell them apart.
+        shown = [
+            ascii if len({unicodedata.normalize("NFC", n) for n in names}) == 1 else repr
+            for names in alike
+        ]
+        said = "; ".join(", ".join(map(show, names)) for show, names in zip(shown, alike, strict=True))
+        warnings.warn(
+            f"Classes whose names differ in case, or in how accents are stored, alone: {said}. Join the "
+            "folders if they are one class.",
+            stacklevel=4,
+        )
+
+
+def _class_folders(root):
+    """The names of the folders in a folder that may be classes, and why the others may not, by name."""
     try:
-        folders = [path.name for path in root.iterdir() if path.is_dir()]
+        entries = list(root.iterdir())
     except PermissionError:  # Whoever reads the files in it says so.
-        return ()
-    return tuple(sorted(name for name in folders if exclusion(f"{name}/") is None))
+        return (), {}
+    beside = any(ends_like_image(path.name) for path in entries)
+    found, reasons, listed = [], {}, _around(root)
+    # A folder stands before the links to it.
+    for path in sorted(filter(Path.is_dir, entries), key=lambda path: (path.is_symlink(), path.name)):
+        identity = folder_identity(path)
+        reason = exclusion(f"{path.name}/", beside) or (LISTED_ANYWAY if identity in listed else None)
+        if reason:
+            reasons[path.name] = reason
+        else:
+            found.append(path.name)
+            listed.add(identity)
+    return tuple(sorted(found)), reasons
 
 
-def _loose(root, place):
+def _around(root):
+    """The identities of a folder and of those that hold it."""
+    places = root.absolute(), root.resolve()  # A link to it lies elsewhere than itself.
+    return {folder_identity(path) for place in places for path in (place, *place.parents)}
+
+
+def _loose(root, place, not_classes):
     """What lies beside the folders of classes."""
-    loose = {}
-    for path in (root / place).iterdir():
-        name = path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
-        reason = exclusion(name.removeprefix(f"{place}/"))
-        if reason or not path.is_dir():
-            dangling = path.is_symlink() and not path.exists()
-            loose[name] = reason or ("a link to nothing" if dangling else "not in a folder of a class")
+    begin = f"{place}/" if place else ""
+    loose = {f"{begin}{name}/": why for name, why in not_classes.items()}
+    for path in filter(lambda path: not path.is_dir(), (root / place).iterdir()):
+        dangling = path.is_symlink() and not path.exists()
+        beside = "a link to nothing" if dangling else "not in a folder of a class"
+        loose[begin + path.name] = exclusion(path.name) or beside
     return loose
 
 
 def _files_of_classes(root, place, class_names, left_out):
-    names, labels = [], []
+    names, labels, begin = [], [], f"{place}/" if place else ""
+    classes = {name: folder_identity(root / begin / name) for name in class_names}
+    closed = _around(root / place) | set(classes.values())
     for label, class_name in enumerate(class_names):
-        begin = f"{place}/{class_name}/" if place else f"{class_name}/"
-        found = list_files(root / begin, root)
-        left_out |= {begin + name: why for name, why in found.left_out.items()}
+        begin_class = f"{begin}{class_name}/"
+        found = list_files(root / begin_class, closed - {classes[class_name]})
+        left_out |= {begin_class + name: why for name, why in found.left_out.items()}
         if not found.files:
             raise InputError(
-                f"Expected images of each class. Received: {str(root / begin)!r}, which holds none. "
+                f"Expected images of each class. Received: {str(root / begin_class)!r}, which holds none. "
                 "Fill it, or remove it everywhere."
             )
-        names += [begin + name for name in found.files]
+        names += [begin_class + name for name in found.files]
         labels += [label] * len(found.files)
     return np.array(names), np.array(labels)
 
@@ -274,6 +336,12 @@ def _first_splits(found, options):
         for name, label in zip(names.tolist(), labels.tolist(), strict=True)
     ]
     record = record_of(found.tree, members, list_files(found.tree.root).files, sha256)
+    if record.copies():
+        warnings.warn(
+            f"The same images are in several places: {record.copies()}. Remove the copies: a score on images "
+            "that were trained on, or that have two labels, is no measure.",
+            stacklevel=4,
+        )
     skipped = [f"{found.tree.path(name)} ({why})" for name, why in bad.items()]
     return listed, skipped, record
 

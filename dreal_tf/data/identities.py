@@ -20,8 +20,11 @@ from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Labels, Protocol
+from dreal_tf.retrieval.protocol import relations
 
-PARTS = ("train", "validation", "validation_query", "validation_gallery", "query", "gallery")
+TEST = ("query", "gallery")
+PARTS = ("train", "validation", "validation_query", "validation_gallery", *TEST)
+QUERIES_AT_A_TIME = 256  # Compared with the whole gallery.
 
 
 class RetrievalSet(NamedTuple):
@@ -51,6 +54,9 @@ def identity_set(name, folder=None, **options):
     is held out too: on them it is watched whether the identities that are trained on are told apart, and
     they join the gallery of those, right for nobody.
 
+    A query is ranked without the images of its identity by its own camera. If all training images, or all
+    test images, are by one camera or by unknown ones, it is ranked without itself alone.
+
     Args:
         name: str, a key of `LAYOUTS`.
         folder: see `list_identities`.
@@ -67,10 +73,9 @@ def identity_set(name, folder=None, **options):
     size = None
     if chosen.image_size:
         size = (chosen.image_size, chosen.image_width or chosen.image_size)
-    record, parts = None, None
+    record = None
     if chosen.recorded is not None:
-        record, parts = _recorded_parts(tree, listed, titles, chosen.recorded)
-        listed = parts
+        record, listed = _recorded_parts(tree, listed, titles, chosen.recorded)
     names = list(dict.fromkeys(n for part in listed.values() for n in part.images.tolist()))
     known = size or (known_set(name).image_shape[:2] if known_set(name) else (1, 1))
     pixels, sha256 = None, {}
@@ -82,7 +87,6 @@ def identity_set(name, folder=None, **options):
     if bad:
         _check_bad(bad, chosen)
         listed = {s: part.chosen(~np.isin(part.images, list(bad))) for s, part in listed.items()}
-        parts = listed if parts is not None else None
         left_out |= bad
     if left_out:
         warnings.warn(f"{len(left_out)} images are left out: {_some(_said(left_out))}", stacklevel=2)
@@ -98,8 +102,10 @@ def identity_set(name, folder=None, **options):
 
     mean, deviation = ([255 * value for value in row] for row in normalisation_of(name, 3))
     looks = {"image_shape": (*size, 3), "mean": mean, "deviation": deviation}
-    parts = parts or identity_parts(listed, chosen, protocol)
-    record = record or _record_of(tree, names, parts, titles, sha256)
+    parts = listed = _without_lone_cameras(listed)
+    if record is None:
+        parts = identity_parts(listed, chosen, protocol)
+        record = _record_of(tree, names, parts, titles, sha256)
     splits = identity_splits(parts, source, chosen, looks, protocol, titles, _said(left_out))
     return splits._replace(files=record)
 
@@ -155,6 +161,7 @@ def identity_splits(parts, source, options, looks, protocol, titles=None, skippe
         InputError: see `identity_set`.
     """
     _check_cameras(parts["query"], parts["gallery"])
+    _check_answers(*_labels(parts["query"], parts["gallery"]), protocol)
     identities = np.unique(parts["train"].identities)
     train = parts["train"].chosen(slice(options.train_limit))
     watched = parts["validation"]
@@ -180,8 +187,7 @@ def identity_splits(parts, source, options, looks, protocol, titles=None, skippe
         split: RetrievalSet(
             asked_of(query),
             asked_of(gallery),
-            Labels(query.identities, query.cameras),
-            Labels(gallery.identities, gallery.cameras),
+            *_labels(query, gallery),
             _names(query),
             _names(gallery),
             protocol,
@@ -243,6 +249,50 @@ def _without(train, nobody):
             stacklevel=3,
         )
     return train.chosen(shown)
+
+
+def _without_lone_cameras(listed):
+    """Drops the cameras of training or test images if there is one: it would leave out every answer."""
+    said = {}
+    for which, group in (("training", listed.keys() - set(TEST)), ("test", TEST)):
+        cameras = [listed[split].cameras for split in group]
+        if any(of_split is None for of_split in cameras):
+            said[which] = "have no camera"
+        elif len(np.unique(np.concatenate(cameras))) == 1:
+            said[which] = "are all by one camera"
+            listed = listed | {split: listed[split]._replace(cameras=None) for split in group}
+    if said:
+        warnings.warn(
+            f"{' and '.join(f'{which} images {why}' for which, why in said.items()).capitalize()}: a "
+            "query is ranked against all images but itself, and scores say nothing about other cameras.",
+            stacklevel=3,
+        )
+    return listed
+
+
+def _labels(query, gallery):
+    """The labels of both; an image that is in both has the same number there."""
+    numbers = None, None
+    if query.images.ndim == 1:  # Names; of images that lie in memory nothing tells which are the same.
+        _, both = np.unique(np.concatenate([query.images, gallery.images]), return_inverse=True)
+        numbers = np.split(both, [len(query.images)])
+    return [
+        Labels(part.identities, part.cameras, of_part)
+        for part, of_part in zip((query, gallery), numbers, strict=True)
+    ]
+
+
+def _check_answers(query, gallery, protocol):
+    """Refuses a test split that cannot be scored, before the training rather than after it."""
+    for start in range(0, len(query.identities), QUERIES_AT_A_TIME):
+        part = [v if v is None else v[start : start + QUERIES_AT_A_TIME] for v in query]
+        if relations(Labels(*part), gallery, protocol)[0].any():
+            return
+    raise InputError(
+        "Expected a query whose identity another image of the gallery shows, by another camera if "
+        f"cameras are known. Received: {len(query.identities)} queries and {len(gallery.identities)} "
+        "gallery images without one. Look at their identities and cameras."
+    )
 
 
 def _check_cameras(query, gallery):

@@ -3,11 +3,13 @@
 import csv
 import io
 import re
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
-from dreal_tf.data.image_trees import ends_like_image, image_tree
+from dreal_tf.data.image_trees import image_tree
+from dreal_tf.data.listing import ends_like_image, exclusion
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Protocol
 
@@ -132,6 +134,10 @@ def list_identities(name, folder, on_unnamed="stop"):
     layout = LAYOUTS[name]
     readers = {"msmt17": _of_lists, "identity_csv": _of_table}
     tree, listed, titles, left_out = readers.get(name, _of_folders)(layout, folder, on_unnamed)
+    for split, part in listed.items():
+        reasons = {name: _exclusion(name) for name in part.images.tolist()}
+        left_out |= {name: why for name, why in reasons.items() if why}
+        listed[split] = part.chosen([not reasons[name] for name in part.images.tolist()])
     for split in SPLITS:
         if not len(listed[split].images):
             place = layout.folders.get(split) or f"the split {split!r}"
@@ -222,6 +228,13 @@ def _of_table(layout, folder, on_unnamed):
             np.array([cameras[row["camera"]] for row in own], int) if known else None,
         )
     return tree, listed, {number: name for name, number in numbers.items()}, left_out
+
+
+def _exclusion(name):
+    """Why a file is left out that a list or table names; listings of folders have left theirs out."""
+    path = PurePosixPath(name)
+    outside = path.is_absolute() or ".." in path.parts  # Whose folders are not the data set's.
+    return exclusion(path.name if outside else name)
 
 
 def _listed(rows):

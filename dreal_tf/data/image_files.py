@@ -17,6 +17,8 @@ from dreal_tf.data.decoding import (
 from dreal_tf.data.file_record import digest
 from dreal_tf.data.pipeline import order_of, shared_order
 
+CURE = "Restore or remove it; with data.verify=true all such files are named before training."
+
 
 class ImageFiles:
     """A source of examples that lie in files; see `dreal_tf.data.pipeline.splits_of`.
@@ -49,23 +51,22 @@ class ImageFiles:
         def read(position):
             path, label = self.paths[position], self.labels[position]
             seed = tf.random.experimental.stateless_fold_in(draw, position)
-            image = self._read(_content(path), self.image_size, 3, seed, self.least_area)
+            image = self._read(tf.io.read_file(path), self.image_size, 3, seed, self.least_area)
             return image, label
 
-        order = order_of(self.size, draw, self.sampler)
-        mine = tf.data.Dataset.from_tensor_slices(shared_order(order, batch_size, share))
-        images = mine.map(read, tf.data.AUTOTUNE)
+        order = shared_order(order_of(self.size, draw, self.sampler), batch_size, share)
+        images = _all_read(order, read, tf.gather(self.paths, order))
         # A worker's last batch may be smaller: see `dreal_tf.data.pipeline`.
         return images.batch(batch_size, drop_remainder=share[1] == 1)
 
     def ordered(self, batch_size):
         """All examples, in batches."""
 
-        def read(path, label):
-            return self._read(_content(path), self.image_size), label
+        def read(position):
+            content = tf.io.read_file(self.paths[position])
+            return self._read(content, self.image_size), self.labels[position]
 
-        pairs = tf.data.Dataset.from_tensor_slices((self.paths, self.labels))
-        return pairs.map(read, tf.data.AUTOTUNE).batch(batch_size)
+        return _all_read(tf.range(self.size), read, self.paths).batch(batch_size)
 
     @property
     def _read(self):
@@ -150,12 +151,33 @@ def opening_problem(error):
     return f"cannot be opened: {error.strerror or type(error).__name__}"
 
 
-def _content(path):
-    """The bytes of a file; names a file that does not begin like an image."""
-    content = tf.io.read_file(path)
-    head = tf.strings.substr(content, 0, 4)
-    begins = [tf.io.is_jpeg(content), tf.strings.substr(content, 0, 2) == b"BM"]
-    begins += [head == signature for signature in (b"\x89PNG", b"GIF8", b"RIFF")]
-    message = f"Expected a {READABLE} image. Remove it, or train with data.verify=true. Received:"
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_any(begins), [message, path])]):
-        return tf.identity(content)
+def _all_read(positions, read, paths):
+    """The examples at some positions; an error names the first that cannot be read.
+
+    An error of a kernel does not say which image it is about, so whoever fails is passed over, and the gap
+    in the numbers of the others tells.
+
+    Args:
+        positions: int tensor (n,).
+        read: function from a position to an image and its label.
+        paths: str tensor (n,).
+    Returns:
+        tf.data.Dataset of (image, label).
+    """
+    count = tf.size(positions, tf.int64)
+    numbered = tf.data.Dataset.from_tensor_slices(positions).enumerate()
+    examples = numbered.map(lambda number, position: (number, *read(position)), tf.data.AUTOTUNE)
+    _, image, label = examples.element_spec
+    # One more example, or nothing would come after a gap at the end.
+    last = count, tf.zeros([side or 0 for side in image.shape], image.dtype), tf.zeros((), label.dtype)
+    examples = examples.ignore_errors().concatenate(tf.data.Dataset.from_tensors(last))
+
+    def checked(expected, example):
+        number, image, label = example
+        missing = paths[tf.minimum(expected, count - 1)]  # Not looked at behind the last.
+        message = [f"Expected a {READABLE} image that can be read. Received:", missing, CURE]
+        with tf.control_dependencies([tf.debugging.Assert(number == expected, message)]):
+            return expected + 1, (tf.identity(image), label)
+
+    examples = examples.scan(tf.constant(0, tf.int64), checked).take(count)
+    return examples.apply(tf.data.experimental.assert_cardinality(count))

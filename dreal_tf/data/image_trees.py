@@ -7,8 +7,6 @@ from pathlib import Path
 from dreal_tf.data.listing import Listing, exclusion, list_files
 from dreal_tf.errors import InputError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-
 
 class ImageTree:
     """Files below a folder, or in a zip file, by their names from there on.
@@ -103,16 +101,6 @@ class ImageTree:
     def path(self, name):
         """Where a file lies, str; of a folder alone."""
         return str(self.root / name)
-
-
-def ends_like_image(name):
-    """Whether a file's name ends like an image's.
-
-    Example:
-        >>> [ends_like_image(name) for name in ("query/1.JPG", "query/readme.txt")]
-        [True, False]
-    """
-    return name.lower().endswith(ENDINGS)
 
 
 def image_tree(folder, said, marks, table=False):

@@ -35,8 +35,6 @@ SYSTEM_FOLDERS = {
     "@synofinder-log",
     "@synoresource",
     "~snapshot",
-    "recycler",
-    "recycled",
     "found.000",
     "network trash folder",
     "temporary items",
@@ -46,10 +44,15 @@ SYSTEM_FOLDERS = {
     "$recycle.bin",
     "system volume information",
     "lost+found",
-    "thumbnails",
     "__pycache__",
 }
+# Names that a class may have too. A system leaves such a folder beside images or at the top of a disk.
+WORDS = {"thumbnails", "recycled", "recycler"}
+SYSTEM_FOLDERS |= WORDS
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+LISTED_ANYWAY = "a link to a folder that is listed anyway"
 NAMED = 3  # Files that a summary names for each reason; it counts the others.
+SHOWN = 60  # Letters of a very long name that a summary shows from its begin, and from its end.
 
 
 class Listing(NamedTuple):
@@ -65,12 +68,12 @@ class Listing(NamedTuple):
     left_out: dict
 
 
-def list_files(root, top=None):
+def list_files(root, closed=frozenset()):
     """The files in a folder and below.
 
     Args:
         root: str or path.
-        top: path of a folder that holds it, or None. A link to a folder from there on is not followed.
+        closed: set of `folder_identity`. A link to one of these folders is not followed.
     Returns:
         `Listing`.
     Example:
@@ -81,64 +84,82 @@ def list_files(root, top=None):
         >>> list_files("album").left_out
         {'a/.1.png': 'hidden', 'a/@eaDir/': 'left by a system'}
     """
-    files, left_out = [], {}
-    root = Path(root)
-    above = [] if top is None else [p for p in root.parents if p == top or top in p.parents]
-    _walk(root, "", tuple(map(_identity, above)), files, left_out)
+    root, files, left_out = Path(root), [], {}
+    folders = [("", closed)]  # Each with the folders that may not be entered again.
+    while folders:  # No recursion, which ends at a depth that folders can reach.
+        folder, above = folders.pop()
+        try:
+            identity = folder_identity(root / folder)
+            entries = list(os.scandir(root / folder))
+        except OSError as error:
+            left_out[folder] = f"cannot be opened: {error.strerror}"
+            continue
+        if identity in above:
+            left_out[folder] = LISTED_ANYWAY
+            continue
+        beside = any(ends_like_image(entry.name) for entry in entries)
+        for entry in entries:
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()  # Of a link: what it leads to.
+            except OSError as error:
+                left_out[folder + entry.name] = f"cannot be opened: {error.strerror}"
+                continue
+            end = "/" if is_folder else ""
+            reason = exclusion(entry.name + end, beside)
+            if not reason and not is_folder and not is_file and not entry.is_symlink():
+                reason = "no file of bytes"  # Such as a pipe, which would be waited for.
+            if reason:
+                left_out[folder + entry.name + end] = reason
+            elif is_folder:
+                folders.append((folder + entry.name + end, above | {identity}))
+            else:
+                files.append(folder + entry.name)
     return Listing(sorted(files), dict(sorted(left_out.items())))
 
 
-def _walk(root, folder, above, files, left_out):
-    identity = _identity(root / folder)
-    if identity in above:
-        left_out[folder] = "a link to a folder that holds it"
-        return
-    try:
-        entries = list(os.scandir(root / folder))
-    except OSError as error:
-        left_out[folder] = f"cannot be opened: {error.strerror}"
-        return
-    for entry in entries:
-        try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()  # Of a link: what it leads to.
-        except OSError as error:
-            left_out[folder + entry.name] = f"cannot be opened: {error.strerror}"
-            continue
-        name = folder + entry.name + ("/" if is_folder else "")
-        reason = exclusion(name)
-        if not reason and not is_folder and not is_file and not entry.is_symlink():
-            reason = "no file of bytes"  # Such as a pipe, which would be waited for.
-        if reason:
-            left_out[name] = reason
-        elif is_folder:
-            _walk(root, name, (*above, identity), files, left_out)
-        else:
-            files.append(name)
+def folder_identity(path):
+    """What tells a folder from all others, whichever path or link leads to it.
 
-
-def _identity(path):
+    Raises:
+        OSError: if it cannot be reached.
+    """
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
-def exclusion(name):
+def ends_like_image(name):
+    """Whether a file's name ends like an image's.
+
+    Example:
+        >>> [ends_like_image(name) for name in ("query/1.JPG", "query/readme.txt")]
+        [True, False]
+    """
+    return name.lower().endswith(IMAGE_ENDINGS)
+
+
+def exclusion(name, beside_images=True):
     """Why a file or folder is left out of listings, by its name.
 
     Args:
         name: str, a path with "/"; a folder's may end in it.
+        beside_images: bool. Whether images lie beside it: if not, a folder such as `thumbnails` is a
+            class like any other.
     Returns:
         Str, or None if it counts.
     Example:
         >>> [exclusion(name) for name in ("cats/1.jpg", "cats/.1.jpg", "__MACOSX/cats/1.jpg")]
         [None, 'hidden', 'left by a system']
+        >>> exclusion("thumbnails/"), exclusion("thumbnails/", beside_images=False)
+        ('left by a system', None)
     """
     *folders, last = PurePosixPath(name).parts
     if any(part.startswith(".") for part in (*folders, last)):
         return "hidden"
     folders += [last] if name.endswith("/") else []
+    system = SYSTEM_FOLDERS if beside_images else SYSTEM_FOLDERS - WORDS
     if last.lower().endswith(SYSTEM_ENDINGS):
         return "left by a system"
-    if last.lower() in SYSTEM_FILES or any(part.lower() in SYSTEM_FOLDERS for part in folders):
+    if last.lower() in SYSTEM_FILES or any(part.lower() in system for part in folders):
         return "left by a system"
     return None
 
@@ -159,6 +180,10 @@ def summary_of(left_out):
     for reason, count in reasons.most_common():
         names = [name for name, why in left_out.items() if why == reason]
         more = ", ..." if names[NAMED:] else ""
-        shown = ", ".join(name.replace("\r", "") for name in names[:NAMED])
+        shown = ", ".join(_short(name.replace("\r", "")) for name in names[:NAMED])
         parts.append(f"{reason} {count} ({shown}{more})")
     return f"{len(left_out)} left out: {'; '.join(parts)}" if left_out else ""
+
+
+def _short(name):
+    return name if len(name) <= 2 * SHOWN else f"{name[:SHOWN]}...{name[-SHOWN:]}"

@@ -147,6 +147,11 @@ def _sharded(batches, policy):
 
 
 def _check_batch(images, options):
+    if images == 0:
+        raise InputError(
+            f"Expected training images. Received: none, with data.train_limit={options.train_limit}. Look "
+            "at the folder of the data and at the limit."
+        )
     if images < options.batch_size:
         raise InputError(
             f"Expected at least one batch of training images. Received: {images} images with "

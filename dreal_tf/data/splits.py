@@ -96,6 +96,11 @@ def hold_out(labels, fraction, seed, class_names):
     """
     classes = len(class_names)
     counts = np.bincount(labels, minlength=classes)
+    if counts.min() == 0:
+        raise InputError(
+            "Expected training images of each class. Received: none of class "
+            f"{class_names[int(counts.argmin())]!r}. Bring some, or leave the class out."
+        )
     if counts.min() < 2:
         rarest = int(counts.argmin())
         raise InputError(

@@ -12,7 +12,9 @@ class Labels(NamedTuple):
 
     Attributes:
         identities: int array (images,).
-        cameras: int array (images,), or None where there are none: nothing is left out then.
+        cameras: int array (images,), or None if none are known: no camera's images are left out then.
+        images: int array (images,), a number of each image, or None. If both sets have it, a query is
+            not ranked against itself.
     Example:
         >>> Labels([7, 7, 9], cameras=[1, 2, 1]).identities
         [7, 7, 9]
@@ -20,6 +22,7 @@ class Labels(NamedTuple):
 
     identities: object
     cameras: object = None
+    images: object = None
 
 
 class Protocol(NamedTuple):
@@ -58,8 +61,8 @@ def checked_labels(labels, images, name):
         dreal_tf.errors.InputError: Expected 1 query identities that are whole numbers, one of each image. Received: float64 of shape (1,). Number them.
     """
     checked = []
-    for kind, values in zip(("identities", "cameras"), labels, strict=True):
-        values = None if values is None and kind == "cameras" else np.asarray(values)
+    for kind, values in zip(("identities", "cameras", "numbers"), labels, strict=True):
+        values = None if values is None and kind != "identities" else np.asarray(values)
         if values is not None and (values.shape != (images,) or values.dtype.kind not in "iu"):
             raise InputError(
                 f"Expected {images} {name} {kind} that are whole numbers, one of each image. Received: "
@@ -94,6 +97,8 @@ def relations(query, gallery, protocol):
     same = query.identities[:, None] == gallery.identities
     if protocol.exclude_same_camera and query.cameras is not None:
         out |= same & (query.cameras[:, None] == gallery.cameras)
+    if query.images is not None and gallery.images is not None:
+        out |= query.images[:, None] == gallery.images
     if protocol.junk is not None:
         out |= gallery.identities == protocol.junk
     if protocol.distractor is not None:

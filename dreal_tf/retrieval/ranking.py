@@ -302,8 +302,8 @@ def _scores(blocks, queries, images, query_labels, gallery_labels, protocol, ran
         start += len(block)
     if not scores.matched.any():
         raise InputError(
-            "Expected at least one query with a right answer in the gallery, of its identity and by "
-            f"another camera. Received: {queries} queries and {images} images without any. Look at the "
+            "Expected at least one query with a right answer in the gallery, of its identity and, if "
+            f"cameras are known, by another one. Received: {queries} queries and {images} images without any. Look at the "
             "identities and cameras, or change the protocol."
         )
     return scores

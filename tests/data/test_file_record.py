@@ -2,6 +2,9 @@
 
 import csv
 import os
+import re
+import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -149,6 +152,44 @@ def test_noisy_labels_are_wrong_by_their_share(tmp_path, image_size):
     images, labels = everything(data.train)
     red = images[:, 0, 0, 0] * 0.229 + 0.485
     assert len(labels) == 48 and np.sum((red > 0.2) != labels) == 12
+
+
+def test_the_same_image_in_two_splits_or_two_classes_is_named(tmp_path):
+    fill(tmp_path / "train"), fill(tmp_path / "test")
+    for path in (tmp_path / "test").rglob("*.png"):
+        picture(path, (int(path.stem), 7, 200 if "cats" in path.parts else 100))
+    train, test = tmp_path / "train", tmp_path / "test"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image_folder(tmp_path, **OPTIONS)
+    for number in (1, 2):
+        shutil.copy(train / "cats" / f"0{number}.png", test / "cats" / f"other{number}.png")
+    shutil.copy(test / "cats" / "00.png", test / "dogs" / "again.png")
+    shutil.copy(test / "dogs" / "00.png", test / "dogs" / "harmless.png")
+    with pytest.warns(UserWarning) as caught:
+        # No image of the two is held out: the seed was chosen so.
+        data = image_folder(tmp_path, **OPTIONS, seed=1)
+    parts = names_of(data)
+    both = {f"train/cats/0{number}.png" for number in (1, 2)}
+    assert both <= set(parts["train"]) and len(caught) == 1
+    said = str(caught[0].message)
+    assert "places: 2 in both train and test, 1 in two classes (" in said and "harmless" not in said
+    assert "test/cats/00.png = test/dogs/again.png" in said
+    assert all(f"{path} = test/cats/other{path[-5]}.png" in said for path in both)
+    data = image_folder(tmp_path, verify=False, image_size=8, **OPTIONS)  # Nothing was read.
+    assert data.files.copies() == ""
+
+
+def test_up_to_three_copies_are_named(tmp_path):
+    fill(tmp_path / "train"), fill(tmp_path / "test")
+    with pytest.warns(UserWarning) as caught:
+        image_folder(tmp_path, **OPTIONS)
+    said = str(caught[0].message)
+    # Each of the twenty test images is also one of train or of validation.
+    assert "in both train and validation" not in said
+    assert said.count(" = ") == 3 and ", ...)" in said
+    counts = [int(n) for n in re.findall(r"(\d+) in both", said)]
+    assert sum(counts) == 20
 
 
 @pytest.mark.parametrize("name", ["a\rb.png", "a\nb.png", "a,b.png", 'a"b.png', "a\tb.png", " a .png"])

@@ -4,11 +4,13 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from dreal_tf.data import image_folder
-from dreal_tf.data.image_files import inspect_images
+from dreal_tf.data.image_files import ImageFiles, inspect_images
 from dreal_tf.data.image_trees import ImageTree
+from dreal_tf.data.pipeline import order_of
 from dreal_tf.errors import InputError
 
 CLASSES = ("cats", "dogs")
@@ -198,10 +200,37 @@ def test_without_verification_what_is_no_image_is_named_when_met(tmp_path):
         for number in range(10):
             (tmp_path / folder / f"{number}.png").write_bytes(b"remember the milk")
     data = image_folder(tmp_path, **options)
-    with pytest.raises(Exception, match=r"data.verify=true. Received:.*\.png"):
+    with pytest.raises(Exception, match=r"Received:.*\.png.*data.verify=true"):
         next(iter(data.test))
     with pytest.raises(InputError, match="data.verify=false, data.on_bad_image='skip'"):
         image_folder(tmp_path, **options, on_bad_image="skip")
+
+
+@pytest.mark.parametrize("bad", [[0], [2, 3], [4, 5]])
+@pytest.mark.parametrize("name", ["cut.jpg", "scratched.png", "gone"])
+def test_a_file_that_cannot_be_read_is_named_when_it_is_met(tmp_path, name, bad):
+    paths = [tmp_path / f"{number}.jpg" for number in range(6)]
+    for number, path in enumerate(paths):
+        if number not in bad:
+            path.write_bytes(JPEG)
+        elif name != "gone":
+            path.write_bytes(BAD[name][0])
+    files = ImageFiles(map(str, paths), np.arange(6), 8)
+    draw = tf.constant([0, 0])
+    first = min(bad, key=order_of(6, draw).numpy().tolist().index)
+    for batches, named in ((files.ordered(4), bad[0]), (files.shuffled(draw, 2), first)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"Received:.*/{named}.jpg"):
+            list(batches)
+
+
+def test_images_that_can_be_read_come_once_and_in_order(tmp_path):
+    for number in range(7):
+        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    files = ImageFiles([str(tmp_path / f"{number}.png") for number in range(7)], np.arange(7))
+    assert int(files.ordered(3).cardinality()) == 3
+    images, labels = (np.concatenate(part) for part in zip(*files.ordered(3).as_numpy_iterator()))  # noqa: B905
+    assert labels.tolist() == list(range(7))
+    assert (images[:, 0, 0, 0] == 9 * labels).all()
 
 
 def test_folders_that_will_not_do(tmp_path):

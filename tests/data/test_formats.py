@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -239,3 +240,30 @@ def test_a_png_with_a_wrong_sum_is_refused():
     place = PNG.index(b"IDAT") + 30
     with pytest.raises(UnreadableImage, match="damaged or cut short"):
         inspect_image(PNG[:place] + bytes([PNG[place] ^ 1]) + PNG[place + 1 :])
+
+
+def with_text(kilobytes, kind=b"zTXt"):
+    """A PNG with so much text, compressed."""
+    body = kind + b"Comment\0" + (b"" if kind == b"zTXt" else b"\1\0\0\0")
+    body += (b"\0" if kind == b"zTXt" else b"") + zlib.compress(bytes(1000) * kilobytes)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return PNG[:33] + chunk + PNG[33:]
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+@pytest.mark.parametrize("kilobytes", [1, 2_000, 60_000])
+def test_long_texts_in_a_png_are_passed_over(kilobytes, kind):
+    content = with_text(kilobytes, kind)
+    assert inspect_image(content).size == (160, 200)
+    np.testing.assert_array_equal(pixels(content), pixels(PNG))
+
+
+def test_a_long_colour_profile_in_a_png_is_passed_over():
+    content = encoded(PHOTO, "PNG", icc_profile=bytes(2 * 2**20))
+    inspect_image(content)
+    np.testing.assert_array_equal(pixels(content), pixels(PNG))
+
+
+def test_a_text_that_would_fill_the_memory_is_refused():
+    with pytest.raises(UnreadableImage, match="damaged or cut short"):
+        inspect_image(with_text(70_000))

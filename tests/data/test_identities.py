@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 from market_layout import market, paint
 
-from dreal_tf.data import DATA_SETS, identity_set
+from dreal_tf.data import DATA_SETS, LAYOUTS, identity_set
 from dreal_tf.data.identity_layouts import Listed, list_identities
 from dreal_tf.data.identity_splits import held_out_identities, held_out_images
 from dreal_tf.errors import InputError
-from dreal_tf.retrieval import Protocol
+from dreal_tf.retrieval import Protocol, ranked_gallery, score_embeddings
 
 SMALL = dict(image_size=24, image_width=12, batch_size=8, images_per_identity=4, seed=0)
 
@@ -312,3 +313,153 @@ def test_what_is_no_image_is_left_out_and_said(tmp_path, name):
     with pytest.warns(UserWarning, match="1 images are left out"):
         data = identity_set("market1501", root, **SMALL)
     assert len(data.skipped) == 1
+
+
+def file_of(name, number, camera, split, copy):
+    """What a layout calls an image of an identity."""
+    if name == "identity_csv":
+        return f"{split}/{number}_{camera}_{copy}.jpg"
+    if name == "msmt17":
+        part = "train" if split == "train" else "test"
+        return f"{part}/{number:04}/{number:04}_{copy:03}_{camera:02}_0.jpg"
+    return f"{LAYOUTS[name].folders[split]}/{number:04}_c{camera}s1_{copy:06}_00.jpg"
+
+
+def say_whom(root, name, file, number, camera, split):
+    """The line of an image in a layout that has lists or a table."""
+    if name == "identity_csv":
+        with (root / "table.csv").open("a") as lines:
+            lines.write(f"{file},{number},{camera},{split}\n")
+    elif name == "msmt17":
+        with (root / f"list_{split}.txt").open("a") as lines:
+            lines.write(f"{file.partition('/')[2]} {number}\n")
+
+
+def small_set(root, name, extra=()):
+    """Four identities to train on and two others, seen by two cameras; and further images."""
+    root.mkdir()
+    if name == "identity_csv":
+        (root / "table.csv").write_text("path,identity,camera,split\n")
+    rows = [(n, c, "train", k) for n in (2, 3, 4, 5) for c in (1, 2) for k in (0, 1)]
+    rows += [(n, c, s, 0) for n in (30, 31) for c in (1, 2) for s in ("query", "gallery")]
+    for number, camera, split, copy in [*rows, *extra]:
+        file = file_of(name, number, camera, split, copy)
+        paint(root / file, number, copy)
+        say_whom(root, name, file, number, camera, split)
+    return root
+
+
+FEW = SMALL | {"batch_size": 4, "images_per_identity": 2}
+NOBODY = {"msmt17": (), "identity_csv": (-1,)}  # All others: junk and distractors.
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("number", [0, -1])
+def test_junk_and_distractors_of_every_layout(tmp_path, name, number):
+    if name == "msmt17" and number == -1:
+        pytest.skip("its lists have no negative numbers")
+    nobody = number in NOBODY.get(name, (0, -1))
+    extra = [(number, 2, "gallery", 8), (number, 1, "query", 8)]
+    extra += [(number, c, "train", k) for c in (1, 2) for k in (6, 7)]
+    root = small_set(tmp_path / "set", name, extra)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = identity_set(name, root, **FEW)
+    said = "4 training images of nobody" in " ".join(str(warning.message) for warning in caught)
+    held = data.retrieval["validation"].query_labels.identities
+    assert said == nobody
+    assert len(data.class_names) + len(set(held)) == (4 if nobody else 5)
+
+    test = data.retrieval["test"]
+    image = test.gallery_names.index(file_of(name, *extra[0]))
+    its_query = test.query_names.index(file_of(name, *extra[1]))
+    alike = np.ones((len(test.query_names), 2)), np.ones((len(test.gallery_names), 2))
+    labels = test.query_labels, test.gallery_labels
+    places, right = ranked_gallery(*alike, *labels, len(test.gallery_names), protocol=test.protocol)
+    junk = nobody and number == -1
+    for query, row in enumerate(places):
+        assert (image in row) == (not junk)
+        assert right[query][row == image].any() == (query == its_query and not nobody)
+    assert (right.sum(axis=1) > 0).sum() == (4 if nobody else 5)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(
+    "bad", ["Thumbs.db", ".hidden.jpg", ".thumbnails/", "thumbnails/", "@eaDir/", "__MACOSX/"]
+)
+def test_what_systems_leave_is_left_out_in_every_layout(tmp_path, name, bad):
+    root = small_set(tmp_path / "set", name)
+    folder, _, image = file_of(name, 2, 1, "train", 9).rpartition("/")
+    file = f"{folder}/{bad}{image if bad.endswith('/') else ''}"
+    (root / file).parent.mkdir(exist_ok=True)
+    (root / file).write_bytes((root / file_of(name, 2, 1, "train", 0)).read_bytes())
+    in_list = name != "msmt17" or bad.endswith("/")  # Its names say the camera.
+    if in_list:
+        say_whom(root, name, file, 2, 1, "train")
+    _, listed, _, left_out = list_identities(name, root)
+    assert len(listed["train"].images) == 16 and file not in listed["train"].images
+    assert len(left_out) == in_list and all(out.startswith(f"{folder}/{bad}") for out in left_out)
+
+
+def split_scores(data, split):
+    """Scores of a split by embeddings that are the images' own colours."""
+    asked = data.retrieval[split]
+    rows = [batches(part).mean(axis=(1, 2)) for part in (asked.query, asked.gallery)]
+    labels = asked.query_labels, asked.gallery_labels
+    return score_embeddings(*rows, *labels, "euclidean", asked.protocol).summary()
+
+
+def test_a_set_by_one_camera_trains_and_is_scored(tmp_path):
+    root = market(tmp_path / "market", cameras=(1,), each=6)
+    with pytest.warns(
+        UserWarning, match="Training images are all by one camera and test images are all"
+    ):
+        data = identity_set("market1501", root, **SMALL)
+    asked = data.retrieval["validation"]
+    assert len(asked.query_names) == 2 and not set(asked.query_names) & set(asked.gallery_names)
+    for split, queries in (("validation", 2), ("test", 6)):
+        scores = split_scores(data, split)
+        assert scores["queries"] == queries and scores["queries_without_match"] == 0
+        assert scores["rank_1"] > 0.5  # The colours are the identities'.
+    record = tmp_path / "splits.csv"
+    record.write_text(data.files.to_csv())
+    with pytest.warns(UserWarning, match="all by one camera"):
+        again = identity_set("market1501", root, recorded=record, **SMALL)
+    assert split_scores(again, "test") == split_scores(data, "test")
+
+
+def test_training_by_many_cameras_and_a_test_by_one(tmp_path):
+    root = market(tmp_path / "market", others=())
+    market(root, train=(), others=range(30, 36), cameras=(1,), each=3)
+    with pytest.warns(UserWarning, match="Test images are all by one camera"):
+        data = identity_set("market1501", root, **SMALL)
+    assert data.retrieval["validation"].query_labels.cameras is not None
+    assert split_scores(data, "test")["queries"] == 6
+
+
+def test_a_table_without_cameras_asks_for_other_images_than_the_query(tmp_path):
+    rows = []
+    for split, names in (("train", "abcde"), ("query", "xy"), ("gallery", "xy")):
+        for name in names:
+            for number in range(4):
+                path = f"{'train' if split == 'train' else 'test'}_{name}{number}.png"
+                paint(tmp_path / path, ord(name), number)
+                rows.append((path, name, split))
+    table(tmp_path / "mine.csv", rows, ("path", "identity", "split"))
+    with pytest.warns(UserWarning, match="Training images have no camera and test images have no"):
+        data = identity_set("identity_csv", tmp_path, **SMALL)
+    test = data.retrieval["test"]
+    assert test.query_names == test.gallery_names
+    places, right = ranked_gallery(np.eye(8), np.eye(8), test.query_labels, test.gallery_labels, 8)
+    assert all(query not in row for query, row in enumerate(places))
+    assert (places >= 0).sum() == 8 * 7 and right.sum() == 8 * 3
+
+
+def test_a_test_split_that_cannot_be_scored_is_refused_before_training(tmp_path):
+    root = market(tmp_path / "market", others=())
+    for camera, number in ((1, 30), (2, 31)):  # Each is seen by one camera.
+        market(root, train=(), others=[number], cameras=[camera])
+    with pytest.raises(
+        InputError, match="by another camera.* Received: 2 queries and 4 gallery images"
+    ):
+        identity_set("market1501", root, **SMALL)

@@ -1,13 +1,14 @@
 """One listing for training, prediction, indexing and retrieval; one line says what is what."""
 
 import os
+import subprocess
 
 import pytest
 from PIL import Image
 
 from dreal_tf.data import image_folder
 from dreal_tf.data.folder import list_classes
-from dreal_tf.data.listing import list_files, summary_of
+from dreal_tf.data.listing import LISTED_ANYWAY, list_files, summary_of
 from dreal_tf.deployment.prediction import LooseImages
 from dreal_tf.errors import InputError
 
@@ -65,7 +66,70 @@ def test_a_link_in_a_circle_ends(tmp_path):
     fill(tmp_path)
     (tmp_path / "cats" / "again").symlink_to(tmp_path, target_is_directory=True)
     found = list_classes(tmp_path)
-    assert "a link to a folder that holds it" in found.left_out.values()
+    assert found.left_out == {"cats/again/": LISTED_ANYWAY}
+
+
+@pytest.mark.parametrize("place", ["", "train/"])
+@pytest.mark.parametrize("target", [".", "..", "cats", "../{place}cats"])
+def test_a_link_makes_no_class_twice(tmp_path, place, target):
+    for split in ("train", "test") if place else ("",):
+        fill(tmp_path / "photos" / split)
+    target = target.format(place=place or "photos/")
+    (tmp_path / "photos" / place / "again").symlink_to(target, target_is_directory=True)
+    found = list_classes(tmp_path / "photos")
+    assert found.class_names == CLASSES and found.left_out == {f"{place}again/": LISTED_ANYWAY}
+    assert f"{LISTED_ANYWAY} 1 ({place}again/)" in found.notes()[1]
+
+
+def test_a_class_that_is_reached_by_two_links_counts_once(tmp_path):
+    fill(tmp_path / "store", ["cats"]), fill(tmp_path / "photos", ["dogs"])
+    for name in ("cats", "kitten"):
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "store" / "cats", target_is_directory=True)
+    found = list_classes(tmp_path / "photos")
+    assert found.class_names == CLASSES and found.left_out == {"kitten/": LISTED_ANYWAY}
+
+
+def test_a_link_to_another_class_brings_none_of_its_images(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "cats" / "more").symlink_to("../dogs", target_is_directory=True)
+    found = list_classes(tmp_path)
+    assert len(found.listed["train"][0]) == 20 and found.left_out == {"cats/more/": LISTED_ANYWAY}
+
+
+def test_folders_may_be_deeper_than_python_recurses(tmp_path, monkeypatch):
+    image = (fill(tmp_path) / "cats" / "0.png").read_bytes()
+    monkeypatch.chdir(tmp_path / "cats")
+    for depth in range(3000):  # More than a path may have letters.
+        os.mkdir("a")
+        os.chdir("a")
+        if depth == 1200:
+            with open("deep.png", "wb") as file:
+                file.write(image)
+    monkeypatch.chdir(tmp_path)
+    try:
+        data = image_folder(tmp_path, batch_size=4, validation_fraction=0.25)
+        assert sum(data.sizes.values()) == 21
+        assert "1 left out: cannot be opened: File name too long 1 (cats/a/a/" in data.notes[1]
+        assert len(data.notes[1]) < 250
+    finally:
+        # Python's own removal of folders recurses.
+        subprocess.run(["rm", "-rf", tmp_path / "cats"], check=True)
+
+
+@pytest.mark.parametrize("name", ["thumbnails", "Recycled", "recycler"])
+@pytest.mark.parametrize("place", ["", "train"])
+def test_a_class_may_be_called_like_a_folder_of_thumbnails(tmp_path, name, place):
+    for split in ("train", "test") if place else ("",):
+        fill(tmp_path / split, (*CLASSES, name))
+        fill(tmp_path / split / "cats", [name])  # Beside images: their thumbnails.
+    found = list_classes(tmp_path)
+    assert set(found.class_names) == {*CLASSES, name} and len(found.listed["train"][0]) == 30
+    assert f"{place}/cats/{name}/".lstrip("/") in found.left_out
+    data = image_folder(tmp_path, batch_size=4, validation_fraction=0.25)
+    record = tmp_path / "splits.csv"
+    record.write_text(data.files.to_csv())
+    again = image_folder(tmp_path, batch_size=4, recorded=record)
+    assert again.sizes == data.sizes and again.files.missing == ()
 
 
 SPLITS = {
@@ -118,6 +182,46 @@ def test_what_lies_beside_is_left_out_and_said(tmp_path):
     assert left_out["unlabelled/"] == "beside the splits"
     assert left_out["train/labels.csv"] == "not in a folder of a class"
     assert "labels.csv" in summary_of(left_out)
+
+
+@pytest.mark.parametrize(
+    "classes", [("images", "masks"), ("Images", "Labels"), ("annotations", "images")]
+)
+@pytest.mark.parametrize("split", ["", "train"])
+def test_folders_of_detection_and_segmentation_are_no_classes(tmp_path, classes, split):
+    fill(tmp_path / split, classes)
+    with pytest.raises(InputError, match=f"one subfolder per class.*Received: {', '.join(classes)} in"):
+        list_classes(tmp_path)
+
+
+def test_a_class_may_be_called_images_beside_others(tmp_path):
+    assert list_classes(fill(tmp_path, ("images", "words"))).class_names == ("images", "words")
+
+
+LIKE = {
+    "case": (("Cats", "cats"), "'Cats', 'cats'"),
+    "accents": (("caf\u00e9", "cafe\u0301"), r"'cafe\u0301', 'caf\xe9'"),
+    "both": (("Caf\u00e9", "cafe\u0301"), "'Caf\u00e9', 'cafe\u0301'"),
+}
+
+
+@pytest.mark.parametrize("kind", LIKE)
+def test_classes_of_nearly_one_name_are_named(tmp_path, kind):
+    names, said = LIKE[kind]
+    fill(tmp_path, (*names, "dogs"))
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system takes the names for one")
+    with pytest.warns(UserWarning) as caught:
+        list_classes(tmp_path)
+    assert len(caught) == 1 and f"alone: {said}. Join" in str(caught[0].message)
+
+
+def test_splits_whose_classes_have_nearly_the_same_names(tmp_path):
+    fill(tmp_path / "train", ("caf\u00e9", "dogs")), fill(tmp_path / "test", ("cafe\u0301", "dogs"))
+    with pytest.raises(
+        InputError, match="They differ in case, or in how accents are stored, alone. Give"
+    ):
+        list_classes(tmp_path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names of files are text there")

@@ -94,11 +94,11 @@ def one_order(right, ranks):
 def by_brute_force(table, query, gallery, ranks):
     """Scores of each query by the definition: the mean over all orders in which distances rise."""
     rows = []
-    for row, identity, camera in zip(table, *query, strict=True):
+    for row, identity, camera, number in zip(table, *query, strict=True):
         kept = [
             (distance, of == identity and of != 0)
-            for distance, of, by in zip(row, *gallery, strict=True)
-            if of != -1 and not (of == identity and by == camera)
+            for distance, of, by, other in zip(row, *gallery, strict=True)
+            if of != -1 and not (of == identity and by == camera) and other != number
         ]
         if not any(right for _, right in kept):
             rows.append([np.nan] * (len(ranks) + 2))
@@ -120,8 +120,9 @@ def galleries(draw):
     def integers(count, *values):
         return draw(st.lists(st.sampled_from(values), min_size=count, max_size=count))
 
-    query = Labels(integers(queries, -1, 0, 1, 2, 3), integers(queries, 1, 2))
-    gallery = Labels(integers(images, -1, 0, 1, 2, 3), integers(images, 1, 2))
+    # From 8 on: numbers that the other set does not have.
+    query = Labels(integers(queries, -1, 0, 1, 2, 3), integers(queries, 1, 2), integers(queries, 7, 8))
+    gallery = Labels(integers(images, -1, 0, 1, 2, 3), integers(images, 1, 2), integers(images, 7, 9))
     table = [integers(images, 0.0, 0.5, 1.0, 2.0) for _ in range(queries)]
     return np.array(table), query, gallery
 
@@ -160,7 +161,7 @@ def test_embeddings_score_as_their_distances_do_however_they_are_cut(metric, mem
     scores = score_embeddings(query, gallery, *labels, metric=metric, memory=memory)
     table = distances(query, gallery, metric)
     ranks = []
-    for row, identity, camera in zip(table, *labels[0], strict=True):
+    for row, identity, camera in zip(table, *labels[0][:2], strict=True):
         kept = ~((labels[1].identities == identity) & (labels[1].cameras == camera))
         right = (labels[1].identities[kept] == identity)[np.argsort(row[kept])]
         if identity == 0:
@@ -261,3 +262,12 @@ def test_what_does_not_fit_is_refused(table, query, gallery, message):
 def test_ranks_begin_at_one():
     with pytest.raises(InputError, match="`ranks` must be at least 1. Received: ranks=0"):
         score_distances(np.zeros((1, 4)), Labels([1]), NO_CAMERAS, ranks=(0, 1))
+
+
+def test_a_query_that_is_in_the_gallery_is_not_its_own_answer():
+    query, gallery = Labels([7], images=[3]), Labels([7, 9, 7], images=[3, 4, 5])
+    places, right = ranked_gallery([[1, 0]], [[1, 0], [1, 0.1], [1, 0.5]], query, gallery, count=3)
+    assert places.tolist() == [[1, 2, -1]] and right.tolist() == [[False, True, False]]
+    unnumbered = query._replace(images=None)  # Nothing is known then, and nothing left out.
+    assert score_distances([[0, 1, 2]], unnumbered, gallery).summary()["rank_1"] == 1
+    assert score_distances([[0, 1, 2]], query, gallery).summary()["rank_1"] == 0

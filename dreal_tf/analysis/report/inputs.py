@@ -1,5 +1,6 @@
 """Whether a report can be made of a run, and beside which other; said before TensorFlow is loaded."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dreal_tf.training.run_directory import RunDirectory
 # What of a recipe says which test images there are; the last three of generated images alone.
 SAME = ("name", "image_size")
 SAME_GENERATED = (*SAME, "shape", "classes", "images")
+TEST = ("test", "query", "gallery")  # The splits of splits.csv that scores are of.
 NOTE = "numbers.json"  # In a report's folder: its results, and the sign that the folder is a report's.
 
 
@@ -25,7 +27,7 @@ def check_inputs(run, against=None, out=None, images=2000):
         Path of the page, and path of the folder beside it.
     Raises:
         InputError: if a run is missing, unfinished, without history or without attention, if the two
-            are one or of other data, or if something else lies where the report would.
+            are one, of other data or scored on other images, or if something else lies where the report would.
     """
     check_images(images)
     ours = _checked_run(run)
@@ -79,6 +81,28 @@ def _check_same_data(ours, other):
             f"Expected a run on the same data to compare with. Received: {said} in "
             f"{str(other.path)!r}, {own} in {str(ours.path)!r}. Name one that was trained on the same "
             "data."
+        )
+    if ours.recorded_splits and other.recorded_splits:
+        _check_same_test_images(ours, other)
+
+
+def _test_images(run):
+    """The SHA-256 of the images that scores are of, by path."""
+    with run.splits.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return {row["path"]: row["sha256"] for row in csv.DictReader(file) if row.get("split") in TEST}
+
+
+def _check_same_test_images(ours, other):
+    images, other_images = _test_images(ours), _test_images(other)
+    both = images.keys() & other_images.keys()
+    # Without a hash the path has to do.
+    changed = [n for n in both if images[n] and other_images[n] and images[n] != other_images[n]]
+    differ = [*(images.keys() ^ other_images.keys()), *changed]
+    if differ:
+        raise InputError(
+            f"Expected a run with the same test images to compare with. Received: {str(other.path)!r}, "
+            f"whose splits.csv differs from that of {str(ours.path)!r} in {len(differ)} of them, such as "
+            f"{min(differ)!r}. Train one of the two again on the files of the other, with --fresh."
         )
 
 

@@ -85,6 +85,30 @@ def test_runs_on_other_data_and_other_classes(run, tmp_path):
     refused("Received: data.image_size=16", run, sizes)
 
 
+def record(run, rows):
+    lines = [f'"{path}",1,1,"{sha256}","cat","{split}"' for path, sha256, split in rows]
+    (run / "splits.csv").write_text("\n".join(["path,bytes,modified_ns,sha256,class,split", *lines]))
+
+
+def test_runs_that_were_tested_on_other_images(run, tmp_path):
+    other = make_run(tmp_path / "other")
+    rows = [("a.png", "aa", "test"), ("b.png", "bb", "train"), ("c.png", "cc", "gallery")]
+    record(run, rows)
+    check_inputs(run, other)  # One without a record, as of data that is built in.
+    record(other, [*rows, ("d.png", "dd", "validation")])
+    check_inputs(run, other)
+    said = "the same test images to compare with. Received: .*other', whose splits.csv .* in {} of them, such as '{}'"
+    for changed, count, first in (
+        ([*rows, ("new.png", "ee", "query")], 1, "new.png"),
+        ([("a.png", "zz", "test"), *rows[1:]], 1, "a.png"),
+        ([("a.png", "aa", "train"), ("b.png", "bb", "test"), rows[2]], 2, "a.png"),
+    ):
+        record(other, changed)
+        refused(said.format(count, first), run, other)
+    record(other, [(path, "", split) for path, _, split in rows])  # Not hashed: data.verify=false.
+    check_inputs(run, other)
+
+
 def test_made_up_images_of_other_shapes(tmp_path):
     made_up = {"data.name": "generated"}
     one = make_run(tmp_path / "one", made_up)
