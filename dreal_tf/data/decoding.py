@@ -22,13 +22,14 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 ZOOM = 0.875  # Fraction of the shorter side that evaluation keeps: 224 of 256 pixels.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 READABLE = "JPEG, PNG, GIF, BMP or WebP"
-MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow's own limit against decompression bombs.
+MAX_PIXELS = 178_956_970  # Pillow's default against decompression bombs, whatever a program has set.
+TOO_LARGE = f"larger than {MAX_PIXELS / 1e6:.0f} million pixels"
 ORIENTATION = 0x0112  # The EXIF tag.
 UPRIGHT = 1
 BY_PILLOW, PNG, JPEG = range(3)  # Who decodes an image: Pillow, or TensorFlow's kernel of that format.
 JPEG_BEGINS, PNG_BEGINS = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 ORIENTATION_MARKS = (b"Exif", b"eXIf", b"http://ns.adobe.com/xap", b"XML:com.adobe", b"Raw profile")
-PNG_PIXELS_OF_TENSORFLOW = 2**26  # It refuses much larger ones.
+PNG_PIXELS_OF_TENSORFLOW, PNG_SIDE_OF_TENSORFLOW = 2**26, 1_000_000  # It refuses larger ones.
 LUMINANCE = (19595, 38470, 7471)  # Of red, green and blue, in 65536ths: as Pillow has it.
 STRAY_BYTES = 16  # Before the end of a JPEG, which some cameras leave.
 EDGE = 32  # Columns beside a window of a JPEG whose colours a decoder may blend into it.
@@ -43,11 +44,9 @@ class ImageFacts(NamedTuple):
 
     Attributes:
         size: tuple (height, width), upright (pixels).
-        bits: int, 8 or 16: bits a channel.
     """
 
     size: tuple
-    bits: int = 8
 
 
 def decoded(data, channels=3):
@@ -82,7 +81,7 @@ def inspect_image(content):
         UnreadableImage: saying why it cannot be read.
     Example:
         >>> inspect_image(tf.io.encode_png(np.zeros((2, 3, 1), "uint8")).numpy())
-        ImageFacts(size=(2, 3), bits=8)
+        ImageFacts(size=(2, 3))
     """
     try:
         with _opened(content) as image:
@@ -93,10 +92,9 @@ def inspect_image(content):
                 _check_jpeg(content, image)
             else:
                 image.load()
-            if content[:8] == PNG_BEGINS and width * height <= PNG_PIXELS_OF_TENSORFLOW:
+            if content[:8] == PNG_BEGINS and _fits_tensorflow(width, height):
                 tf.io.decode_png(content, 3)  # It checks the sums that Pillow passes over.
-            bits = 16 if image.mode[0] == "I" or _is_png_of_16_bits(content) else 8
-            return ImageFacts((height, width), bits)
+            return ImageFacts((height, width))
     except UnreadableImage:
         raise
     except Exception as error:  # Damage shows in errors of many kinds.
@@ -158,11 +156,13 @@ def _opened(content):
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UnreadableImage(f"larger than {MAX_PIXELS / 1e6:.0f} million pixels") from error
+        raise UnreadableImage(TOO_LARGE) from error
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"not a {READABLE} image") from error
     except (OSError, ValueError, SyntaxError, struct.error) as error:
         raise UnreadableImage("damaged or cut short") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(TOO_LARGE)
     return image
 
 
@@ -189,11 +189,14 @@ def _plan(content):
 def _decoder(content):
     if content[:3] == JPEG_BEGINS:
         return JPEG
-    if content[:8] == PNG_BEGINS and len(content) >= 33 and not _is_png_of_16_bits(content):
-        width, height = struct.unpack(">II", content[16:24])
-        if width * height <= PNG_PIXELS_OF_TENSORFLOW:
-            return PNG
+    is_png = content[:8] == PNG_BEGINS and len(content) >= 33 and not has_16_bits(content)
+    if is_png and _fits_tensorflow(*struct.unpack(">II", content[16:24])):
+        return PNG
     return BY_PILLOW
+
+
+def _fits_tensorflow(width, height):
+    return width * height <= PNG_PIXELS_OF_TENSORFLOW and max(width, height) <= PNG_SIDE_OF_TENSORFLOW
 
 
 def _decoded_by(plan, data, channels):
@@ -203,7 +206,15 @@ def _decoded_by(plan, data, channels):
     return _with_channels(_upright(image, orientation), channels)
 
 
-def _is_png_of_16_bits(content):
+def has_16_bits(content):
+    """Whether an encoded image has 16 bits a channel, of which the upper 8 are kept.
+
+    Args:
+        content: bytes.
+    Example:
+        >>> has_16_bits(tf.io.encode_png(np.zeros((2, 3, 1), "uint16")).numpy())
+        True
+    """
     return content[:8] == PNG_BEGINS and content[24:25] == b"\x10"
 
 

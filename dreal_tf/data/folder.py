@@ -13,7 +13,7 @@ from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.catalogue import normalisation_of
 from dreal_tf.data.decoding import READABLE
 from dreal_tf.data.file_record import LEFT_OUT, compared, no_recorded_images, read_record, record_of
-from dreal_tf.data.image_files import ImageFiles, inspect_images
+from dreal_tf.data.image_files import ImageFiles, inspect_images, warn_of_depth
 from dreal_tf.data.image_trees import ImageTree
 from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.listing import (
@@ -190,10 +190,16 @@ def _existing(folder):
 
 def _split_folders(root):
     """The folder of each split by name, and what lies beside them."""
-    splits = {}
-    folders, _ = _class_folders(root)
+    splits, folders = {}, _class_folders(root)[0]
+    ending = {name: _split_at_the_end(name) for name in folders if _split_named(name) is None}
+    # One "crash test" is no split, nor are "strength training" and "endurance test"; seg_train and
+    # seg_test are.
+    begins = [begin for begin, _ in filter(None, ending.values())]
     for name in folders:
         split = _split_named(name)
+        if split is None and ending[name] is not None:
+            split = ending[name][1]
+            split = split if len(begins) > 1 and len(set(begins)) == 1 else None
         if split:
             splits.setdefault(split, []).append(name)
     named = [name for names in splits.values() for name in names]
@@ -229,8 +235,13 @@ def _split_named(name):
     for ending in SPLIT_ENDINGS:
         if letters != ending:
             letters = letters.removesuffix(ending)
-    last = re.findall("[a-z]+", name.lower())[-1:]  # As in seg_train.
-    return SPLIT_NAMES.get(letters) or SPLIT_NAMES.get("".join(last))
+    return SPLIT_NAMES.get(letters)
+
+
+def _split_at_the_end(name):
+    """The beginning of a name such as seg_train and the split at its end; None where there is none."""
+    begin, last = re.fullmatch("(.*?)([a-z]*)[^a-z]*", name.lower()).groups()
+    return (begin, SPLIT_NAMES[last]) if last in SPLIT_NAMES else None
 
 
 def _folded(name):
@@ -388,13 +399,7 @@ def _verified(found, options):
                     f"read of class {found.class_names[empty[0]]!r}; left out were {some}. Replace "
                     "them, or leave the class out."
                 )
-    deep = [name for name, facts in inspected.facts.items() if facts.bits > 8]
-    if deep:
-        warnings.warn(
-            f"{len(deep)} images have 16 bits a channel, such as {found.tree.path(deep[0])}: the upper "
-            "8 are kept.",
-            stacklevel=4,
-        )
+    warn_of_depth([found.tree.path(name) for name in inspected.deep])
     if options.image_size is None:
         _check_one_size({found.tree.path(n): f.size for n, f in inspected.facts.items()}, options)
     return listed, inspected.sha256, bad

@@ -13,7 +13,7 @@ from dreal_tf.data.file_record import compared, no_recorded_images, read_record,
 from dreal_tf.data.identity_layouts import LAYOUTS, NAMED, Listed, list_identities
 from dreal_tf.data.identity_sampler import IdentitySampler
 from dreal_tf.data.identity_splits import held_out_identities, held_out_images
-from dreal_tf.data.image_files import ImageFiles, inspect_images, map_images
+from dreal_tf.data.image_files import ImageFiles, inspect_images, map_images, warn_of_depth
 from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
@@ -70,6 +70,7 @@ def identity_set(name, folder=None, **options):
     """
     chosen, protocol = Options(**options), LAYOUTS[name].protocol
     tree, listed, titles, left_out = list_identities(name, folder, chosen.on_bad_image)
+    left_out |= _queries_of_nobody(listed, protocol)
     size = None
     if chosen.image_size:
         size = (chosen.image_size, chosen.image_width or chosen.image_size)
@@ -89,7 +90,9 @@ def identity_set(name, folder=None, **options):
         listed = {s: part.chosen(~np.isin(part.images, list(bad))) for s, part in listed.items()}
         left_out |= bad
     if left_out:
-        warnings.warn(f"{len(left_out)} images are left out: {_some(_said(left_out))}", stacklevel=2)
+        warnings.warn(
+            f"{len(left_out)} files or folders are left out: {_some(_said(left_out))}", stacklevel=2
+        )
     if pixels is not None:
         size = _one_size(pixels)
 
@@ -123,7 +126,7 @@ def identity_parts(listed, options, protocol):
     Raises:
         InputError: see `identity_set`.
     """
-    nobody = [number for number in (protocol.junk, protocol.distractor) if number is not None]
+    nobody = _nobody(protocol)
     train = _without(listed["train"], nobody)
     kept, query, gallery = held_out_identities(train, options.validation_fraction, options.seed)
     query, gallery, train = (train.chosen(places) for places in (query, gallery, kept))
@@ -295,6 +298,19 @@ def _check_answers(query, gallery, protocol):
     )
 
 
+def _nobody(protocol):
+    """The numbers of junk and of distractors."""
+    return [number for number in (protocol.junk, protocol.distractor) if number is not None]
+
+
+def _queries_of_nobody(listed, protocol):
+    """Takes junk and distractors, which nothing in a gallery is right for, out of the queries."""
+    query = listed["query"]
+    nobody = np.isin(query.identities, _nobody(protocol))
+    listed["query"] = query.chosen(~nobody)
+    return dict.fromkeys(query.images[nobody].tolist(), "junk or a distractor, which is no query")
+
+
 def _check_cameras(query, gallery):
     if query.cameras is None:
         return
@@ -349,7 +365,9 @@ def _decoded(tree, names, size):
         inspect_image(content)
         return whole(content).numpy()
 
-    return map_images(tree, names, pixels)
+    *found, deep = map_images(tree, names, pixels)
+    warn_of_depth([tree.path(name) for name in deep])
+    return found
 
 
 def _looked_at(tree, names, size, options, record):
@@ -365,6 +383,7 @@ def _looked_at(tree, names, size, options, record):
     elif not options.verify:
         return size, {}, {}
     inspected = inspect_images(tree, names)
+    warn_of_depth([tree.path(name) for name in inspected.deep])
     return size, inspected.problems, inspected.sha256
 
 

@@ -1,6 +1,7 @@
 """Images in files: which can be read, and reading them in batches."""
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 from dreal_tf.data.decoding import (
     READABLE,
     UnreadableImage,
+    has_16_bits,
     inspect_image,
     read_image,
     read_whole,
@@ -80,11 +82,13 @@ class Inspected(NamedTuple):
         facts: dict of `dreal_tf.data.decoding.ImageFacts`, of those that can be read.
         problems: dict of str, why the others cannot.
         sha256: dict of str, of those that can be opened.
+        deep: sequence of str, those with 16 bits a channel.
     """
 
     facts: dict
     problems: dict
     sha256: dict
+    deep: tuple
 
 
 def inspect_images(tree, names):
@@ -113,14 +117,18 @@ def map_images(tree, names, look):
         look: callable from bytes to anything, which raises `UnreadableImage` or `tf.errors.OpError`.
     Returns:
         Three dicts by name: what `look` returned; str, why the other files cannot be read; and the
-        SHA-256 of all, "" if one cannot be opened.
+        SHA-256 of all, "" if one cannot be opened. And the names of those with 16 bits a channel.
     """
+
+    deep = []
 
     def one(name):
         try:
             content = tree.content(name)
         except OSError as error:
             return None, opening_problem(error), ""
+        if has_16_bits(content):
+            deep.append(name)
         try:
             return look(content), None, digest(content)
         except (UnreadableImage, tf.errors.OpError) as error:
@@ -132,7 +140,21 @@ def map_images(tree, names, look):
         {name: seen for name, (seen, problem, _) in found if problem is None},
         {name: problem for name, (_, problem, _) in found if problem is not None},
         {name: sha256 for name, (*_, sha256) in found},
+        tuple(sorted(deep)),
     )
+
+
+def warn_of_depth(deep):
+    """Warns that images lose bits.
+
+    Args:
+        deep: sequence of str or path, the images with 16 bits a channel; there may be none.
+    """
+    if deep:
+        warnings.warn(
+            f"{len(deep)} images have 16 bits a channel, such as {deep[0]}: the upper 8 are kept.",
+            stacklevel=4,
+        )
 
 
 def opening_problem(error):

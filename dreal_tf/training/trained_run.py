@@ -1,6 +1,7 @@
 """What a finished training left: its network, and how images are prepared for it."""
 
 import json
+import warnings
 
 from dreal_tf.data import Preprocessing
 from dreal_tf.errors import InputError
@@ -39,7 +40,14 @@ def run_data(run, recipe):
     Raises:
         InputError: if the data is not there, or is other data.
     """
-    return build_data(recipe, run.recorded_splits)
+    data = build_data(recipe, run.recorded_splits)
+    if data.files is not None and run.recorded_splits is None:
+        warnings.warn(
+            f"{str(run.path)!r} holds no splits.csv: the splits are drawn again. If images have come or gone "
+            "since the training, the test split holds images that were trained on.",
+            stacklevel=3,
+        )
+    return data
 
 
 def best_network(run, recipe, data):

@@ -13,6 +13,10 @@ from PIL import Image
 from dreal_tf.data import image_folder
 from dreal_tf.data.file_record import COLUMNS, LEFT_OUT, read_record
 from dreal_tf.errors import InputError
+from dreal_tf.recipe import Recipe
+from dreal_tf.training.builder import build_data
+from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.training.trained_run import run_data
 
 OPTIONS = dict(batch_size=4, validation_fraction=0.25)
 
@@ -200,3 +204,16 @@ def test_any_name_survives_the_record(tmp_path, name):
     record.write_text(data.files.to_csv(), newline="\n")
     assert read_record(record).rows == data.files.rows
     assert image_folder(folder, recorded=record, **OPTIONS).files.difference() == ""
+
+
+def test_a_run_without_its_record_says_so(tmp_path):
+    images = fill(tmp_path / "images", count=40)
+    run = RunDirectory(tmp_path / "run")
+    recipe = Recipe().replace({"data.name": "folder", "data.folder": str(images), "data.batch_size": 8})
+    with pytest.warns(UserWarning, match="holds no splits.csv: the splits are drawn again"):
+        run_data(run, recipe)
+    run.path.mkdir()
+    run.splits.write_text(build_data(recipe).files.to_csv(), encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_data(run, recipe)

@@ -14,6 +14,7 @@ from dreal_tf.data.decoding import (
     UnreadableImage,
     central_window,
     decoded,
+    has_16_bits,
     inspect_image,
     read_image,
     scaled,
@@ -120,7 +121,7 @@ def test_of_16_bits_the_upper_8_are_kept_and_it_is_known(name):
         content = tf.io.encode_png(deep).numpy()
         expected = deep >> 8
     np.testing.assert_array_equal(pixels(content), expected)
-    assert inspect_image(content).bits == 16
+    assert has_16_bits(content) and not has_16_bits(PNG)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -128,6 +129,21 @@ def test_a_grey_network_takes_every_format(name):
     colours = pixels(EXACT[name]).astype(int)
     expected = (colours @ [19595, 38470, 7471] + 0x8000) >> 16
     np.testing.assert_array_equal(pixels(EXACT[name], 1)[..., 0], expected)
+
+
+def test_a_png_may_be_wider_than_tensorflow_takes():
+    wide = np.zeros((2, 1_000_001, 3), np.uint8)
+    wide[1, -1] = (1, 2, 3)
+    content = encoded(Image.fromarray(wide), "PNG")
+    assert inspect_image(content).size == (2, 1_000_001)
+    np.testing.assert_array_equal(pixels(content)[:, -2:], wide[:, -2:])
+
+
+def test_the_limit_of_pixels_is_not_what_another_program_has_set(monkeypatch):
+    content = BAD["too large"][0]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with pytest.raises(UnreadableImage, match="larger than 179 million pixels"):
+        inspect_image(content)
 
 
 JPEG, PNG = encoded(PHOTO, "JPEG"), encoded(PHOTO, "PNG")

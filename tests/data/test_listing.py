@@ -272,6 +272,15 @@ def test_split_names_with_something_before_them(tmp_path, folders):
     assert list_classes(tmp_path).class_names == CLASSES
 
 
+@pytest.mark.parametrize(
+    "folders", [("strength training", "endurance test"), ("crash test", "dogs"), ("maths_eval", "cats")]
+)
+def test_classes_whose_names_end_like_a_split_are_classes(tmp_path, folders):
+    for folder in folders:
+        fill(tmp_path / folder, ("p1", "p2"), count=10)
+    assert list_classes(tmp_path).class_names == tuple(sorted(folders))
+
+
 def test_splits_without_classes_are_refused_whatever_lies_beside(tmp_path):
     fill(tmp_path, ("train", "test", "sample"))
     with pytest.raises(InputError, match="and no classes in them"):
