@@ -204,12 +204,13 @@ class _Runner:
         """Trains the best trial to its end, measures it, and writes the results."""
         folder, recipe = self.folder, self.settings.recipe
         ended = folder.ended_trials()
-        best = self.trials.best(ended)
-        if best is None:
+        ranked = self.trials.ranked(ended)
+        if not ranked:
             raise RunError(
                 f"Expected a trial whose loss is finite. Received: {len(ended)} trials, none of which "
                 "is. Narrow the space, lower optim.learning_rate, or set optim.clip_norm=1."
             )
+        best = ranked[0]
         chosen = Recipe.from_json(best.read()["recipe"]).reading(recipe.data.folder)
         self._move_best(best, chosen)
         self._whole_run("best", chosen, folder.best)

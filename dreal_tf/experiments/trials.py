@@ -76,18 +76,14 @@ class Trials:
             raise DivergedError(result["message"])
         return result
 
-    def best(self, ended):
-        """The best trial; the first, if several are equal.
+    def ranked(self, ended):
+        """Trials with a score, best first; of equal ones, the earlier first.
 
         Args:
             ended: sequence of `Trial`, in their order.
         Returns:
-            `Trial`, or None if none has a score.
+            List of `Trial`.
         """
-        ranked = self._ranked(ended)
-        return ranked[0] if ranked else None
-
-    def _ranked(self, ended):
         scores = {trial.number: trial.read()["score"] for trial in ended}
         scored = [trial for trial in ended if scores[trial.number] is not None]
         sign = -1 if self.objective.direction == "max" else 1
@@ -133,15 +129,14 @@ class Trials:
 
     def _say_result(self, result):
         ended = self.folder.ended_trials()
-        best = self.best(ended)
         line = f"trial {result['trial']}: "
         if result["status"] == "diverged":
             line += f"diverged after {result['epochs']} epochs"
         else:
             line += f"{self.objective.name} {result['score']:.4f} in epoch {result['best_epoch']}"
             line += f" of {result['epochs']}, {result['seconds']:.0f} s of training"
-        if best is not None:
-            line += f"; best so far {best.read()['score']:.4f} (trial {best.number})"
+        if ranked := self.ranked(ended):
+            line += f"; best so far {ranked[0].read()['score']:.4f} (trial {ranked[0].number})"
         self.say(f"{line}; {len(ended)} of {self.count} done")
 
     def _take_over(self, past, trial, recipe):
@@ -159,7 +154,7 @@ class Trials:
         """Deletes the checkpoints and logs of all ended trials but the best."""
         with FileLock(self.folder.path / "lock_trim"):
             ended = self.folder.ended_trials()
-            kept = {trial.number for trial in self._ranked(ended)[: KEPT[self.search.tuner]]}
+            kept = {trial.number for trial in self.ranked(ended)[: KEPT[self.search.tuner]]}
             for trial in ended:
                 if trial.number not in kept:
                     for path in (trial.run.checkpoints, trial.run.tensorboard):

@@ -18,6 +18,8 @@ from dreal_tf.errors import DivergedError, InputError, RunError
 from dreal_tf.training.run_directory import write_whole
 
 INTERRUPTED = 130
+# Errors that a worker passes on; any other error it logs.
+ERRORS = {kind.__name__: kind for kind in (InputError, DivergedError, RunError)}
 PATIENCE = 10  # Seconds that a worker is given to end by itself.
 SHOWN = 12  # Lines of a failed worker's log that the message quotes.
 
@@ -56,13 +58,11 @@ def run_job(name, arguments, answer, log):
             _end(worker)
     reply = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
     answer.unlink(missing_ok=True)
-    if "wrong_input" in reply:
-        raise InputError(reply["wrong_input"])
-    if "diverged" in reply:
-        raise DivergedError(reply["diverged"])
+    if reply.get("error") in ("InputError", "DivergedError"):
+        raise ERRORS[reply["error"]](reply["message"])
     if "done" not in reply:
         logged = log.read_text(encoding="utf-8", errors="replace")  # Libraries write any encoding.
-        reason = reply.get("failed") or "\n".join(logged.splitlines()[-SHOWN:])
+        reason = reply.get("message") or "\n".join(logged.splitlines()[-SHOWN:])
         raise RunError(
             f"Expected the run {log.stem} to end well. Received: exit code {worker.returncode}, and\n"
             f"{reason}\nMend what it says ({log} has all of it) and repeat the command; finished runs "
@@ -85,12 +85,8 @@ def main():
 
     try:
         answer = {"done": JOBS[order["name"]](**order["arguments"])}
-    except InputError as error:
-        answer = {"wrong_input": str(error)}
-    except DivergedError as error:
-        answer = {"diverged": str(error)}
-    except RunError as error:
-        answer = {"failed": str(error)}
+    except tuple(ERRORS.values()) as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
     write_whole(Path(order["answer"]), json.dumps(answer) + "\n")
 
 
