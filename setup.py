@@ -47,6 +47,7 @@ setup(
         "typer>=0.15.4",  # Earlier ones admit a click that they do not work with.
         "rich>=13.9.4",
         "filelock>=3.16",
+        "pandas>=2.2.3",
         "psutil>=6",
         "pillow>=11",
         "simplejpeg>=1.8.1",  # Tells of holes in a JPEG, which TensorFlow and Pillow pass over.

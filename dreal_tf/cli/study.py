@@ -1,6 +1,5 @@
 """`dreal-tf study`."""
 
-import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Optional
@@ -9,12 +8,12 @@ import typer
 
 from dreal_tf.cli.output import import_quietly, next_command, result, say
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.studies.files import load_study
+from dreal_tf.experiments.study import load_study
 
 
 def study(
     study: Annotated[str, typer.Argument(help="Bundled name, or a .py study.")],
-    out: Annotated[Path, typer.Option(help="Folder of the study; rows found in it are kept.")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; rows in it are kept.")],
     smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the study to seconds a run.")] = False,
     data_dir: Annotated[
         Optional[str], typer.Option(help="Folder of the data. [default: recipe's]")
@@ -31,32 +30,26 @@ def study(
     ] = None,
     known: Annotated[
         Optional[Path],
-        typer.Option("--rows", help="Rows of the same study made elsewhere (.csv), taken as they are."),
+        typer.Option("--rows", help="Rows of the same study made elsewhere (.csv), used unchanged."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print rows and summaries as one JSON object.")
     ] = False,
 ):
-    """Run a study, arms by seeds; repeated, it goes on from the rows in --out."""
+    """Run a study, arms by seeds; repeat the command to continue from the rows in --out."""
     loaded = load_study(study, smoke)
     chosen = [arm.strip() for arm in arms.split(",")] if arms is not None else None
     numbers = seeds_of(seeds) if seeds is not None else None
-    runner = import_quietly("dreal_tf.experiments.studies.runner")
-    rows = runner.run_study(loaded, out, chosen, numbers, networks, data_dir, known, say)
-    table = import_quietly("dreal_tf.experiments.studies.table")
-    finite = [{name: _said(value) for name, value in row.items()} for row in rows]
-    values = {"study": loaded.name, "what": loaded.what, "rows": finite}
-    values["arms"] = _finite(table.summaries(rows))
-    if loaded.against is not None:
-        compare = import_quietly("dreal_tf.experiments.studies.comparison").comparisons
-        values |= {"against": loaded.against, "compared": _finite(compare(rows, loaded.against))}
-    result(values, as_json, runner.study_lines(loaded, rows))
+    run_study = import_quietly("dreal_tf.experiments.run_study").run_study
+    results = run_study(loaded, out, chosen, numbers, networks, data_dir, known, say)
+    lines = [line for table in results.tables() for line in (*table.terminal(), "")]
+    result(results.to_json(), as_json, lines)
     say(f"Every quantity (table.md), rows and figure: {out}")
-    place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
+    folder = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
     shrunk = " --smoke" if smoke else ""
-    more = max(row["seed"] for row in rows) + 1
+    next_seed = max(row["seed"] for row in results.rows) + 1
     command = f"dreal-tf study {shlex.quote(study)} --out {shlex.quote(str(out))}"
-    next_command(f"{command}{shrunk}{place} --seeds {more}")
+    next_command(f"{command}{shrunk}{folder} --seeds {next_seed}")
 
 
 def seeds_of(text):
@@ -67,7 +60,7 @@ def seeds_of(text):
     Returns:
         List of int.
     Raises:
-        InputError: if it names none, or what is no seed.
+        InputError: if it names none, or something else.
     Example:
         >>> seeds_of("0, 2")
         [0, 2]
@@ -79,19 +72,3 @@ def seeds_of(text):
             "example --seeds 0,1,2."
         )
     return [int(part) for part in parts]
-
-
-def _finite(found):
-    """Summaries or differences by arm and quantity as JSON can hold them."""
-    return {
-        arm: {
-            name: {part: _said(value) for part, value in summary._asdict().items()}
-            for name, summary in quantities.items()
-        }
-        for arm, quantities in found.items()
-    }
-
-
-def _said(value):
-    """A value as JSON can hold it: what a single seed cannot say is null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,22 +8,22 @@ import typer
 
 from dreal_tf.cli.output import import_quietly, next_command, result, say
 from dreal_tf.cli.train import resolve
-from dreal_tf.experiments.tuning import Search
-from dreal_tf.experiments.tuning.directory import SearchDirectory
-from dreal_tf.experiments.tuning.files import load_space
+from dreal_tf.experiments.directory import SearchDirectory
+from dreal_tf.experiments.search import Search
+from dreal_tf.experiments.space import load_space
 
 
 def tune(
     recipe: Annotated[str, typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")],
     space: Annotated[
-        str, typer.Option(help="What to search: attention, method, optimizer, or a .py space.")
+        str, typer.Option(help="Fields to search: attention, method, optimizer, or a .py space.")
     ],
     trials: Annotated[
-        int, typer.Option(min=1, help="Trials, beside the runs without the method.")
+        int, typer.Option(min=1, help="Number of trials; the runs without the method come on top.")
     ] = 20,
     tuner: Annotated[str, typer.Option(help="random, bayesian or hyperband.")] = "bayesian",
     objective: Annotated[
-        str, typer.Option(help="Logged quantity of validation data to make best.")
+        str, typer.Option(help="Logged quantity of validation data to optimise.")
     ] = "val_accuracy",
     patience: Annotated[
         Optional[int],
@@ -45,31 +45,33 @@ def tune(
     data_dir: Annotated[
         Optional[str], typer.Option(help="Folder of the data. [default: recipe's]")
     ] = None,
-    strategy: Annotated[str, typer.Option(help="Of each trial: auto, none, mirrored or tpu.")] = "auto",
+    strategy: Annotated[
+        str, typer.Option(help="Strategy of each trial: auto, none, mirrored or tpu.")
+    ] = "auto",
     seed: Annotated[
         Optional[int], typer.Option(help="Seed of runs and search. [default: recipe's]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print results as one JSON object.")] = False,
 ):
-    """Search for a recipe's best settings; repeated, it goes on with the search in --out."""
+    """Search for a recipe's best settings; repeat the command to continue the search in --out."""
     resolved = resolve(recipe, smoke, changes or [], seed=seed, data_dir=data_dir)
     search = Search(resolved, load_space(space, smoke), tuner, objective, patience, strategy)
     out = out or default_folder(resolved, space, tuner)
     search.check()
     SearchDirectory(out).check(search.settings())
-    found = import_quietly("dreal_tf.experiments.tuning.runner").tune(search, out, trials, say)
-    if found is None:
+    results = import_quietly("dreal_tf.experiments.run_search").tune(search, out, trials, say)
+    if results is None:
         say("This worker is done; the chief has the results.")
         return
-    table = import_quietly("dreal_tf.experiments.tuning.results").table_lines(found, resolved.name)
-    result(found, as_json, table)
+    lines = [results.title(resolved.name), "", *results.runs_table().terminal(), results.note(), ""]
+    result(results.to_json(), as_json, lines + results.trials_table(narrow=True).terminal())
     say(f"Trials, table and figure: {out}")
     say(f"TensorBoard: tensorboard --logdir {shlex.quote(str(out / 'tensorboard'))}")
     next_command(f"dreal-tf train {shlex.quote(str(out / 'best' / 'recipe.json'))}")
 
 
 def default_folder(recipe, space, tuner):
-    """Where a search goes when nothing is said.
+    """The default folder of a search.
 
     Args:
         recipe: `dreal_tf.Recipe`.

@@ -1,1 +1,1 @@
-"""Many trainings of a recipe: studies and searches."""
+"""Many trainings of a recipe: studies compare arms over seeds, searches look for the best settings."""

@@ -29,7 +29,43 @@ def bundled_recipes():
         >>> "digits_resnet8_se" in bundled_recipes()
         True
     """
-    return sorted(path.stem for path in recipes_folder().glob("[a-z]*.py"))
+    return bundled_names()
+
+
+def bundled_names(folder="."):
+    """Names of the bundled files in a folder.
+
+    Args:
+        folder: str, below that of the recipes.
+    Returns:
+        List of str.
+    Example:
+        >>> bundled_names("spaces")
+        ['attention', 'method', 'optimizer']
+    """
+    return sorted(path.stem for path in (recipes_folder() / folder).glob("[a-z]*.py"))
+
+
+def bundled_file(file, what, folder="."):
+    """The path of a `.py` file that is given by name or path.
+
+    Args:
+        file: str or path: a bundled name, or a `.py` file, which need not exist.
+        what: str, what the file holds, such as "recipe".
+        folder: str, of the bundled files, below that of the recipes.
+    Returns:
+        Path.
+    Raises:
+        InputError: if there is no bundled file of that name.
+    Example:
+        >>> bundled_file("method", "search space", "spaces").name
+        'method.py'
+    """
+    if Path(file).suffix == ".py":
+        return Path(file)
+    if str(file) not in (names := bundled_names(folder)):
+        raise unknown_name(what, str(file), names)
+    return recipes_folder() / folder / f"{file}.py"
 
 
 def load_recipe(recipe, smoke=False):
@@ -55,11 +91,9 @@ def load_recipe(recipe, smoke=False):
                 f"{str(recipe)!r}, which says what it says. Leave --smoke out."
             )
         return _with_plugins(Recipe.from_json(_read(path), source=str(path)))
-    if path.suffix == ".py":
-        return _load_recipe(path, smoke)
-    if str(recipe) not in bundled_recipes():
-        raise unknown_name("recipe", str(recipe), bundled_recipes())
-    return _load_recipe(recipes_folder() / f"{recipe}.py", smoke)
+    path = bundled_file(recipe, "recipe")
+    loaded = load_python(path, "recipe", Recipe, smoke)
+    return _with_plugins(loaded.replace({"name": f"{path.stem}_smoke" if smoke else path.stem}))
 
 
 def _with_plugins(recipe):
@@ -166,11 +200,6 @@ def load_python(path, name, kind, smoke):
             f"Return `{kind.__name__}(...)` from its function `{name}`."
         )
     return made
-
-
-def _load_recipe(path, smoke):
-    recipe = load_python(path, "recipe", Recipe, smoke)
-    return _with_plugins(recipe.replace({"name": f"{path.stem}_smoke" if smoke else path.stem}))
 
 
 def _broken(path, error, name):

@@ -78,7 +78,7 @@ class RunDirectory:
                     f"Expected a new folder, or one that holds a run. Received: {str(self.path)!r}, "
                     "which holds something else. Choose another --out."
                 )
-        elif not fresh and (differences := list(_differences(self.read_recipe(), recipe))):
+        elif not fresh and (differences := recipe_differences(self.read_recipe(), recipe)):
             raise InputError(
                 f"Expected the recipe of the run in {str(self.path)!r}. Received: another; they "
                 f"differ in {', '.join(differences)}. Choose another --out, or begin anew with "
@@ -204,14 +204,25 @@ def full_disk_said(path):
         ) from error
 
 
-def _differences(old, new):
-    old, new = (recipe.replace({"data.folder": None}).model_dump() for recipe in (old, new))
-    for section in old:
-        if not isinstance(old[section], dict):
-            if old[section] != new[section]:
-                yield section
+def recipe_differences(one, other):
+    """The fields in which two recipes differ, wherever the data lies.
+
+    Args:
+        one, other: `dreal_tf.Recipe`.
+    Returns:
+        List of str, dotted paths.
+    Example:
+        >>> recipe_differences(Recipe(), Recipe().replace({"optim.momentum": 0.5, "data.folder": "there"}))
+        ['optim.momentum']
+    """
+    one, other = (recipe.replace({"data.folder": None}).model_dump() for recipe in (one, other))
+    paths = []
+    for section in one:
+        if not isinstance(one[section], dict):
+            paths += [section] * (one[section] != other[section])
             continue
-        yield from (f"{section}.{f}" for f in old[section] if old[section][f] != new[section][f])
+        paths += [f"{section}.{f}" for f in one[section] if one[section][f] != other[section][f]]
+    return paths
 
 
 def _version(package):

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.tuning import Choice, Range, Space
+from dreal_tf import Choice, Range, Space
 
 
 def space(smoke=False):
-    """The method's own settings: how far to heed the critic, what it is, and what it learns from.
+    """The method's own settings: the weight of the actor loss, the critic, and what the critic learns from.
 
     Command: dreal-tf tune RECIPE --space method
     """

@@ -1,4 +1,4 @@
-from dreal_tf.experiments.tuning import Choice, Range, Space
+from dreal_tf import Choice, Range, Space
 
 
 def space(smoke=False):

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.studies import Directions, Study
+from dreal_tf import Directions, Study
 
 
 def study(smoke=False):
-    """Whose directions point where the network's own do, for CBAM: channels, then places; CIFAR-10 at 16×16.
+    """Do the critics' directions agree with the true ones, for CBAM (channels, then positions): CIFAR-10 at 16×16.
 
     Command: dreal-tf study critic_directions_cbam --out DIR --data-dir FOLDER
     """

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.studies import Directions, Study
+from dreal_tf import Directions, Study
 
 
 def study(smoke=False):
-    """Whose directions point where the network's own do: four critics, CIFAR-10 at 16×16.
+    """Do the critics' directions agree with the true ones: four critics, CIFAR-10 at 16×16.
 
     Command: dreal-tf study critic_directions_cifar10 --out DIR --data-dir FOLDER
     """
@@ -13,8 +13,10 @@ def study(smoke=False):
         arms={
             "paper": {"dreal.critic": "paper"},
             "comparative": {"dreal.critic": "comparative"},
-            "direct": {"dreal.critic": "direct"},  # The true direction: the most there is.
-            "shuffled": {"dreal.critic": "shuffled"},  # Taught by other images: nothing to know.
+            "direct": {"dreal.critic": "direct"},  # The true direction: the upper limit.
+            "shuffled": {
+                "dreal.critic": "shuffled"
+            },  # Trained on other images: there is nothing to learn.
         },
         seeds=(0, 1, 2),
         directions=Directions(steps=1000, images=2000),

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.studies import Directions, Study
+from dreal_tf import Directions, Study
 
 
 def study(smoke=False):
-    """Whose directions point where the network's own do, for non-local attention: pairs of places; CIFAR-10 at 16×16.
+    """Do the critics' directions agree with the true ones, for non-local attention (pairs of positions): CIFAR-10 at 16×16.
 
     Command: dreal-tf study critic_directions_non_local --out DIR --data-dir FOLDER
     """

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.studies import Study
+from dreal_tf import Study
 
 
 def study(smoke=False):
-    """The method in joint training from scratch, critics obeyed ten times as much as by default, against the baseline.
+    """Joint training from scratch, with ten times the default weight of the actor loss, against the baseline.
 
     Command: dreal-tf study critic_training --out DIR --data-dir FOLDER
     """
@@ -14,9 +14,9 @@ def study(smoke=False):
             "baseline": {"dreal.enabled": False},
             "paper": {"dreal.critic": "paper", "dreal.actor_weight": 1.0},
             "comparative": {"dreal.critic": "comparative", "dreal.actor_weight": 1.0},
-            # The true direction: the most there is.
+            # The true direction: the upper limit.
             "direct": {"dreal.critic": "direct", "dreal.actor_weight": 1.0},
-            # Taught by other images: nothing to know.
+            # Trained on other images: there is nothing to learn.
             "shuffled": {"dreal.critic": "shuffled", "dreal.actor_weight": 1.0},
         },
         seeds=(0, 1, 2),

@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import gain_study
+from dreal_tf import gain_study
 
 
 def study(smoke=False):
@@ -7,4 +7,4 @@ def study(smoke=False):
     Command: dreal-tf study gain_cifar10_cbam --out DIR --data-dir FOLDER
     """
     changes = {"data.image_size": 16, "augment.crop_padding": 2}
-    return gain_study("cifar10_resnet8_cbam", changes, steps=6, smoke=smoke)
+    return gain_study("cifar10_resnet8_cbam", changes, modules=6, smoke=smoke)

@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import gain_study
+from dreal_tf import gain_study
 
 
 def study(smoke=False):
@@ -8,4 +8,4 @@ def study(smoke=False):
     """
     changes = {"data.image_size": 16, "augment.crop_padding": 2}
     stages = ("conv2", "conv3", "conv4")
-    return gain_study("cifar10_resnet8_se", changes, steps=3, stages=stages, smoke=smoke)
+    return gain_study("cifar10_resnet8_se", changes, modules=3, stages=stages, smoke=smoke)

@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import gain_study
+from dreal_tf import gain_study
 
 
 def study(smoke=False):
@@ -9,7 +9,7 @@ def study(smoke=False):
     return gain_study(
         "cifar10_resnet8_se",
         {"data.image_size": 16, "augment.crop_padding": 2},
-        steps=3,
+        modules=3,
         arms=("no_attention", "baseline", "attention_rate_10", "comparative"),
         images=47500,
         epochs=20,

@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import CORE_ARMS, gain_study
+from dreal_tf import CORE_ARMS, gain_study
 
 
 def study(smoke=False):
@@ -7,4 +7,4 @@ def study(smoke=False):
     Command: dreal-tf study gain_cifar10_se_noisy --out DIR --data-dir FOLDER
     """
     changes = {"data.image_size": 16, "augment.crop_padding": 2, "data.label_noise": 0.4}
-    return gain_study("cifar10_resnet8_se", changes, steps=3, arms=CORE_ARMS, smoke=smoke)
+    return gain_study("cifar10_resnet8_se", changes, modules=3, arms=CORE_ARMS, smoke=smoke)

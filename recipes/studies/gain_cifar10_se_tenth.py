@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import CORE_ARMS, gain_study
+from dreal_tf import CORE_ARMS, gain_study
 
 
 def study(smoke=False):
@@ -9,7 +9,7 @@ def study(smoke=False):
     return gain_study(
         "cifar10_resnet8_se",
         {"data.image_size": 16, "augment.crop_padding": 2},
-        steps=3,
+        modules=3,
         arms=CORE_ARMS,
         images=5000,
         epochs=16,

@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import gain_study
+from dreal_tf import gain_study
 
 
 def study(smoke=False):
@@ -7,4 +7,4 @@ def study(smoke=False):
     Command: dreal-tf study gain_fashion_mnist_se --out DIR --data-dir FOLDER
     """
     changes = {"data.image_size": 14, "augment.crop_padding": 1}
-    return gain_study("fashion_mnist_resnet8_se", changes, steps=3, smoke=smoke)
+    return gain_study("fashion_mnist_resnet8_se", changes, modules=3, smoke=smoke)

@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import gain_study
+from dreal_tf import gain_study
 
 
 def study(smoke=False):
@@ -12,4 +12,4 @@ def study(smoke=False):
         "attention.kind": "cbam",
         "attention.reduction": 4,
     }
-    return gain_study("cifar10_resnet8_se", changes, steps=6, smoke=smoke)
+    return gain_study("cifar10_resnet8_se", changes, modules=6, smoke=smoke)

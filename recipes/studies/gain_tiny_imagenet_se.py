@@ -1,4 +1,4 @@
-from dreal_tf.experiments.studies import gain_study
+from dreal_tf import gain_study
 
 
 def study(smoke=False):
@@ -7,4 +7,4 @@ def study(smoke=False):
     Command: dreal-tf study gain_tiny_imagenet_se --out DIR --data-dir FOLDER
     """
     changes = {"data.name": "tiny_imagenet_50", "data.image_size": 32, "attention.kind": "se"}
-    return gain_study("cifar10_resnet8_se", changes, steps=3, smoke=smoke)
+    return gain_study("cifar10_resnet8_se", changes, modules=3, smoke=smoke)

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.studies import headroom_study
+from dreal_tf import headroom_study
 
 
 def study(smoke=False):
-    """What could better attention give at all: ResNet-8 with squeeze-and-excitation, trained on 10,000 images, 8 epochs.
+    """How much could better attention gain at all: ResNet-8 with squeeze-and-excitation, trained on 10,000 images, 8 epochs.
 
     Command: dreal-tf study headroom_cifar10_se_short --out DIR --data-dir FOLDER
     """

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.studies import Study
+from dreal_tf import Study
 
 
 def study(smoke=False):
-    """Objects found again (COIL-100): the method beside the baseline.
+    """Re-identification of objects (COIL-100): the method against the baseline.
 
     Command: dreal-tf study identity_training --out DIR --data-dir FOLDER
     """

@@ -1,8 +1,8 @@
-from dreal_tf.experiments.studies import gain_study
+from dreal_tf import gain_study
 
 WEIGHT = "dreal.actor_weight"
 EXACT, ALL = {"dreal.estimator": "exact"}, {"dreal.reward_fraction": 1.0}
-# The method's own defaults, L_q as heavy as L_c where the critic is perfect and fully trusted.
+# The defaults of the method; L_q of a perfect, fully trusted critic has the gradient of L_c.
 COMPARATIVE = {"dreal.critic": "comparative", WEIGHT: 3.0}
 # Each further arm: `comparative` with a setting or two changed.
 SETTINGS = {
@@ -26,18 +26,18 @@ SETTINGS = {
 
 
 def study(smoke=False):
-    """Which settings of the method train best: judged by validation images, on seeds of their own.
+    """Which settings of the method train best, on validation images and on seeds of their own.
 
     Command: dreal-tf study settings_cifar10_se --out DIR --data-dir FOLDER
     """
     changes = {"data.image_size": 16, "augment.crop_padding": 2}
-    full = gain_study("cifar10_resnet8_se", changes, steps=3, smoke=smoke)
+    full = gain_study("cifar10_resnet8_se", changes, modules=3, smoke=smoke)
     plain, paper = full.arms["baseline"], full.arms["paper"]
-    # The penalty is part of what the paper's critic regresses; comparisons know none.
+    # The penalty is part of the target of the paper's critic; comparisons have none.
     arms = {"baseline": plain, "paper": paper, "paper_no_penalty": paper | {"dreal.penalty": 0.0}}
     for rate in (4.0, 10.0, 30.0):
         arms[f"attention_rate_{rate:.0f}"] = plain | {"optim.attention_lr_multiplier": rate}
     arms["comparative"] = COMPARATIVE
     arms |= {name: COMPARATIVE | changed for name, changed in SETTINGS.items()}
     seeds = (100,) if smoke else (100, 101)
-    return full.replace(arms=arms, seeds=seeds, judged_on="validation")
+    return full.replace(arms=arms, seeds=seeds, evaluated_on="validation")

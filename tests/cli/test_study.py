@@ -9,8 +9,8 @@ import time
 import pytest
 from fresh_process import COMMAND, ended, started
 
-from dreal_tf.experiments.studies.files import load_study
-from dreal_tf.experiments.studies.rows import StudyDirectory
+from dreal_tf.experiments.directory import StudyDirectory
+from dreal_tf.experiments.study import load_study
 
 MODULE = "conv2_1/se"
 BASELINE = ["critic_training", "--smoke", "--arms", "baseline"]
@@ -20,10 +20,11 @@ def command(*arguments, run=ended, **options):
     return run(*COMMAND, "study", *arguments, **options)
 
 
-JUDGED = {f"{name}/{MODULE}" for name in ("alignment", "r2", "direction")}
+CRITIC_COLUMNS = {f"{name}/{MODULE}" for name in ("alignment", "r2", "direction")}
 COLUMNS = {
-    "critic_climb": {"accuracy@trained", "accuracy@start", "log_p@5", "log_p_ablated@10"} | JUDGED,
-    "critic_directions_digits": {"accuracy", "log_p", f"alignment_positive/{MODULE}"} | JUDGED,
+    "critic_actor_only": {"accuracy@trained", "accuracy@start", "log_p@5", "log_p_ablated@10"}
+    | CRITIC_COLUMNS,
+    "critic_directions_digits": {"accuracy", "log_p", f"alignment_positive/{MODULE}"} | CRITIC_COLUMNS,
     "critic_training": {
         "accuracy",
         "val_accuracy",
@@ -39,13 +40,13 @@ def test_every_experiment_ends_well_with_its_columns_table_and_figure(tmp_path, 
     arms = ["--smoke", "--arms", "direct", "--seeds", "0", "--json"]
     process = command(study, "--out", "out", *arms, folder=tmp_path)
     assert process.returncode == 0, process.stderr
-    said = json.loads(process.stdout)
+    printed = json.loads(process.stdout)
     (row,) = StudyDirectory(tmp_path / "out").read_rows()
-    assert said["rows"] == [row] and (row["arm"], row["seed"]) == ("direct", 0)
+    assert printed["rows"] == [row] and (row["arm"], row["seed"]) == ("direct", 0)
     assert set(row) >= COLUMNS[study]
     if study != "critic_training":  # The true direction is aligned with itself.
         assert row[f"alignment/{MODULE}"] == pytest.approx(1, abs=1e-4)
-    assert said["arms"]["direct"]["accuracy@start" if study == "critic_climb" else "accuracy"]
+    assert printed["arms"]["direct"]["accuracy@start" if study == "critic_actor_only" else "accuracy"]
     assert (tmp_path / "out" / "figure.png").read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in (tmp_path / "out" / "figure.svg").read_text()
     assert "## direct" in (tmp_path / "out" / "table.md").read_text()
@@ -95,12 +96,12 @@ def test_rows_made_elsewhere_are_taken_and_not_made_again(tmp_path):
 
 def test_run_twice_it_finds_the_same(tmp_path):
     one = ["critic_training", "--smoke", "--arms", "comparative", "--seeds", "1"]
-    found = []
+    measured = []
     for out in ("first", "second"):
         assert command(*one, "--out", out, folder=tmp_path).returncode == 0
         (row,) = StudyDirectory(tmp_path / out).read_rows()
-        found.append({name: value for name, value in row.items() if "seconds" not in name})
-    assert found[0] == found[1] and found[0]["accuracy"] > 0
+        measured.append({name: value for name, value in row.items() if "seconds" not in name})
+    assert measured[0] == measured[1] and measured[0]["accuracy"] > 0
 
 
 def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
@@ -108,23 +109,24 @@ def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
     process = command(*many, folder=tmp_path, run=started)
     wait_for_rows(tmp_path / "out", 1, process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=300)  # Two suites beside it make it slow.
-    assert process.returncode == 130 and "same command goes on" in said
-    assert "Traceback" not in said
+    _, errors = process.communicate(timeout=300)  # Two suites beside it make it slow.
+    assert process.returncode == 130 and "same command goes on" in errors
+    assert "Traceback" not in errors
     done = [row["seed"] for row in StudyDirectory(tmp_path / "out").read_rows()]
     assert done in ([0], [0, 1], [0, 1, 2])  # A slow machine may be late with the signal.
-    with StudyDirectory(tmp_path / "out").begin(load_study("critic_training", smoke=True), ["paper"]):
+    study = load_study("critic_training", smoke=True)
+    with StudyDirectory(tmp_path / "out").begin(study.settings(["paper"])):
         pass  # Nobody holds the folder.
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["critic_clim"], "Did you mean 'critic_climb'"),
-        (["critic_climb", "--arms", "papre"], "arm of critic_climb.*Did you mean 'paper'"),
-        (["critic_climb", "--seeds", "0;1"], "Expected seeds from 0.*--seeds 0,1,2"),
-        (["critic_climb", "--rows", "none.csv"], "Expected a file of a study's rows.*none.csv"),
-        (["critic_climb", "--networks", "none"], "Expected a finished run.*none/seed0"),
+        (["critic_actor_onl"], "Did you mean 'critic_actor_only'"),
+        (["critic_actor_only", "--arms", "papre"], "arm of critic_actor_only.*Did you mean 'paper'"),
+        (["critic_actor_only", "--seeds", "0;1"], "Expected seeds from 0.*--seeds 0,1,2"),
+        (["critic_actor_only", "--rows", "none.csv"], "Expected a file of a study's rows.*none.csv"),
+        (["critic_actor_only", "--networks", "none"], "Expected a finished run.*none/seed0"),
     ],
 )
 def test_wrong_input_ends_with_2_and_writes_nothing(tmp_path, arguments, message):

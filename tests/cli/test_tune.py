@@ -13,11 +13,11 @@ from fresh_process import COMMAND, ended, started
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from dreal_tf.experiments.tuning.directory import SearchDirectory
+from dreal_tf.experiments.directory import SearchDirectory
 from dreal_tf.training.callbacks.history_file import read_history
 from dreal_tf.training.run_directory import RunDirectory
 
-SPACE = """from dreal_tf.experiments.tuning import Choice, Range, Space
+SPACE = """from dreal_tf import Choice, Range, Space
 
 def space(smoke=False):
     return Space({"dreal.actor_weight": Range(0.1, 10.0, log=True), "optim.learning_rate": Choice(0.05, 0.1)})
@@ -62,11 +62,11 @@ def searched(tmp_path_factory):
 
 def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
     _, search, process = searched
-    found = json.loads(process.stdout)
-    assert found == search.read_results()
-    assert [trial["trial"] for trial in found["trials"]] == ["0", "1"]
-    best = min(found["trials"], key=lambda trial: trial["score"])
-    assert (found["best"]["trial"], found["best"]["score"]) == (best["trial"], best["score"])
+    results = json.loads(process.stdout)
+    assert results == json.loads(search.results.read_text())
+    assert [trial["trial"] for trial in results["trials"]] == ["0", "1"]
+    best = min(results["trials"], key=lambda trial: trial["score"])
+    assert (results["best"]["trial"], results["best"]["score"]) == (best["trial"], best["score"])
     rows = read_history(search.trial("1").run.history if best["trial"] == "0" else search.best.history)
     assert [row["epoch"] for row in rows] == [0, 1]
     assert "trial 0, of 2" not in process.stderr  # It had ended.
@@ -77,29 +77,29 @@ def test_the_best_recipe_replays_its_score(searched):
     folder, search, process = searched
     replay = command("train", "out/best/recipe.json", "--out", "replay", "--json", folder=folder)
     assert replay.returncode == 0, replay.stderr
-    found, metrics = json.loads(process.stdout), json.loads(replay.stdout)
+    results, metrics = json.loads(process.stdout), json.loads(replay.stdout)
     rows = read_history(folder / "replay" / "history.csv")
-    assert min(row["val_loss"] for row in rows) == found["best"]["score"]
-    assert metrics["accuracy"] == found["best"]["accuracy"]
+    assert min(row["val_loss"] for row in rows) == results["best"]["score"]
+    assert metrics["accuracy"] == results["best"]["accuracy"]
     ours = search.best.read_metrics()
     assert metrics | {"training_seconds": 0} == ours | {"training_seconds": 0}
 
 
 def test_the_method_left_out_is_measured_beside_it(searched):
     _, search, process = searched
-    found = json.loads(process.stdout)
+    results = json.loads(process.stdout)
     rates = []
     for name in ("baseline", "best_baseline"):
         run = getattr(search, name)
         assert run.read_recipe().dreal.enabled is False
         rates.append(run.read_recipe().optim.learning_rate)
         rows = read_history(run.history)
-        assert found[name]["score"] == min(row["val_loss"] for row in rows)
+        assert results[name]["score"] == min(row["val_loss"] for row in rows)
         assert not any("reward" in column for column in rows[0])
-        better = found["improvement"][name]
-        assert better["score"] == pytest.approx(found[name]["score"] - found["best"]["score"])
-        assert better["accuracy"] == found["best"]["accuracy"] - found[name]["accuracy"]
-    assert rates == [0.1, found["best"]["values"]["optim.learning_rate"]]
+        better = results["improvement"][name]
+        assert better["score"] == pytest.approx(results[name]["score"] - results["best"]["score"])
+        assert better["accuracy"] == results["best"]["accuracy"] - results[name]["accuracy"]
+    assert rates == [0.1, results["best"]["values"]["optim.learning_rate"]]
 
 
 def test_table_rows_and_figure_are_there(searched):
@@ -125,9 +125,9 @@ def test_only_the_best_trial_keeps_its_network_and_no_other_reads_the_test_split
 
 def test_trials_are_in_hparams(searched):
     _, search, process = searched
-    found = json.loads(process.stdout)
+    results = json.loads(process.stdout)
     assert hparams_of(search.tensorboard).experiment.hparam_infos[0].name == "dreal.actor_weight"
-    for trial in found["trials"]:
+    for trial in results["trials"]:
         folder = search.tensorboard / f"trial_{trial['trial']}"
         shown = hparams_of(folder).session_start_info.hparams
         assert shown["dreal.actor_weight"].number_value == trial["values"]["dreal.actor_weight"]
@@ -189,8 +189,8 @@ def test_an_objective_of_no_module_there_is_ends_with_2_after_an_epoch(tmp_path)
     options = ["--space", "method", "--objective", "val_reward/conv9_9/se", "--tuner", "random"]
     process = command(*TUNE, *options, folder=tmp_path)
     assert process.returncode == 2, process.stderr
-    said = " ".join(process.stderr.split())
-    assert "Received: 'val_reward/conv9_9/se'. Did you mean 'val_reward/" in said
+    errors = " ".join(process.stderr.split())
+    assert "Received: 'val_reward/conv9_9/se'. Did you mean 'val_reward/" in errors
     assert not SearchDirectory(tmp_path / "out").ended_trials()
 
 
@@ -200,8 +200,8 @@ def test_a_trial_that_ended_early_is_trained_to_its_end_if_it_is_the_best(tmp_pa
     four = ["--set", "schedule.epochs=4", "--set", "optim.learning_rate=0.5", "--trials", "2"]
     process = command(*TUNE, *space_in(tmp_path), *four, *options, "--json", folder=tmp_path)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout)
-    assert found["best"]["epochs"] == 4
+    results = json.loads(process.stdout)
+    assert results["best"]["epochs"] == 4
     if "hyperband" in options:
         curves = [t.read()["curve"] for t in SearchDirectory(tmp_path / "out").ended_trials()]
         assert [len(curve) for curve in curves] == [2, 2, 2, 2, 2, 4]
@@ -234,15 +234,17 @@ def test_two_workers_share_a_search_and_one_that_was_killed_comes_back(tmp_path)
     os.killpg(workers[0].pid, signal.SIGKILL)
     workers[0].wait()
     workers[0] = start("worker1")
-    said = [process.communicate() for process in (chief, *workers)]
-    for process, (_, errors) in zip((chief, *workers), said, strict=True):
+    outputs = [process.communicate() for process in (chief, *workers)]
+    for process, (_, errors) in zip((chief, *workers), outputs, strict=True):
         assert process.returncode == 0, errors
-    found = json.loads(said[0][0])
-    assert [trial["trial"] for trial in found["trials"]] == ["0", "1", "2", "3"]
-    assert said[1][0] == said[2][0] == ""
-    assert all("trial " in errors and "the chief has the results" in errors for _, errors in said[1:])
+    results = json.loads(outputs[0][0])
+    assert [trial["trial"] for trial in results["trials"]] == ["0", "1", "2", "3"]
+    assert outputs[1][0] == outputs[2][0] == ""
+    assert all(
+        "trial " in errors and "the chief has the results" in errors for _, errors in outputs[1:]
+    )
     ours = RunDirectory(tmp_path / "replay")
     replay = command("train", "out/best/recipe.json", "--out", "replay", folder=tmp_path)
     assert replay.returncode == 0
     rows = read_history(ours.history)
-    assert min(row["val_loss"] for row in rows) == found["best"]["score"]
+    assert min(row["val_loss"] for row in rows) == results["best"]["score"]

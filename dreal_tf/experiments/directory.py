@@ -1,0 +1,297 @@
+"""The folder of a study or a search: its files, the settings they belong to, and who may write them."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dreal_tf.errors import InputError
+from dreal_tf.experiments.rows import parse_rows, rows_text
+from dreal_tf.training.run_directory import RunDirectory, write_whole
+
+PATIENCE = 10  # Seconds to wait for another process that is just taking or refusing its lock.
+SHOWN = 5  # Differing settings that an error lists.
+
+
+class ExperimentDirectory:
+    """The common part of the folders of studies and searches.
+
+    Args:
+        path: str or path.
+    Attributes:
+        settings, rows, table, figure, logs: paths of the files and folders in it.
+    """
+
+    kind = None  # "study" or "search".
+    row_file = "rows.csv"
+    early_folders = ()  # Folders that a killed command may leave before it has written the settings.
+    in_use_hint = ""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.settings = self.path / f"{self.kind}.json"
+        self.rows = self.path / self.row_file
+        self.table = self.path / "table.md"
+        self.figure = self.path / "figure.png"
+        self.logs = self.path / "logs"
+
+    def read_settings(self):
+        """The settings of the experiment in this folder.
+
+        Returns:
+            Dict; None if the folder is new.
+        Raises:
+            InputError: if the folder holds something else.
+        """
+        if self.settings.is_file():
+            return json.loads(self.settings.read_text(encoding="utf-8"))
+        if self.path.exists() and not (
+            self.path.is_dir() and all(self._is_early(path) for path in self.path.iterdir())
+        ):
+            raise InputError(
+                f"Expected a new folder, or one that holds a {self.kind}. Received: "
+                f"{str(self.path)!r}, which holds something else. Choose another --out."
+            )
+        return None
+
+    def _is_early(self, path):
+        return path.name.startswith("lock") or (path.name in self.early_folders and path.is_dir())
+
+    @contextlib.contextmanager
+    def begin(self, settings, worker=None):
+        """Writes the settings into the folder and keeps other commands out of it.
+
+        Args:
+            settings: dict of what JSON can hold, see `check`.
+            worker: str or None. Name of this process among the workers that share the folder; None: it
+                works alone.
+        Raises:
+            InputError: as `check`, and if the folder cannot be written or another command writes it.
+        """
+        settings = self.check(settings)
+        in_use = (
+            f"Expected a {self.kind} folder of its own. Received: {str(self.path)!r}, into which another "
+            f"command writes. Wait for it, or choose another --out{self.in_use_hint}."
+        )
+        with locked_folder(self.path, in_use, worker):
+            with FileLock(self.path / "lock_settings"):  # Workers write the same settings.
+                write_json(self.settings, settings)
+            yield
+
+
+class StudyDirectory(ExperimentDirectory):
+    """A study's folder.
+
+    Args:
+        path: str or path.
+    Attributes:
+        networks, runs: paths of folders, beside those of `ExperimentDirectory`.
+    Example:
+        >>> StudyDirectory("studies/none_such").read_rows()
+        []
+    """
+
+    kind = "study"
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.networks = self.path / "networks"
+        self.runs = self.path / "runs"
+
+    def check(self, settings):
+        """Checks that a study may begin or continue here; writes nothing.
+
+        Args:
+            settings: dict, see `dreal_tf.Study.settings`.
+        Returns:
+            Dict: the settings to write, with those of other arms that have rows.
+        Raises:
+            InputError: if the folder holds something else, or rows of these arms with other settings.
+        """
+        stored = self.read_settings()
+        if stored is None:
+            return settings
+        if stored["what"] != settings["what"]:
+            raise InputError(
+                f"Expected a study of {settings['what']!r} in {str(self.path)!r}. Received: one of "
+                f"{stored['what']!r}. Choose another --out."
+            )
+        arms_with_rows = {row["arm"] for row in self.read_rows()}
+        kept = {arm: fields for arm, fields in stored["arms"].items() if arm in arms_with_rows}
+        for arm, fields in settings["arms"].items():
+            if arm in kept and (differences := _differences(kept[arm], fields)):
+                raise InputError(
+                    f"Expected rows of the same settings in {str(self.rows)!r}. Received: rows of "
+                    f"the arm {arm!r} made with {differences}. Choose another --out, or rename the arm."
+                )
+        return settings | {"arms": kept | settings["arms"]}
+
+    def read_rows(self):
+        """The rows so far, see `dreal_tf.experiments.rows.parse_rows`."""
+        return parse_rows(self.rows.read_text(encoding="utf-8")) if self.rows.is_file() else []
+
+    def add_rows(self, rows):
+        """Adds rows, except those whose arm and seed have one; the file is whole at every moment.
+
+        Args:
+            rows: sequence of dicts with `arm`, `seed`, `seconds` and the measured quantities.
+        """
+        existing = self.read_rows()
+        done = {(row["arm"], row["seed"]) for row in existing}
+        new = [row for row in rows if (row["arm"], row["seed"]) not in done]
+        if new:
+            write_whole(self.rows, rows_text([*existing, *new]))
+
+
+class SearchDirectory(ExperimentDirectory):
+    """A search's folder.
+
+    Args:
+        path: str or path.
+    Attributes:
+        results: path of the file that is written last.
+        trials, tensorboard: paths of folders, beside those of `ExperimentDirectory`.
+        best, baseline, best_baseline: `RunDirectory`: the best trial, trained to its end; the recipe
+            without the method; the best trial's recipe without the method.
+    Example:
+        >>> SearchDirectory("searches/none_such").finished
+        False
+    """
+
+    kind = "search"
+    row_file = "trials.csv"
+    early_folders = ("trials",)
+    in_use_hint = ", or give each of several workers a KERASTUNER_TUNER_ID of its own"
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.results = self.path / "results.json"
+        self.trials = self.path / "trials"
+        self.tensorboard = self.path / "tensorboard"
+        self.best = RunDirectory(self.path / "best")
+        self.baseline = RunDirectory(self.path / "baseline")
+        self.best_baseline = RunDirectory(self.path / "best_baseline")
+
+    @property
+    def finished(self):
+        """Whether a search has ended here: its results are written last."""
+        return self.results.is_file()
+
+    def check(self, settings):
+        """Checks that a search may begin or continue here; writes nothing.
+
+        Args:
+            settings: dict, see `dreal_tf.Search.settings`.
+        Returns:
+            Dict: the settings to write.
+        Raises:
+            InputError: if the folder holds something else, or another search.
+        """
+        stored = self.read_settings()
+        if stored is not None and (differences := _differences(stored, settings)):
+            raise InputError(
+                f"Expected the search that {str(self.path)!r} holds. Received: another; they differ "
+                f"in {differences}. Choose another --out, or repeat the command as it was."
+            )
+        return settings
+
+    def trial(self, number):
+        """The `Trial` of a number (str), which Keras Tuner gives."""
+        return Trial(self.trials / f"trial_{number}")
+
+    def ended_trials(self):
+        """List of `Trial`: those that have ended, in their order."""
+        ended = [Trial(path.parent) for path in self.trials.glob("trial_*/result.json")]
+        return sorted(ended, key=lambda trial: int(trial.number))
+
+
+class Trial:
+    """A trial's folder.
+
+    Args:
+        path: path.
+    Attributes:
+        number: str, by which Keras Tuner knows it.
+        run: `RunDirectory`.
+        result: path of the file that is written when it has ended.
+    Example:
+        >>> Trial(Path("trials/trial_07")).number
+        '07'
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.number = path.name.removeprefix("trial_")
+        self.run = RunDirectory(path / "run")
+        self.result = path / "result.json"
+
+    def read(self):
+        """The trial's result.
+
+        Returns:
+            Dict: `trial`, `status` ("completed" or "diverged"), `score`, `best_epoch`, `epochs`
+            (trained), `seconds`, `curve`, `values` (by path), `recipe` (JSON text).
+        """
+        return json.loads(self.result.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def locked_folder(path, in_use, worker=None):
+    """Makes a folder and keeps other commands out of it; the locks end with the process.
+
+    Args:
+        path: path of the folder.
+        in_use: str, the error message when another command writes into the folder.
+        worker: str or None. Name of this process among the workers that share the folder; None: it
+            works alone.
+    Raises:
+        InputError: if the folder cannot be written, or another command writes into it.
+    Example:
+        >>> with locked_folder(Path("study"), "The folder is in use."):
+        ...     Path("study").is_dir()
+        True
+    """
+    alone = path / "lock_alone"
+    with contextlib.ExitStack() as held:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with FileLock(path / "lock", timeout=PATIENCE):  # One process at a time looks and takes.
+                if worker is not None:
+                    _check_free([alone])
+                    held.enter_context(FileLock(path / f"lock_worker_{worker}", timeout=0))
+                else:
+                    _check_free(path.glob("lock_worker_*"))
+                    held.enter_context(FileLock(alone, timeout=0))
+        except Timeout as error:
+            raise InputError(in_use) from error
+        except OSError as error:
+            raise InputError(
+                f"Expected a folder that can be written. Received: {str(path)!r} "
+                f"({error.strerror}). Choose another --out."
+            ) from error
+        yield
+
+
+def write_json(path, values):
+    """Writes a JSON file as a whole or not at all.
+
+    Args:
+        path: path.
+        values: what JSON can hold.
+    """
+    write_whole(path, json.dumps(values, indent=2) + "\n")
+
+
+def _check_free(paths):
+    for path in paths:
+        with FileLock(path, timeout=0):
+            pass
+
+
+def _differences(stored, settings):
+    """The first settings that differ, as text; empty if none does."""
+    settings = json.loads(json.dumps(settings))  # Tuples become lists, as in the file.
+    names = [n for n in {**stored, **settings} if stored.get(n, ...) != settings.get(n, ...)]
+    shown = [f"{n}={stored.get(n)!r}, now {settings.get(n)!r}"[:160] for n in names[:SHOWN]]
+    return "; ".join(shown)

@@ -1,0 +1,325 @@
+"""Runs a search: the recipe without the method, the trials, and the best of them to its end."""
+
+import json
+import shutil
+import threading
+from typing import NamedTuple
+
+import pandas as pd
+
+from dreal_tf.errors import RunError, check_at_least_one
+from dreal_tf.experiments.directory import SearchDirectory, write_json
+from dreal_tf.experiments.rows import rows_text
+from dreal_tf.experiments.search import Objective, own_role
+from dreal_tf.experiments.table import Table
+from dreal_tf.experiments.trials import Trials, log_space, log_trial, seconds_of, train_run
+from dreal_tf.experiments.tuner import RunTuner, oracle_named
+from dreal_tf.recipe import Recipe
+from dreal_tf.training.run_directory import write_whole
+
+# Columns of `trials.csv`; the searched fields follow.
+COLUMNS = ("trial", "status", "score", "best_epoch", "epochs", "seconds")
+RESULT_FIELDS = (*COLUMNS, "values")  # Kept of each trial in the results.
+TITLES = {"baseline": "without the method", "best_baseline": "best, without the method"}
+
+
+class SearchResult(NamedTuple):
+    """The results of a search.
+
+    Attributes:
+        objective, direction, tuner: str.
+        exhausted: bool. Whether the space had no more values to try.
+        trials: list of dicts with `trial`, `status`, `score`, `best_epoch`, `epochs`, `seconds`, `values`.
+        best, baseline, best_baseline: dicts with `score`, `best_epoch`, `epochs`, `seconds`,
+            `validation_accuracy`, and `accuracy` and `loss` of the test split; `best` also has `trial`,
+            `values` and `recipe`, the path that replays it; `best_baseline` is None if the space
+            changes the method alone.
+        improvement: dict: how much better the best is in `score` (validation) and `accuracy` (test) than
+            `baseline` and `best_baseline`.
+    """
+
+    objective: str
+    direction: str
+    tuner: str
+    exhausted: bool
+    trials: list
+    best: dict
+    baseline: dict
+    best_baseline: dict | None
+    improvement: dict
+
+    def to_pandas(self):
+        """`pandas.DataFrame` with a row for each trial and a column for each searched field."""
+        return pd.DataFrame([_flat(trial) for trial in self.trials])
+
+    def to_json(self):
+        """The dict that `dreal-tf tune --json` prints and `results.json` holds."""
+        return self._asdict()
+
+    def rows_text(self):
+        """The trials as the text of a CSV file, the recipe without the method first."""
+        baseline = self.baseline | {"trial": "baseline", "status": "completed", "values": {}}
+        return rows_text([_flat(row) for row in (baseline, *self.trials)], COLUMNS)
+
+    def runs_table(self):
+        """`Table` of the best run and of those without the method."""
+        best = self.best
+        cells = [["run", self.objective, "test accuracy", "improvement", "on test"]]
+        scores = _number(best["score"]), _number(best["accuracy"])
+        cells.append([f"best, trial {best['trial']}", *scores, "", ""])
+        for name, better in self.improvement.items():
+            run = getattr(self, name)
+            scores = _number(run["score"]), _number(run["accuracy"])
+            differences = _number(better["score"], "+"), _number(better["accuracy"], "+")
+            cells.append([TITLES[name], *scores, *differences])
+        return Table(cells)
+
+    def trials_table(self, narrow=False):
+        """`Table` of all trials.
+
+        Args:
+            narrow: bool. All values of a trial in one column, for a terminal.
+        """
+        paths = list(self.best["values"])
+        headings = ["values"] if narrow else paths
+        cells = [["trial", self.objective, "epoch", "epochs", "seconds", *headings]]
+        for trial in self.trials:
+            score = _number(trial["score"]) if trial["status"] == "completed" else trial["status"]
+            best_epoch = "-" if trial["best_epoch"] is None else str(trial["best_epoch"])
+            values = [_value_text(trial["values"][path]) for path in paths]
+            if narrow:
+                values = [", ".join(f"{p}={value}" for p, value in zip(paths, values, strict=True))]
+            seconds = f"{trial['seconds']:.0f}"
+            cells.append([trial["trial"], score, best_epoch, str(trial["epochs"]), seconds, *values])
+        return Table(cells)
+
+    def title(self, recipe_name):
+        """Str: the title of the tables."""
+        return f"{recipe_name}: {len(self.trials)} trials by {self.tuner} search"
+
+    def note(self):
+        """Str: how to read the improvement."""
+        count = len(self.trials)
+        scores = [trial["score"] for trial in self.trials if trial["score"] is not None]
+        equal = scores.count((max if self.direction == "max" else min)(scores))
+        shared = f" {equal} trials have the best score; the first of them counts." if equal > 1 else ""
+        return (
+            f"Improvement: of the best over that row. In {self.objective} it is too optimistic, as it "
+            f"chose the best of {count}; the test split was read once for each row, and chose nothing. "
+            f"One seed.{shared}"
+        )
+
+
+def tune(search, out, trials=20, say=print):
+    """Runs the missing trials of a search, and sums up; a finished search is left alone.
+
+    Args:
+        search: `Search`.
+        out: str or path, the search's folder.
+        trials: int >= 1. Number of trials; the runs without the method are not among them.
+        say: callable that takes a line of progress.
+    Returns:
+        `SearchResult`; None in a worker of a search that several share.
+    Raises:
+        InputError: if a setting is wrong, or `out` holds something else.
+        RunError: if a run broke off; finished ones are kept.
+    """
+    check_at_least_one(trials=trials)
+    search.check()
+    search.check_names()
+    role, folder = own_role(), SearchDirectory(out)
+    folder.check(search.settings())
+    if folder.finished:
+        result = SearchResult(**json.loads(folder.results.read_text(encoding="utf-8")))
+        if result.exhausted or len(result.trials) >= trials:
+            return result
+    with folder.begin(search.settings(), role.name):
+        folder.trials.mkdir(exist_ok=True)
+        runner = _Runner(search, folder, trials, say)
+        if role.works_for_another:
+            runner.search()
+            return None
+        if role.serves:
+            runner.serve()
+        else:
+            runner.baseline()
+            runner.search()
+        return runner.conclude()
+
+
+class _Runner:
+    """The steps of a search."""
+
+    def __init__(self, search, folder, count, say):
+        self.settings = search
+        self.folder = folder
+        self.count = count
+        self.say = say
+        self.objective = Objective(search.objective)
+        self.trials = Trials(search, folder, count, say)
+
+    def baseline(self):
+        """Trains the recipe without the method to its end."""
+        log_space(self.folder.tensorboard, self.settings.space, self.objective)
+        run = self.folder.baseline
+        self._whole_run("baseline", disable_method(self.settings.recipe), run)
+        curve = self.objective.curve(run.history)
+        result = {"values": {}, "curve": curve, "score": self.objective.best(curve)[1]}
+        log_trial(self.folder.tensorboard / "baseline", self.settings.space, self.objective, result)
+
+    def search(self):
+        """Requests trials until there are enough."""
+        from dreal_tf.training.fine_tuning import settled
+
+        recipe = settled(self.settings.recipe)
+        oracle = oracle_named(
+            self.settings.tuner,
+            self.settings.space,
+            self.objective,
+            self.count,
+            recipe.schedule.epochs,
+            recipe.run.seed,
+        )
+        RunTuner(oracle, self.trials.run, self.folder.trials).search()
+
+    def serve(self):
+        """Gives trials to workers, and trains the recipe without the method meanwhile."""
+        errors = []
+
+        def answer():
+            try:
+                self.search()
+            except Exception as error:  # Raised again by the thread that waits.
+                errors.append(error)
+
+        self.say("Waiting for workers, which run the trials.")
+        server = threading.Thread(target=answer, daemon=True)  # It ends with the command.
+        server.start()
+        self.baseline()
+        server.join()
+        if errors:
+            raise errors[0]
+
+    def conclude(self):
+        """Trains the best trial to its end, measures it, and writes the results."""
+        folder, recipe = self.folder, self.settings.recipe
+        ended = folder.ended_trials()
+        ranked = self.trials.ranked(ended)
+        if not ranked:
+            raise RunError(
+                f"Expected a trial whose loss is finite. Received: {len(ended)} trials, none of which "
+                "is. Narrow the space, lower optim.learning_rate, or set optim.clip_norm=1."
+            )
+        best = ranked[0]
+        chosen = Recipe.from_json(best.read()["recipe"]).reading(recipe.data.folder)
+        self._move_best(best, chosen)
+        self._whole_run("best", chosen, folder.best)
+        if self.settings.space.changes_network and recipe.dreal.enabled:
+            self._whole_run("best_baseline", disable_method(chosen), folder.best_baseline)
+        result = self._result([trial.read() for trial in ended], best.number)
+        self._write(result)
+        return result
+
+    def _move_best(self, trial, recipe):
+        """Moves the run of the best trial to `best`; an earlier best, of fewer trials, is deleted."""
+        best = self.folder.best
+        anywhere = {"data.folder": None}  # The data may have moved.
+        if best.started and best.read_recipe().replace(anywhere) == recipe.replace(anywhere):
+            return
+        for run in (best, self.folder.best_baseline):
+            if run.path.exists():
+                shutil.rmtree(run.path)
+        if trial.run.started:
+            trial.run.path.rename(best.path)
+
+    def _whole_run(self, name, recipe, run):
+        if run.finished:
+            run.check(recipe)
+            return
+        self.say(f"{name}: training {recipe.name} to its end")
+        metrics = train_run(self.settings, self.folder, name, recipe, run, conclude=True)
+        self.say(
+            f"{name}: validation accuracy {metrics['validation_accuracy']:.4f}, "
+            f"test accuracy {metrics['accuracy']:.4f}"
+        )
+
+    def _result(self, trials, best_number):
+        """`SearchResult` of runs that have ended."""
+        folder, objective = self.folder, self.objective
+        trials = [{field: trial[field] for field in RESULT_FIELDS} for trial in trials]
+        chosen = next(trial for trial in trials if trial["trial"] == best_number)
+        best = self._measured(folder.best)
+        best |= {"trial": best_number, "values": chosen["values"], "recipe": str(folder.best.recipe)}
+        baselines = {"baseline": self._measured(folder.baseline), "best_baseline": None}
+        if folder.best_baseline.finished:
+            baselines["best_baseline"] = self._measured(folder.best_baseline)
+        improvement = {
+            name: {
+                "score": objective.improvement(best["score"], run["score"]),
+                "accuracy": best["accuracy"] - run["accuracy"],
+            }
+            for name, run in baselines.items()
+            if run is not None
+        }
+        return SearchResult(
+            objective=objective.name,
+            direction=objective.direction,
+            tuner=self.settings.tuner,
+            exhausted=len(trials) < self.count,
+            trials=trials,
+            best=best,
+            **baselines,
+            improvement=improvement,
+        )
+
+    def _measured(self, run):
+        """A run that was trained to its end; its score is None if it does not log the objective."""
+        metrics = run.read_metrics()
+        curve = self.objective.curve(run.history)
+        best_epoch, score = self.objective.best(curve)
+        values = {"score": score, "best_epoch": best_epoch, "epochs": len(curve)}
+        values["seconds"] = seconds_of(run)
+        return values | {name: metrics[name] for name in ("validation_accuracy", "accuracy", "loss")}
+
+    def _write(self, result):
+        """Writes rows, table and figure, and last the results, which say that the search is finished."""
+        from dreal_tf.experiments.figures import search_figure
+
+        folder = self.folder
+        title = result.title(self.settings.recipe.name)
+        lines = [f"# {title}", "", *result.runs_table().markdown(), "", result.note(), ""]
+        lines += result.trials_table().markdown()
+        write_whole(folder.rows, result.rows_text())
+        write_whole(folder.table, "\n".join(lines) + "\n")
+        figure = search_figure(result, self.settings.space)
+        for path in (folder.figure, folder.figure.with_suffix(".svg")):
+            figure.savefig(path, dpi=160)
+        write_json(folder.results, result.to_json())
+
+
+def disable_method(recipe):
+    """The recipe that `dreal-tf train --baseline` makes of one.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+    Returns:
+        `dreal_tf.Recipe`.
+    Example:
+        >>> disable_method(Recipe()).dreal.enabled
+        False
+    """
+    return recipe.replace({"dreal.enabled": False})
+
+
+def _flat(trial):
+    """A trial as one row: its values by path beside its other fields."""
+    return {field: trial[field] for field in COLUMNS} | trial["values"]
+
+
+def _number(value, sign=""):
+    """Four decimals, with `sign="+"` also the sign of positive numbers; "-" for None."""
+    return "-" if value is None else f"{value:{sign}.4f}"
+
+
+def _value_text(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

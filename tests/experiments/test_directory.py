@@ -1,0 +1,152 @@
+"""The folder of an experiment has one writer, or several workers that know of each other."""
+
+import contextlib
+import time
+
+import pytest
+from fresh_process import started
+
+from dreal_tf import ActorOnly, Study
+from dreal_tf.errors import InputError
+from dreal_tf.experiments.directory import StudyDirectory, locked_folder
+from dreal_tf.experiments.rows import read_known_rows
+
+ARMS = {"a": {"dreal.critic": "paper"}, "b": {"dreal.critic": "direct"}}
+STUDY = Study(what="actor_only", recipe="digits_resnet8_se", arms=ARMS)
+IN_USE = "The folder is in use."
+HOLD = """
+import sys, time
+from pathlib import Path
+from dreal_tf.errors import InputError
+from dreal_tf.experiments.directory import locked_folder
+
+folder, worker, start, seconds = sys.argv[1:]
+time.sleep(max(0, float(start) - time.time()))
+try:
+    with locked_folder(Path(folder), "in use", worker or None):
+        print("in", flush=True)
+        time.sleep(float(seconds))
+except InputError as error:
+    print(error, flush=True)
+"""
+
+
+def row(arm, seed, **measured):
+    return {"arm": arm, "seed": seed, "seconds": 1.5, **measured}
+
+
+def hold(folder, worker="", start=0, seconds=60):
+    """A process that takes the folder at a moment (seconds since 1970) and keeps it for a while."""
+    return started("-c", HOLD, folder, worker, start, seconds)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        (None, None, False),
+        (None, "one", False),
+        ("one", None, False),
+        ("one", "one", False),
+        ("one", "two", True),
+    ],
+)
+def test_who_may_write_beside_whom(tmp_path, first, second, together):
+    refused = contextlib.nullcontext() if together else pytest.raises(InputError, match=IN_USE)
+    with locked_folder(tmp_path, IN_USE, first):
+        begun = time.perf_counter()
+        with refused, locked_folder(tmp_path, IN_USE, second):
+            pass
+        assert time.perf_counter() - begun < 2
+    for worker in (second, first):
+        with locked_folder(tmp_path, IN_USE, worker):
+            pass
+
+
+@pytest.mark.parametrize("worker", ["", "one"])
+def test_the_lock_of_a_killed_process_is_gone(tmp_path, worker):
+    process = hold(tmp_path, worker)
+    assert process.stdout.readline() == "in\n"
+    with pytest.raises(InputError, match=IN_USE), locked_folder(tmp_path, IN_USE):
+        pass
+    process.kill()
+    process.communicate()
+    with locked_folder(tmp_path, IN_USE):
+        pass
+
+
+@pytest.mark.parametrize(("workers", "admitted"), [(["", "", "", ""], 1), (["a", "b", "c", "d"], 4)])
+def test_processes_that_start_at_the_same_moment(tmp_path, workers, admitted):
+    start = time.time() + 5
+    processes = [hold(tmp_path / "new", worker, start, seconds=3) for worker in workers]
+    outputs = [process.communicate()[0] for process in processes]
+    assert sorted(outputs) == sorted(["in\n"] * admitted + ["in use\n"] * (len(workers) - admitted))
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Expected a folder that can be written.*another --out"):
+        with locked_folder(tmp_path / "file", IN_USE):
+            pass
+
+
+def test_other_settings_of_an_arm_with_rows_are_refused(tmp_path):
+    folder = StudyDirectory(tmp_path)
+    with folder.begin(STUDY.settings(["a", "b"])):
+        folder.add_rows([row("a", 0, accuracy=0.5)])
+    changed = STUDY.replace(actor_only=ActorOnly(steps=7))
+    message = (
+        "Expected rows of the same settings.*'a' made with actor_only.steps=2000, now 7.*another --out"
+    )
+    with pytest.raises(InputError, match=message):
+        with folder.begin(changed.settings(["a", "b"])):
+            pass
+    with folder.begin(changed.settings(["b"])):  # It has no rows yet.
+        folder.add_rows([row("b", 0, accuracy=0.5)])
+    with pytest.raises(InputError, match="'b' made with actor_only.steps=7, now 2000"):
+        with folder.begin(STUDY.settings(["a", "b"])):
+            pass
+
+
+def test_more_arms_and_seeds_go_on_in_the_same_folder(tmp_path):
+    folder = StudyDirectory(tmp_path)
+    with folder.begin(STUDY.settings(["a"])):
+        folder.add_rows([row("a", 0, accuracy=0.5)])
+    more = STUDY.replace(arms=ARMS | {"c": {}}, seeds=(0, 1, 2, 3))
+    with folder.begin(more.settings(["c"])):
+        folder.add_rows([row("c", 3, accuracy=0.25)])
+    with folder.begin(more.settings(["a", "b", "c"])):
+        assert [r["arm"] for r in folder.read_rows()] == ["a", "c"]
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="holds something else. Choose another --out"):
+        with StudyDirectory(tmp_path).begin(STUDY.settings(["a"])):
+            pass
+    train = STUDY.replace(what="train")
+    with StudyDirectory(tmp_path / "t").begin(train.settings(["a"])):
+        pass
+    with pytest.raises(InputError, match="Expected a study of 'actor_only'.*Received: one of 'train'"):
+        with StudyDirectory(tmp_path / "t").begin(STUDY.settings(["a"])):
+            pass
+
+
+def test_two_commands_do_not_write_into_one_folder(tmp_path):
+    with StudyDirectory(tmp_path).begin(STUDY.settings(["a"])):
+        with pytest.raises(InputError, match="into which another command writes"):
+            with StudyDirectory(tmp_path).begin(STUDY.settings(["a"])):
+                pass
+    with StudyDirectory(tmp_path).begin(STUDY.settings(["a"])):
+        pass
+
+
+def test_known_rows_do_not_replace_those_that_are_there(tmp_path):
+    folder = StudyDirectory(tmp_path)
+    folder.add_rows([{"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5}])
+    known = tmp_path / "known.csv"
+    known.write_text("arm,seed,seconds,log_p\na,0,2.0,-1.0\nb,0,3.0,-2.0\n")
+    folder.add_rows(read_known_rows(known, STUDY))
+    assert folder.read_rows() == [
+        {"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5},
+        {"arm": "b", "seed": 0, "seconds": 3.0, "log_p": -2.0},
+    ]
