@@ -138,7 +138,7 @@ class GradCam:
         labels: int array (n,).
     Returns:
         Float32 array (n, height, width), of at least 0, at the resolution of the layer's map;
-        `upsample` brings it to that of the image.
+        `dreal_tf.visualization.heatmaps.stretched` brings it to that of the image.
     Raises:
         InputError: at the first call, if there is no such map, or no logits can be had.
     Attributes:
@@ -262,22 +262,6 @@ def weights_plus_plus(map_, gradient):
     # g² / (2 g² + g³ Σ F), divided through by g², which underflows.
     below = 2.0 + rising * tf.reduce_sum(map_, axis=[1, 2], keepdims=True)
     return tf.reduce_sum(tf.math.divide_no_nan(rising, below), axis=[1, 2])
-
-
-def upsample(maps, height, width):
-    """Maps at the resolution of their images, bilinear.
-
-    Args:
-        maps: float array (n, rows, columns).
-        height, width: int (pixels).
-    Returns:
-        Float32 array (n, height, width).
-    Example:
-        >>> upsample([[[0.0, 1.0]]], 1, 4)[0, 0].tolist()
-        [0.0, 0.25, 0.75, 1.0]
-    """
-    maps = tf.constant(np.asarray(maps, np.float32)[..., None])
-    return tf.image.resize(maps, (height, width)).numpy()[..., 0]
 
 
 def _map_in(output):

@@ -34,7 +34,7 @@ def test_the_interval_of_pure_chance_covers_0_as_often_as_it_says(images):
 
 def test_the_bootstrap_is_students_interval_where_values_are_normal():
     values = RANDOM.normal([0.2, -3.0], [1.0, 0.1], (3000, 2))
-    low, high = bootstrap_intervals(values, draws=4000)
+    low, high = bootstrap_intervals(values, resamples=4000)
     half = stats.t.ppf(0.975, 2999) * values.std(axis=0, ddof=1) / np.sqrt(3000)
     np.testing.assert_allclose(values.mean(axis=0) - low, half, rtol=0.06)
     np.testing.assert_allclose(high - values.mean(axis=0), half, rtol=0.06)

@@ -17,7 +17,7 @@ from support import (
 )
 
 from dreal_tf import attach, audit
-from dreal_tf.analysis.ablation import measure_differences
+from dreal_tf.analysis.audit import measure_differences
 from dreal_tf.data import from_arrays
 from dreal_tf.errors import InputError
 from dreal_tf.method.rewards import static_actions
@@ -58,7 +58,7 @@ def test_every_kind_of_action_is_worth_what_the_rewards_meter_measures(form):
     )
     expected = np.reshape(measured.difference, (len(groups), 10)).T
     np.testing.assert_allclose(found.differences["mean"], expected, atol=1e-5)
-    np.testing.assert_array_equal(found.right, np.asarray(measured.correct)[:10])
+    np.testing.assert_array_equal(found.correct, np.asarray(measured.correct)[:10])
     assert np.abs(found.differences["static"]).max() > 1e-5
 
 

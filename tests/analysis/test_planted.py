@@ -120,3 +120,16 @@ def test_fewer_images_are_drawn_by_the_seed(found, data):
     some, same, others = (audit(network, 50, data, seed=seed) for seed in (0, 0, 1))
     assert some == same and some["images"] == 50
     assert some["modules"][HELPS]["mean"] != others["modules"][HELPS]["mean"]
+
+
+def test_as_a_frame_it_has_a_row_for_each_part_class_and_reference_action(found):
+    frame = found.to_pandas()
+    assert len(frame) == 2 * (4 + 3 + 1 + 2 * 4)
+    row = frame.query(
+        "part == 'module' and name == @HELPS and `class` == 'up' and baseline == 'static'"
+    )
+    value = found["classes"]["up"][HELPS]["static"]
+    assert row[["value", "low", "high"]].values.tolist() == [list(value.values())]
+    assert row["images"].tolist() == [IMAGES // 2] and row["helped"].isna().all()
+    row = frame.query("part == 'stage' and name == 'conv3' and baseline == 'mean'").iloc[0]
+    assert row["p_value"] == found["stages"]["conv3"]["mean"]["p_value"] and row["class"] == ""

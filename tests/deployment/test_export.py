@@ -15,8 +15,7 @@ from support import small_data
 import dreal_tf
 from dreal_tf import CBAM, DREAL, SqueezeExcite, residual_network
 from dreal_tf.data import from_arrays
-from dreal_tf.deployment import formats
-from dreal_tf.deployment import exported_model
+from dreal_tf.deployment import exported_model, formats
 from dreal_tf.deployment.export import _calibration, baseline_network
 from dreal_tf.deployment.verification import answers_of, compared, compared_embeddings
 from dreal_tf.errors import InputError, RunError

@@ -10,7 +10,7 @@ from support import small_network
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ExpectationMaximization, SqueezeExcite
-from dreal_tf.visualization.grad_cam import GradCam, grad_cam, upsample
+from dreal_tf.visualization.grad_cam import GradCam, grad_cam
 
 RANDOM = np.random.default_rng(3)
 IMAGES = RANDOM.normal(size=(5, 6, 8, 2)).astype("float32")
@@ -309,15 +309,6 @@ def test_a_layer_beside_the_way_to_the_logits_is_refused():
     refused(network, "that the logits depend on. Received: 'aside'", layer="aside")
 
 
-def test_upsampling_is_linear_between_the_middles_of_places():
-    maps = np.float32([[[0, 4], [8, 12]]])
-    np.testing.assert_allclose(upsample(maps, 2, 2), maps)
-    large = upsample(maps, 4, 4)[0]
-    np.testing.assert_allclose(large[0], [0, 1, 3, 4])
-    np.testing.assert_allclose(large[:, 0], [0, 2, 6, 8])
-    np.testing.assert_allclose(upsample(maps, 8, 8).sum(), 16 * maps.sum(), rtol=1e-6)
-
-
 # Networks of others --------------------------------------------------------------------------------
 
 
@@ -327,7 +318,7 @@ def test_upsampling_is_linear_between_the_middles_of_places():
     [("ResNet50", "conv5_block3_out"), ("VGG16", "block5_pool"), ("DenseNet121", "relu")],
 )
 def test_kerass_applications_against_a_network_cut_in_two(make, last):
-    """Each ends in a pooling and a dense softmax; its map is the input of the former."""
+    """Each ends in a pooling and a dense softmax; its map is the input of the pooling."""
     network = getattr(keras.applications, make)(weights=None, input_shape=(96, 96, 3), classes=4)
     images = RANDOM.normal(size=(2, 96, 96, 3)).astype("float32")
     cam = GradCam(network)

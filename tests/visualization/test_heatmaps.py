@@ -91,6 +91,7 @@ def test_stretching_is_linear_between_middles():
     np.testing.assert_allclose(stretched([[0, 4], [8, 12]], 4, 4)[0], [0, 1, 3, 4])
     np.testing.assert_allclose(stretched([[0, 4], [8, 12]], 4, 4)[:, 0], [0, 2, 6, 8])
     np.testing.assert_array_equal(stretched(MAPS[0], 4, 4), MAPS[0])
+    assert stretched(MAPS[0], 8, 8).sum() == pytest.approx(4 * MAPS[0].sum())
 
 
 def test_where_a_map_is_0_the_image_shows_in_grey_and_where_it_is_greatest_the_map():

@@ -13,7 +13,8 @@ from dreal_tf.training.run_directory import RunDirectory, write_whole
 from dreal_tf.training.trained_run import best_network, run_data
 from dreal_tf.visualization.channel_actions import channel_actions
 from dreal_tf.visualization.composed import grid_pictures, pointing_game
-from dreal_tf.visualization.history_curves import module_courses, stage_correlations
+from dreal_tf.visualization.training_curves import history_curves as module_courses
+from dreal_tf.visualization.training_curves import stage_correlations
 
 IMAGES, PICTURES = 2000, 500  # Test images; pictures composed of four of them.
 

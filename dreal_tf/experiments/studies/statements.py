@@ -17,7 +17,7 @@ from dreal_tf.experiments.studies.comparison import paired_difference
 from dreal_tf.experiments.studies.rows import StudyDirectory
 from dreal_tf.experiments.studies.table import plain_lines
 from dreal_tf.recipe import whole_path
-from dreal_tf.visualization.history_curves import depth
+from dreal_tf.visualization.training_curves import depth
 
 
 class Statement(NamedTuple):

@@ -1,5 +1,6 @@
 """The report of a run beside its baseline: its files, its numbers, and how it opens in a browser."""
 
+import base64
 import csv
 import json
 import shutil
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROKEN, EMPTY, WIDE, opened, photograph, visit
+from browser import BROKEN, EMPTY, GROUNDS, WIDE, opened, photograph, visit
 from fresh_process import COMMAND, ended
 
 import dreal_tf
@@ -38,7 +39,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(runs):
-    """What `dreal_tf.report` gives of the run beside its baseline."""
+    """The result of `dreal_tf.report` for the run beside its baseline."""
     return dreal_tf.report(runs / "ours", runs / "baseline", images=40)
 
 
@@ -51,7 +52,7 @@ def command(runs):
 
 @pytest.fixture(scope="module")
 def alone(runs, command):
-    """What the command gives, its paths from the root."""
+    """The result of the command, with absolute paths."""
     assert command.returncode == 0, command.stderr
     found = json.loads(command.stdout)
     return found | {place: str(runs / found[place]) for place in ("page", "folder")}
@@ -206,14 +207,27 @@ def test_it_opens_in_a_browser_from_disk_and_asks_for_nothing(report, alone, tmp
                     "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
                 )
                 assert (sum(ground) > 600) == (scheme == "light")
+                of_figures = browser.execute_script(GROUNDS)
+                assert len(of_figures) == figures
+                assert all((level > 200) == (scheme == "light") for level in of_figures)
+
+
+LINE = '<path d="M0 0L300 200" stroke="red" stroke-width="9"/>'
+
+
+def drawing(content):
+    """The address of an SVG with some content."""
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200">{content}</svg>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def test_the_instruments_of_the_browser_test_find_what_is_wrong(tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
         "<!doctype html><meta name=viewport content='width=device-width'><figure id=none></figure>"
-        "<figure id=hollow><svg width=300 height=200></svg></figure>"
-        "<figure id=whole><svg width=300 height=200><path d='M0 0L200 100' stroke='red'/></svg></figure>"
+        f"<figure id=hollow><img src='{drawing('')}'></figure>"
+        f"<figure id=small><img width=30 src='{drawing(LINE)}'></figure>"
+        f"<figure id=whole><img src='{drawing(LINE)}'></figure>"
         "<img src='data:image/png;base64,AAAA'><p style='width: 2000px'>wide</p>"
         "<link rel=stylesheet href='http://host.invalid/style.css'>"
         "<script>console.error('wrong')</script>"
@@ -222,7 +236,7 @@ def test_the_instruments_of_the_browser_test_find_what_is_wrong(tmp_path):
         asked, said = visit(browser, page, 400)
         assert "http://host.invalid/style.css" in asked
         assert any("wrong" in line for line in said)
-        assert browser.execute_script(EMPTY) == ["none", "hollow"]
+        assert browser.execute_script(EMPTY) == ["none", "hollow", "small"]
         assert browser.execute_script(BROKEN) == ["data:image/png;base64,AAAA"]
         assert any(part.startswith("P") for part in browser.execute_script(WIDE))
         photograph(browser, tmp_path / "page.png")
