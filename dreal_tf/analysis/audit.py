@@ -1,4 +1,4 @@
-"""What each attention module of a network contributes, measured by ablation on test images."""
+"""The contribution of each attention module of a network, measured by ablation on test images."""
 
 import json
 import math

@@ -182,7 +182,7 @@ def report_inputs(run, against=None, out=None, images=2000):
         `ReportInputs`.
     Raises:
         InputError: if a run is missing, unfinished, without history or without attention, if the two
-            are one or have different data, or if something else lies in the place of the report.
+            are one or have different data, or if something else lies where the report would.
     """
     check_images(images)
     ours, other = _run_with_history(run), None

@@ -133,8 +133,8 @@ def learning_curves(ours, baseline=None, style=LIGHT):
                         epochs = range(1, len(values) + 1)
                         look = {"color": colour, "linestyle": line, "linewidth": 1.6 if prefix else 1.0}
                         scaled = [scale * value for value in values]
-                        (line_drawn,) = axes.plot(epochs, scaled, **look, **_points(epochs, marker))
-                        handles[f"{name}, {split}"] = line_drawn
+                        (curve,) = axes.plot(epochs, scaled, **look, **_points(epochs, marker))
+                        handles[f"{name}, {split}"] = curve
         for axes, label in ((losses, "cross entropy (nats)"), (accuracies, "accuracy (%)")):
             dress(axes, style)
             _count_epochs(axes)

@@ -88,7 +88,7 @@ def independent(map_, scores, plus_plus):
     """The published formulas, place by place; Grad-CAM++ by the derivatives of the exponential."""
     gradient = differences(scores, map_)
     height, width, channels = map_.shape
-    found = np.zeros((height, width))
+    total = np.zeros((height, width))
     for k in range(channels):
         weight = gradient[..., k].mean()
         if plus_plus:
@@ -97,8 +97,8 @@ def independent(map_, scores, plus_plus):
                 first, second, third = (exponential * gradient[i, j, k] ** power for power in (1, 2, 3))
                 below = 2 * second + map_[..., k].sum() * third
                 weight += (second / below if below else 0.0) * max(first, 0.0)
-        found += weight * map_[..., k]
-    return np.maximum(found, 0.0)
+        total += weight * map_[..., k]
+    return np.maximum(total, 0.0)
 
 
 @pytest.mark.parametrize("plus_plus", [False, True])
@@ -109,7 +109,7 @@ def test_against_finite_differences(name, plus_plus):
     chained(exact, dtype="float64").set_weights(network.get_weights())
     before = [part.name for part in exact].index(name) + 1
     maps = grad_cam(network, IMAGES, LABELS, layer=name, plus_plus=plus_plus)
-    for image, label, found in zip(IMAGES, LABELS, maps, strict=True):
+    for image, label, of_image in zip(IMAGES, LABELS, maps, strict=True):
 
         def logits(rest, hidden):
             for part in rest:
@@ -123,7 +123,7 @@ def test_against_finite_differences(name, plus_plus):
 
         expected = independent(map_, scores, plus_plus)
         scale = np.exp(scores(map_[None])[0]) if plus_plus else 1.0
-        np.testing.assert_allclose(found * scale, expected, rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(of_image * scale, expected, rtol=2e-4, atol=1e-6)
     assert maps.max() > 0
 
 
@@ -231,8 +231,8 @@ def test_frozen_weights_and_small_batches_change_nothing():
     expected = grad_cam(network, images, LABELS)
     network.trainable = False
     for batch_size in (1, 2):
-        found = grad_cam(network, images, LABELS, batch_size=batch_size)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+        maps = grad_cam(network, images, LABELS, batch_size=batch_size)
+        np.testing.assert_allclose(maps, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_network_is_traced_once_for_all_batches():

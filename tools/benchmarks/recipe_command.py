@@ -17,7 +17,7 @@ def recipe_command(main, description, **numbers):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="Name or path.")
     parser.add_argument("--images", type=int, help="Train on so many generated ones.")
-    parser.add_argument("--side", type=int, default=32, help="Side of generated images (pixels).")
+    parser.add_argument("--side", type=int, default=32, help="Their side (pixels).")
     for name, (default, text) in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=text)
     try:
@@ -31,7 +31,7 @@ def on_generated_images(recipe, side, images):
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        side: int. Of the images (pixels).
+        side: int, of the images (pixels).
         images: int, how many to train on; None leaves the recipe its own data.
     Returns:
         `dreal_tf.Recipe`.

@@ -41,10 +41,10 @@ def _picture(actions):
     ours, other = actions["this run"], actions.get("baseline", {})
     shared = {module: other[module] for module in ours if module in other}
     rows = [
-        (name, module, channel, float(found.mean[channel]), float(found.spread[channel]))
+        (name, module, channel, float(of.mean[channel]), float(of.spread[channel]))
         for name, modules in actions.items()
-        for module, found in modules.items()
-        for channel in range(len(found.mean))
+        for module, of in modules.items()
+        for channel in range(len(of.mean))
     ]
     columns = [Column(n) for n in ("run", "module", "channel", "mean", "spread between images")]
     caption = (

@@ -116,8 +116,8 @@ def contrast(one, other):
     """WCAG 2's contrast ratio of two colours."""
 
     def luminance(colour):
-        shares = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
-        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        levels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in levels]
         return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
     low, high = sorted(map(luminance, (one, other)))

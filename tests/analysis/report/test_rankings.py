@@ -55,8 +55,8 @@ def test_its_scores_are_those_of_the_run(written):
 
 
 def test_what_is_called_right_is_the_same_identity_by_another_camera(written):
-    folder, _, found = written
-    assert "ranked_galleries" in found["figures"] and "attention_by_cameras" in found["figures"]
+    folder, _, result = written
+    assert "ranked_galleries" in result["figures"] and "attention_by_cameras" in result["figures"]
     shown = rows(folder, "ranked_galleries")
     for row in shown:
         name = row["image"].rpartition("/")[2]
