@@ -34,7 +34,7 @@ def critic_lines(critic):
         gradients.append([module, _interval(alignment, 3), positive, _interval(direction, 4)])
         numbers = [*critic["r2"][module].values(), *critic["differences"][module].values()]
         predictions.append([module, *(_number(number, 3) for number in numbers)])
-    headings = ["module", "R²: all", "right", "held", "differences: reference", "permuted", "noise"]
+    headings = ["module", "R²: all", "right", "held", "Δ: reference", "permuted", "noise"]
     return [
         *table_lines(["module", "alignment [95 %]", "positive", "direction [95 %]"], gradients),
         "",
@@ -52,8 +52,8 @@ def _interval(values, digits):
 
 
 REFERENCE_ACTIONS = {
-    "mean": "Each action replaced by its own mean (its selectivity):",
-    "static": "Each action replaced by its mean over training images (its dependence on the image):",
+    "mean": "Each action replaced by its own mean (selectivity):",
+    "static": "Each action replaced by its mean over training images (dependence on images):",
 }
 
 
@@ -211,7 +211,7 @@ def _audit_critic(critic, images, data_dir, as_json):
     result(measured, as_json, critic_lines(measured))
     say(
         f"{measured['images']} test images, network and critic after {measured['epochs']} epochs. "
-        "Alignment: cosine with the true gradient. R²: of the critique for the reward. Differences: R² "
-        "of the critic's gradient for changes of log p. Direction: nats gained over random signs."
+        "Alignment: cosine with the true gradient. R²: of the critique for the reward. Δ: R² of the "
+        "critic's gradient for differences of log p. Direction: nats gained over random signs."
     )
     next_command(f"dreal-tf evaluate {shlex.quote(str(critic))}")
