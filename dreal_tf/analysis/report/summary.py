@@ -9,17 +9,11 @@ from dreal_tf.analysis.report.page import Column, Fact, ReportSection, Table, wr
 from dreal_tf.method.instruments import bootstrap_mean
 
 CHANCE = 0.05  # P values below it are called a difference.
-FACTS = {  # Name, form and unit; counts have no form.
-    "training_seconds": ("Training", ",.0f", " s"),
-    "parameters": ("Parameters", "", ""),
-    "multiply_adds": ("Multiply-adds", "", ""),
-    "milliseconds": ("Time of an image", ".2f", " ms"),
-}
-COSTS = {
-    "training_seconds": Column("training (s)", ",.1f"),
-    "parameters": Column("parameters", ",d"),
-    "multiply_adds": Column("multiply-adds, one image", ",d"),
-    "milliseconds": Column("one image (ms)", ".3f"),
+COSTS = {  # By cost: its fact, with form and unit (counts have neither), and its column.
+    "training_seconds": ("Training", ",.0f", " s", Column("training (s)", ",.1f")),
+    "parameters": ("Parameters", "", "", Column("parameters", ",d")),
+    "multiply_adds": ("Multiply-adds", "", "", Column("multiply-adds, one image", ",d")),
+    "milliseconds": ("Time of an image", ".2f", " ms", Column("one image (ms)", ".3f")),
 }
 
 
@@ -142,7 +136,7 @@ def _facts(evidence, numbers):
     ]
     note = f"baseline {values[1]}" if values[1:] else "all modules by their mean"
     yield Fact("Value of attention", values[0], note)
-    for cost, (name, form, unit) in FACTS.items():
+    for cost, (name, form, unit, _) in COSTS.items():
         if ours.cost[cost] is not None:
             known = baseline is not None and baseline.cost[cost] is not None
             note = f"baseline {_shown(baseline.cost[cost], form)}{unit}" if known else ""
@@ -167,7 +161,7 @@ def cost_section(evidence):
     Returns:
         `ReportSection`.
     """
-    columns = [Column("run"), *COSTS.values()]
+    columns = [Column("run"), *(column for *_, column in COSTS.values())]
     rows = [(name, *(run.cost[cost] for cost in COSTS)) for name, run in evidence.runs.items()]
     text = [
         "Training seconds are those of the run, including the effect of other work on its machine. The time "
