@@ -42,6 +42,7 @@ setup(
         "h5py>=3.12.1",
         "scipy>=1.14.1",
         "matplotlib>=3.9.2",
+        "pandas>=2.2.3",
         "jinja2>=3.1.4",
         "pydantic>=2.9,<3",
         "typer>=0.15.4",  # Earlier ones admit a click that they do not work with.

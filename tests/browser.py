@@ -21,24 +21,39 @@ OPTIONS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
-# Figures that show nothing: without area, without drawn shapes, or with a picture that did not load.
+# Figures that show nothing: without an image, without area, or of one colour alone.
 EMPTY = """
-const drawn = (svg) => [...svg.querySelectorAll('path, rect, image, use, text')].some(
-    (part) => !part.closest('defs') && part.getBoundingClientRect().width > 0);
+const drawn = (image) => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [100, 100];
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0, 100, 100);
+    return new Set(new Uint32Array(context.getImageData(0, 0, 100, 100).data.buffer)).size > 1;
+};
 return [...document.querySelectorAll('figure')].filter((figure) => {
-    const svg = figure.querySelector('svg'), box = svg && svg.getBoundingClientRect();
-    return !(box && box.width > 100 && box.height > 50 && drawn(svg));
+    const image = figure.querySelector('img'), box = image && image.getBoundingClientRect();
+    return !(box && box.width > 100 && box.height > 50 && image.naturalWidth > 0 && drawn(image));
 }).map((figure) => figure.id);
 """
 BROKEN = """
-const pictures = [...document.querySelectorAll('svg image')].map((part) => part.href.baseVal);
-pictures.push(...[...document.images].map((image) => image.src));
+const pictures = [...document.images].flatMap((image) => [image.src, image.currentSrc]);
+pictures.push(...[...document.querySelectorAll('source')].map((part) => part.srcset));
 return Promise.all(pictures.map(async (source) => {
     const image = new Image();
     image.src = source;
     try { await image.decode(); } catch { return source.slice(0, 40); }
     return image.naturalWidth > 0 ? null : source.slice(0, 40);
-})).then((found) => found.filter(Boolean));
+})).then((found) => [...new Set(found.filter(Boolean))]);
+"""
+# The luminance, from 0 to 255, of the upper left corner of each figure.
+GROUNDS = """
+return [...document.querySelectorAll('figure img')].map((image) => {
+    const canvas = document.createElement('canvas');
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    const [red, green, blue] = context.getImageData(1, 1, 1, 1).data;
+    return (red + green + blue) / 3;
+});
 """
 WIDE = """
 const limit = document.documentElement.clientWidth;

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import dreal_tf
 from dreal_tf import DREAL
-from dreal_tf.analysis.ablation import measure_differences
+from dreal_tf.analysis.audit import measure_differences
 from dreal_tf.deployment.export import export
 from dreal_tf.deployment.prediction import load_network
 from dreal_tf.errors import DivergedError, InputError, RunError

@@ -1,11 +1,12 @@
 """Lets timm be imported where torchvision is not installed.
 
-As a command it runs `dreal-tf` so: `python tests/torchvision_stand_in.py benchmark RECIPE`.
+As a command it times our network beside its peers: `python tests/torchvision_stand_in.py RECIPE`.
 """
 
 import importlib.machinery
 import sys
 import types
+from pathlib import Path
 
 # What importing timm imports of torchvision. None of it is called here.
 STAND_INS = (
@@ -57,7 +58,8 @@ def stand_ins():
 
 
 if __name__ == "__main__":
-    from dreal_tf.cli.main import main
-
+    sys.path.append(str(Path(__file__).parents[1] / "tools" / "benchmarks"))
     sys.modules.update(stand_ins())
-    main(sys.argv[1:])
+    from peers import main
+
+    main()

@@ -25,16 +25,16 @@ FLAT = {"channel": "mean over C", "spatial": "mean over N"}
 
 
 class Row(NamedTuple):
-    """What the table says of an attention kind.
+    """A row of the table: an attention kind.
 
     Attributes:
         kind: str, as a recipe has it.
         actor: str, the class.
-        actions: str, the actions and their shapes, batch axis left out.
+        actions: str, the actions and their shapes, without the batch axis.
         reference: str, the reference actions of kind "mean".
         where: str, where the modules stand in ResNet-50.
-        parameters: int, what ResNet-50 has more of trainable ones.
-        multiply_adds: int, what ResNet-50 needs more of them for an image of 224×224.
+        parameters: int, trainable ones that the attention adds to ResNet-50.
+        multiply_adds: int, those that it adds for an image of 224×224.
         paper: str, a link.
     """
 
@@ -56,7 +56,7 @@ def module_rows(kinds=tuple(ACTORS)):
     Returns:
         List of `Row`.
     """
-    plain = _counted(None)
+    plain = _counts(None)
     return [_row(ACTORS[kind], plain) for kind in kinds]
 
 
@@ -83,8 +83,8 @@ def markdown(rows):
 
 
 def _row(actor, plain):
-    counted = _counted(actor())
-    differences = [ours - without for ours, without in zip(counted, plain, strict=True)]
+    counts = _counts(actor())
+    differences = [ours - without for ours, without in zip(counts, plain, strict=True)]
     axes = actor.axes or ((),) * len(actor.kinds)
     modules = list(zip(actor.suffixes, actor.kinds, axes, strict=True))
     actions = ", ".join(f"`{suffix}` {_shape(kind, axes)}" for suffix, kind, axes in modules)
@@ -93,7 +93,7 @@ def _row(actor, plain):
     return Row(actor.attention, actor.__name__, actions, flat, where, *differences, _paper(actor))
 
 
-def _counted(attention):
+def _counts(attention):
     network = imagenet_residual_network(IMAGES, CLASSES, depth=DEPTH, attention=attention)
     parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     return parameters, multiply_adds(network)

@@ -28,8 +28,12 @@ from dreal_tf.training.run_directory import RunDirectory, write_whole
 from dreal_tf.training.trained_run import best_network, run_data
 from dreal_tf.visualization.channel_actions import channel_actions
 from dreal_tf.visualization.composed import grid_pictures, pointing_game
-from dreal_tf.visualization.history_curves import depth, module_courses, stage_correlations
-from dreal_tf.visualization.training_curves import critic_curves
+from dreal_tf.visualization.training_curves import (
+    critic_curves,
+    depth,
+    history_curves,
+    stage_correlations,
+)
 
 IMAGES, PICTURES = 2000, 500  # Test images; pictures composed of four of them.
 
@@ -236,7 +240,7 @@ def followed(history):
         >>> {name: round(value, 3) for name, value in followed(history).items()}["gap/conv2"]
         0.25
     """
-    critiques, rewards = (module_courses(history, f"val_{q}") for q in ("critique", "reward"))
+    critiques, rewards = (history_curves(history, f"val_{q}") for q in ("critique", "reward"))
     modules = [module for module in critiques if module in rewards]
     if not modules:
         return {}
@@ -266,7 +270,7 @@ def mean_curves(folder, arm):
     seeds = sorted(row["seed"] for row in folder.read_rows() if row["arm"] == arm)
     histories = [read_history(_run(folder, seed, arm).history) for seed in seeds]
     critiques, rewards = (
-        _mean([module_courses(history, f"val_{quantity}") for history in histories])
+        _mean([history_curves(history, f"val_{quantity}") for history in histories])
         for quantity in ("critique", "reward")
     )
     return np.arange(1, 1 + len(histories[0])), critiques, rewards

@@ -40,5 +40,5 @@ def files_of_step(recipe):
 
 
 if __name__ == "__main__":
-    found = files_of_step(*(sys.argv[1:] or ["digits_resnet8_se"]))
-    print("\n".join([*found, f"{len(found)} files"]))
+    names = files_of_step(*(sys.argv[1:] or ["digits_resnet8_se"]))
+    print("\n".join([*names, f"{len(names)} files"]))

@@ -1,1 +1,1 @@
-"""What attention modules contribute and cost: audit, report and benchmark."""
+"""The contribution and the cost of attention modules: audit, report and benchmark."""

@@ -1,269 +1,127 @@
-"""What each attention module of a network contributes: its ablation, image by image."""
+"""The contribution of each attention module of a network, measured by ablation on test images."""
 
-import csv
-import io
 import json
 import math
+import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
+import keras
 import numpy as np
+import tensorflow as tf
 from scipy import stats
 
-from dreal_tf.analysis.ablation import measure_differences
-from dreal_tf.analysis.audited_network import answering, check_answers, check_data, load_network
-from dreal_tf.analysis.sources import check_images, source_of, unvaried
+from dreal_tf.analysis.inputs import Source, check_images, source_of, unvaried
 from dreal_tf.data import Splits, drawn_batches
-from dreal_tf.errors import InputError
-from dreal_tf.method.rewards import ABLATIONS, calibrated_modules
+from dreal_tf.errors import InputError, RunError
+from dreal_tf.finite import check_finite_weights, propagate_nonfinite
+from dreal_tf.layers import intervene
+from dreal_tf.method.formulas import per_example_score
+from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, calibrated_modules
+from dreal_tf.model import DREAL
+from dreal_tf.model.task import ends_in_softmax, outputs_are_logits
+from dreal_tf.networks.backbones import plain_network
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, write_whole
+from dreal_tf.training.trained_run import finished_run
 from dreal_tf.visualization.module_values import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 
+IMAGES_AT_A_TIME = 32
+CALIBRATION_IMAGES = 1024  # Training images, at most, over which the static action is the mean.
 # An image is untouched where its log p changes by no more (nats): its p by a thousandth of itself.
 TOLERANCE = 1e-3
-DRAWS = 1000  # Of the bootstrap.
-WEIGHTS_AT_A_TIME = 2**22  # Weights of the bootstrap that are held in memory.
-
-
-def values_of(differences, right, right_without, seed=0):
-    """The value of every group of modules.
-
-    Args:
-        differences: float array (n, groups), n >= 2: log p of the label with the group's own actions, less
-            that with its baseline actions (nats).
-        right: bool array (n,). Whether the answer was the label.
-        right_without: bool array (n, groups): the same with the group ablated.
-        seed: int, of the bootstrap.
-    Returns:
-        List of dicts, one for each group: `value`, and `low` and `high`, its paired bootstrap 95 %
-        interval (nats); `accuracy_drop`, what the accuracy loses (fraction), and `p_value`, that it
-        loses or gains as much by chance (`mcnemar`); `helped`, `harmed`, `untouched`, the fractions
-        of images whose log p the module raises, lowers, or moves by no more than `TOLERANCE`.
-    Example:
-        >>> differences = np.array([[0.5], [0.25], [-0.25], [0.0]])
-        >>> right = np.array([True, True, False, True])
-        >>> found = values_of(differences, right, right[:, None] & (differences <= 0))[0]
-        >>> found["value"], found["accuracy_drop"], found["p_value"]
-        (0.125, 0.5, 0.5)
-        >>> found["helped"], found["harmed"], found["untouched"]
-        (0.5, 0.25, 0.25)
-    """
-    low, high = bootstrap_intervals(differences, seed)
-    found = []
-    for column, (difference, without) in enumerate(zip(differences.T, right_without.T, strict=True)):
-        found.append(
-            {
-                "value": float(difference.mean()),
-                "low": float(low[column]),
-                "high": float(high[column]),
-                "accuracy_drop": float(right.mean() - without.mean()),
-                "p_value": mcnemar(right, without),
-                "helped": float((difference > TOLERANCE).mean()),
-                "harmed": float((difference < -TOLERANCE).mean()),
-                "untouched": float((np.abs(difference) <= TOLERANCE).mean()),
-            }
-        )
-    return found
-
-
-def values_by_class(differences, labels, seed=0):
-    """The values of every group of modules on the images of each class.
-
-    Args:
-        differences: float array (n, groups), see `values_of`.
-        labels: int array (n,).
-        seed: int, of the bootstrap.
-    Returns:
-        Dict by label (int) of lists of dicts, one for each group, of `value`, `low` and `high`. A
-        label with fewer than two images is left out: nothing is known of its spread.
-    Example:
-        >>> values_by_class(np.array([[1.0], [1.0], [5.0]]), np.array([3, 3, 4]))
-        {3: [{'value': 1.0, 'low': 1.0, 'high': 1.0}]}
-    """
-    found = {}
-    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-        if count >= 2:
-            rows = differences[labels == label]
-            columns = zip(rows.mean(axis=0), *bootstrap_intervals(rows, seed), strict=True)
-            names = "value", "low", "high"
-            found[int(label)] = [
-                dict(zip(names, map(float, column), strict=True)) for column in columns
-            ]
-    return found
-
-
-def bootstrap_intervals(values, seed=0, draws=DRAWS):
-    """The 95 % intervals of means over the same images.
-
-    All columns are drawn anew together, image by image. The percentiles are taken so far out that a
-    mean of a few values is covered nearly as often as one of many.
-
-    Args:
-        values: float array (n, columns), n >= 2.
-        seed: int.
-        draws: int >= 1. How often the images are drawn anew.
-    Returns:
-        Two float arrays (columns,): low and high.
-    Example:
-        >>> low, high = bootstrap_intervals(np.random.default_rng(0).normal(size=(400, 1)))
-        >>> bool(low[0] < 0 < high[0] and high[0] - low[0] < 0.25)
-        True
-    Source: Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, the expanded
-    percentile interval.
-    """
-    count, mean = len(values), values.mean(axis=0)
-    random, means = np.random.default_rng(seed), []
-    for first in range(0, draws, rows := max(WEIGHTS_AT_A_TIME // count, 1)):
-        rows = min(rows, draws - first)
-        drawn = random.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        means.append(weights / count @ (values - mean))
-    level = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1))
-    low, high = np.percentile(np.concatenate(means), [100 * level, 100 * (1 - level)], axis=0)
-    return mean + low, mean + high
-
-
-def mcnemar(right, right_without):
-    """The exact p-value of McNemar's test, two-sided: whether two accuracies on the same images differ.
-
-    Args:
-        right, right_without: bool arrays (n,).
-    Returns:
-        Float; 1 where no answer changes.
-    Example:
-        >>> mcnemar(np.array([True] * 6 + [False] * 9), np.zeros(15, bool))
-        0.03125
-    Source: McNemar, "Note on the sampling error of the difference between correlated proportions or
-    percentages", Psychometrika 12, 1947; exact by the binomial distribution.
-    """
-    lost = int((right & ~right_without).sum())
-    changed = int((right != right_without).sum())
-    return float(stats.binomtest(lost, changed).pvalue) if changed else 1.0
-
-
+RESAMPLES = 1000
+RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
 COLUMNS = ("part", "name", "class", "baseline", "images", "value", "low", "high")
 COLUMNS += ("accuracy_drop", "p_value", "helped", "harmed", "untouched")
 
 
-def write_audit(found, folder):
-    """Writes what an audit found; files of an earlier one are replaced.
+class Audit(dict):
+    """The results of `audit`, ready for JSON: a dict of
 
-    Args:
-        found: dict, see `dreal_tf.analysis.audit.audit`.
-        folder: str or path: `audit.json`, `audit.csv`, `module_values.png` and `module_values.svg`
-            go there.
-    Returns:
-        Path of the folder.
-    Raises:
-        InputError: if the folder cannot be written.
+    - `images` (int), `accuracy` (fraction), `log_p` (nats, mean of the label's log probability),
+      `calibration_images` (int), `tolerance` (nats) and `seed`;
+    - `modules`: by name, in depth order, each with its `stage`, `mean` and `static`;
+    - `stages`: by name, all modules of a stage ablated together, each with `mean` and `static`;
+    - `attention`: all modules ablated together, with `mean` and `static`;
+    - `classes`: by name and then by module, for classes with at least two images; `class_images` counts
+      the images of each class.
+
+    `mean` and `static` hold a value, see `values_of`; of classes only `value`, `low` and `high`.
     """
-    folder, figure = Path(folder), values_figure(found)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "audit.json", json.dumps(found, indent=2) + "\n")
-        write_whole(folder / "audit.csv", csv_text(found))
-        write_whole(folder / "module_values.svg", as_svg(figure, LIGHT.ground))
-        (folder / "module_values.png").write_bytes(as_png(figure, ground=LIGHT.ground))
-    except OSError as error:
-        raise InputError(
-            f"Expected a folder that can be written. Received: {str(folder)!r} ({error.strerror}). "
-            "Choose another --out."
-        ) from error
-    return folder
 
+    def to_pandas(self):
+        """A tidy `pandas.DataFrame`: a row for each module, stage and class, and each reference action.
 
-def values_figure(found, style=LIGHT):
-    """The figure of an audit, see `dreal_tf.visualization.module_values`.
+        Returns:
+            `pandas.DataFrame` with the columns `COLUMNS`; `class` is empty except in rows of one class,
+            which lack the quantities that are not measured by class.
+        """
+        import pandas as pd
 
-    Args:
-        found: dict, see `dreal_tf.analysis.audit.audit`.
-        style: `dreal_tf.visualization.style.Style`.
-    Returns:
-        `matplotlib.figure.Figure`.
-    """
-    modules = found["modules"]
-    values = {
-        b: [[module[b][end] for end in ("value", "low", "high")] for module in modules.values()]
-        for b in ABLATIONS
-    }
-    drops = {b: [module[b]["accuracy_drop"] for module in modules.values()] for b in ABLATIONS}
-    stages = [module["stage"] for module in modules.values()]
-    return module_values(list(modules), stages, values, drops, style)
+        parts = [("module", name, "", self["images"], both) for name, both in self["modules"].items()]
+        parts += [("stage", name, "", self["images"], both) for name, both in self["stages"].items()]
+        parts.append(("attention", "attention", "", self["images"], self["attention"]))
+        for label, modules in self["classes"].items():
+            count = self["class_images"][label]
+            parts += [("module", module, label, count, both) for module, both in modules.items()]
+        rows = [
+            {"part": part, "name": name, "class": label, "baseline": baseline, "images": count}
+            | both[baseline]
+            for part, name, label, count, both in parts
+            for baseline in ABLATIONS
+        ]
+        return pd.DataFrame(rows, columns=COLUMNS)
 
-
-def csv_text(found):
-    """What an audit found, as tidy rows: one for each module, stage and class, and each baseline.
-
-    Args:
-        found: dict, see `dreal_tf.analysis.audit.audit`.
-    Returns:
-        Str: CSV with the columns `COLUMNS`; `class` is empty but in rows of one class, where what
-        was not measured is empty.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    parts = [("module", name, both) for name, both in found["modules"].items()]
-    parts += [("stage", name, both) for name, both in found["stages"].items()]
-    parts.append(("attention", "attention", found["attention"]))
-    for part, name, both in parts:
-        for baseline in ABLATIONS:
-            row = {"part": part, "name": name, "baseline": baseline, "images": found["images"]}
-            writer.writerow(row | both[baseline])
-    for label, modules in found["classes"].items():
-        for name, both in modules.items():
-            for baseline in ABLATIONS:
-                row = {"part": "module", "name": name, "class": label, "baseline": baseline}
-                writer.writerow(row | {"images": found["class_images"][label]} | both[baseline])
-    return text.getvalue()
-
-
-IMAGES_AT_A_TIME = 32  # Images per pass.
-CALIBRATED = 1024  # Training images, at most, whose mean action "static" is.
+    def figure(self, style=LIGHT):
+        """The values of the modules as a `matplotlib.figure.Figure`, see `module_values`."""
+        modules = self["modules"]
+        values = {
+            b: [[of[b][end] for end in ("value", "low", "high")] for of in modules.values()]
+            for b in ABLATIONS
+        }
+        drops = {b: [of[b]["accuracy_drop"] for of in modules.values()] for b in ABLATIONS}
+        stages = [of["stage"] for of in modules.values()]
+        return module_values(list(modules), stages, values, drops, style)
 
 
 def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
-    """Measures what each attention module of a trained network is worth.
+    """Measures what each attention module of a trained network contributes.
 
-    On test images the network answers once as it is, and again with the action of each module
-    replaced by its baseline action: "mean", the action's own mean along the axes in which it
-    selects, takes its selectivity; "static", its mean over training images, takes its dependence on
-    the image. A module is worth what the log probability of the label falls by, over all images,
-    right and wrong. If its choices are chance, the interval of that covers 0; it lies below 0 where
-    they shake the answer so much that any chance costs.
+    The network predicts test images once as it is, and again with the action of each module replaced by
+    its reference action: "mean", the action's own mean along the axes in which it selects, removes its
+    selectivity; "static", its mean over training images, removes its dependence on the image. The value
+    of a module is the fall of the label's log probability, over all images, correct or not. A module
+    whose choices are chance has an interval that covers 0; the interval lies below 0 if its choices
+    disturb the prediction so much that any chance costs.
 
     Args:
-        target: str or path of a run directory or a `.keras` file, or a `keras.Model`: a functional
-            network, with our layers anywhere in it, or a `DREAL`. A layer that is used twice is two
-            modules, see `dreal_tf.method.rewards.ModuleNames`.
-        images: int >= 2. Test images to measure on; all of them where there are fewer.
-        data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.Splits`: what the network was
-            trained on. None for a run's own.
-        data_dir: str, path or None. Where the data lies now; None for where the recipe says.
+        target: str or path of a run directory or a `.keras` file, a `Source`, or a `keras.Model`: a
+            functional network, with our layers anywhere in it, or a `DREAL`. A layer that is used twice
+            is two modules, see `dreal_tf.method.rewards.ModuleNames`.
+        images: int >= 2. Test images to measure on; all of them if there are fewer.
+        data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.Splits`: the training data of the
+            network. None for a run's own.
+        data_dir: str, path or None. Folder of the data; None for the recipe's.
         track: callable that passes on the items of a sized iterable while it shows progress, or None.
-        seed: int. Which images are drawn, and of the bootstrap.
+        seed: int, of the choice of images and of the bootstrap.
     Returns:
-        Dict of plain numbers: `images` (int), `accuracy` (fraction), `log_p` (nats, mean of the
-        label's log probability), `modules` (by name, in depth order, each with its `stage`,
-        `mean` and `static`), `stages` (by name: all modules of a stage ablated together) and
-        `attention` (all modules ablated together), each with `mean` and `static`; `classes`, by name
-        and then by module, of those with at least two images, whose numbers are in `class_images`;
-        `calibration_images`, `tolerance` (nats) and `seed`. Under `mean` and `static` lies a value,
-        see `dreal_tf.analysis.audit.values_of`; of classes only `value`, `low` and `high`.
+        `Audit`, a dict with `to_pandas()`.
     Raises:
         InputError: if there is no such network, it has no attention, or the data is not its own.
         RunError: if a log probability is not finite; it names the batch.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> found = audit(network, images=20, data="digits_resnet8_se")
-        >>> list(found["modules"]), sorted(found["modules"]["conv2_1/se"])
+        >>> result = audit(network, images=20, data="digits_resnet8_se")
+        >>> list(result["modules"]), sorted(result["modules"]["conv2_1/se"])
         (['conv2_1/se', 'conv3_1/se', 'conv4_1/se'], ['mean', 'stage', 'static'])
+        >>> result.to_pandas().query("part == 'attention'")["baseline"].tolist()
+        ['mean', 'static']
     """
-    check_images(images)
-    network, splits, class_names = _opened(target, data, data_dir)
+    network, splits, class_names = _network_and_data(target, data, data_dir)
     network, from_logits = answering(network)
     check_data(network, splits, class_names)
     check_images(min(images, splits.sizes["test"]))
@@ -278,47 +136,28 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
         )
     batches = drawn_batches(splits.test, splits.sizes["test"], images, IMAGES_AT_A_TIME, seed)
     groups = _groups(specs)
-    every = tuple(dict.fromkeys(groups.values()))
-    measured = measure_differences(network, batches, static, every, from_logits, track)
-    found = {
-        "images": len(measured.labels),
-        "accuracy": float(measured.right.mean()),
-        "log_p": float(measured.log_p.mean()),
-        "calibration_images": len(calibration),
-        "tolerance": TOLERANCE,
-        "seed": seed,
-    }
-    stages = {spec.module: spec.stage for spec in specs}
-    return found | _by_part(measured, groups, stages, seed) | _by_class(measured, stages, splits, seed)
+    measured = measure_differences(
+        network, batches, static, tuple(dict.fromkeys(groups.values())), from_logits, track
+    )
+    return Audit(
+        images=len(measured.labels),
+        accuracy=float(measured.correct.mean()),
+        log_p=float(measured.log_p.mean()),
+        calibration_images=len(calibration),
+        tolerance=TOLERANCE,
+        seed=seed,
+        **_by_part(measured, groups, {spec.module: spec.stage for spec in specs}, seed),
+        **_by_class(measured, [spec.module for spec in specs], splits.class_names, seed),
+    )
 
 
-def calibration_images(data, count=CALIBRATED):
-    """Training images to take static actions from, as the network is given them.
-
-    Args:
-        data: `dreal_tf.data.Splits`.
-        count: int. How many, at most; whole batches are drawn.
-    Returns:
-        Float array (n, height, width, channels).
-    Example:
-        >>> calibration_images(build_data(load_recipe("digits_resnet8_se")), 100).shape
-        (100, 8, 8, 1)
-    """
-    drawn, size = [], 0
-    for images, _ in data.train.as_numpy_iterator():
-        drawn.append(images)
-        size += len(images)
-        if size >= count:
-            break
-    return np.concatenate(drawn)[:count]
-
-
-def _opened(target, data, data_dir):
-    """The network, its data, and the names of its classes where they are known."""
+def _network_and_data(target, data, data_dir):
+    """The network, its data, and the names of its classes if they are known."""
     if isinstance(target, str | Path):
-        source = source_of(target, data, data_dir)
-        recorded = RunDirectory(source.path).recorded_splits if source.is_run and data is None else None
-        return load_network(source), build_data(source.recipe, recorded), source.class_names
+        target = source_of(target, data, data_dir)
+    if isinstance(target, Source):
+        recorded = RunDirectory(target.path).recorded_splits if target.own_data else None
+        return load_network(target), build_data(target.recipe, recorded), target.class_names
     if data is None:
         raise InputError(
             "Expected the data that the network was trained on. Received: data=None. Give a recipe or "
@@ -328,6 +167,27 @@ def _opened(target, data, data_dir):
         return target, data, None
     recipe = data if isinstance(data, Recipe) else load_recipe(data)
     return target, build_data(unvaried(recipe.reading(data_dir))), None
+
+
+def calibration_images(data, count=CALIBRATION_IMAGES):
+    """Training images for static actions, as the network is given them.
+
+    Args:
+        data: `dreal_tf.data.Splits`.
+        count: int. Their number, at most.
+    Returns:
+        Float array (n, height, width, channels).
+    Example:
+        >>> calibration_images(build_data(load_recipe("digits_resnet8_se")), 100).shape
+        (100, 8, 8, 1)
+    """
+    batches, size = [], 0
+    for images, _ in data.train.as_numpy_iterator():
+        batches.append(images)
+        size += len(images)
+        if size >= count:
+            break
+    return np.concatenate(batches)[:count]
 
 
 def _groups(specs):
@@ -343,29 +203,407 @@ def _groups(specs):
 def _by_part(measured, groups, stages, seed):
     values = {
         baseline: values_of(
-            measured.differences[baseline], measured.right, measured.right_without[baseline], seed
+            measured.differences[baseline],
+            measured.correct,
+            measured.correct_without[baseline],
+            seed,
         )
         for baseline in ABLATIONS
     }
-    found = {"modules": {}, "stages": {}, "attention": {}}
+    parts = {"modules": {}, "stages": {}, "attention": {}}
     for (part, name), group in groups.items():
         column = measured.groups.index(group)
         both = {baseline: dict(values[baseline][column]) for baseline in ABLATIONS}
-        found[part][name] = ({"stage": stages[name]} if part == "modules" else {}) | both
-    return found | {"attention": found["attention"]["attention"]}
+        parts[part][name] = ({"stage": stages[name]} if part == "modules" else {}) | both
+    return parts | {"attention": parts["attention"]["attention"]}
 
 
-def _by_class(measured, modules, splits, seed):
+def _by_class(measured, modules, class_names, seed):
     columns = {module: measured.groups.index((module,)) for module in modules}
     values = {
         baseline: values_by_class(measured.differences[baseline], measured.labels, seed)
         for baseline in ABLATIONS
     }
-    names, classes = splits.class_names, {}
-    for label in values["mean"]:
-        classes[names[label]] = {
+    classes = {
+        class_names[label]: {
             module: {baseline: values[baseline][label][column] for baseline in ABLATIONS}
             for module, column in columns.items()
         }
-    counts = np.bincount(measured.labels, minlength=len(names)).tolist()
-    return {"classes": classes, "class_images": dict(zip(names, counts, strict=True))}
+        for label in values["mean"]
+    }
+    counts = np.bincount(measured.labels, minlength=len(class_names)).tolist()
+    return {"classes": classes, "class_images": dict(zip(class_names, counts, strict=True))}
+
+
+def write_audit(result, folder):
+    """Writes the results of an audit; files of an earlier one are replaced.
+
+    Args:
+        result: `Audit`.
+        folder: str or path: `audit.json`, `audit.csv`, `module_values.png` and `module_values.svg`
+            go there.
+    Returns:
+        Path of the folder.
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    folder, figure = Path(folder), result.figure()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "audit.json", json.dumps(result, indent=2) + "\n")
+        write_whole(folder / "audit.csv", result.to_pandas().to_csv(index=False, lineterminator="\n"))
+        write_whole(folder / "module_values.svg", as_svg(figure, LIGHT.ground))
+        (folder / "module_values.png").write_bytes(as_png(figure, ground=LIGHT.ground))
+    except OSError as error:
+        raise InputError(
+            f"Expected a folder that can be written. Received: {str(folder)!r} ({error.strerror}). "
+            "Choose another --out."
+        ) from error
+    return folder
+
+
+# The network, from images to one row of logits or probabilities ------------------------------------
+
+
+def load_network(source):
+    """The network of a file.
+
+    Args:
+        source: `dreal_tf.analysis.inputs.Source`.
+    Returns:
+        `keras.Model`.
+    Raises:
+        InputError: if the run has no weights yet, or Keras cannot load the file.
+    """
+    file = finished_run(source.path).network if source.is_run else source.path
+    try:
+        return keras.saving.load_model(file)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"Expected a network that Keras can load. Received: {str(file)!r}, which ends in "
+            f"{type(error).__name__}: {reason}. If layers of your own are in it, import what registers "
+            "them, load it, and give it to `dreal_tf.audit(network, data=...)`."
+        ) from error
+
+
+def answering(network):
+    """A network alone, and whether it answers with logits.
+
+    Args:
+        network: functional `keras.Model` with one row (batch, classes) as output, or with auxiliary
+            outputs; or a `DREAL`.
+    Returns:
+        `keras.Model` from images to one row (batch, classes), and bool: whether these are logits, not
+        probabilities.
+    Raises:
+        InputError: if its classes are not exclusive, or a weight is not finite.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> plain, from_logits = answering(network)
+        >>> plain.output_shape, from_logits
+        ((None, 10), True)
+    """
+    loss = network.loss if getattr(network, "compiled", False) else None
+    if isinstance(network, DREAL):
+        network.average_statistics()
+        network = network.trajectory_network
+    plain = network
+    if isinstance(getattr(network, "output", None), dict) and "logits" in network.output:
+        plain = plain_network(network)
+        # Not the plain network, which skips actors that were made of foreign attention.
+        network = keras.Model(network.input, network.output["logits"], name=network.name)
+    check_finite_weights(network)
+    outputs = getattr(network, "outputs", None) or []
+    if len(outputs) != 1 or len(outputs[0].shape) != 2 or len(network.inputs) != 1:
+        raise InputError(
+            "Expected a functional network from images to one row of logits or probabilities for each. "
+            f"Received: {type(network).__name__} {network.name!r} with outputs {outputs}. Give "
+            "`keras.Model(inputs, logits)`."
+        )
+    if loss is not None:
+        return network, outputs_are_logits(loss, plain)
+    return network, not ends_in_softmax(plain)
+
+
+def check_answers(network, images, from_logits):
+    """Refuses probabilities that come without a softmax at the network's end.
+
+    Args:
+        network, from_logits: as of `answering`.
+        images: float array (n, ...), as the network takes them.
+    Raises:
+        InputError: if all values lie from 0 to 1 although they should be logits.
+    """
+    rows = np.asarray(network(images, training=False), np.float64)
+    if from_logits and rows.min() >= 0 and rows.max() <= 1 and rows.any():
+        raise InputError(
+            "Expected logits, or a softmax as the network's last layer. Received: answers that all lie "
+            f"from 0 to 1 from {network.name!r}, which ends in neither. Let it end in logits; sigmoid "
+            "and multi-label heads are not supported."
+        )
+
+
+def check_data(network, data, class_names=None):
+    """Refuses data that does not fit a network.
+
+    Args:
+        network: `keras.Model` from images to one row (batch, classes).
+        data: `dreal_tf.data.Splits`.
+        class_names: sequence of str, the network's classes in order, or None if they are unknown.
+    Raises:
+        InputError: if images or classes differ.
+    """
+    cure = "Give the data that it was trained on with --data RECIPE."
+    expected, received = tuple(network.input_shape[1:]), tuple(data.image_shape)
+    fits = len(expected) == len(received) and all(
+        ours in (None, theirs) for ours, theirs in zip(expected, received, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"Expected images of shape {expected}, which {network.name!r} takes. Received: images of "
+            f"shape {received}. {cure}"
+        )
+    classes = network.output_shape[-1]
+    if classes != len(data.class_names):
+        raise InputError(
+            f"Expected data of {classes} classes, which {network.name!r} tells apart. Received: data "
+            f"of {len(data.class_names)} classes. {cure}"
+        )
+    if class_names is not None and tuple(class_names) != tuple(data.class_names):
+        ours, theirs = next(
+            pair for pair in zip(class_names, data.class_names, strict=True) if pair[0] != pair[1]
+        )
+        raise InputError(
+            f"Expected data of the classes that {network.name!r} was trained on, such as {ours!r}. "
+            f"Received: data that has {theirs!r} at its position. {cure}"
+        )
+
+
+# The ablation of modules ---------------------------------------------------------------------------
+
+
+class Differences(NamedTuple):
+    """Log probabilities and predictions of n images, with the attention and without.
+
+    Attributes:
+        groups: tuple of tuples of str: the modules that were ablated together, one for each column.
+        labels: int array (n,).
+        log_p: float array (n,). Log probability of the label, nothing ablated (nats).
+        correct: bool array (n,). Whether the label was predicted then.
+        differences: dict by reference action, "mean" and "static", of float arrays (n, groups): `log_p`
+            less its value with the group ablated (nats).
+        correct_without: dict by reference action of bool arrays (n, groups): whether the label was
+            predicted with the group ablated.
+    """
+
+    groups: tuple
+    labels: object
+    log_p: object
+    correct: object
+    differences: dict
+    correct_without: dict
+
+
+def measure_differences(network, batches, static, groups, from_logits=True, track=None):
+    """Runs a network once as it is, and once for each group of modules and each reference action.
+
+    Args:
+        network: `keras.Model` from images to one row (batch, classes).
+        batches: sequence or tf.data.Dataset of known length, of (images, int labels).
+        static: dict of the static actions of all its modules, see `static_actions`.
+        groups: sequence of tuples of str: modules to ablate together.
+        from_logits: bool. Whether the rows are logits; False: probabilities.
+        track: callable that passes on the items of a sized iterable while it shows progress, or None.
+    Returns:
+        `Differences`.
+    Raises:
+        RunError: if a log probability is not finite; it names the batch.
+    Example:
+        >>> network = plain_network(residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4)))
+        >>> images, labels = np.random.rand(6, 8, 8, 1).astype("float32"), np.arange(6)
+        >>> groups, static = [("conv2_1/se",)], static_actions(network, images)
+        >>> measured = measure_differences(network, [(images, labels)], static, groups)
+        >>> measured.differences["static"].shape
+        (6, 1)
+    """
+    run = _compiled(network, static, from_logits)
+    arms = [None, *((baseline, group) for group in groups for baseline in ABLATIONS)]
+    passes = [(batch, arm) for batch in range(len(batches)) for arm in arms]  # The unit of progress.
+    outputs, labels, remaining = {arm: [] for arm in arms}, [], iter(batches)
+    for batch, arm in track(passes) if track else passes:
+        if arm is None:
+            images, of_images = next(remaining)
+            labels.append(of_images)
+        outputs[arm].append([part.numpy() for part in run(images, of_images, _codes(arm, static))])
+        if not np.isfinite(outputs[arm][-1][0]).all():
+            raise RunError(
+                f"Expected finite log probabilities. Received: nan or infinite ones in batch {batch} of "
+                "the test images. Check its images, and audit in float32."
+            )
+    whole = {
+        arm: [np.concatenate(p) for p in zip(*parts, strict=True)] for arm, parts in outputs.items()
+    }
+    log_p, correct, _ = whole[None]
+    log_p = np.asarray(log_p, np.float64)
+    differences, correct_without = {}, {}
+    for baseline in ABLATIONS:
+        ablated = [whole[baseline, group] for group in groups]
+        # An ablation that changes no action changes nothing, whatever the rounding of two passes.
+        differences[baseline] = np.stack(
+            [np.where(same, 0.0, log_p - without) for without, _, same in ablated], axis=1
+        )
+        correct_without[baseline] = np.stack(
+            [np.where(same, correct, without) for _, without, same in ablated], axis=1
+        )
+    return Differences(
+        tuple(groups), np.concatenate(labels), log_p, correct, differences, correct_without
+    )
+
+
+def _compiled(network, static, from_logits):
+    """One function for all arms, and for a last batch that is shorter."""
+    shape = (None, *network.input_shape[1:])
+    specs = tf.TensorSpec(shape), tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None,), tf.int32)
+
+    @tf.function(input_signature=specs, autograph=False)
+    def run(images, labels, codes):
+        ablation = Ablation(codes, static)
+        with intervene(ablation):
+            outputs = propagate_nonfinite(network(images, training=False), images)
+        correct = tf.argmax(outputs, axis=1, output_type=tf.int32) == labels
+        unchanged = tf.broadcast_to(ablation.unchanged, tf.shape(labels))
+        return per_example_score(labels, outputs, from_logits), correct, unchanged
+
+    def run_cast(images, labels, codes):
+        return run(tf.cast(images, tf.float32), tf.cast(labels, tf.int32), codes)
+
+    return run_cast
+
+
+def _codes(arm, static):
+    """The action that each module applies in an arm, as a code of `Ablation`."""
+    baseline, group = arm or ("mean", ())
+    return tf.constant([ABLATIONS[baseline] if module in group else OWN for module in static])
+
+
+# Values of modules ---------------------------------------------------------------------------------
+
+
+def values_of(differences, correct, correct_without, seed=0):
+    """The value of every group of modules.
+
+    Args:
+        differences: float array (n, groups), n >= 2: log p of the label with the group's own actions, less
+            that with its reference actions (nats).
+        correct: bool array (n,). Whether the label was predicted.
+        correct_without: bool array (n, groups): the same with the group ablated.
+        seed: int, of the bootstrap.
+    Returns:
+        List of dicts, one for each group: `value`, and `low` and `high`, its paired bootstrap 95 %
+        interval (nats); `accuracy_drop`, the fall of the accuracy (fraction), and its `p_value`
+        (`mcnemar`); `helped`, `harmed`, `untouched`, the fractions of images whose log p the module
+        raises, lowers, or moves by no more than `TOLERANCE`.
+    Example:
+        >>> differences = np.array([[0.5], [0.25], [-0.25], [0.0]])
+        >>> correct = np.array([True, True, False, True])
+        >>> value = values_of(differences, correct, correct[:, None] & (differences <= 0))[0]
+        >>> value["value"], value["accuracy_drop"], value["p_value"]
+        (0.125, 0.5, 0.5)
+        >>> value["helped"], value["harmed"], value["untouched"]
+        (0.5, 0.25, 0.25)
+    """
+    low, high = bootstrap_intervals(differences, seed)
+    values = []
+    for column, (difference, without) in enumerate(zip(differences.T, correct_without.T, strict=True)):
+        values.append(
+            {
+                "value": float(difference.mean()),
+                "low": float(low[column]),
+                "high": float(high[column]),
+                "accuracy_drop": float(correct.mean() - without.mean()),
+                "p_value": mcnemar(correct, without),
+                "helped": float((difference > TOLERANCE).mean()),
+                "harmed": float((difference < -TOLERANCE).mean()),
+                "untouched": float((np.abs(difference) <= TOLERANCE).mean()),
+            }
+        )
+    return values
+
+
+def values_by_class(differences, labels, seed=0):
+    """The values of every group of modules on the images of each class.
+
+    Args:
+        differences: float array (n, groups), see `values_of`.
+        labels: int array (n,).
+        seed: int, of the bootstrap.
+    Returns:
+        Dict by label (int) of lists of dicts, one for each group, of `value`, `low` and `high`. A
+        label with fewer than two images has none: its spread is unknown.
+    Example:
+        >>> values_by_class(np.array([[1.0], [1.0], [5.0]]), np.array([3, 3, 4]))
+        {3: [{'value': 1.0, 'low': 1.0, 'high': 1.0}]}
+    """
+    values = {}
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count >= 2:
+            rows = differences[labels == label]
+            columns = zip(rows.mean(axis=0), *bootstrap_intervals(rows, seed), strict=True)
+            names = "value", "low", "high"
+            values[int(label)] = [
+                dict(zip(names, map(float, column), strict=True)) for column in columns
+            ]
+    return values
+
+
+def bootstrap_intervals(values, seed=0, resamples=RESAMPLES):
+    """The 95 % intervals of means over the same images.
+
+    All columns are resampled together, image by image. The percentiles are expanded, so that the interval
+    of a mean of few values covers it nearly as often as that of many.
+
+    Args:
+        values: float array (n, columns), n >= 2.
+        seed: int.
+        resamples: int >= 1.
+    Returns:
+        Two float arrays (columns,): low and high.
+    Example:
+        >>> low, high = bootstrap_intervals(np.random.default_rng(0).normal(size=(400, 1)))
+        >>> bool(low[0] < 0 < high[0] and high[0] - low[0] < 0.25)
+        True
+    Source: Hesterberg, "What Teachers Should Know About the Bootstrap", 2015, the expanded
+    percentile interval.
+    """
+    count = len(values)
+    tail = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1))
+    interval = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(RESAMPLED_AT_A_TIME // values.size, 1),
+        confidence_level=1 - 2 * tail,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return interval.low, interval.high
+
+
+def mcnemar(correct, correct_without):
+    """The exact p-value of McNemar's test, two-sided: whether two accuracies on the same images differ.
+
+    Args:
+        correct, correct_without: bool arrays (n,).
+    Returns:
+        Float; 1 if no prediction changes.
+    Example:
+        >>> mcnemar(np.array([True] * 6 + [False] * 9), np.zeros(15, bool))
+        0.03125
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions or
+    percentages", Psychometrika 12, 1947; exact by the binomial distribution.
+    """
+    # By hand: SciPy has no McNemar test, and a library for these three lines would be statsmodels.
+    lost = int((correct & ~correct_without).sum())
+    changed = int((correct != correct_without).sum())
+    return float(stats.binomtest(lost, changed).pvalue) if changed else 1.0

@@ -6,75 +6,62 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.analysis.sources import check_images, source_of
-from dreal_tf.cli.output import aligned, import_quietly, next_command, result, say, shown
+from dreal_tf.analysis.inputs import check_images, critic_run, source_of
+from dreal_tf.cli.output import import_quietly, next_command, result, say, shown
+from dreal_tf.cli.tables import table_lines
 from dreal_tf.errors import InputError
-from dreal_tf.training.run_directory import RunDirectory
-
-CRITIC_HEADINGS = (
-    "module",
-    "alignment [95 %]",
-    "positive",
-    "r2: all",
-    "right",
-    "held",
-    "differences: reference",
-    "permuted",
-    "noise",
-    "direction [95 %]",
-)
 
 
-def critic_lines(found):
-    """What was measured as aligned lines, one a module.
+def critic_lines(critic):
+    """The measurements of a critic as two tables, a row for each module.
 
     Args:
-        found: dict, see `dreal_tf.analysis.audit_critic.measure_critic`.
+        critic: `dreal_tf.analysis.audit_critic.CriticAudit`.
     Returns:
         List of str.
     Example:
         >>> interval = {"mean": 0.5, "low": 0.25, "high": 0.75}
-        >>> found = {"alignment": {"gate/se": interval | {"positive": 1.0}},
+        >>> critic = {"alignment": {"gate/se": interval | {"positive": 1.0}},
         ...     "r2": {"gate/se": {"all": 0.5, "right": None, "held": 0.25}},
         ...     "differences": {"gate/se": {"reference": 0.5, "permuted": 0.0, "noise": -1.0}},
         ...     "direction": {"gate/se": interval | {"along": 0.5, "random": 0.0}}}
-        >>> critic_lines(found)[1].split()[:6]
-        ['gate/se', '0.500', '[0.250,', '0.750]', '1.000', '0.500']
+        >>> critic_lines(critic)[1].split()
+        ['gate/se', '0.500', '[0.250,', '0.750]', '1.000', '0.5000', '[0.2500,', '0.7500]']
     """
-    rows = [CRITIC_HEADINGS]
-    for module, alignment in found["alignment"].items():
-        r2, differences = found["r2"][module], found["differences"][module]
-        numbers = [alignment["positive"], *r2.values(), *differences.values()]
-        rows.append(
-            [
-                module,
-                _interval(alignment, 3),
-                *(_number(number, 3) for number in numbers),
-                _interval(found["direction"][module], 4),
-            ]
-        )
-    return aligned(rows)
+    gradients, predictions = [], []
+    for module, alignment in critic["alignment"].items():
+        positive, direction = _number(alignment["positive"], 3), critic["direction"][module]
+        gradients.append([module, _interval(alignment, 3), positive, _interval(direction, 4)])
+        numbers = [*critic["r2"][module].values(), *critic["differences"][module].values()]
+        predictions.append([module, *(_number(number, 3) for number in numbers)])
+    headings = ["module", "R²: all", "right", "held", "Δ: reference", "permuted", "noise"]
+    return [
+        *table_lines(["module", "alignment [95 %]", "positive", "direction [95 %]"], gradients),
+        "",
+        *table_lines(headings, predictions),
+    ]
 
 
 def _number(value, digits):
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _interval(found, digits):
-    mean, low, high = (_number(found[name], digits) for name in ("mean", "low", "high"))
+def _interval(values, digits):
+    mean, low, high = (_number(values[name], digits) for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
 
-VALUE_HEADINGS = ["module"]
-for _baseline in ("mean", "static"):
-    VALUE_HEADINGS += [f"{_baseline}: nats [95 %]", "accuracy", "p", "images"]
+REFERENCE_ACTIONS = {
+    "mean": "Each action replaced by its own mean (selectivity):",
+    "static": "Each action replaced by its mean over training images (dependence on images):",
+}
 
 
-def value_lines(found):
-    """Modules, stages of several modules, and all attention together, as aligned lines.
+def value_lines(audit):
+    """Modules, stages of several modules, and all attention together, a table for each reference action.
 
     Args:
-        found: dict, see `dreal_tf.analysis.audit.audit`.
+        audit: `dreal_tf.analysis.audit.Audit`.
     Returns:
         List of str. `accuracy`: points gained by the module; `images`: percent of them helped,
         harmed and untouched.
@@ -82,40 +69,44 @@ def value_lines(found):
         >>> value = {"value": 0.5, "low": 0.25, "high": 0.75, "accuracy_drop": 0.01, "p_value": 0.5}
         >>> value |= {"helped": 0.5, "harmed": 0.25, "untouched": 0.25}
         >>> both = {"mean": value, "static": value}
-        >>> found = {"modules": {"gate/se": {"stage": "gate"} | both}, "stages": {"gate": both}}
-        >>> value_lines(found | {"attention": both})[1].split()[:6]
-        ['gate/se', '+0.5000', '[+0.2500,', '+0.7500]', '+1.0', '0.5']
+        >>> audit = {"modules": {"gate/se": {"stage": "gate"} | both}, "stages": {"gate": both}}
+        >>> value_lines(audit | {"attention": both})[2].split()
+        ['gate/se', '+0.5000', '[+0.2500,', '+0.7500]', '+1.0', '0.5', '50/25/25']
     """
-    members = [module["stage"] for module in found["modules"].values()]
-    rows = dict(found["modules"])
-    rows |= {f"all of {s}": both for s, both in found["stages"].items() if members.count(s) > 1}
-    if len(members) > 1:
-        rows["all attention"] = found["attention"]
-    table = [[name, *_cells(both["mean"]), *_cells(both["static"])] for name, both in rows.items()]
-    return aligned([VALUE_HEADINGS, *table])
+    stages = [module["stage"] for module in audit["modules"].values()]
+    parts = dict(audit["modules"])
+    parts |= {f"all of {s}": both for s, both in audit["stages"].items() if stages.count(s) > 1}
+    if len(stages) > 1:
+        parts["all attention"] = audit["attention"]
+    lines = []
+    for reference, sentence in REFERENCE_ACTIONS.items():
+        rows = [[name, *_cells(both[reference])] for name, both in parts.items()]
+        table = table_lines(["module", "nats [95 %]", "accuracy", "p", "images"], rows)
+        lines += [*([""] if lines else []), sentence, *table]
+    return lines
 
 
-def meaning(found):
-    """What an audit found, in plain sentences.
+def meaning(audit):
+    """The results of an audit in plain sentences.
 
     Args:
-        found: dict, see `dreal_tf.analysis.audit.audit`.
+        audit: `dreal_tf.analysis.audit.Audit`.
     Returns:
         List of str.
     """
     sentences = [
-        f"{found['images']} test images, accuracy {found['accuracy']:.3f}. A value is what log p of the "
-        "label loses (nats) when a module treats all channels or places alike (mean), or all images "
-        f"alike, as it treats {found['calibration_images']} training images on average (static). "
+        f"{audit['images']} test images, accuracy {audit['accuracy']:.3f}. A value is the fall of the "
+        "label's log p (nats) when a module treats all channels or places equally (mean), or all images "
+        f"equally, as it treats {audit['calibration_images']} training images on average (static). "
         "Accuracy: points lost with it, and McNemar's p. Images: percent that the module helps/harms/"
-        f"leaves untouched (log p moves by {found['tolerance']} or less).",
+        f"leaves untouched (log p moves by {audit['tolerance']} or less).",
     ]
-    modules = found["modules"]
+    modules = audit["modules"]
     best = max(modules, key=lambda module: modules[module]["mean"]["value"])
     if modules[best]["mean"]["low"] > 0:
-        sentences.append(f"{best} earns most by selecting{_for_classes(found, best)}.")
+        sentences.append(f"{best} earns most by selecting{_for_classes(audit, best)}.")
     harmful = [module for module, both in modules.items() if both["static"]["high"] < 0]
-    idle = [module for module in earns_nothing(found) if module not in harmful]
+    idle = [module for module in earns_nothing(audit) if module not in harmful]
     if idle:
         sentences.append(f"Not seen to earn anything by looking at the image: {', '.join(idle)}.")
     if harmful:
@@ -123,30 +114,30 @@ def meaning(found):
     return sentences
 
 
-def earns_nothing(found):
-    """Modules whose dependence on the image is not seen to be worth anything.
+def earns_nothing(audit):
+    """Modules whose dependence on the image has no visible value.
 
     Args:
-        found: dict, see `dreal_tf.analysis.audit.audit`.
+        audit: `dreal_tf.analysis.audit.Audit`.
     Returns:
         List of str: modules whose interval for `static` does not lie above 0.
     Example:
         >>> earns_nothing({"modules": {"gate/se": {"static": {"low": 0.0}}}})
         ['gate/se']
     """
-    return [module for module, both in found["modules"].items() if both["static"]["low"] <= 0]
+    return [module for module, both in audit["modules"].items() if both["static"]["low"] <= 0]
 
 
-def _cells(found):
-    value, low, high = (f"{found[name]:+.4f}" for name in ("value", "low", "high"))
-    shares = "/".join(f"{100 * found[name]:.0f}" for name in ("helped", "harmed", "untouched"))
-    accuracy = f"{100 * found['accuracy_drop']:+.1f}"
-    return [f"{value} [{low}, {high}]", accuracy, f"{found['p_value']:.2g}", shares]
+def _cells(value):
+    mean, low, high = (f"{value[name]:+.4f}" for name in ("value", "low", "high"))
+    images = "/".join(f"{100 * value[name]:.0f}" for name in ("helped", "harmed", "untouched"))
+    accuracy = f"{100 * value['accuracy_drop']:+.1f}"
+    return [f"{mean} [{low}, {high}]", accuracy, f"{value['p_value']:.2g}", images]
 
 
-def _for_classes(found, module):
-    """For which class it is worth most and least, where there are several."""
-    values = {name: both[module]["mean"]["value"] for name, both in found["classes"].items()}
+def _for_classes(audit, module):
+    """The classes with the greatest and the least value, if there are several."""
+    values = {name: both[module]["mean"]["value"] for name, both in audit["classes"].items()}
     if len(values) < 2:
         return ""
     most, least = max(values, key=values.get), min(values, key=values.get)
@@ -156,11 +147,11 @@ def _for_classes(found, module):
 def audit(
     target: Annotated[
         Optional[Path],
-        typer.Argument(help="Run directory or .keras file whose modules are to be valued."),
+        typer.Argument(help="Run directory or .keras file whose modules are measured."),
     ] = None,
     critic: Annotated[
         Optional[Path],
-        typer.Option("--critic", metavar="RUN", help="Run whose critic is to be judged instead."),
+        typer.Option("--critic", metavar="RUN", help="Run whose critic is measured instead."),
     ] = None,
     data: Annotated[
         Optional[str], typer.Option(help="Recipe whose data a .keras file was trained on.")
@@ -175,7 +166,7 @@ def audit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
-    """Measure what each attention module is worth, or whether a critic can be trusted."""
+    """Measure what each attention module contributes, or whether a critic can be trusted."""
     if (critic is None) == (target is None):
         received = "neither" if critic is None else f"{str(target)!r} beside --critic"
         raise InputError(
@@ -196,8 +187,9 @@ def audit(
 def _audit_modules(target, data, images, data_dir, out, as_json):
     check_images(images)
     source = source_of(target, data, data_dir)  # Bad input is met before TensorFlow is loaded.
-    measured = import_quietly("dreal_tf.analysis.audit").audit(target, images, data, data_dir, shown)
-    folder = import_quietly("dreal_tf.analysis.audit").write_audit(measured, out or source.folder)
+    auditing = import_quietly("dreal_tf.analysis.audit")
+    measured = auditing.audit(source, images, track=shown)
+    folder = auditing.write_audit(measured, out or source.folder)
     result(measured, as_json, value_lines(measured))
     say("")
     for sentence in meaning(measured):
@@ -213,13 +205,13 @@ def _audit_modules(target, data, images, data_dir, out, as_json):
 
 
 def _audit_critic(critic, images, data_dir, as_json):
-    RunDirectory(critic).read_recipe()  # Bad input is met before TensorFlow is loaded.
-    measuring = import_quietly("dreal_tf.analysis.audit_critic")
-    found = measuring.audit_critic(critic, images, data_dir, shown)
-    result(found, as_json, critic_lines(found))
+    run = critic_run(critic, images)  # Bad input is met before TensorFlow is loaded.
+    auditing = import_quietly("dreal_tf.analysis.audit_critic")
+    measured = auditing.audit_critic(run, images, data_dir, shown)
+    result(measured, as_json, critic_lines(measured))
     say(
-        f"{found['images']} test images, network and critic after {found['epochs']} epochs. Alignment: "
-        "cosine with the true direction. Explained: of the reward, by the critique. Differences: of "
-        "log p, by the direction. Direction: nats gained over random signs."
+        f"{measured['images']} test images, network and critic after {measured['epochs']} epochs. "
+        "Alignment: cosine with the true gradient. R²: of the critique for the reward. Δ: R² of the "
+        "critic's gradient for differences of log p. Direction: nats gained over random signs."
     )
     next_command(f"dreal-tf evaluate {shlex.quote(str(critic))}")

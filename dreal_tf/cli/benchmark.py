@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 from dreal_tf.cli.output import import_quietly, next_command, result, say
+from dreal_tf.cli.tables import table_lines
 from dreal_tf.cli.train import resolve
 from dreal_tf.errors import check_at_least_one
 
@@ -19,11 +20,13 @@ def benchmark(
     ] = None,
     rounds: Annotated[int, typer.Option(help="Turns of every arm.")] = 15,
     data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: made-up images]")
+        Optional[str], typer.Option(help="Folder of the data. [default: generated images]")
     ] = None,
     strategy: Annotated[str, typer.Option(help="auto, none, mirrored or tpu.")] = "auto",
-    memory: Annotated[bool, typer.Option(help="Measure memory too, in processes of its own.")] = True,
-    processes: Annotated[int, typer.Option(help="Of every arm, whose median its memory is.")] = 3,
+    memory: Annotated[bool, typer.Option(help="Measure memory too, in fresh processes.")] = True,
+    processes: Annotated[
+        int, typer.Option(help="Processes in which each arm's memory is measured; the median counts.")
+    ] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Measure what the method costs against the plain network: time, memory, and where it goes."""
@@ -32,7 +35,78 @@ def benchmark(
     measuring = import_quietly("dreal_tf.analysis.benchmark")
     strategies = import_quietly("dreal_tf.training.strategies")
     with strategies.strategy_named(strategy).scope():
-        found = measuring.benchmark(resolved, rounds, data_dir, processes * memory, say)
-    lines = import_quietly("dreal_tf.analysis.benchmark")
-    result(found, as_json, lines.benchmark_lines(found))
+        costs = measuring.benchmark(resolved, rounds, data_dir, processes * memory, say)
+    result(costs, as_json, benchmark_lines(costs))
     next_command(f"dreal-tf train {shlex.quote(recipe)}")
+
+
+def benchmark_lines(costs):
+    """The results as tables and sentences.
+
+    Args:
+        costs: `dreal_tf.analysis.benchmark.Benchmark`.
+    Returns:
+        List of str.
+    """
+    height, width, channels = costs["image_shape"]
+    device = costs["gpu"] or f"{len(costs['devices'])} × {costs['devices'][0]}"
+    lines = [
+        f"{costs['recipe']}: {costs['batch_size']} images of {height}×{width}×{channels} a step, "
+        f"{costs['precision']}, XLA {'on' if costs['xla'] else 'off'}, {device}; critic "
+        f"{costs['critic']}, {costs['modules']} modules, rewards of {costs['reward_fraction']:g} of a "
+        "batch.",
+        "",
+        *_step_table(costs),
+        "",
+    ]
+    if "parts" in costs:
+        lines += [*_part_table(costs), "", _separate_passes(costs)]
+    given, exchanged = costs["input"], {name: n / 2**20 for name, n in costs["exchanged"].items()}
+    plain = exchanged["network"] + exchanged["statistics"]
+    return [
+        *lines,
+        f"The input pipeline alone gives {given['images_per_second']:.0f} images/s, "
+        f"{given['times_step']:.1f} times as many as the plain step takes.",
+        f"Replicas sum {plain:.2f} MiB a step without the method, "
+        f"{plain + exchanged['critic'] + exchanged['trust']:.2f} MiB with it.",
+    ]
+
+
+def _step_table(costs):
+    rows = []
+    for arm, seconds in costs["seconds"].items():
+        row = [arm, f"{1e3 * seconds:.1f} ms", f"{costs['images_per_second'][arm]:.1f}"]
+        with_method = arm in costs["ratio"]
+        ratio = "-"
+        if with_method:
+            low, high = costs["ratio_interval"][arm]
+            ratio = f"{costs['ratio'][arm]:.3f} ({low:.3f} to {high:.3f})"
+        row.append(ratio)
+        if "memory" in costs:
+            row.append(f"{costs['memory'][arm]:.0f} MiB")
+            row.append(f"{costs['memory_ratio'][arm]:.2f}" if with_method else "-")
+        rows.append(row)
+    headings = ["arm", "a step", "images/s", "ratio to plain (95 %)"]
+    return table_lines(headings + ["memory", "ratio"] * ("memory" in costs), rows)
+
+
+def _part_table(costs):
+    parts = costs["parts"]
+    rows = [
+        [
+            part.replace("_", " "),
+            *(f"{1e3 * of_estimator[part]:.1f} ms" for of_estimator in parts.values()),
+        ]
+        for part in parts["exact"]
+    ]
+    return table_lines(["part of a step", *parts], rows)
+
+
+def _separate_passes(costs):
+    separate = costs["separate_passes"]
+    low, high = separate["share_interval"]
+    return (
+        f"A separate pass for each of the {costs['modules']} modules would take "
+        f"{1e3 * separate['seconds']:.0f} ms; the exact counterfactual pass takes "
+        f"{separate['share']:.2f} of that ({low:.2f} to {high:.2f})."
+    )

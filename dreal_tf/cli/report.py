@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.analysis.report.inputs import check_inputs
+from dreal_tf.analysis.inputs import report_inputs
 from dreal_tf.cli.output import import_quietly, next_command, result, say, shown
 
 
@@ -25,23 +25,23 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Write one HTML page with the figures of a run, beside its baseline."""
-    check_inputs(run, against, out, images)  # Bad input is met before TensorFlow is loaded.
+    inputs = report_inputs(run, against, out, images)  # Bad input is met before TensorFlow is loaded.
     writing = import_quietly("dreal_tf.analysis.report.report")
 
-    found = writing.report(run, against, out, images, data_dir, shown)
-    result(found, as_json, report_lines(found))
-    for section, why in found["left_out"].items():
+    written = writing.write_report(inputs, data_dir, shown)
+    result(written, as_json, report_lines(written))
+    for section, why in written["left_out"].items():
         say(f"Left out: {section}. {why}")
-    other = " --against BASELINE_RUN" if against is None else ""
-    following = f"dreal-tf report {shlex.quote(str(run))}{other}" if other else None
-    next_command(following or f"dreal-tf audit {shlex.quote(str(run))}")
+    path = shlex.quote(str(run))
+    following = f"report {path} --against BASELINE_RUN" if against is None else f"audit {path}"
+    next_command(f"dreal-tf {following}")
 
 
-def report_lines(found):
-    """What was written, as lines.
+def report_lines(written):
+    """The files of a report, as lines.
 
     Args:
-        found: dict, see `dreal_tf.report`.
+        written: dict, see `dreal_tf.report`.
     Returns:
         List of str.
     Example:
@@ -49,6 +49,6 @@ def report_lines(found):
         ['page     run/report.html', 'figures  2 in run/report']
     """
     return [
-        f"page     {found['page']}",
-        f"figures  {len(found['figures'])} in {found['folder']}",
+        f"page     {written['page']}",
+        f"figures  {len(written['figures'])} in {written['folder']}",
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.analysis.sources import unvaried
+from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.deployment.formats import write
 from dreal_tf.deployment.pruning_plan import plan_pruning
 from dreal_tf.deployment.pruning_request import check_request

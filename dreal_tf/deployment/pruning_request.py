@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from dreal_tf.analysis.sources import check_images
+from dreal_tf.analysis.inputs import check_images
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import whole_path
 from dreal_tf.training.run_directory import RunDirectory

@@ -1,1 +1,1 @@
-"""What a network looks at: computed as arrays, drawn as figures. Knows no recipe and no run."""
+"""The attention of a network, computed as arrays and drawn as figures. Knows no recipe and no run."""

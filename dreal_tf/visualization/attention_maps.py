@@ -1,4 +1,4 @@
-"""A module's own attention, laid out over the image."""
+"""A module's own attention as a map over the image."""
 
 import math
 
@@ -10,7 +10,7 @@ from dreal_tf.visualization.recording import ActionRecorder
 
 
 def module_maps(network, images, batch_size=16):
-    """The attention over places of every module that has one.
+    """The attention to positions of every module that has one.
 
     Args:
         network: `keras.Model` of any kind with attention actors in it.
@@ -33,7 +33,7 @@ def module_maps(network, images, batch_size=16):
 
 
 def has_map(spec):
-    """Whether an action says anything of places.
+    """Whether an action differs between positions.
 
     Args:
         spec: `ModuleSpec`.
@@ -48,19 +48,18 @@ def has_map(spec):
 
 
 def attention_map(spec, action):
-    """How much a module attends to each place.
+    """The attention of a module to each position.
 
-    Spatial action: the action. Pairwise action: the attention that each place receives, a mean over
-    queries and heads, times the number of places, so that 1 is what it would receive of an even
-    attention. In a window, attention to what lies outside the map reaches no place. Where the keys
-    are no places but members, such as bases: what a place gives to its strongest one, from 1 over
-    their number to 1.
+    Spatial action: the action. Pairwise action: the attention that each position receives, a mean over
+    queries and heads, times the number of positions, so that even attention gives 1. In a window,
+    attention outside the map reaches no position. If the keys are not positions but members, such as
+    bases: the attention of a position to its strongest member, from 1 over their number to 1.
 
     Args:
         spec: `ModuleSpec`, its sizes known.
         action: float array, see `dreal_tf.modules.ModuleOutput`.
     Returns:
-        Float32 array (batch, height, width), of the state's places, or of the halved state's.
+        Float32 array (batch, height, width), the positions of the state, or of the halved state.
     Raises:
         InputError: for an action over channels, which has no map.
     Example:
@@ -82,20 +81,20 @@ def attention_map(spec, action):
         received = _received_in_windows(action, *_sides(queries, spec))
     else:
         received = action.sum(axis=1).reshape(-1, *_sides(keys, spec))
-    asking = np.prod(action.shape[1:-1])
-    return received * np.float32(np.prod(received.shape[1:]) / asking)
+    count = np.prod(action.shape[1:-1])
+    return received * np.float32(np.prod(received.shape[1:]) / count)
 
 
 def query_map(spec, action, query):
-    """How much one place, or one member, attends to each place.
+    """The attention of one position, or of one member, to each position.
 
-    Of places that ask members, such as bases: how much a place is rebuilt from each other one, were
-    each member the mean of the places that ask it, as in expectation maximization.
+    If positions attend to members, such as bases: how much a position is rebuilt from each other one, if
+    each member is the mean of the positions that attend to it, as in expectation maximization.
 
     Args:
         spec: `ModuleSpec` of a pairwise action, its sizes known.
         action: float array, see `dreal_tf.modules.ModuleOutput`.
-        query: pair of int (row, column), a place of the state; an int, a member, where members ask.
+        query: pair of int (row, column), a position of the state; an int if the queries are members.
     Returns:
         Float32 array (batch, height, width); a mean over heads. Each image's map sums to 1, or to
         less where some of the attention lies outside the image.
@@ -116,17 +115,17 @@ def query_map(spec, action, query):
     if heads:
         action = action.mean(axis=1)
     if keys == "cross":
-        return _laid_as_cross(action, *_checked_place(query, *_sides("places", spec)))
-    asking = _position(query, queries, action.shape[1], spec)
+        return _cross_map(action, *_checked_query(query, *_sides("places", spec)))
+    position = _position(query, queries, action.shape[1], spec)
     if keys == "members":  # Σ_m Z_im Z_jm / Σ_j Z_jm
-        shares = action / np.maximum(action.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        rows = np.einsum("bm,bjm->bj", action[:, asking], shares)
+        fractions = action / np.maximum(action.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        rows = np.einsum("bm,bjm->bj", action[:, position], fractions)
         return rows.reshape(-1, *_sides(queries, spec))
     if keys == "window":
         alone = np.zeros_like(action)
-        alone[:, asking] = action[:, asking]
+        alone[:, position] = action[:, position]
         return _received_in_windows(alone, *_sides(queries, spec))
-    return action[:, asking].reshape(-1, *_sides(keys, spec))
+    return action[:, position].reshape(-1, *_sides(keys, spec))
 
 
 def _axes_with_map(spec):
@@ -139,7 +138,7 @@ def _axes_with_map(spec):
 
 
 def _sides(role, spec):
-    """Height and width of a map of what an axis stands for."""
+    """Height and width of the map that an axis stands for."""
     height, width = spec.state_shape[:2]
     return ((height + 1) // 2, (width + 1) // 2) if role == "halved" else (height, width)
 
@@ -148,7 +147,7 @@ def _position(query, queries, count, spec):
     """The row of an action that a query stands for."""
     if queries != "members":
         height, width = _sides(queries, spec)
-        row, column = _checked_place(query, height, width)
+        row, column = _checked_query(query, height, width)
         return row * width + column
     if not isinstance(query, int) or not 0 <= query < count:
         raise InputError(
@@ -157,7 +156,7 @@ def _position(query, queries, count, spec):
     return query
 
 
-def _checked_place(query, height, width):
+def _checked_query(query, height, width):
     fits = isinstance(query, tuple) and len(query) == 2
     if not fits or not (0 <= query[0] < height and 0 <= query[1] < width):
         raise InputError(
@@ -174,17 +173,17 @@ def _received_in_crosses(action):
     return in_columns.transpose(0, 2, 1) + action[..., height:].sum(axis=2)
 
 
-def _laid_as_cross(action, row, column):
+def _cross_map(action, row, column):
     """One query's attention on its column and its row."""
     batch, height, width, _ = action.shape
-    found = np.zeros((batch, height, width), np.float32)
-    found[:, :, column] += action[:, row, column, :height]
-    found[:, row, :] += action[:, row, column, height:]
-    return found
+    map_ = np.zeros((batch, height, width), np.float32)
+    map_[:, :, column] += action[:, row, column, :height]
+    map_[:, row, :] += action[:, row, column, height:]
+    return map_
 
 
 def _received_in_windows(action, height, width):
-    """Sums over all queries, what lies outside the map left out: (batch, height, width)."""
+    """Sums over all queries, without attention outside the map: (batch, height, width)."""
     side = math.isqrt(action.shape[-1])
     margin = side // 2
     windows = action.reshape(-1, height, width, side, side)

@@ -15,9 +15,9 @@ class ChannelActions(NamedTuple):
 
     Attributes:
         mean, spread: float64 arrays (channels,): mean and standard deviation over images.
-        across_channels: float. How unlike channels are treated within an image: the standard
+        across_channels: float. The difference between channels within an image: the standard
             deviation over channels, a mean over images.
-        between_images: float. How unlike images are treated: the standard deviation over images, a
+        between_images: float. The difference between images: the standard deviation over images, a
             mean over channels.
     """
 
@@ -38,24 +38,24 @@ def channel_actions(network, images, batch_size=64):
         Dict of `ChannelActions` by module, in depth order; empty where there is no channel action.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> found = channel_actions(network, np.random.rand(5, 8, 8, 1))
-        >>> {module: len(actions.mean) for module, actions in found.items()}
+        >>> actions = channel_actions(network, np.random.rand(5, 8, 8, 1))
+        >>> {module: len(of_module.mean) for module, of_module in actions.items()}
         {'conv2_1/se': 16, 'conv3_1/se': 32, 'conv4_1/se': 64}
     """
-    found = recorded_actions(network, images, ("channel",), batch_size)
-    return {module: channel_statistics(action) for module, (_, action) in found.items()}
+    recorded = recorded_actions(network, images, ("channel",), batch_size)
+    return {module: channel_statistics(action) for module, (_, action) in recorded.items()}
 
 
 def channel_statistics(actions):
-    """Sums up channel actions.
+    """The statistics of channel actions.
 
     Args:
         actions: float array (images, ..., channels), such as (images, 1, 1, channels).
     Returns:
         `ChannelActions`.
     Example:
-        >>> found = channel_statistics([[0.0, 1.0], [0.5, 1.0]])
-        >>> found.mean.tolist(), found.across_channels, found.between_images
+        >>> statistics = channel_statistics([[0.0, 1.0], [0.5, 1.0]])
+        >>> statistics.mean.tolist(), statistics.across_channels, statistics.between_images
         ([0.25, 1.0], 0.375, 0.125)
     """
     actions = np.asarray(actions, np.float64)
@@ -75,13 +75,12 @@ NOTE = "channel  (line: mean over images; band: one standard deviation over imag
 def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIGHT, columns=4):
     """Mean and spread of every channel's attention, a panel a block; the baseline above ours.
 
-    All panels have the same vertical scale. In each stand how diverse the actions are: the standard
+    All panels have the same vertical scale. Over each stands the diversity of its actions: the standard
     deviation across channels within an image, and between images.
 
     Args:
-        ours, baseline: dicts by module, in depth order, of what has `mean` and `spread` (channels,),
-            `across_channels` and `between_images`, see `dreal_tf.visualization.channel_actions.ChannelActions`. No
-            baseline: ours alone. A module that only one of them has stands alone.
+        ours, baseline: dicts by module, in depth order, of `ChannelActions`. No baseline: ours alone. A
+            module that only one of them has stands alone.
         names: pair of str, what to call the two.
         style: `dreal_tf.visualization.style.Style`.
         columns: int >= 1. Blocks beside each other.
@@ -102,19 +101,19 @@ def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIG
             "Expected the channel actions of at least one module. Received: none. Draw another figure "
             "of networks whose attention is not over channels."
         )
-    modules = list(dict.fromkeys(module for _, found, _ in arms for module in found))
+    modules = list(dict.fromkeys(module for _, actions, _ in arms for module in actions))
     columns = min(columns, len(modules))
-    limits = _limits([actions for _, found, _ in arms for actions in found.values()])
+    limits = _limits([of_module for _, actions, _ in arms for of_module in actions.values()])
     with styled(style):
-        figure, places = _figure(len(modules), len(arms), columns)
+        figure, position_of = _figure(len(modules), len(arms), columns)
         for number, module in enumerate(modules):
-            there = [arm for arm in arms if module in arm[1]]
-            for position, arm in enumerate(there):
-                # What stands alone stands below, where ours does.
-                row = len(arms) - len(there) + position
-                axes = figure.add_axes(places(number, row), label=f"{arm[0]} {module}")
+            present = [arm for arm in arms if module in arm[1]]
+            for position, arm in enumerate(present):
+                # A module without a baseline stands below, like ours everywhere.
+                row = len(arms) - len(present) + position
+                axes = figure.add_axes(position_of(number, row), label=f"{arm[0]} {module}")
                 _panel(axes, arm[1][module], arm[2], limits, style)
-                axes.tick_params(labelbottom=position == len(there) - 1)
+                axes.tick_params(labelbottom=position == len(present) - 1)
                 if position == 0:
                     axes.set_title(module, fontweight="bold", pad=13)
                 if number % columns == 0:
@@ -124,19 +123,19 @@ def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIG
 
 
 def _figure(blocks, arms, columns):
-    """An empty figure, and where the axes of a block's arm lie in it."""
+    """An empty figure, and a function to the position of the axes of a block's arm."""
     rows = math.ceil(blocks / columns)
     block = arms * PANEL[1] + (arms - 1) * BETWEEN
     width = max(LEFT + columns * PANEL[0] + (columns - 1) * BESIDE + RIGHT, 5.5)
     height = TOP + rows * block + (rows - 1) * BELOW + BOTTOM
 
-    def places(number, row):
+    def position_of(number, row):
         left = LEFT + number % columns * (PANEL[0] + BESIDE)
         top = TOP + number // columns * (block + BELOW) + row * (PANEL[1] + BETWEEN)
         bottom = height - top - PANEL[1]
         return left / width, bottom / height, PANEL[0] / width, PANEL[1] / height
 
-    return new_figure(width, height, layout=None), places
+    return new_figure(width, height, layout=None), position_of
 
 
 def _panel(axes, actions, colour, limits, style):
@@ -150,14 +149,14 @@ def _panel(axes, actions, colour, limits, style):
     axes.set_ylim(*limits)
     axes.locator_params(axis="y", nbins=4)
     axes.locator_params(axis="x", nbins=4, integer=True)
-    said = f"spread: channels {actions.across_channels:.3f}, images {actions.between_images:.3f}"
+    note = f"spread: channels {actions.across_channels:.3f}, images {actions.between_images:.3f}"
     axes.annotate(
-        said, (0, 1), (0, 3), "axes fraction", "offset points", fontsize=6.5, color=style.muted
+        note, (0, 1), (0, 3), "axes fraction", "offset points", fontsize=6.5, color=style.muted
     )
 
 
-def _limits(found):
-    low = min(float((actions.mean - actions.spread).min()) for actions in found)
-    high = max(float((actions.mean + actions.spread).max()) for actions in found)
+def _limits(modules):
+    low = min(float((actions.mean - actions.spread).min()) for actions in modules)
+    high = max(float((actions.mean + actions.spread).max()) for actions in modules)
     margin = 0.05 * (high - low) or 0.05
     return low - margin, high + margin

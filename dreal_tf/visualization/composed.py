@@ -1,4 +1,4 @@
-"""Pictures in which it is known where the evidence lies, and how well a map finds it. [ours]"""
+"""Pictures whose evidence lies in a known box, and how well a map finds it. [ours]"""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Composed(NamedTuple):
 
     Attributes:
         images: float32 array (n, height, width, channels).
-        labels: int array (n,), of what lies in the box.
+        labels: int array (n,), of the content of the box.
         boxes: float array (n, 4): top, left, bottom and right of the box, as fractions of the
             picture's height and width.
     """
@@ -181,15 +181,15 @@ def object_masks(images, threshold=0.2):
 
 
 def energy_in_box(maps, boxes):
-    """The share of each map that lies in its box: how correct it is.
+    """The fraction of each map that lies in its box: how correct it is.
 
     Args:
         maps: float array (n, rows, columns), of at least 0 and of any resolution: a place that a box
             cuts counts by the area inside.
         boxes: float array (n, 4), see `Composed`.
     Returns:
-        Float array (n,), from 0 to 1; nan where a map is 0 everywhere. Of an even map it is the share
-        of the picture that is the box.
+        Float array (n,), from 0 to 1; nan for a map that is 0 everywhere. For an even map it is the
+        area of the box as a fraction of the picture's.
     Example:
         >>> float(energy_in_box([[[3, 0], [1, 0]]], [[0.0, 0.0, 0.5, 0.5]])[0])
         0.75
@@ -203,15 +203,15 @@ def energy_in_box(maps, boxes):
 
 
 def coverage_of_box(maps, boxes, level=0.5):
-    """The share of each box where its map is high: how complete it is.
+    """The fraction of each box where its map is high: how complete it is.
 
     A map that is high everywhere covers any box: read it beside `energy_in_box`.
 
     Args:
         maps, boxes: see `energy_in_box`.
-        level: float in (0, 1]. What is high: this share of the map's maximum. [ours]
+        level: float in (0, 1]. The map is high from this fraction of its maximum on. [ours]
     Returns:
-        Float array (n,), from 0 to 1; 0 where a map is 0 everywhere.
+        Float array (n,), from 0 to 1; 0 for a map that is 0 everywhere.
     Example:
         >>> float(coverage_of_box([[[4, 1], [2, 0]]], [[0.0, 0.0, 1.0, 1.0]])[0])
         0.5
@@ -231,8 +231,7 @@ def with_image_shape(network, image_shape):
             convolutional one that ends in a mean over places.
         image_shape: tuple (height, width, channels).
     Returns:
-        `keras.Model` that shares the layers of `network`, or `network` itself where the size is its
-        own already.
+        `keras.Model` that shares the layers of `network`, or `network` itself if the size is its own.
     Raises:
         InputError: if a layer does not take that size.
     Example:
@@ -254,12 +253,12 @@ def with_image_shape(network, image_shape):
 
 
 def _covered(maps, boxes):
-    """(n, rows, columns): the share of each place's area that lies in the map's box."""
+    """(n, rows, columns): the fraction of each cell's area that lies in the map's box."""
     boxes = np.asarray(boxes, np.float64)
-    shares = []
+    fractions = []
     for axis in (0, 1):
-        places = maps.shape[1 + axis]
-        low, high = boxes[:, axis, None] * places, boxes[:, axis + 2, None] * places
-        starts = np.arange(places)
-        shares.append(np.clip(np.minimum(high, starts + 1) - np.maximum(low, starts), 0.0, None))
-    return shares[0][:, :, None] * shares[1][:, None, :]
+        cells = maps.shape[1 + axis]
+        low, high = boxes[:, axis, None] * cells, boxes[:, axis + 2, None] * cells
+        starts = np.arange(cells)
+        fractions.append(np.clip(np.minimum(high, starts + 1) - np.maximum(low, starts), 0.0, None))
+    return fractions[0][:, :, None] * fractions[1][:, None, :]

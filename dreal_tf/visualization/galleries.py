@@ -1,4 +1,4 @@
-"""Ranked galleries: a query, and what lies nearest to it, baseline above ours."""
+"""Ranked galleries: a query and its nearest images, baseline above ours."""
 
 from typing import NamedTuple
 
@@ -10,18 +10,18 @@ from dreal_tf.visualization.style import LIGHT, new_figure, styled
 # Inches: height of a picture, gaps, a line of type.
 HEIGHT, GAP, APART, LINE = 0.85, 0.09, 0.22, 0.19
 LEFT, RIGHT, TOP, BOTTOM = 0.1, 0.1, 0.1, 0.34
-NAME = 0.75  # Where the name of a row stands, between query and gallery.
+NAME = 0.75  # Space for the name of a row, between query and gallery.
 RIGHT_COLOUR, WRONG_COLOUR = "#1A9850", "#D73027"
 
 
 class GalleryRow(NamedTuple):
-    """What one network ranked first.
+    """The images that one network ranked first.
 
     Attributes:
         name: str, stands before each of its rows.
         images: float array (queries, count, height, width, 1 or 3), from 0 to 1, nearest first.
         right: bool array (queries, count): whether each is a right answer.
-        there: bool array (queries, count): False where there was nothing more to rank.
+        there: bool array (queries, count): False beyond the end of the gallery.
         tone: "baseline", "ours" or None: whose colour the name has.
     """
 
@@ -68,8 +68,8 @@ def galleries(queries, labels, rows, style=LIGHT):
             top = TOP + number * band
             _picture(axes, query, LEFT, top, side)
             axes.text(LEFT, top + HEIGHT + 0.04, label, va="top", fontweight="bold")
-            for place, row in enumerate(rows):
-                _ranked(axes, row, number, (first, top + place * (HEIGHT + GAP), side), style)
+            for line, row in enumerate(rows):
+                _ranked(axes, row, number, (first, top + line * (HEIGHT + GAP), side), style)
         _legend(axes, first, height - BOTTOM / 2, style)
     return figure
 
@@ -106,7 +106,6 @@ def _frame(corner, width, height, right):
 
 
 def _legend(axes, left, middle, style):
-    for place, (right, said) in enumerate(((True, "right"), (False, "wrong"))):
-        x = left + place * 1.0
+    for x, right, name in ((left, True, "right"), (left + 1.0, False, "wrong")):
         axes.add_patch(_frame((x, middle - 0.08), 0.22, 0.16, right))
-        axes.text(x + 0.3, middle, said, va="center", color=style.muted, fontsize=7.5)
+        axes.text(x + 0.3, middle, name, va="center", color=style.muted, fontsize=7.5)

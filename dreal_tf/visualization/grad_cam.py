@@ -16,8 +16,8 @@ class Call(NamedTuple):
 
     Attributes:
         operation: `keras.layers.Layer`, or another operation of a functional network.
-        output: tensor or structure of them, what it gave.
-        logits: tensor, what its softmax read; None where it has none.
+        output: tensor or structure of them.
+        logits: tensor, the input of its softmax; None if it has none.
     """
 
     operation: object
@@ -27,10 +27,11 @@ class Call(NamedTuple):
 
 @contextlib.contextmanager
 def observed(network, watch=lambda output: None):
-    """Notes what every part of a network gives while it runs inside the context.
+    """Notes the output of every part of a network that runs inside the context.
 
-    Parts are layers and other operations; a network inside the network is looked into and noted
-    after its parts. Nothing is rewired: graphs of nested networks do not hang together, calls do.
+    Parts are layers and other operations; those of a network inside the network come before it. Nothing
+    is rewired, because the graphs of nested networks are not connected. Kept by hand for that reason:
+    libraries for Grad-CAM cut the graph in two.
 
     Args:
         network: `keras.Model` of any kind.
@@ -97,7 +98,7 @@ def _noted(operation, calls, watch):
 
 
 def grad_cam(network, images, labels, layer=None, plus_plus=False, batch_size=64):
-    """Where the evidence for each image's label lies, at the resolution of a layer.
+    """Maps of the evidence for each image's label, at the resolution of a layer.
 
     Args:
         network, layer, plus_plus, batch_size: see `GradCam`, which is made once for many calls.
@@ -117,15 +118,15 @@ def grad_cam(network, images, labels, layer=None, plus_plus=False, batch_size=64
 class GradCam:
     """Makes Grad-CAM maps of one network: relu of the sum over channels k of w_k F_k.
 
-    F is what a layer gives and g the gradient of the label's logit with respect to it. Grad-CAM:
+    F is the output of a layer and g the gradient of the label's logit with respect to it. Grad-CAM:
     w_k is the mean of g over places. Grad-CAM++: w_k = Σ_places a relu(g) with
-    a = g² / (2 g² + g³ Σ_places F_k), which is what its general form comes to for a score that is
-    the exponential of the logit; the common factor exp(logit) of an image's weights, which
-    overflows and only scales the map, is left out.
+    a = g² / (2 g² + g³ Σ_places F_k), its general form for a score that is the exponential of
+    the logit, but without the common factor exp(logit) of an image's weights, which overflows and only
+    scales the map.
 
     By default the layer is the last to run that gives a map (batch, height, width, channels) of
     more than one place: of a residual network, its last stage's output. Networks inside the network
-    are looked into. Where the network ends in a softmax, what the softmax reads are the logits.
+    count too. If the network ends in a softmax, the logits are the input of the softmax.
 
     Args:
         network: `keras.Model` of any kind that gives logits or probabilities (batch, classes), or a
@@ -138,7 +139,7 @@ class GradCam:
         labels: int array (n,).
     Returns:
         Float32 array (n, height, width), of at least 0, at the resolution of the layer's map;
-        `upsample` brings it to that of the image.
+        `dreal_tf.visualization.heatmaps.stretched` brings it to that of the image.
     Raises:
         InputError: at the first call, if there is no such map, or no logits can be had.
     Attributes:
@@ -166,7 +167,7 @@ class GradCam:
         return self.with_logits(images, labels)[0]
 
     def with_logits(self, images, labels):
-        """The maps, and what the network says of the images.
+        """The maps, and the logits of the images.
 
         Args:
             images, labels: as of a call.
@@ -264,22 +265,6 @@ def weights_plus_plus(map_, gradient):
     return tf.reduce_sum(tf.math.divide_no_nan(rising, below), axis=[1, 2])
 
 
-def upsample(maps, height, width):
-    """Maps at the resolution of their images, bilinear.
-
-    Args:
-        maps: float array (n, rows, columns).
-        height, width: int (pixels).
-    Returns:
-        Float32 array (n, height, width).
-    Example:
-        >>> upsample([[[0.0, 1.0]]], 1, 4)[0, 0].tolist()
-        [0.0, 0.25, 0.75, 1.0]
-    """
-    maps = tf.constant(np.asarray(maps, np.float32)[..., None])
-    return tf.image.resize(maps, (height, width)).numpy()[..., 0]
-
-
 def _map_in(output):
     """The map (batch, height, width, channels) that a part gave, alone or first of several."""
     first = output[0] if isinstance(output, (tuple, list)) and output else output
@@ -299,20 +284,20 @@ def _chosen(calls, layer):
                 "network."
             )
         return wide[-1]
-    found = [call for call in with_maps if layer in (call.operation, call.operation.name)]
-    if not found:
+    matching = [call for call in with_maps if layer in (call.operation, call.operation.name)]
+    if not matching:
         name = layer if isinstance(layer, str) else layer.name
         raise unknown_name("layer with a map", name, {call.operation.name for call in with_maps})
-    if len(found) > 1:
+    if len(matching) > 1:
         raise InputError(
-            f"Expected a layer that runs once. Received: {found[0].operation.name!r}, which "
-            f"{len(found)} calls of the network answer to. Choose another, or give the layer itself."
+            f"Expected a layer that runs once. Received: {matching[0].operation.name!r}, which "
+            f"{len(matching)} calls of the network answer to. Choose another, or give the layer itself."
         )
-    return found[0]
+    return matching[0]
 
 
 def _single(calls):
-    """Calls of parts, those of whole networks left out."""
+    """Calls of parts, without those of whole networks."""
     return [call for call in calls if not isinstance(call.operation, keras.Model)]
 
 

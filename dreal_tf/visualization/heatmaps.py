@@ -14,7 +14,7 @@ from dreal_tf.visualization.style import LIGHT, new_figure, styled
 
 
 def chosen_images(labels, count, seed=0):
-    """Positions of images to show, right or wrong answers alike.
+    """Positions of images to show, whether predicted correctly or not.
 
     Classes are drawn without replacement, again from all of them once each has been drawn; of each
     drawn class one of its images that was not chosen before.
@@ -44,7 +44,7 @@ def chosen_images(labels, count, seed=0):
     }
     chosen = []
     while len(chosen) < count:
-        round_ = random.permutation(sorted(label for label, places in left.items() if places))
+        round_ = random.permutation(sorted(label for label, positions in left.items() if positions))
         chosen += [int(left[label].pop()) for label in round_[: count - len(chosen)]]
     return np.array(sorted(chosen, key=lambda position: (labels[position], position)))
 
@@ -64,8 +64,8 @@ class MapRow(NamedTuple):
         maps: float array (n, rows, columns), of any resolution.
         notes: sequence of str, one under each map, or None.
         tone: "baseline", "ours" or None: whose colour the name has.
-        ranged: bool. Whether each map's colours span from its least value to its greatest, which are
-            then written under it. If not, they span from 0.
+        ranged: bool. True: each map's colours span from its least value to its greatest, both written
+            under it. False: they span from 0.
     """
 
     name: str
@@ -87,7 +87,7 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
         rows: sequence of `MapRow`.
         style: `dreal_tf.visualization.style.Style`.
         columns: int >= 1. Images beside each other.
-        legend: str, what the colours mean.
+        legend: str, the meaning of the colours.
         boxes: float array (n, 4), drawn on every picture of an image: top, left, bottom and right as
             fractions of its sides; None: none.
     Returns:
@@ -116,10 +116,10 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
             top = TOP + number // columns * tops[-1]
             enlarged = _enlarged(image)
             _picture(axes, enlarged, left, top)
-            for row, said, down in zip(rows, notes, tops[1:], strict=False):
+            for row, of_row, down in zip(rows, notes, tops[1:], strict=False):
                 _map(axes, enlarged, row, number, (left, top + down), style)
                 quiet = dict(fontsize=7.5, color=style.muted)
-                _under(axes, said[number], left, top + down + SIDE, **quiet)
+                _under(axes, of_row[number], left, top + down + SIDE, **quiet)
             if boxes is not None:
                 for down in tops[:-1]:
                     _box(axes, boxes[number], left, top + down)
@@ -149,14 +149,14 @@ def overlaid(image, map_, heat=LIGHT.heat, low=0.0):
     grey = image.mean(axis=-1, keepdims=True)
     map_ = stretched(map_, *image.shape[:2]) - low
     highest = map_.max()
-    share = np.clip(map_ / highest, 0.0, 1.0) if highest > 0 else np.zeros_like(map_)
-    colour = matplotlib.colormaps[heat](share)[..., :3]
-    hidden = 0.85 * np.sqrt(share)[..., None]
+    level = np.clip(map_ / highest, 0.0, 1.0) if highest > 0 else np.zeros_like(map_)
+    colour = matplotlib.colormaps[heat](level)[..., :3]
+    hidden = 0.85 * np.sqrt(level)[..., None]
     return (1.0 - hidden) * grey + hidden * colour
 
 
 def stretched(map_, height, width):
-    """A map at another resolution, linear between the middles of its places.
+    """A map at another resolution, linear between the middles of its cells.
 
     Args:
         map_: float array (rows, columns).
@@ -200,9 +200,9 @@ def _notes(row, images):
     return notes
 
 
-def _broken(said, width):
+def _broken(text, width):
     """At most two lines, no wider than a picture."""
-    return textwrap.wrap(said, width, max_lines=2, placeholder="…")
+    return textwrap.wrap(text, width, max_lines=2, placeholder="…")
 
 
 def _enlarged(image):
@@ -212,15 +212,15 @@ def _enlarged(image):
     return np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0.0, 1.0)
 
 
-def _map(axes, enlarged, row, number, place, style):
-    left, top = place
+def _map(axes, enlarged, row, number, corner, style):
+    left, top = corner
     map_ = np.asarray(row.maps[number], np.float64)
     low = map_.min() if row.ranged else 0.0
     _picture(axes, overlaid(enlarged, map_, style.heat, low), left, top)
 
 
 def _range(map_):
-    """Two digits of what differs."""
+    """The range of a map, with two digits of the difference."""
     span = float(np.ptp(map_))
     decimals = min(max(1 - math.floor(math.log10(span)), 0), 6) if span > 0 else 2
     return f"{map_.min():.{decimals}f} to {map_.max():.{decimals}f}"
@@ -242,18 +242,18 @@ def _box(axes, box, left, top):
 
 def _under(axes, lines, left, top, **look):
     if lines:
-        said = "\n".join(lines)
-        axes.text(left + SIDE / 2, top + 0.03, said, ha="center", va="top", linespacing=1.15, **look)
+        text = "\n".join(lines)
+        axes.text(left + SIDE / 2, top + 0.03, text, ha="center", va="top", linespacing=1.15, **look)
 
 
 def _name(axes, row, top, style):
     tone = getattr(style, row.tone) if row.tone else style.text
     # Beside a picture there is room for the name of a block or of its module, not of both.
-    said = row.name if len(row.name) <= LONG else row.name.replace("/", "\n")
+    name = row.name if len(row.name) <= LONG else row.name.replace("/", "\n")
     axes.text(
         LEFT - 0.08,
         top + SIDE / 2,
-        said,
+        name,
         color=tone,
         fontweight="bold",
         rotation=90,

@@ -1,4 +1,4 @@
-"""What each module of a network is worth, by both baselines, with intervals."""
+"""The value of each module of a network, by both reference actions, with intervals."""
 
 import itertools
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from dreal_tf.visualization.style import LIGHT, dress, new_figure, styled
 
-# What a module loses when it is ablated, and so what its value is that of.
-SAID = {"mean": "mean: its selectivity", "static": "static: its dependence on the image"}
+# An ablation takes this property from a module: the value is that of the property.
+PROPERTIES = {"mean": "mean: its selectivity", "static": "static: its dependence on the image"}
 MARKERS = {"mean": "o", "static": "D"}
-SHIFT = 0.17  # Of the two baselines, up and down from the middle of a module's row (rows).
+SHIFT = 0.17  # Up and down from the middle of a module's row, for the two reference actions (rows).
 
 
 def module_values(modules, stages, values, drops, style=LIGHT):
@@ -18,9 +18,9 @@ def module_values(modules, stages, values, drops, style=LIGHT):
     Args:
         modules: sequence of str.
         stages: sequence of str, the stage of each.
-        values: dict by baseline, "mean" and "static", of float arrays (modules, 3): value, and the
+        values: dict by reference action, "mean" and "static", of float arrays (modules, 3): value, and the
             low and high end of its interval (nats).
-        drops: dict by baseline of float arrays (modules,): accuracy lost (fractions).
+        drops: dict by reference action of float arrays (modules,): accuracy lost (fractions).
         style: `Style`.
     Returns:
         `matplotlib.figure.Figure`.
@@ -40,19 +40,14 @@ def module_values(modules, stages, values, drops, style=LIGHT):
             dress(axes, style, grid="x")
             _bands(axes, stages, style)
             axes.axvline(0, color=style.muted, linewidth=1.0, zorder=1)
-        for sign, baseline, colour in zip((-1, 1), SAID, style.series[:2], strict=True):
-            places, (middle, low, high) = rows + sign * SHIFT, np.asarray(values[baseline]).T
-            look = {
-                "color": colour,
-                "marker": MARKERS[baseline],
-                "markersize": 4.5,
-                "linestyle": "none",
-            }
+        for sign, baseline, colour in zip((-1, 1), PROPERTIES, style.series[:2], strict=True):
+            heights, (middle, low, high) = rows + sign * SHIFT, np.asarray(values[baseline]).T
+            look = dict(color=colour, marker=MARKERS[baseline], markersize=4.5, linestyle="none")
             ends = np.maximum([middle - low, high - middle], 0)
-            nats.errorbar(middle, places, xerr=ends, elinewidth=1.4, capsize=2.5, **look)
+            nats.errorbar(middle, heights, xerr=ends, elinewidth=1.4, capsize=2.5, **look)
             lost = 100 * np.asarray(drops[baseline])
-            points.hlines(places, 0, lost, color=colour, linewidth=1.4)
-            handles += points.plot(lost, places, label=SAID[baseline], **look)
+            points.hlines(heights, 0, lost, color=colour, linewidth=1.4)
+            handles += points.plot(lost, heights, label=PROPERTIES[baseline], **look)
         nats.set_yticks(rows, modules)
         nats.set_ylim(len(modules) - 0.5, -0.5)
         nats.tick_params(axis="y", length=0)

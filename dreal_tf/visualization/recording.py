@@ -10,7 +10,7 @@ from dreal_tf.modules import ACTION_KINDS, ModuleSpec
 
 
 class Recorded(NamedTuple):
-    """What a step did on some images.
+    """The action of a module on some images.
 
     Attributes:
         spec: `ModuleSpec`; its sizes are those of these images.
@@ -22,7 +22,7 @@ class Recorded(NamedTuple):
 
 
 def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
-    """What every actor of a network does; actors may lie in networks inside it.
+    """The actions of every actor of a network; actors may lie in networks inside it.
 
     Args:
         network: `keras.Model` of any kind with attention actors in it.
@@ -78,7 +78,7 @@ class ActionRecorder:
             }
 
     def _for_images(self, shape):
-        """The traced function for images of a shape, and what is known of the steps."""
+        """The traced function for images of a shape, and the specs of the modules."""
         if shape not in self._traced:
             specs = {}
 

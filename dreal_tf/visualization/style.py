@@ -62,7 +62,7 @@ STYLES = {"light": LIGHT, "dark": DARK}
 
 @contextlib.contextmanager
 def styled(style):
-    """What is drawn inside the context has the type and colours of a style.
+    """Everything that is drawn inside the context has the type and colours of a style.
 
     Args:
         style: `Style`.

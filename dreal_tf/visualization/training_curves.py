@@ -1,4 +1,4 @@
-"""Curves over training: loss and accuracy, critiques and rewards."""
+"""Curves over training, from a run's history: loss and accuracy, critiques and rewards."""
 
 import math
 
@@ -8,7 +8,99 @@ from matplotlib.ticker import MaxNLocator
 from dreal_tf.modules import stage_name
 from dreal_tf.visualization.style import LIGHT, MARKERS, dress, new_figure, styled
 
-FEW = 20  # Epochs up to which each has a marker.
+FEWEST_POINTS = 3  # Below, a correlation says nothing.
+MARKED_EPOCHS = 20  # Up to so many epochs, each has a marker.
+COLUMNS = 3  # Modules beside each other.
+
+
+def history_curve(rows, name):
+    """One quantity over training.
+
+    Args:
+        rows: sequence of dicts, see `dreal_tf.training.callbacks.history_file.read_history`.
+        name: str, a column such as "val_accuracy".
+    Returns:
+        Float array (epochs,), nan if an epoch lacks it; None if all do.
+    Example:
+        >>> history_curve([{"epoch": 0, "loss": 2.0}, {"epoch": 1, "loss": 1.0}], "loss").tolist()
+        [2.0, 1.0]
+    """
+    values = np.array([row.get(name, np.nan) for row in rows], float)
+    return values if np.isfinite(values).any() else None
+
+
+def history_curves(rows, quantity):
+    """A quantity of every module over training.
+
+    Args:
+        rows: as of `history_curve`.
+        quantity: str, such as "reward" or "val_gain".
+    Returns:
+        Dict from module to float array (epochs,), in the order of the network's depth.
+    Example:
+        >>> rows = [{"epoch": 0, "reward/conv10_1/se": 0.5, "reward/conv9_1/se": 0.25, "loss": 1.0}]
+        >>> {module: values.tolist() for module, values in history_curves(rows, "reward").items()}
+        {'conv9_1/se': [0.25], 'conv10_1/se': [0.5]}
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    modules = [name.partition("/")[2] for name in names if name.startswith(f"{quantity}/")]
+    curves = {m: history_curve(rows, f"{quantity}/{m}") for m in sorted(modules, key=depth)}
+    return {module: curve for module, curve in curves.items() if curve is not None}
+
+
+def depth(module):
+    """A key that sorts modules by their depth in the network: numbers as numbers.
+
+    Logs are in the order of the alphabet, where conv10 comes before conv9.
+
+    Example:
+        >>> sorted(["conv10_1/se", "conv9_2/se"], key=depth)
+        ['conv9_2/se', 'conv10_1/se']
+    """
+    block, _, suffix = module.partition("/")
+    digits = "".join(c if c.isdigit() else " " for c in block).split()
+    return block.rstrip("0123456789_"), *map(int, digits), suffix
+
+
+def stage_correlations(critiques, rewards):
+    """Whether critiques follow rewards: correlation over training, all modules of a stage together.
+
+    Both mostly rise with the accuracy, so the correlation of their changes from epoch to epoch
+    stands beside: it is what is left when the common rise is gone.
+
+    Args:
+        critiques, rewards: dicts from module to float array (epochs,).
+    Returns:
+        Dict from stage to dict: `points` (pairs of module and epoch), `correlation` and
+        `of_changes` (Pearson's r; None for fewer than three points or if nothing varies).
+    Example:
+        >>> correlations = stage_correlations({"conv2_1/se": np.array([0.0, 1.0, 3.0, 4.0])},
+        ...                                   {"conv2_1/se": np.array([1.0, 2.0, 4.0, 5.0])})
+        >>> correlations["conv2"]["points"], round(correlations["conv2"]["correlation"], 3)
+        (4, 1.0)
+    """
+    correlations = {}
+    both = [module for module in critiques if module in rewards]
+    for stage in dict.fromkeys(stage_name(module) for module in both):
+        of_stage = [module for module in both if stage_name(module) == stage]
+        levels = [np.concatenate([curves[m] for m in of_stage]) for curves in (critiques, rewards)]
+        changes = [
+            np.concatenate([np.diff(curves[m]) for m in of_stage]) for curves in (critiques, rewards)
+        ]
+        correlations[stage] = {
+            "points": int(np.isfinite(levels).all(axis=0).sum()),
+            "correlation": _correlation(*levels),
+            "of_changes": _correlation(*changes),
+        }
+    return correlations
+
+
+def _correlation(one, other):
+    there = np.isfinite(one) & np.isfinite(other)
+    one, other = one[there], other[there]
+    if len(one) < FEWEST_POINTS or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def learning_curves(ours, baseline=None, style=LIGHT):
@@ -33,26 +125,22 @@ def learning_curves(ours, baseline=None, style=LIGHT):
     with styled(style):
         figure = new_figure(8.2, 3.3)
         losses, accuracies = figure.subplots(1, 2)
-        for name, courses, colour, marker in runs:
+        for name, curves, colour, marker in runs:
             for quantity, axes, scale in (("loss", losses, 1.0), ("accuracy", accuracies, 100.0)):
-                for prefix, said, line in (("", "training", "--"), ("val_", "validation", "-")):
-                    values = courses.get(prefix + quantity)
+                for prefix, split, line in (("", "training", "--"), ("val_", "validation", "-")):
+                    values = curves.get(prefix + quantity)
                     if values is not None:
                         epochs = range(1, len(values) + 1)
-                        points = {"marker": marker, "markersize": 4} if len(values) <= FEW else {}
-                        scaled = [scale * value for value in values]
                         look = {"color": colour, "linestyle": line, "linewidth": 1.6 if prefix else 1.0}
-                        (handles[f"{name}, {said}"],) = axes.plot(epochs, scaled, **look, **points)
-        for axes, said in ((losses, "cross entropy (nats)"), (accuracies, "accuracy (%)")):
+                        scaled = [scale * value for value in values]
+                        (curve,) = axes.plot(epochs, scaled, **look, **_points(epochs, marker))
+                        handles[f"{name}, {split}"] = curve
+        for axes, label in ((losses, "cross entropy (nats)"), (accuracies, "accuracy (%)")):
             dress(axes, style)
-            axes.set_xlabel("epoch")
-            axes.set_ylabel(said)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            _count_epochs(axes)
+            axes.set_ylabel(label)
         figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=len(handles))
     return figure
-
-
-COLUMNS = 3  # Modules beside each other.
 
 
 def critic_curves(epochs, critiques, rewards, validated=None, decays=(), style=LIGHT):
@@ -81,10 +169,10 @@ def critic_curves(epochs, critiques, rewards, validated=None, decays=(), style=L
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, module in zip(grid.flat, modules, strict=False):
             dress(axes, style)
-            for number, (said, values, colour, marker) in enumerate(kinds):
-                axes.plot(epochs, values[module], color=colour, label=said, **_points(epochs, marker))
+            for number, (label, values, colour, marker) in enumerate(kinds):
+                axes.plot(epochs, values[module], color=colour, label=label, **_points(epochs, marker))
                 if validated and module in validated[number]:
-                    held_out = {"linestyle": ":", "label": f"{said}, validation"}
+                    held_out = {"linestyle": ":", "label": f"{label}, validation"}
                     axes.plot(epochs, validated[number][module], color=colour, **held_out)
             _mark(axes, decays, style)
             axes.set_title(module)
@@ -106,44 +194,43 @@ def module_curves(epochs, panels, decays=(), style=LIGHT):
 
     Args:
         epochs: int array (epochs,), counted from 1.
-        panels: dict from what a panel shows (str, its vertical axis) to a dict from module to float
-            array (epochs,).
+        panels: dict from the label of a panel's vertical axis (str) to a dict from module to float array
+            (epochs,).
         decays, style: as of `critic_curves`.
     Returns:
-        `matplotlib.figure.Figure`. Where there are more modules than colours, those of a stage share
-        one.
+        `matplotlib.figure.Figure`. If there are more modules than colours, those of a stage share one.
     Example:
         >>> panels = {"gain": {"conv2_1/se": [0.0, 0.5]}, "alignment": {"conv2_1/se": [0.1, 0.4]}}
         >>> [axes.get_ylabel() for axes in module_curves([1, 2], panels).axes]
         ['gain', 'alignment']
     """
     colours = (style.ours, style.baseline, *style.series)
-    modules = list(dict.fromkeys(module for courses in panels.values() for module in courses))
+    modules = list(dict.fromkeys(module for curves in panels.values() for module in curves))
     owners = modules if len(modules) <= len(colours) else [stage_name(module) for module in modules]
-    places = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
     handles = {}
     with styled(style):
         figure = new_figure(4.1 * len(panels), 3.2)
         row = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (said, courses) in zip(row, panels.items(), strict=True):
+        for axes, (label, curves) in zip(row, panels.items(), strict=True):
             dress(axes, style)
             axes.axhline(0, color=style.muted, linewidth=0.8)
             for module, owner in zip(modules, owners, strict=True):
-                if module in courses:
-                    number = places[owner]
+                if module in curves:
+                    number = numbers[owner]
                     points = _points(epochs, MARKERS[number % len(MARKERS)])
                     colour = colours[number % len(colours)]
-                    (handles[owner],) = axes.plot(epochs, courses[module], color=colour, **points)
+                    (handles[owner],) = axes.plot(epochs, curves[module], color=colour, **points)
             _mark(axes, decays, style)
             _count_epochs(axes)
-            axes.set_ylabel(said)
+            axes.set_ylabel(label)
         columns = min(len(handles), 4)
         figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=columns)
     return figure
 
 
 def _points(epochs, marker):
-    return {"marker": marker, "markersize": 4} if len(epochs) <= FEW else {}
+    return {"marker": marker, "markersize": 4} if len(epochs) <= MARKED_EPOCHS else {}
 
 
 def _count_epochs(axes):

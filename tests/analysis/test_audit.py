@@ -14,9 +14,9 @@ RANDOM = np.random.default_rng(0)
 def chance(seed, images):
     """Differences of log p between two arms that a coin decides alike: long-tailed, of mean 0."""
     random = np.random.default_rng(seed)
-    known = random.normal(0.5, 1.5, images)  # What the rest of the network knows of the label.
-    pushes = random.choice([-1.0, 1.0], (2, images))
-    own, without = (-np.log1p(np.exp(-(known + push))) for push in pushes)
+    known = random.normal(0.5, 1.5, images)  # The rest of the network knows so much of the label.
+    changes = random.choice([-1.0, 1.0], (2, images))
+    own, without = (-np.log1p(np.exp(-(known + change))) for change in changes)
     return own - without
 
 
@@ -27,14 +27,14 @@ def test_the_interval_of_pure_chance_covers_0_as_often_as_it_says(images):
     for seed in range(200):
         low, high = bootstrap_intervals(columns[:, [seed]], seed)
         covered += int(low[0] <= 0 <= high[0])
-    # Of 200 draws with probability 0.95, 181 to 198 come with probability 0.999.
+    # 200 draws with probability 0.95 give 181 to 198 hits with probability 0.999.
     assert 181 <= covered <= 198
     assert columns.std() > 0.5
 
 
 def test_the_bootstrap_is_students_interval_where_values_are_normal():
     values = RANDOM.normal([0.2, -3.0], [1.0, 0.1], (3000, 2))
-    low, high = bootstrap_intervals(values, draws=4000)
+    low, high = bootstrap_intervals(values, resamples=4000)
     half = stats.t.ppf(0.975, 2999) * values.std(axis=0, ddof=1) / np.sqrt(3000)
     np.testing.assert_allclose(values.mean(axis=0) - low, half, rtol=0.06)
     np.testing.assert_allclose(high - values.mean(axis=0), half, rtol=0.06)
@@ -83,8 +83,8 @@ def test_shares_are_counted_with_the_tolerance():
 def test_classes_are_measured_on_their_own_images():
     labels = np.array([4, 0, 4, 0, 4, 7])
     differences = np.stack([np.arange(6.0), -np.arange(6.0)], axis=1)
-    found = values_by_class(differences, labels, seed=5)
-    assert list(found) == [0, 4]  # One image alone says nothing of its spread.
-    assert found[0][0]["value"] == 2.0 and found[4][1]["value"] == -2.0
+    values = values_by_class(differences, labels, seed=5)
+    assert list(values) == [0, 4]  # One image alone says nothing of its spread.
+    assert values[0][0]["value"] == 2.0 and values[4][1]["value"] == -2.0
     low, high = bootstrap_intervals(differences[labels == 4], seed=5)
-    assert found[4][1] == {"value": -2.0, "low": low[1], "high": high[1]}
+    assert values[4][1] == {"value": -2.0, "low": low[1], "high": high[1]}

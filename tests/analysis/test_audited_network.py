@@ -17,7 +17,7 @@ from support import (
 )
 
 from dreal_tf import attach, audit
-from dreal_tf.analysis.ablation import measure_differences
+from dreal_tf.analysis.audit import measure_differences
 from dreal_tf.data import from_arrays
 from dreal_tf.errors import InputError
 from dreal_tf.method.rewards import static_actions
@@ -50,16 +50,16 @@ def test_every_kind_of_action_is_worth_what_the_rewards_meter_measures(form):
     images, labels = small_data(10)
     plain, groups = plain_network(network), [(module,) for module in trajectory.modules]
     static = static_actions(plain, images)
-    found = measure_differences(
+    measured = measure_differences(
         plain, [(images[:7], labels[:7]), (images[7:], labels[7:])], static, groups
     )
-    measured = reward_estimator.estimate_all(
+    samples = reward_estimator.estimate_all(
         images, targets_of(labels), network(images), images_drawn(10)
     )
-    expected = np.reshape(measured.difference, (len(groups), 10)).T
-    np.testing.assert_allclose(found.differences["mean"], expected, atol=1e-5)
-    np.testing.assert_array_equal(found.right, np.asarray(measured.correct)[:10])
-    assert np.abs(found.differences["static"]).max() > 1e-5
+    expected = np.reshape(samples.difference, (len(groups), 10)).T
+    np.testing.assert_allclose(measured.differences["mean"], expected, atol=1e-5)
+    np.testing.assert_array_equal(measured.correct, np.asarray(samples.correct)[:10])
+    assert np.abs(measured.differences["static"]).max() > 1e-5
 
 
 def test_every_use_of_a_layer_is_a_module_of_its_own():
@@ -72,7 +72,7 @@ def test_every_use_of_a_layer_is_a_module_of_its_own():
     labels = np.arange(12) % 2
     static = static_actions(network, pictures)
     groups = [("gate/helps",), ("gate/helps@2",), ("gate/helps", "gate/helps@2")]
-    found = measure_differences(network, [(pictures, labels)], static, groups)
+    measured = measure_differences(network, [(pictures, labels)], static, groups)
 
     def log_p(first, again):
         state = np.float64(pictures)
@@ -86,7 +86,7 @@ def test_every_use_of_a_layer_is_a_module_of_its_own():
     expected = [
         log_p(False, False) - log_p(*arm) for arm in ((True, False), (False, True), (True, True))
     ]
-    np.testing.assert_allclose(found.differences["mean"], np.stack(expected, axis=1), atol=1e-5)
+    np.testing.assert_allclose(measured.differences["mean"], np.stack(expected, axis=1), atol=1e-5)
 
 
 def test_all_networks_of_ours_are_taken(data):
@@ -104,12 +104,12 @@ def test_foreign_attention_is_valued_once_it_is_attached():
     images, labels = images_and_labels()
     pair = np.tile(images, (4, 1, 1, 1)), np.tile(labels, 4)
     data = from_arrays(pair, (images, labels), ["a", "b", "c"], batch_size=8)
-    found = audit(attach(network, gates), len(images), data)
+    result = audit(attach(network, gates), len(images), data)
     rows = np.arange(len(images))
     log_p, without = (log_softmax(n(images))[rows, labels] for n in (network, ablated))
-    assert list(found["modules"]) == [module] and list(found["stages"]) == ["stage1"]
-    assert found["modules"][module]["stage"] == "stage1"
-    assert found["modules"][module]["mean"]["value"] == pytest.approx(
+    assert list(result["modules"]) == [module] and list(result["stages"]) == ["stage1"]
+    assert result["modules"][module]["stage"] == "stage1"
+    assert result["modules"][module]["mean"]["value"] == pytest.approx(
         (log_p - without).mean(), abs=1e-5
     )
     assert abs((log_p - without).mean()) > 1e-3

@@ -1,4 +1,4 @@
-"""What the benchmark says: sums, shares and bytes by hand, and the command in a fresh process."""
+"""The benchmark: sums, fractions and bytes by hand, and the command in a fresh process."""
 
 import json
 
@@ -8,23 +8,23 @@ import pytest
 import tensorflow as tf
 from fresh_process import COMMAND, ended
 from module_cost import recipe_of
-from peers import measure_peers, peers_of
 from support import small_data, small_network
 
 from dreal_tf import DREAL, load_recipe
-from dreal_tf.analysis import benchmark as turns
+from dreal_tf.analysis import benchmark as timing
 from dreal_tf.analysis.benchmark import (
     PARTS,
-    benchmark_lines,
+    Benchmark,
     exchanged_bytes,
-    made_up,
+    generated_data,
     part_seconds,
     recipes_of_arms,
 )
+from dreal_tf.cli.benchmark import benchmark_lines
 
 
 @pytest.fixture(scope="module")
-def found():
+def costs():
     process = ended(
         *COMMAND,
         "benchmark",
@@ -40,28 +40,44 @@ def found():
     return json.loads(process.stdout)
 
 
-def test_the_command_gives_ratios_and_what_they_come_from(found):
-    assert set(found["ratio"]) == set(found["memory_ratio"]) == {"sampled", "exact"}
-    for name, ratio in found["ratio"].items():
-        low, high = found["ratio_interval"][name]
+def test_the_command_gives_ratios_and_what_they_come_from(costs):
+    assert set(costs["ratio"]) == set(costs["memory_ratio"]) == {"sampled", "exact"}
+    for name, ratio in costs["ratio"].items():
+        low, high = costs["ratio_interval"][name]
         assert 0 < low <= ratio <= high
-        assert found["memory_ratio"][name] == found["memory"][name] / found["memory"]["plain"]
-        assert found["memory_processes"][name] == [found["memory"][name]]
-    for arm, seconds in found["seconds"].items():
-        assert found["images_per_second"][arm] == pytest.approx(found["batch_size"] / seconds)
-        low, high = found["seconds_quartiles"][arm]
+        assert costs["memory_ratio"][name] == costs["memory"][name] / costs["memory"]["plain"]
+        assert costs["memory_processes"][name] == [costs["memory"][name]]
+    for arm, seconds in costs["seconds"].items():
+        assert costs["images_per_second"][arm] == pytest.approx(costs["batch_size"] / seconds)
+        low, high = costs["seconds_quartiles"][arm]
         assert low <= seconds <= high
-    given = found["input"]
-    per_step = found["batch_size"] / given["images_per_second"]
-    assert given["times_step"] == pytest.approx(found["seconds"]["plain"] / per_step)
-    assert found["modules"] == 3 and found["peers"]["missing"]
+    given = costs["input"]
+    per_step = costs["batch_size"] / given["images_per_second"]
+    assert given["times_step"] == pytest.approx(costs["seconds"]["plain"] / per_step)
+    assert costs["modules"] == 3
 
 
-def test_its_table_says_the_same(found):
-    lines = benchmark_lines(found)
-    row = next(line for line in lines if line.startswith("| exact |"))
-    assert f"{found['ratio']['exact']:.3f}" in row and f"{found['memory']['exact']:.0f} MiB" in row
-    assert all(line.count("|") == lines[2].count("|") for line in lines if line.startswith("| sampled"))
+def test_its_table_says_the_same(costs):
+    lines = benchmark_lines(costs)
+    row = next(line for line in lines if line.startswith("exact "))
+    assert f"{costs['ratio']['exact']:.3f}" in row and f"{costs['memory']['exact']:.0f} MiB" in row
+    parts = next(line for line in lines if line.startswith("counterfactual pass"))
+    assert f"{1e3 * costs['parts']['exact']['counterfactual_pass']:.1f} ms" in parts
+    tables = [line for line in lines if "  " in line]
+    assert len(tables) == 4 + 5 and all(len(line) <= 80 for line in tables)
+
+
+def test_as_a_frame_it_has_a_row_for_each_arm(costs):
+    frame = Benchmark(costs).to_pandas()
+    assert list(frame.index) == ["plain", "sampled", "exact"]
+    for name in ("seconds", "images_per_second", "memory"):
+        assert frame[name].to_dict() == costs[name]
+    assert frame["ratio"].dropna().to_dict() == costs["ratio"]
+    assert frame.loc["exact", ["ratio_low", "ratio_high"]].tolist() == costs["ratio_interval"]["exact"]
+    assert (
+        frame.loc["plain", ["seconds_low", "seconds_high"]].tolist()
+        == (costs["seconds_quartiles"]["plain"])
+    )
 
 
 def test_a_step_takes_as_long_as_its_parts():
@@ -83,11 +99,13 @@ def test_exchanged_bytes_are_those_of_the_variables():
     model = DREAL(small_network(synchronized=True), critic="paper")
     weights = sum(int(np.prod(v.shape)) for v in model.network.trainable_variables)
     critic = sum(int(np.prod(v.shape)) for v in model.critic.trainable_variables)
-    found = exchanged_bytes(model)
+    exchanged = exchanged_bytes(model)
     # Two blocks with four channels: sum and sum of squares, forward and back, in float32.
-    assert found == {"network": 4 * weights, "statistics": 2 * 2 * 2 * 4 * 4, "critic": 4 * critic} | {
-        "trust": 4 * 5 * 2
-    }
+    assert exchanged == {
+        "network": 4 * weights,
+        "statistics": 2 * 2 * 2 * 4 * 4,
+        "critic": 4 * critic,
+    } | {"trust": 4 * 5 * 2}
     assert exchanged_bytes(plain) == {"network": 4 * weights, "statistics": 0, "critic": 0, "trust": 0}
 
 
@@ -101,16 +119,16 @@ def test_arms_differ_in_the_method_alone():
         recipes_of_arms(load_recipe("cifar10_resnet20_se").replace({"dreal.enabled": False}))
 
 
-def test_made_up_images_have_the_shape_that_the_recipe_trains_on():
-    small = made_up(load_recipe("imagenet_resnet50_se").replace({"data.image_size": 32}))
+def test_generated_images_have_the_shape_that_the_recipe_trains_on():
+    small = generated_data(load_recipe("imagenet_resnet50_se").replace({"data.image_size": 32}))
     assert small.image_shape == (32, 32, 3) and len(small.class_names) == 1000
     recipe = load_recipe("cifar10_resnet8_se").replace({"data.name": "folder"})
     with pytest.raises(ValueError, match="--data-dir, or a size with --set data.image_size=224"):
-        made_up(recipe)
+        generated_data(recipe)
 
 
 def test_the_table_of_modules_is_of_images_of_the_size_that_it_says():
-    assert made_up(recipe_of("eca", side=64, batch=2)).image_shape == (64, 64, 3)
+    assert generated_data(recipe_of("eca", side=64, batch=2)).image_shape == (64, 64, 3)
 
 
 def test_a_turn_lasts_a_while_and_says_how_long_one_call_takes(monkeypatch):
@@ -119,37 +137,19 @@ def test_a_turn_lasts_a_while_and_says_how_long_one_call_takes(monkeypatch):
     def call():
         clock[0] += 0.02
 
-    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock[0])
-    turn = turns.timed(call, wait=lambda nothing: None)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    turn = timing.timed(call, wait=lambda nothing: None)
     assert turn() == pytest.approx(0.02)
     before = clock[0]
     turn()
-    assert clock[0] - before == pytest.approx(turns.TURN)
+    assert clock[0] - before == pytest.approx(timing.TURN_SECONDS)
 
 
 def test_the_interval_of_a_median_holds_it():
     values = np.random.default_rng(1).normal(1.1, 0.05, 25)
-    low, high = turns.median_interval(values)
+    low, high = timing.median_interval(values)
     assert low < np.median(values) < high and high - low < 0.1
-    assert turns.median_interval(np.array([1.5])) == (1.5, 1.5)
-
-
-def test_the_peers_of_a_network_are_those_that_have_it():
-    peers, missing = peers_of(load_recipe("imagenet_resnet50_se"))
-    assert set(peers) | set(missing) == {"keras.applications", "timm"} and "keras.applications" in peers
-    peers, missing = peers_of(load_recipe("imagenet_resnet50_cbam"))
-    assert list(peers) == ["keras.applications"] and missing == {"timm": "has no such network"}
-
-
-@pytest.mark.slow
-def test_a_peer_trains_beside_ours():
-    size = {"data.image_size": 32, "data.batch_size": 2, "run.precision": "float32"}
-    recipe = load_recipe("imagenet_resnet50_cbam").replace(size)
-    found = measure_peers(recipe, made_up(recipe), rounds=1)["keras.applications"]
-    assert found["network"] == "keras.applications.ResNet50" and found["ours"].endswith(
-        "attention none"
-    )
-    assert found["low"] <= found["ratio"] <= found["high"]
+    assert timing.median_interval(np.array([1.5])) == (1.5, 1.5)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def found(data):
+def result(data):
     return audit(planted_network(), images=IMAGES, data=data)
 
 
@@ -40,28 +40,28 @@ def expected(data):
     return known
 
 
-def test_what_helps_and_what_harms_has_the_right_sign_whatever_the_baseline(found):
-    assert list(found["modules"]) == [NOTHING, HARMS, HELPS, NOISE]
-    assert found["images"] == IMAGES and 0.6 < found["accuracy"] < 1
+def test_what_helps_and_what_harms_has_the_right_sign_whatever_the_baseline(result):
+    assert list(result["modules"]) == [NOTHING, HARMS, HELPS, NOISE]
+    assert result["images"] == IMAGES and 0.6 < result["accuracy"] < 1
     for baseline in ("mean", "static"):
-        helping, harming = (found["modules"][m][baseline] for m in (HELPS, HARMS))
+        helping, harming = (result["modules"][m][baseline] for m in (HELPS, HARMS))
         assert 0.1 < helping["low"] < helping["value"] < helping["high"]
         assert helping["accuracy_drop"] > 0.05 and helping["p_value"] < 1e-4
         assert harming["low"] < harming["value"] < harming["high"] < -0.02
         assert harming["accuracy_drop"] < 0 and harming["harmed"] > 0.4
 
 
-def test_what_does_nothing_is_worth_nothing_to_the_last_bit(found):
+def test_what_does_nothing_is_worth_nothing_to_the_last_bit(result):
     for baseline in ("mean", "static"):
-        assert found["modules"][NOTHING][baseline] == {
+        assert result["modules"][NOTHING][baseline] == {
             **{"value": 0.0, "low": 0.0, "high": 0.0, "accuracy_drop": 0.0, "p_value": 1.0},
             **{"helped": 0.0, "harmed": 0.0, "untouched": 1.0},
         }
 
 
-def test_pure_chance_is_worth_nothing_although_it_moves_many_answers(found, expected):
+def test_pure_chance_is_worth_nothing_although_it_moves_many_answers(result, expected):
     for baseline in ("mean", "static"):
-        noise = found["modules"][NOISE][baseline]
+        noise = result["modules"][NOISE][baseline]
         assert noise["low"] < 0 < noise["high"] < 0.06
         assert noise["helped"] > 0.1 and noise["harmed"] > 0.1
         # The reward, which is for climbing, would call it harmful, and on right answers helpful.
@@ -71,9 +71,12 @@ def test_pure_chance_is_worth_nothing_although_it_moves_many_answers(found, expe
         assert rewards.mean() < -0.1 and rewards[right].mean() > 0.01
 
 
-def test_every_number_is_numpys(found, expected):
-    parts = [((m,), found["modules"][m]) for m in found["modules"]]
-    parts += [((HARMS, HELPS), found["stages"]["conv3"]), (tuple(found["modules"]), found["attention"])]
+def test_every_number_is_numpys(result, expected):
+    parts = [((m,), result["modules"][m]) for m in result["modules"]]
+    parts += [
+        ((HARMS, HELPS), result["stages"]["conv3"]),
+        (tuple(result["modules"]), result["attention"]),
+    ]
     for group, both in parts:
         for baseline in ("mean", "static"):
             differences, right, right_without, _ = expected[baseline, group]
@@ -84,39 +87,52 @@ def test_every_number_is_numpys(found, expected):
             assert value["harmed"] == pytest.approx((differences < -1e-3).mean())
             half = 1.96 * differences.std(ddof=1) / np.sqrt(IMAGES)
             assert value["high"] - value["low"] == pytest.approx(2 * half, rel=0.1, abs=1e-6)
-    assert found["accuracy"] == pytest.approx(expected["mean", (NOISE,)][1].mean())
+    assert result["accuracy"] == pytest.approx(expected["mean", (NOISE,)][1].mean())
 
 
-def test_a_stage_is_its_modules_ablated_together(found):
-    assert [m["stage"] for m in found["modules"].values()] == ["conv2", "conv3", "conv3", "conv4"]
-    assert found["stages"]["conv4"]["mean"] == found["modules"][NOISE]["mean"]
-    apart = sum(found["modules"][m]["mean"]["value"] for m in (HARMS, HELPS))
-    assert abs(found["stages"]["conv3"]["mean"]["value"] - apart) > 0.003
+def test_a_stage_is_its_modules_ablated_together(result):
+    assert [m["stage"] for m in result["modules"].values()] == ["conv2", "conv3", "conv3", "conv4"]
+    assert result["stages"]["conv4"]["mean"] == result["modules"][NOISE]["mean"]
+    apart = sum(result["modules"][m]["mean"]["value"] for m in (HARMS, HELPS))
+    assert abs(result["stages"]["conv3"]["mean"]["value"] - apart) > 0.003
 
 
-def test_classes_sum_to_the_whole(found, expected):
-    assert found["class_images"] == {"down": IMAGES // 2, "up": IMAGES // 2}
-    for module in found["modules"]:
+def test_classes_sum_to_the_whole(result, expected):
+    assert result["class_images"] == {"down": IMAGES // 2, "up": IMAGES // 2}
+    for module in result["modules"]:
         for baseline in ("mean", "static"):
             differences, _, _, labels = expected[baseline, (module,)]
             total = 0.0
-            for label, name in enumerate(found["class_images"]):
-                value = found["classes"][name][module][baseline]
+            for label, name in enumerate(result["class_images"]):
+                value = result["classes"][name][module][baseline]
                 assert set(value) == {"value", "low", "high"}
                 assert value["value"] == pytest.approx(differences[labels == label].mean(), abs=1e-5)
-                total += value["value"] * found["class_images"][name] / IMAGES
-            assert total == pytest.approx(found["modules"][module][baseline]["value"], abs=1e-12)
+                total += value["value"] * result["class_images"][name] / IMAGES
+            assert total == pytest.approx(result["modules"][module][baseline]["value"], abs=1e-12)
 
 
-def test_probabilities_give_what_logits_give(found, data):
+def test_probabilities_give_what_logits_give(result, data):
     again = audit(planted_network(softmax=True), images=IMAGES, data=data)
-    for module, both in found["modules"].items():
+    for module, both in result["modules"].items():
         for baseline in ("mean", "static"):
             assert again["modules"][module][baseline] == pytest.approx(both[baseline], abs=1e-5)
 
 
-def test_fewer_images_are_drawn_by_the_seed(found, data):
+def test_fewer_images_are_drawn_by_the_seed(result, data):
     network = planted_network()
     some, same, others = (audit(network, 50, data, seed=seed) for seed in (0, 0, 1))
     assert some == same and some["images"] == 50
     assert some["modules"][HELPS]["mean"] != others["modules"][HELPS]["mean"]
+
+
+def test_as_a_frame_it_has_a_row_for_each_part_class_and_reference_action(result):
+    frame = result.to_pandas()
+    assert len(frame) == 2 * (4 + 3 + 1 + 2 * 4)
+    row = frame.query(
+        "part == 'module' and name == @HELPS and `class` == 'up' and baseline == 'static'"
+    )
+    value = result["classes"]["up"][HELPS]["static"]
+    assert row[["value", "low", "high"]].values.tolist() == [list(value.values())]
+    assert row["images"].tolist() == [IMAGES // 2] and row["helped"].isna().all()
+    row = frame.query("part == 'stage' and name == 'conv3' and baseline == 'mean'").iloc[0]
+    assert row["p_value"] == result["stages"]["conv3"]["mean"]["p_value"] and row["class"] == ""

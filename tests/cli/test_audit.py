@@ -9,7 +9,7 @@ import tensorflow as tf
 from fresh_process import COMMAND, ended
 
 from dreal_tf import audit, build, load_recipe
-from dreal_tf.analysis.audit import write_audit
+from dreal_tf.analysis.audit import Audit, write_audit
 from dreal_tf.analysis.audit_critic import audit_critic
 from dreal_tf.cli.main import main
 from dreal_tf.errors import InputError
@@ -58,8 +58,10 @@ def test_with_json_it_prints_one_object(trained):
 def test_the_table_has_a_line_a_module(trained):
     process = run("audit", "--critic", "run", folder=trained)
     lines = process.stdout.splitlines()
-    assert process.returncode == 0 and len(lines) == 4
-    assert lines[0].startswith("module") and lines[1].startswith("conv2_1/se  1.000 [1.000, 1.000]")
+    assert process.returncode == 0 and len(lines) == 9 and max(map(len, lines)) <= 80
+    assert lines[0].startswith("module") and lines[5].startswith("module")
+    assert lines[1].split()[:4] == ["conv2_1/se", "1.000", "[1.000,", "1.000]"]
+    assert [line.split()[0] for line in lines[6:]] == ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
     assert "16 test images" in process.stderr
 
 
@@ -80,24 +82,27 @@ def test_network_critic_and_trust_are_those_of_the_last_epoch(trained):
 def test_a_run_needs_nothing_else_and_keeps_its_values(trained):
     process = run("audit", "run", folder=trained)
     assert process.returncode == 0, process.stderr
-    lines = process.stdout.splitlines()
     modules = ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
-    assert [line.split("  ")[0] for line in lines] == ["module", *modules, "all attention"]
-    found = json.loads((trained / "run" / "audit" / "audit.json").read_text())
-    assert found["images"] == 16 and list(found["modules"]) == modules
-    for line, both in zip(lines[1:], [*found["modules"].values(), found["attention"]], strict=True):
-        for baseline in ("mean", "static"):
+    audited = json.loads((trained / "run" / "audit" / "audit.json").read_text())
+    assert audited["images"] == 16 and list(audited["modules"]) == modules
+    values = [*audited["modules"].values(), audited["attention"]]
+    lines = process.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    for baseline, table in (("mean", lines[1:6]), ("static", lines[8:])):
+        names = [line.split("  ")[0] for line in table]
+        assert names == ["module", *modules, "all attention"]
+        for line, both in zip(table[1:], values, strict=True):
             ends = [f"{both[baseline][end]:+.4f}" for end in ("value", "low", "high")]
             assert f"{ends[0]} [{ends[1]}, {ends[2]}]" in line
-    said = process.stderr.strip().splitlines()
-    assert f"16 test images, accuracy {found['accuracy']:.3f}." in process.stderr
-    idle = any(both["static"]["low"] <= 0 for both in found["modules"].values())
-    assert said[-1] == f"Next: dreal-tf {'prune' if idle else 'evaluate'} run"
+    messages = process.stderr.strip().splitlines()
+    assert f"16 test images, accuracy {audited['accuracy']:.3f}." in process.stderr
+    idle = any(both["static"]["low"] <= 0 for both in audited["modules"].values())
+    assert messages[-1] == f"Next: dreal-tf {'prune' if idle else 'evaluate'} run"
     rows = list(csv.DictReader((trained / "run" / "audit" / "audit.csv").open()))
-    classes = len(found["classes"])
+    classes = len(audited["classes"])
     assert len(rows) == 2 * (3 + 3 + 1 + 3 * classes) and classes == 4
     for row in rows[:2]:
-        value = found["modules"]["conv2_1/se"][row["baseline"]]
+        value = audited["modules"]["conv2_1/se"][row["baseline"]]
         assert row["class"] == "" and row["name"] == "conv2_1/se"
         assert {name: float(row[name]) for name in value} == value
     picture = (trained / "run" / "audit" / "module_values.png").read_bytes()
@@ -184,7 +189,7 @@ def test_a_folder_that_cannot_be_written_is_named(trained, tmp_path):
     found = json.loads((trained / "run" / "audit" / "audit.json").read_text())
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="folder that can be written. Received:.*taken.*--out"):
-        write_audit(found, tmp_path / "taken")
+        write_audit(Audit(found), tmp_path / "taken")
 
 
 def test_a_run_without_a_critic_is_refused(copied):

@@ -11,7 +11,7 @@ from fresh_process import COMMAND, ended
 
 from dreal_tf import load_recipe, prune
 from dreal_tf.analysis.audit import calibration_images
-from dreal_tf.analysis.sources import unvaried
+from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.cli.main import main
 from dreal_tf.errors import InputError
 from dreal_tf.layers import intervene

@@ -1,11 +1,11 @@
-"""What scoring costs, by its command."""
+"""The cost of scoring, by its command."""
 
 import re
 
 import numpy as np
 import pytest
 from fresh_process import REPOSITORY, ended
-from ranking_cost import made_up_embeddings
+from ranking_cost import generated_embeddings
 
 COMMAND = (REPOSITORY / "tools" / "benchmarks" / "ranking_cost.py",)
 SMALL = ("--queries", "40", "--gallery", "300", "--dimensions", "8")
@@ -26,7 +26,7 @@ def test_a_peer_that_is_not_there_is_refused():
 
 
 def test_the_arrays_are_like_a_benchmark_and_the_same_each_time():
-    made, again = made_up_embeddings(200, 2000, 8), made_up_embeddings(200, 2000, 8)
+    made, again = generated_embeddings(200, 2000, 8), generated_embeddings(200, 2000, 8)
     for split in made:
         for kind, values in made[split].items():
             np.testing.assert_array_equal(values, again[split][kind])

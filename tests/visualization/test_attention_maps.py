@@ -17,51 +17,51 @@ MADE_WITH = {"sasa": dict(kernel_size=3, heads=2), "aa": dict(heads=2), "emanet"
 
 
 def recorded(kind, **options):
-    """What the actor of a kind does on two random states, and its actions as it returns them."""
+    """Recorded actions of a kind\'s actor on two random states, the same as it returns them."""
     layer = ACTORS[kind](**(MADE_WITH.get(kind, {}) | options), name=f"conv4_1_{kind}")
     state = np.random.default_rng(0).normal(size=(2, HEIGHT, WIDTH, 16)).astype("float32")
     layer(state)
     inputs = keras.Input(state.shape[1:])
     network = keras.Model(inputs, randomized(layer)(inputs))
-    found = recorded_actions(network, state, batch_size=1)
+    attention = recorded_actions(network, state, batch_size=1)
     actions = layer(state, return_action=True)[1]
     actions = actions if isinstance(actions, tuple) else (actions,)
-    for one, action in zip(found.values(), actions, strict=True):
+    for one, action in zip(attention.values(), actions, strict=True):
         np.testing.assert_allclose(one.action, action, rtol=1e-4, atol=1e-6)
-    return found
+    return attention
 
 
-def places(height=HEIGHT, width=WIDTH):
+def positions(height=HEIGHT, width=WIDTH):
     return list(np.ndindex(height, width))
 
 
 def attends(kind, action, image, query):
     """How much a query (row, column) attends to each place, by the definition of the kind."""
-    found = np.zeros((HEIGHT, WIDTH))
+    attention = np.zeros((HEIGHT, WIDTH))
     row, column = query
     number = row * WIDTH + column
     if kind == "ccnet":
-        found[:, column] += action[image, row, column, :HEIGHT]
-        found[row, :] += action[image, row, column, HEIGHT:]
+        attention[:, column] += action[image, row, column, :HEIGHT]
+        attention[row, :] += action[image, row, column, HEIGHT:]
     elif kind == "sasa":
         for offset, (down, right) in enumerate(np.ndindex(3, 3)):
             there = row + down - 1, column + right - 1
             if 0 <= there[0] < HEIGHT and 0 <= there[1] < WIDTH:
-                found[there] += action[image, :, number, offset].mean()
+                attention[there] += action[image, :, number, offset].mean()
     elif kind == "aa":
-        for key, there in enumerate(places()):
-            found[there] = action[image, :, number, key].mean()
+        for key, there in enumerate(positions()):
+            attention[there] = action[image, :, number, key].mean()
     elif kind == "emanet":
-        for key, there in enumerate(places()):
+        for key, there in enumerate(positions()):
             for base in range(action.shape[-1]):
                 given = action[image, :, base].sum()
-                found[there] += action[image, number, base] * action[image, key, base] / given
+                attention[there] += action[image, number, base] * action[image, key, base] / given
     else:
         halved = np.zeros(((HEIGHT + 1) // 2, (WIDTH + 1) // 2))
-        found = halved if action.shape[-1] == halved.size else found
-        for key, there in enumerate(np.ndindex(found.shape)):
-            found[there] = action[image, number, key]
-    return found
+        attention = halved if action.shape[-1] == halved.size else attention
+        for key, there in enumerate(np.ndindex(attention.shape)):
+            attention[there] = action[image, number, key]
+    return attention
 
 
 PAIRWISE = {
@@ -82,23 +82,23 @@ def test_what_each_place_receives_and_what_each_query_attends_to(name):
             continue
         received = attention_map(spec, action)
         for image in range(2):
-            of_queries = [attends(kind, action, image, query) for query in places()]
+            of_queries = [attends(kind, action, image, query) for query in positions()]
             even = 1 / of_queries[0].size
             np.testing.assert_allclose(received[image], np.mean(of_queries, axis=0) / even, rtol=1e-4)
-            for query, expected in zip(places(), of_queries, strict=True):
-                found = query_map(spec, action, query)[image]
-                np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
-        if kind != "sasa":  # Of a window a part may lie outside.
+            for query, expected in zip(positions(), of_queries, strict=True):
+                attention = query_map(spec, action, query)[image]
+                np.testing.assert_allclose(attention, expected, rtol=1e-4, atol=1e-7)
+        if kind != "sasa":  # A part of a window may lie outside.
             np.testing.assert_allclose(received.mean(axis=(1, 2)), 1.0, rtol=1e-5)
 
 
 def test_of_emanet_the_strongest_base_and_what_a_place_is_rebuilt_from():
     ((spec, action),) = recorded("emanet").values()
     strongest = attention_map(spec, action)
-    for number, place in enumerate(places()):
-        np.testing.assert_allclose(strongest[0][place], max(action[0, number]))
-        expected = attends("emanet", action, 0, place)
-        np.testing.assert_allclose(query_map(spec, action, place)[0], expected, rtol=1e-4)
+    for number, position in enumerate(positions()):
+        np.testing.assert_allclose(strongest[0][position], max(action[0, number]))
+        expected = attends("emanet", action, 0, position)
+        np.testing.assert_allclose(query_map(spec, action, position)[0], expected, rtol=1e-4)
         assert expected.sum() == pytest.approx(1.0, rel=1e-5)
 
 

@@ -15,11 +15,11 @@ def test_channel_statistics_by_hand():
 
     Within the images the deviations over the three channels are √(2/9), 0 and √(1/6); between them,
     over the three images, √(1/6), √(1/18) and √(1/18)."""
-    found = channel_statistics(np.float32([[0, 1, 0], [0.5, 0.5, 0.5], [1, 0.5, 0]]))
-    np.testing.assert_allclose(found.mean, [1 / 2, 2 / 3, 1 / 6])
-    np.testing.assert_allclose(found.spread, np.sqrt([1 / 6, 1 / 18, 1 / 18]))
-    assert found.across_channels == pytest.approx((np.sqrt(2 / 9) + np.sqrt(1 / 6)) / 3)
-    assert found.between_images == pytest.approx((np.sqrt(1 / 6) + 2 * np.sqrt(1 / 18)) / 3)
+    statistics = channel_statistics(np.float32([[0, 1, 0], [0.5, 0.5, 0.5], [1, 0.5, 0]]))
+    np.testing.assert_allclose(statistics.mean, [1 / 2, 2 / 3, 1 / 6])
+    np.testing.assert_allclose(statistics.spread, np.sqrt([1 / 6, 1 / 18, 1 / 18]))
+    assert statistics.across_channels == pytest.approx((np.sqrt(2 / 9) + np.sqrt(1 / 6)) / 3)
+    assert statistics.between_images == pytest.approx((np.sqrt(1 / 6) + 2 * np.sqrt(1 / 18)) / 3)
 
 
 def test_the_two_diversities_tell_channels_from_images():
@@ -32,13 +32,13 @@ def test_the_two_diversities_tell_channels_from_images():
 def test_channel_actions_of_a_network_are_those_that_it_gives():
     network = residual_network((8, 8, 3), 4, depth=8, attention=CBAM(4))
     images = np.random.default_rng(0).normal(size=(7, 8, 8, 3)).astype("float32")
-    found = channel_actions(network, images, batch_size=3)
-    assert list(found) == [f"conv{stage}_1/cbam_channel" for stage in (2, 3, 4)]
+    actions_by_module = channel_actions(network, images, batch_size=3)
+    assert list(actions_by_module) == [f"conv{stage}_1/cbam_channel" for stage in (2, 3, 4)]
     actions = network.predict(images, verbose=0)["actions"]
-    for module, actions_found in found.items():
+    for module, of_module in actions_by_module.items():
         expected = actions[module].reshape(7, -1)
-        np.testing.assert_allclose(actions_found.mean, expected.mean(axis=0), rtol=1e-5)
-        np.testing.assert_allclose(actions_found.spread, expected.std(axis=0), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(of_module.mean, expected.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(of_module.spread, expected.std(axis=0), rtol=1e-3, atol=1e-6)
 
 
 LABELS = np.random.default_rng(1).integers(0, 5, 200)

@@ -1,4 +1,4 @@
-"""Pictures with a known box, and what maps are worth on them."""
+"""Pictures with a known box, and the scores of maps on them."""
 
 import io
 import zipfile
@@ -190,8 +190,12 @@ def test_a_network_that_sees_colour_points_at_the_cell_of_its_colour():
     coloured = np.zeros((6, 8, 8, 3), "float32")
     for number in range(6):
         coloured[number, :, :, number % 3] = 1.0
-    found = pointing_game(network, grid_pictures(coloured, np.arange(6) % 3, count=9))
-    assert (found.energy == 1).all() and (found.coverage == 1).all() and found.layer_name == "maps"
+    pointing = pointing_game(network, grid_pictures(coloured, np.arange(6) % 3, count=9))
+    assert (
+        (pointing.energy == 1).all()
+        and (pointing.coverage == 1).all()
+        and pointing.layer_name == "maps"
+    )
     wrong = grid_pictures(coloured, np.arange(6) % 3, count=9)
     wrong = Composed(wrong.images, wrong.labels, 1 - wrong.boxes[:, [2, 3, 0, 1]])  # Opposite corners.
     assert (pointing_game(network, wrong, plus_plus=True).energy == 0).all()

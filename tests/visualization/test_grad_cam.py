@@ -10,7 +10,7 @@ from support import small_network
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ExpectationMaximization, SqueezeExcite
-from dreal_tf.visualization.grad_cam import GradCam, grad_cam, upsample
+from dreal_tf.visualization.grad_cam import GradCam, grad_cam
 
 RANDOM = np.random.default_rng(3)
 IMAGES = RANDOM.normal(size=(5, 6, 8, 2)).astype("float32")
@@ -88,7 +88,7 @@ def independent(map_, scores, plus_plus):
     """The published formulas, place by place; Grad-CAM++ by the derivatives of the exponential."""
     gradient = differences(scores, map_)
     height, width, channels = map_.shape
-    found = np.zeros((height, width))
+    total = np.zeros((height, width))
     for k in range(channels):
         weight = gradient[..., k].mean()
         if plus_plus:
@@ -97,8 +97,8 @@ def independent(map_, scores, plus_plus):
                 first, second, third = (exponential * gradient[i, j, k] ** power for power in (1, 2, 3))
                 below = 2 * second + map_[..., k].sum() * third
                 weight += (second / below if below else 0.0) * max(first, 0.0)
-        found += weight * map_[..., k]
-    return np.maximum(found, 0.0)
+        total += weight * map_[..., k]
+    return np.maximum(total, 0.0)
 
 
 @pytest.mark.parametrize("plus_plus", [False, True])
@@ -109,7 +109,7 @@ def test_against_finite_differences(name, plus_plus):
     chained(exact, dtype="float64").set_weights(network.get_weights())
     before = [part.name for part in exact].index(name) + 1
     maps = grad_cam(network, IMAGES, LABELS, layer=name, plus_plus=plus_plus)
-    for image, label, found in zip(IMAGES, LABELS, maps, strict=True):
+    for image, label, of_image in zip(IMAGES, LABELS, maps, strict=True):
 
         def logits(rest, hidden):
             for part in rest:
@@ -123,7 +123,7 @@ def test_against_finite_differences(name, plus_plus):
 
         expected = independent(map_, scores, plus_plus)
         scale = np.exp(scores(map_[None])[0]) if plus_plus else 1.0
-        np.testing.assert_allclose(found * scale, expected, rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(of_image * scale, expected, rtol=2e-4, atol=1e-6)
     assert maps.max() > 0
 
 
@@ -231,8 +231,8 @@ def test_frozen_weights_and_small_batches_change_nothing():
     expected = grad_cam(network, images, LABELS)
     network.trainable = False
     for batch_size in (1, 2):
-        found = grad_cam(network, images, LABELS, batch_size=batch_size)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+        maps = grad_cam(network, images, LABELS, batch_size=batch_size)
+        np.testing.assert_allclose(maps, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_a_network_is_traced_once_for_all_batches():
@@ -309,15 +309,6 @@ def test_a_layer_beside_the_way_to_the_logits_is_refused():
     refused(network, "that the logits depend on. Received: 'aside'", layer="aside")
 
 
-def test_upsampling_is_linear_between_the_middles_of_places():
-    maps = np.float32([[[0, 4], [8, 12]]])
-    np.testing.assert_allclose(upsample(maps, 2, 2), maps)
-    large = upsample(maps, 4, 4)[0]
-    np.testing.assert_allclose(large[0], [0, 1, 3, 4])
-    np.testing.assert_allclose(large[:, 0], [0, 2, 6, 8])
-    np.testing.assert_allclose(upsample(maps, 8, 8).sum(), 16 * maps.sum(), rtol=1e-6)
-
-
 # Networks of others --------------------------------------------------------------------------------
 
 
@@ -327,7 +318,7 @@ def test_upsampling_is_linear_between_the_middles_of_places():
     [("ResNet50", "conv5_block3_out"), ("VGG16", "block5_pool"), ("DenseNet121", "relu")],
 )
 def test_kerass_applications_against_a_network_cut_in_two(make, last):
-    """Each ends in a pooling and a dense softmax; its map is the input of the former."""
+    """Each ends in a pooling and a dense softmax; its map is the input of the pooling."""
     network = getattr(keras.applications, make)(weights=None, input_shape=(96, 96, 3), classes=4)
     images = RANDOM.normal(size=(2, 96, 96, 3)).astype("float32")
     cam = GradCam(network)

@@ -26,7 +26,7 @@ def actions(channels):
 
 
 OURS = {f"conv{stage}_{block}/se": actions(2**stage) for stage in (2, 3, 4) for block in (1, 2)}
-BASELINE = {module: actions(len(found.mean)) for module, found in OURS.items()}
+BASELINE = {module: actions(len(of_module.mean)) for module, of_module in OURS.items()}
 
 
 def shown(figure, style=LIGHT):
@@ -38,8 +38,8 @@ def test_channel_attention_draws_the_numbers(style):
     figure = channel_attention(OURS, BASELINE, style=style, columns=4)
     by_name = {axes.get_label(): axes for axes in figure.axes}
     assert list(by_name) == [f"{arm} {m}" for m in OURS for arm in ("baseline", "ours")]
-    for arm, found, colour in (("ours", OURS, style.ours), ("baseline", BASELINE, style.baseline)):
-        for module, one in found.items():
+    for arm, modules, colour in (("ours", OURS, style.ours), ("baseline", BASELINE, style.baseline)):
+        for module, one in modules.items():
             axes = by_name[f"{arm} {module}"]
             (line,), (band,) = axes.lines, axes.collections
             np.testing.assert_array_equal(line.get_ydata(), one.mean)
@@ -91,17 +91,18 @@ def test_stretching_is_linear_between_middles():
     np.testing.assert_allclose(stretched([[0, 4], [8, 12]], 4, 4)[0], [0, 1, 3, 4])
     np.testing.assert_allclose(stretched([[0, 4], [8, 12]], 4, 4)[:, 0], [0, 2, 6, 8])
     np.testing.assert_array_equal(stretched(MAPS[0], 4, 4), MAPS[0])
+    assert stretched(MAPS[0], 8, 8).sum() == pytest.approx(4 * MAPS[0].sum())
 
 
 def test_where_a_map_is_0_the_image_shows_in_grey_and_where_it_is_greatest_the_map():
     map_ = np.zeros((8, 8))
     map_[2, 5] = 3.0
-    found = overlaid(IMAGES[0], map_, "gray")
+    shaded = overlaid(IMAGES[0], map_, "gray")
     grey = IMAGES[0].mean(axis=-1)
-    np.testing.assert_allclose(found[0, 0], grey[0, 0])
-    np.testing.assert_allclose(found[2, 5], 0.85 + 0.15 * grey[2, 5])
-    np.testing.assert_allclose(overlaid(IMAGES[0], 7 * map_, "gray"), found)
-    np.testing.assert_allclose(overlaid(IMAGES[0], map_ + 2, "gray", low=2.0), found)
+    np.testing.assert_allclose(shaded[0, 0], grey[0, 0])
+    np.testing.assert_allclose(shaded[2, 5], 0.85 + 0.15 * grey[2, 5])
+    np.testing.assert_allclose(overlaid(IMAGES[0], 7 * map_, "gray"), shaded)
+    np.testing.assert_allclose(overlaid(IMAGES[0], map_ + 2, "gray", low=2.0), shaded)
     np.testing.assert_allclose(overlaid(IMAGES[0], 0 * map_)[..., 1], grey)
 
 
@@ -123,13 +124,13 @@ def test_heatmaps_show_each_image_its_maps_and_its_label(style):
     np.testing.assert_array_equal(pictures[5], overlaid(enlarged, MAPS[3], style.heat, low))
     lefts, tops = zip(*[(i.get_extent()[0], i.get_extent()[3]) for i in axes.images], strict=True)
     assert lefts[0] == lefts[1] == lefts[2] < lefts[3] and tops[0] < tops[1] < tops[2] < tops[9]
-    said = {text.get_text(): text for text in axes.texts}
-    assert {*NAMES, "cat ✗", f"{MAPS[4].min():.2f} to {MAPS[4].max():.2f}"} <= set(said)
-    assert said["ours"].get_color() == style.ours
-    assert said["conv4_1\nbaseline"].get_color() == style.baseline
+    texts = {text.get_text(): text for text in axes.texts}
+    assert {*NAMES, "cat ✗", f"{MAPS[4].min():.2f} to {MAPS[4].max():.2f}"} <= set(texts)
+    assert texts["ours"].get_color() == style.ours
+    assert texts["conv4_1\nbaseline"].get_color() == style.baseline
     # A label stands under the last map of its image.
-    assert said["dog"].get_position()[1] > axes.images[5].get_extent()[2]
-    assert lefts[3] < said["dog"].get_position()[0] < lefts[6]
+    assert texts["dog"].get_position()[1] > axes.images[5].get_extent()[2]
+    assert lefts[3] < texts["dog"].get_position()[0] < lefts[6]
     assert (shown(figure, style) != shown(figure, style)[0, 0]).any(axis=-1).mean() > 0.5
 
 
@@ -140,24 +141,24 @@ def test_long_labels_and_notes_take_two_lines_and_stay_apart():
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     axes, renderer = figure.axes[0], canvas.get_renderer()
-    said = [text for text in axes.texts if text.get_text() != "ours"]
-    assert "European fire\nsalamander" in [text.get_text() for text in said]
-    frames = [text.get_window_extent(renderer) for text in said]
+    texts = [text for text in axes.texts if text.get_text() != "ours"]
+    assert "European fire\nsalamander" in [text.get_text() for text in texts]
+    frames = [text.get_window_extent(renderer) for text in texts]
     pictures = [image.get_window_extent(renderer) for image in axes.images]
     for number, frame in enumerate(frames):
         apart = frames[number + 1 :] + pictures
-        assert not any(frame.overlaps(other) for other in apart), said[number].get_text()
+        assert not any(frame.overlaps(other) for other in apart), texts[number].get_text()
         assert frame.y0 > figure.axes[1].get_window_extent(renderer).y1
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "expected"),
     [(1e-9, 14.3, "0 to 14"), (0.4996, 0.5003, "0.49960 to 0.50030"), (0.5, 0.5, "0.50 to 0.50")],
 )
-def test_a_range_is_said_to_two_digits_of_what_differs(low, high, said):
+def test_a_range_has_two_digits_of_the_difference(low, high, expected):
     row = MapRow("ours", [[[low, high]]], ranged=True)
     figure = heatmaps(IMAGES[:1], ["one"], [row])
-    assert said in [text.get_text() for text in figure.axes[0].texts]
+    assert expected in [text.get_text() for text in figure.axes[0].texts]
     assert "least" in [text.get_text() for text in figure.axes[1].texts]
 
 
@@ -172,9 +173,9 @@ def test_known_boxes_are_drawn_on_every_picture():
         x0, x1, y1, y0 = picture.get_extent()
         side = x1 - x0
         assert y1 - y0 == pytest.approx(side)
-        found = patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()
+        corners = patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()
         expected = x0 + side * left, y0 + side * top, side * (right - left), side * (bottom - top)
-        assert found == pytest.approx(expected)
+        assert corners == pytest.approx(expected)
 
 
 def test_grey_images_and_a_single_one_are_drawn_too():

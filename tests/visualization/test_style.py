@@ -1,4 +1,4 @@
-"""What every figure has in common."""
+"""The style that all figures share."""
 
 import io
 
@@ -63,7 +63,7 @@ def test_baseline_and_ours_are_told_apart_by_colour_blind_readers(style, kind):
     assert np.linalg.norm(seen[0] - seen[1]) > 0.4
 
 
-def drawn(style):
+def figure_in(style):
     with styled(style):
         figure = new_figure(3, 2)
         axes = dress(figure.add_subplot(), style)
@@ -75,16 +75,16 @@ def drawn(style):
 
 @pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
 def test_what_is_drawn_after_the_context_has_its_colours_too(style):
-    figure = drawn(style)
+    figure = figure_in(style)
     as_png(figure)
     (axes,) = figure.axes
     assert {tick.label1.get_color() for tick in axes.xaxis.get_major_ticks()} == {style.muted}
-    said = [axes.xaxis.label, axes.yaxis.label, *axes.get_legend().get_texts()]
-    assert {text.get_color() for text in said} == {style.text}
+    labels = [axes.xaxis.label, axes.yaxis.label, *axes.get_legend().get_texts()]
+    assert {text.get_color() for text in labels} == {style.text}
 
 
 def test_a_ground_is_only_where_one_is_asked_for():
-    figure = drawn(DARK)
+    figure = figure_in(DARK)
     clear = np.asarray(Image.open(io.BytesIO(as_png(figure))))
     solid = np.asarray(Image.open(io.BytesIO(as_png(figure, ground=DARK.ground))))
     assert clear[0, 0, 3] == 0 and (clear[..., 3] == 255).any()
@@ -92,7 +92,7 @@ def test_a_ground_is_only_where_one_is_asked_for():
 
 
 def test_pictures_have_their_size_and_svg_is_the_same_each_time():
-    figure = drawn(LIGHT)
+    figure = figure_in(LIGHT)
     assert Image.open(io.BytesIO(as_png(figure, dots=100))).size == (300, 200)
     svg = as_svg(figure)
     assert svg == as_svg(figure) and "<dc:date>" not in svg and LIGHT.ours.lower() in svg

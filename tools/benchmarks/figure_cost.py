@@ -1,4 +1,4 @@
-"""What TensorBoard's figures take of a training: `python tools/benchmarks/figure_cost.py RECIPE`.
+"""The fraction of a training that TensorBoard's figures take: `python tools/benchmarks/figure_cost.py RECIPE`.
 
 It trains as `dreal-tf train` does, validation and figures included.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from recipe_command import of_made_up_images, recipe_command
+from recipe_command import on_generated_images, recipe_command
 
 from dreal_tf.training.builder import build
 from dreal_tf.training.callbacks.history_file import HistoryFile
@@ -22,7 +22,7 @@ class FigureSeconds(NamedTuple):
     """Seconds of a training.
 
     Attributes:
-        epochs: list of float, of each epoch with its validation, figures left out.
+        epochs: list of float, of each epoch with its validation, without figures.
         drawings: list of float, of each time that the figures were drawn before training ended.
         last: float, of the drawing after the end.
     """
@@ -57,7 +57,7 @@ def figure_seconds(recipe, epochs):
             verbose=0,
         )
     costs = figures.budget.costs
-    return FigureSeconds(clock.epochs, costs[: clock.drawn], costs[-1])
+    return FigureSeconds(clock.epochs, costs[: clock.drawings], costs[-1])
 
 
 class _Clock(keras.callbacks.Callback):
@@ -75,21 +75,21 @@ class _Clock(keras.callbacks.Callback):
         self.epochs.append(time.perf_counter() - self._begin)
 
     def on_train_end(self, logs=None):
-        self.drawn = len(self.figures.budget.costs)
+        self.drawings = len(self.figures.budget.costs)
 
 
 def main(recipe, side, images, epochs):
-    """Prints the share, of a recipe's own data or of made-up images."""
-    recipe = of_made_up_images(load_recipe(recipe), side, images)
-    found = figure_seconds(recipe, epochs)
-    trained, drawn = sum(found.epochs), sum(found.drawings)
-    print(f"epoch     {np.median(found.epochs):8.3f} s (median of {epochs})")
-    for number, seconds in enumerate(found.drawings, start=1):
-        print(f"drawing {number}{seconds:9.3f} s")
-    print(f"at the end{found.last:8.3f} s")
-    share = 100 * drawn / (trained + drawn)
-    print(f"share     {share:8.2f} % of {trained + drawn:.0f} s, the drawing at the end left out")
+    """Prints the share, of a recipe's own data or of generated images."""
+    recipe = on_generated_images(load_recipe(recipe), side, images)
+    seconds = figure_seconds(recipe, epochs)
+    trained, drawing = sum(seconds.epochs), sum(seconds.drawings)
+    print(f"epoch     {np.median(seconds.epochs):8.3f} s (median of {epochs})")
+    for number, of_drawing in enumerate(seconds.drawings, start=1):
+        print(f"drawing {number}{of_drawing:9.3f} s")
+    print(f"at the end{seconds.last:8.3f} s")
+    percent = 100 * drawing / (trained + drawing)
+    print(f"share     {percent:8.2f} % of {trained + drawing:.0f} s, without the drawing at the end")
 
 
 if __name__ == "__main__":
-    recipe_command(main, "What TensorBoard's figures take of a training.", epochs=(10, "To train for."))
+    recipe_command(main, "The fraction of a training that figures take.", epochs=(10, "To train for."))

@@ -1,4 +1,4 @@
-"""What the instruments take of an epoch: `python tools/benchmarks/instrument_cost.py RECIPE`.
+"""The fraction of an epoch that the instruments take: `python tools/benchmarks/instrument_cost.py RECIPE`.
 
 An epoch is its training and its validation. The validation runs with and without instruments, in
 turns in one process.
@@ -7,7 +7,7 @@ turns in one process.
 import time
 
 import numpy as np
-from recipe_command import of_made_up_images, recipe_command
+from recipe_command import on_generated_images, recipe_command
 
 from dreal_tf.analysis.benchmark import interleaved
 from dreal_tf.training.builder import build
@@ -28,13 +28,13 @@ def instrument_seconds(recipe, rounds):
     built = {arm: build(recipe.replace(made)) for arm, made in ARMS.items()}
     model, data, callbacks = built["with"]
     turns = {"training": lambda: model.fit(data.train, callbacks=callbacks, verbose=0)}
-    for arm, (judged, splits, _) in built.items():
-        turns[arm] = lambda judged=judged, splits=splits: judged.evaluate(splits.validation, verbose=0)
+    for arm, (of_arm, splits, _) in built.items():
+        turns[arm] = lambda of_arm=of_arm, splits=splits: of_arm.evaluate(splits.validation, verbose=0)
     return interleaved({arm: _timed(turn) for arm, turn in turns.items()}, rounds)
 
 
-def instrument_shares(seconds):
-    """The instruments' share of an epoch, turn by turn.
+def instrument_fractions(seconds):
+    """The fraction of an epoch that the instruments take, turn by turn.
 
     Args:
         seconds: what `instrument_seconds` gave.
@@ -42,7 +42,7 @@ def instrument_shares(seconds):
         Float array (rounds,).
     Example:
         >>> seconds = {"training": np.ones(1), "without": np.ones(1), "with": np.full(1, 1.5)}
-        >>> instrument_shares(seconds).tolist()
+        >>> instrument_fractions(seconds).tolist()
         [0.2]
     """
     return (seconds["with"] - seconds["without"]) / (seconds["training"] + seconds["with"])
@@ -58,14 +58,14 @@ def _timed(turn):
 
 
 def main(recipe, side, images, rounds):
-    """Prints the share, of a recipe's own data or of made-up images."""
-    recipe = of_made_up_images(load_recipe(recipe), side, images)
+    """Prints the fraction, of a recipe's own data or of generated images."""
+    recipe = on_generated_images(load_recipe(recipe), side, images)
     seconds = instrument_seconds(recipe, rounds)
     for arm, times in seconds.items():
         print(f"{arm:<10}{np.median(times):8.3f} s")
-    low, share, high = 100 * np.quantile(instrument_shares(seconds), [0.25, 0.5, 0.75])
-    print(f"share     {share:8.2f} % of an epoch ({low:.2f} to {high:.2f})")
+    low, percent, high = 100 * np.quantile(instrument_fractions(seconds), [0.25, 0.5, 0.75])
+    print(f"share     {percent:8.2f} % of an epoch ({low:.2f} to {high:.2f})")
 
 
 if __name__ == "__main__":
-    recipe_command(main, "What the instruments take of an epoch.", rounds=(5, "Turns."))
+    recipe_command(main, "The fraction of an epoch that the instruments take.", rounds=(5, "Turns."))

@@ -18,8 +18,8 @@ import tensorflow as tf
 from dreal_tf import build, load_recipe
 from dreal_tf.analysis.benchmark import (
     first_batch,
+    generated_data,
     interleaved,
-    made_up,
     median_interval,
     turn_of_model,
 )
@@ -54,7 +54,7 @@ def measure(network, arm, rounds):
     name, changes = NETWORKS[network]
     changes = changes | {"run.precision": "float32", "dreal.enabled": ARMS[arm]}
     recipe = load_recipe(name).replace(changes)
-    data = made_up(recipe)
+    data = generated_data(recipe)
     return interleaved({k: turn_without(k, recipe, data) for k in (None, *KERNELS)}, rounds)
 
 

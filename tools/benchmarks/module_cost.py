@@ -1,4 +1,4 @@
-"""What a training step of ResNet-50 costs with each module: `python tools/benchmarks/module_cost.py`.
+"""The cost of a training step of ResNet-50 with each module: `python tools/benchmarks/module_cost.py`.
 
 Time is measured in turns in one process, against the network without attention; memory in a fresh
 process for each network. Both without the method, whose own cost is another matter.
@@ -9,9 +9,16 @@ import sys
 
 import numpy as np
 
-from dreal_tf.analysis.benchmark import interleaved, made_up, peak_memory, ratio_quartiles, turn_of
+from dreal_tf.analysis.benchmark import (
+    first_batch,
+    generated_data,
+    interleaved,
+    peak_memory,
+    turn_of_model,
+)
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.layers import ACTORS
+from dreal_tf.training.builder import build
 from dreal_tf.training.recipe_files import load_recipe
 
 RECIPE = "imagenet_resnet50_se"
@@ -19,7 +26,7 @@ KINDS = ("none", *ACTORS)
 
 
 def recipe_of(kind, side, batch):
-    """ResNet-50 with an attention kind and without the method, on made-up images.
+    """ResNet-50 with an attention kind and without the method, on generated images.
 
     Args:
         kind: str, of `KINDS`.
@@ -49,13 +56,19 @@ def costs_of(kinds, side, batch, rounds):
     """
     recipes = {kind: recipe_of(kind, side, batch) for kind in kinds}
     peaks = {kind: peak_memory(recipe) for kind, recipe in recipes.items()}
-    turns = {kind: turn_of(recipe, made_up(recipe)) for kind, recipe in recipes.items()}
-    seconds, found = interleaved(turns, rounds), {}
+    turns = {kind: _turn(recipe) for kind, recipe in recipes.items()}
+    seconds, costs = interleaved(turns, rounds), {}
     for kind, times in seconds.items():
-        low, ratio, high = ratio_quartiles(times, seconds[kinds[0]])
-        found[kind] = {"seconds": float(np.median(times)), "low": low, "ratio": ratio, "high": high}
-        found[kind]["peak"] = peaks[kind]
-    return found
+        low, ratio, high = np.quantile(times / seconds[kinds[0]], [0.25, 0.5, 0.75])
+        costs[kind] = {"seconds": float(np.median(times)), "low": low, "ratio": ratio, "high": high}
+        costs[kind]["peak"] = peaks[kind]
+    return costs
+
+
+def _turn(recipe):
+    data = generated_data(recipe)
+    model, _, _ = build(recipe, data)
+    return turn_of_model(model, first_batch(data))
 
 
 def cost_table(measured):
@@ -90,7 +103,7 @@ def main(kinds, side, batch, rounds):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="What a step of ResNet-50 costs with each module.")
+    parser = argparse.ArgumentParser(description="The cost of a step of ResNet-50 with each module.")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"Of {', '.join(KINDS)}; none: all.")
     parser.add_argument("--side", type=int, default=64, help="Of the images (pixels).")
     parser.add_argument("--batch", type=int, default=32, help="Images a step.")

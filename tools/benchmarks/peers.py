@@ -1,6 +1,12 @@
-"""The plain network against what a user would otherwise train: same shapes, batch and precision."""
+"""The plain network beside its peers: `python tools/benchmarks/peers.py RECIPE`.
 
+Peers are what a user would otherwise train: ResNet of keras.applications, and timm's SE-ResNet in PyTorch.
+Shapes, batch and precision are the same; all take turns in one process, on generated images.
+"""
+
+import argparse
 import importlib.util
+import sys
 
 import keras
 import numpy as np
@@ -8,12 +14,14 @@ import numpy as np
 from dreal_tf.analysis.benchmark import (
     PLAIN,
     first_batch,
+    generated_data,
     interleaved,
     median_interval,
-    ratio_quartiles,
     timed,
     turn_of_model,
 )
+from dreal_tf.cli.train import resolve
+from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.training.builder import build, precision
 
 RATE, MOMENTUM = 0.1, 0.9
@@ -21,13 +29,14 @@ KERAS_DEPTHS, TIMM_DEPTHS = (50, 101, 152), (50, 101, 152)
 
 
 def peers_of(recipe):
-    """The peers of a recipe's plain network, and why others are left out.
+    """The peers of a recipe's plain network, and why others are not measured.
 
     Args:
         recipe: `dreal_tf.Recipe`.
     Returns:
-        Dict from the peer's name to a callable (recipe, data) -> turn, and dict from a peer's name
-        to a str: why it is not measured.
+        Dict from the peer's name to a callable (recipe, data) that returns the name of the peer's network,
+        the recipe that it is compared with, and a turn; and dict from a peer's name to a str: why it is
+        not measured.
     Example:
         >>> peers, missing = peers_of(load_recipe("digits_resnet8_se"))
         >>> list(peers), list(missing.values())
@@ -48,20 +57,19 @@ def peers_of(recipe):
     return peers, missing
 
 
-def measure_peers(recipe, data, rounds):
+def measure_peers(recipe, rounds):
     """Our plain network and each peer, in turns.
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        data: `dreal_tf.data.Splits`.
         rounds: int >= 1. Turns.
     Returns:
-        Dict by peer of dict: `network`, `ours` (what it is compared with), `seconds` of a step of
-        each (medians), and `ratio` of ours to the peer's with `low` and `high`, its 95 % interval;
-        and `missing`, dict from a peer's name to why it is not measured.
+        Dict by peer of dict: `network`, `ours` (our network), `seconds` of a step of each (medians), and
+        `ratio` of ours to the peer's with `low` and `high`, its 95 % interval; and `missing`, dict from a
+        peer's name to why it is not measured.
     """
     peers, missing = peers_of(recipe)
-    found = {}
+    measured, data = {}, generated_data(recipe)
     for name, make in peers.items():
         network, ours, turn = make(recipe, data)
         model, _, _ = build(ours.replace({"dreal.enabled": False}), data)
@@ -69,15 +77,15 @@ def measure_peers(recipe, data, rounds):
         seconds = interleaved(turns, rounds)
         ratios = seconds[PLAIN] / seconds[name]
         low, high = median_interval(ratios)
-        found[name] = {
+        measured[name] = {
             "network": network,
             "ours": f"{ours.backbone.name}{ours.backbone.depth}, attention {ours.attention.kind}",
             "seconds": {arm: float(np.median(times)) for arm, times in seconds.items()},
-            "ratio": float(ratio_quartiles(seconds[PLAIN], seconds[name])[1]),
+            "ratio": float(np.median(ratios)),
             "low": low,
             "high": high,
         }
-    return found | {"missing": missing}
+    return measured | {"missing": missing}
 
 
 def _not_importable(*packages):
@@ -132,3 +140,29 @@ def _timm_turn(recipe, data):
 
     turn = timed(step, wait=lambda loss: loss.item())
     return f"timm {name} (PyTorch {torch.__version__})", recipe, turn
+
+
+def main():
+    """Prints a line for each peer."""
+    parser = argparse.ArgumentParser(description="Our plain network beside its peers, step by step.")
+    parser.add_argument("recipe", help="Name or path.")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="changes")
+    parser.add_argument("--rounds", type=int, default=15, help="Turns of each network.")
+    options = parser.parse_args()
+    try:
+        check_at_least_one(rounds=options.rounds)
+        measured = measure_peers(resolve(options.recipe, changes=options.changes), options.rounds)
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    for name, reason in measured.pop("missing").items():
+        print(f"{name}: {reason}")
+    for name, peer in measured.items():
+        ours, other = (1e3 * peer["seconds"][arm] for arm in (PLAIN, name))
+        print(
+            f"Ours ({peer['ours']}) {ours:.1f} ms a step, {peer['network']} {other:.1f} ms: "
+            f"{peer['ratio']:.3f} of it ({peer['low']:.3f} to {peer['high']:.3f})."
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
-"""What scoring a gallery costs: `python tools/benchmarks/ranking_cost.py`.
+"""The cost of scoring a gallery: `python tools/benchmarks/ranking_cost.py`.
 
-By default on made-up embeddings of Market-1501's size. Each way of scoring runs in a fresh process,
+By default on generated embeddings of Market-1501's size. Each way of scoring runs in a fresh process,
 which reads the same arrays from disk; reading is not timed, imports are, and memory is all of it.
 """
 
@@ -18,13 +18,13 @@ import ranking_worker
 import dreal_tf
 from dreal_tf.errors import InputError, RunError
 
-IDENTITIES, CAMERAS, DISTRACTORS = 750, 6, 0.176  # Of Market-1501; the last is a share of the gallery.
-NOISE = 4.0  # Of an embedding about its identity's, in units of how far those are apart.
+IDENTITIES, CAMERAS, DISTRACTORS = 750, 6, 0.176  # Market-1501's; distractors per gallery image.
+NOISE = 4.0  # Within an identity, in units of the spread of the identities.
 COLUMNS = ("rank_1", "rank_5", "rank_10", "mAP", "mINP")
 
 
-def made_up_embeddings(queries, images, dimensions, seed=0):
-    """Embeddings of made-up identities seen by several cameras, distractors among the gallery.
+def generated_embeddings(queries, images, dimensions, seed=0):
+    """Embeddings of generated identities seen by several cameras, distractors among the gallery.
 
     Args:
         queries, images, dimensions: ints >= 1.
@@ -33,12 +33,12 @@ def made_up_embeddings(queries, images, dimensions, seed=0):
         Dict by "query" and "gallery" of dict: `embeddings`, float32 (rows, dimensions), `identities`
         and `cameras`, int (rows,).
     Example:
-        >>> made_up_embeddings(3, 5, 4)["gallery"]["embeddings"].shape
+        >>> generated_embeddings(3, 5, 4)["gallery"]["embeddings"].shape
         (5, 4)
     """
     random = np.random.default_rng(seed)
     centres = random.standard_normal((IDENTITIES + 1, dimensions), dtype=np.float32)
-    made = {}
+    generated = {}
     for split, rows in {"query": queries, "gallery": images}.items():
         identities = random.integers(1, IDENTITIES + 1, rows)
         embeddings = centres[identities]
@@ -48,8 +48,8 @@ def made_up_embeddings(queries, images, dimensions, seed=0):
             embeddings[alone] = random.standard_normal((alone.sum(), dimensions), dtype=np.float32)
         embeddings += NOISE * random.standard_normal(embeddings.shape, dtype=np.float32)
         cameras = random.integers(1, CAMERAS + 1, rows)
-        made[split] = {"embeddings": embeddings, "identities": identities, "cameras": cameras}
-    return made
+        generated[split] = {"embeddings": embeddings, "identities": identities, "cameras": cameras}
+    return generated
 
 
 def scored(folder, who, python=sys.executable):
@@ -62,7 +62,7 @@ def scored(folder, who, python=sys.executable):
     Returns:
         Dict: `scores`, `seconds`, `processor_seconds` and `peak` (MiB).
     Raises:
-        RunError: if the process ended otherwise.
+        RunError: if the process fails.
     """
     # A file that is run by itself finds its neighbours first, as if they were packages.
     environment = os.environ | {"PYTHONSAFEPATH": "1"}
@@ -116,22 +116,22 @@ def main(queries, gallery, dimensions, seed, rerank, peer):
             )
     measured = {}
     with tempfile.TemporaryDirectory() as folder:
-        for split, kinds in made_up_embeddings(queries, gallery, dimensions, seed).items():
+        for split, kinds in generated_embeddings(queries, gallery, dimensions, seed).items():
             for kind, values in kinds.items():
                 np.save(Path(folder, f"{split}_{kind}.npy"), values)
         measured["ours"] = scored(folder, "ours")
         if rerank:
             measured["ours, re-ranked"] = scored(folder, "reranked")
         for python in peer:
-            found = scored(folder, "torchreid", python)
-            kind = "Cython" if found["scores"].pop("cython") else "Python"
-            measured[f"torchreid ({kind})"] = found
+            scores = scored(folder, "torchreid", python)
+            kind = "Cython" if scores["scores"].pop("cython") else "Python"
+            measured[f"torchreid ({kind})"] = scores
     print(f"{queries} queries, {gallery} images, {dimensions} dimensions, {os.cpu_count()} CPU cores")
     print("\n".join(cost_table(measured)))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="What scoring a gallery costs.")
+    parser = argparse.ArgumentParser(description="The cost of scoring a gallery.")
     parser.add_argument("--queries", type=int, default=3368, help="Default: Market-1501's.")
     parser.add_argument("--gallery", type=int, default=15913, help="Images. Default: Market-1501's.")
     parser.add_argument("--dimensions", type=int, default=2048, help="Of the embeddings.")

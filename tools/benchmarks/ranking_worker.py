@@ -41,8 +41,8 @@ def torchreid(arrays):
     matrix = distance.compute_distance_matrix(query, gallery, "cosine").numpy()
     labels = [arrays[split][kind] for kind in ("identities", "cameras") for split in SPLITS]
     matching, precision = rank.evaluate_rank(matrix, *labels, max_rank=10)
-    found = {f"rank_{k}": float(matching[k - 1]) for k in (1, 5, 10)}
-    return found | {"mAP": float(precision), "cython": rank.IS_CYTHON_AVAI}
+    scores = {f"rank_{k}": float(matching[k - 1]) for k in (1, 5, 10)}
+    return scores | {"mAP": float(precision), "cython": rank.IS_CYTHON_AVAI}
 
 
 def _torchreid_modules():
@@ -85,12 +85,12 @@ def main(folder, who):
     arrays = {s: {k: np.load(Path(folder, f"{s}_{k}.npy")) for k in kinds} for s in SPLITS}
     wall, processor = time.perf_counter(), time.process_time()
     scores = {"ours": ours, "reranked": reranked, "torchreid": torchreid}[who](arrays)
-    taken = {
+    costs = {
         "seconds": time.perf_counter() - wall,
         "processor_seconds": time.process_time() - processor,
         "peak": peak_resident(),
     }
-    print(json.dumps({"scores": scores, **taken}))
+    print(json.dumps({"scores": scores, **costs}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line of what measures a cost on a recipe, its own data or made-up images."""
+"""The command line of the tools that measure a cost on a recipe, its own data or generated images."""
 
 import argparse
 import sys
@@ -10,36 +10,36 @@ def recipe_command(main, description, **numbers):
     """Reads a command line and does what it says; wrong input ends it with a message.
 
     Args:
-        main: callable of `recipe` (str), `side`, `images` (ints, see `of_made_up_images`) and `numbers`.
+        main: callable of `recipe` (str), `side`, `images` (ints, see `on_generated_images`) and `numbers`.
         description: str.
         numbers: pairs of int, the default, and str, the help, by the name of a further option.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("recipe", help="Name or path.")
-    parser.add_argument("--images", type=int, help="Train on so many made-up ones.")
-    parser.add_argument("--side", type=int, default=32, help="Of made-up images (pixels).")
-    for name, (default, said) in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=said)
+    parser.add_argument("--images", type=int, help="Train on so many generated ones.")
+    parser.add_argument("--side", type=int, default=32, help="Their side (pixels).")
+    for name, (default, text) in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=text)
     try:
         main(**vars(parser.parse_args()))
     except InputError as error:
         sys.exit(f"Error: {error}")
 
 
-def of_made_up_images(recipe, side, images):
+def on_generated_images(recipe, side, images):
     """A recipe on generated images.
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        side: int. Of the images (pixels).
+        side: int, of the images (pixels).
         images: int, how many to train on; None leaves the recipe its own data.
     Returns:
         `dreal_tf.Recipe`.
     Example:
-        >>> of_made_up_images(load_recipe("digits_resnet8_se"), 8, 64).data.images
+        >>> on_generated_images(load_recipe("digits_resnet8_se"), 8, 64).data.images
         64
     """
     if images is None:
         return recipe
-    made_up = {"data.name": "generated", "data.shape": (side, side, 3), "data.images": images}
-    return recipe.replace(made_up)
+    generated = {"data.name": "generated", "data.shape": (side, side, 3), "data.images": images}
+    return recipe.replace(generated)

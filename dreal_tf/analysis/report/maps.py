@@ -1,202 +1,258 @@
-"""Where modules and network look: maps, and how well they point at the object."""
+"""Figures 2 and 3: where network and modules look, and how well the maps point at an object."""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from dreal_tf.analysis.report.page import Column, Picture, Section, Table, written
-from dreal_tf.analysis.report.views import CAMS, SHOWN_OWN, as_seen, own_places
+from dreal_tf.analysis.report.evidence import TONES, images_at
+from dreal_tf.analysis.report.page import Column, Picture, ReportSection, Table, written
+from dreal_tf.errors import InputError
 from dreal_tf.method.instruments import bootstrap_mean
-from dreal_tf.visualization.heatmaps import MapRow, heatmaps
+from dreal_tf.modules import stage_name
+from dreal_tf.visualization.attention_maps import module_maps
+from dreal_tf.visualization.composed import grid_pictures, pointing_game
+from dreal_tf.visualization.grad_cam import GradCam
+from dreal_tf.visualization.heatmaps import MapRow, chosen_images, heatmaps
 
-TONES = {"this run": "ours", "baseline": "baseline"}
-FRAME = (0.2, 0.9, 0.4)  # Around what should be found.
-
-
-def pointing(evidence):
-    """Energy and coverage of the maps of both runs.
-
-    Args:
-        evidence: `dreal_tf.analysis.report.gathering.Evidence`.
-    Returns:
-        `Picture` of the first pictures, and `Table`.
-    """
-    return _picture(evidence), _table(evidence)
-
-
-def _picture(evidence):
-    composed = evidence.shown.composed
-    shown = slice(0, SHOWN_OWN)
-    pixels = framed(as_seen(evidence.data, composed.images[shown]), composed.boxes[shown])
-    labels = [evidence.class_names[label] for label in composed.labels]
-    rows, numbers = [], []
-    for name in reversed(evidence.runs):
-        found = evidence.runs[name].views.pointing["Grad-CAM"]
-        notes = [f"energy {written(100 * energy, '.0f')} %" for energy in found.energy[shown]]
-        rows.append(MapRow(name, found.maps[shown], notes, TONES[name]))
-        for method, pointed in evidence.runs[name].views.pointing.items():
-            pairs = zip(labels, pointed.energy, pointed.coverage, strict=True)
-            numbers += [(name, method, n, *map(_plain, row)) for n, row in enumerate(pairs)]
-    caption = (
-        f"Grad-CAM on the first {len(pixels)} of {len(labels)} composed pictures; the frame is around the "
-        "image that has the label."
-    )
-    alt = "Grids of four images with maps. " + "; ".join(
-        f"{name}: mean energy {written(_ends(run.views.pointing['Grad-CAM'].energy)[0], '.1f')} %"
-        for name, run in evidence.runs.items()
-    )
-    columns = ("run", "method", "picture", "label", "energy", "coverage")
-    figure = heatmaps(pixels, labels[shown], rows)
-    return Picture(figure, Table("pointing", [*map(Column, columns)], numbers, caption), f"{alt}.")
-
-
-def framed(pixels, boxes):
-    """Pictures with a frame of two pixels around their boxes.
-
-    Args:
-        pixels: float array (n, height, width, 1 or 3), from 0 to 1.
-        boxes: float array (n, 4), see `dreal_tf.visualization.composed.Composed`.
-    Returns:
-        Float array (n, height, width, 3).
-    Example:
-        >>> framed(np.zeros((1, 8, 8, 1)), np.array([[0.0, 0.0, 0.5, 0.5]]))[0, :, 3, 1].tolist()
-        [0.9, 0.9, 0.9, 0.9, 0.0, 0.0, 0.0, 0.0]
-    """
-    height, width = pixels.shape[1:3]
-    pictures = np.array(np.broadcast_to(pixels, (*pixels.shape[:3], 3)))
-    for picture, box in zip(pictures, boxes, strict=True):
-        top, left, bottom, right = np.round(box * [height, width, height, width]).astype(int)
-        inside = picture[top + 2 : bottom - 2, left + 2 : right - 2].copy()
-        picture[top:bottom, left:right] = FRAME
-        picture[top + 2 : bottom - 2, left + 2 : right - 2] = inside
-    return pictures
-
-
-def _table(evidence):
-    rows = []
-    for method in CAMS:
-        found = {name: run.views.pointing[method] for name, run in evidence.runs.items()}
-        rows += [(method, name, *_ends(p.energy), *_ends(p.coverage)) for name, p in found.items()]
-        if len(found) > 1:
-            ours, other = found.values()
-            differences = ours.energy - other.energy, ours.coverage - other.coverage
-            rows.append((method, "difference", *_ends(differences[0]), *_ends(differences[1])))
-    columns = [Column("method"), Column("run")]
-    for quantity in ("energy (%)", "coverage (%)"):
-        columns += [Column(quantity, ".1f"), Column("low", ".1f"), Column("high", ".1f")]
-    caption = (
-        f"Means over {len(evidence.shown.composed.labels)} composed pictures with 95 % intervals; the "
-        "difference is of pairs, picture by picture."
-    )
-    return Table("pointing_means", columns, rows, caption)
-
-
-def _ends(values):
-    """Mean and interval in percent; pictures without a map are left out."""
-    found = bootstrap_mean(100 * values[np.isfinite(values)])
-    return found["mean"], found["low"], found["high"]
-
-
-def _plain(value):
-    return value if isinstance(value, str) else float(value)
-
-
-NAME, TITLE = "maps", "Where the network looks"
-COMPOSED = (
-    "Whether the maps are right can be told where it is known what they should find: the last pictures "
-    "are four test images each, of which one has the label. Energy is the share of the map that lies on "
-    "it, of which an even map has 25 %: more of it is more correct. Coverage is the share of it "
-    "where the map is above half its maximum: more of it, at no less energy, is more complete."
+SHOWN = 12  # Images, for Grad-CAM.
+SHOWN_OWN = 6  # Images, for the modules' own maps.
+COMPOSED, COMPOSED_BYTES = 200, 2**28  # Composed pictures, and their memory at most.
+CAMS = {"Grad-CAM": False, "Grad-CAM++": True}  # Whether it is `plus_plus`.
+POINTING = (
+    "The last pictures test whether the maps are right: each holds four test images, one of which has the "
+    "label. Energy is the fraction of the map that lies on it, 25 % for an even map: more of it is more "
+    "correct. Coverage is the fraction of the image where the map is above half its maximum: more of it, "
+    "at no less energy, is more complete."
 )
-NOT_COMPOSED = (
-    "How much of a map lies on the right object cannot be told here: it takes larger pictures, and this "
+NO_POINTING = (
+    "The fraction of a map on the right object is unknown: to measure it takes larger pictures, but this "
     "network's attention is made for images of one size."
 )
 
 
+class Shown(NamedTuple):
+    """The images whose maps are shown.
+
+    Attributes:
+        positions: int array (n,), in the order of the test split.
+        labels: int array (n,).
+        inputs: float array (n, height, width, channels), as networks take them.
+        pixels: float array of the same shape, from 0 to 1, as people see them.
+    """
+
+    positions: np.ndarray
+    labels: np.ndarray
+    inputs: np.ndarray
+    pixels: np.ndarray
+
+    def some(self, rows):
+        """The images at some rows, as `Shown`."""
+        return Shown(*(part[rows] for part in self))
+
+
 def maps_section(evidence):
-    """Grad-CAM and Grad-CAM++ of both runs, and the attention that modules have of their own.
+    """Grad-CAM and Grad-CAM++ of both runs, and the modules' own attention.
 
     Args:
-        evidence: `dreal_tf.analysis.report.gathering.Evidence`.
+        evidence: `dreal_tf.analysis.report.evidence.Evidence`.
     Returns:
-        `Section`.
+        `ReportSection`.
     """
-    layer = evidence.ours.views.layer
+    positions = chosen_images(evidence.labels, min(SHOWN, len(evidence.labels)), evidence.seed)
+    inputs = images_at(evidence.data.test, positions)
+    shown = Shown(positions, evidence.labels[positions], inputs, evidence.pixels(inputs))
+    pictures, layer = [], None
+    for method, plus_plus in CAMS.items():
+        cams = {name: GradCam(run.network, plus_plus=plus_plus) for name, run in evidence.runs.items()}
+        maps = {name: cam(shown.inputs, shown.labels) for name, cam in cams.items()}
+        layer = cams["this run"].layer_name
+        pictures.append(_cam_picture(evidence, shown, method, maps))
     text = (
-        f"Where the evidence for the label lies, at the layer {layer} (the paper's Figures 2 and 3). The "
-        "images were not chosen by hand: classes are drawn without replacement, and of each an image, by "
-        "the run's seed, whether it was answered right or wrong. A map is divided by its own maximum: "
-        "colours tell places of an image apart, not images.",
+        f"The maps show where the evidence for the label lies, at the layer {layer} (the paper's Figures 2 "
+        "and 3). The images were not chosen by hand: classes are drawn without replacement, and an image of "
+        "each, by the run's seed, whether it was predicted correctly or not. A map is divided by its own "
+        "maximum: colours compare positions in an image, not images.",
     )
-    pictures = [_cam(evidence, name) for name in CAMS]
-    if any(run.views.own for run in evidence.runs.values()):
-        pictures.append(_own(evidence))
+    evenly_spread = np.unique(
+        np.linspace(0, len(positions) - 1, min(SHOWN_OWN, len(positions))).round()
+    )
+    some = shown.some(evenly_spread.astype(int))
+    own = {
+        name: last_of_stages(module_maps(r.network, some.inputs)) for name, r in evidence.runs.items()
+    }
+    if any(own.values()):
+        pictures.append(_own_picture(evidence, some, own))
         text += (
-            "Below are the maps that the modules themselves compute: how much each place is attended to, "
-            "of the last module of every stage. Their colours span from each map's least value to its "
-            "greatest, which are written under it.",
+            "Below are the maps that the modules themselves compute: the attention to each position, by the "
+            "last module of every stage. Their colours span from each map's least value to its greatest, "
+            "both written under it.",
         )
     else:
         kind = evidence.ours.recipe.attention.kind
-        text += (f"Attention of the kind {kind} treats all places alike, so it has no map of its own.",)
-    if not all(run.views.pointing for run in evidence.runs.values()):
-        text += (NOT_COMPOSED,)
-        return Section(NAME, TITLE, text, tuple(pictures))
-    pointed, table = pointing(evidence)
-    return Section(NAME, TITLE, (*text, COMPOSED), (*pictures, pointed), (table,))
+        text += (
+            f"Attention of the kind {kind} treats all positions equally, so it has no map of its own.",
+        )
+    section = ReportSection("maps", "Where the network looks", text, tuple(pictures))
+    composed = _composed(evidence)
+    try:
+        pointing = {name: _pointing(run.network, composed) for name, run in evidence.runs.items()}
+    except InputError:  # Some attention is made for one size of map.
+        return section._replace(text=(*text, NO_POINTING))
+    return section._replace(
+        text=(*text, POINTING),
+        pictures=(*pictures, _pointing_picture(evidence, composed, pointing)),
+        tables=(_pointing_table(pointing),),
+    )
 
 
-def _cam(evidence, method):
-    shown, names = evidence.shown, evidence.class_names
+def last_of_stages(maps):
+    """The maps of the last module of each kind in every stage.
+
+    Args:
+        maps: dict by module, in depth order.
+    Returns:
+        Dict.
+    Example:
+        >>> list(last_of_stages({"conv2_1/se": 0, "conv2_2/se": 1, "conv3_1/se": 2}))
+        ['conv2_2/se', 'conv3_1/se']
+    """
+    last = {(stage_name(module), module.partition("/")[2]): module for module in maps}
+    return {module: maps[module] for module in last.values()}
+
+
+def map_rows(maps, runs):
+    """Rows of a figure: the maps of each module by each run, the baseline above.
+
+    Args:
+        maps: dict by run of dicts by module of float arrays (n, rows, columns).
+        runs: iterable of the runs' names.
+    Returns:
+        List of `MapRow`, and list of the (module, run) of each.
+    Example:
+        >>> rows, owners = map_rows({"this run": {"conv4_1/cbam_spatial": np.ones((1, 2, 2))}}, ["this run"])
+        >>> rows[0].name.split("\\n"), owners
+        (['conv4_1', 'cbam_spatial', 'this run'], [('conv4_1/cbam_spatial', 'this run')])
+    """
+    modules = dict.fromkeys(module for of_run in maps.values() for module in of_run)
+    owners = [(m, run) for m in modules for run in reversed(runs) if m in maps[run]]
+    rows = []
+    for module, run in owners:
+        name = "\n".join([*module.split("/"), run])
+        rows.append(MapRow(name, maps[run][module], None, TONES[run], ranged=True))
+    return rows, owners
+
+
+def _cam_picture(evidence, shown, method, maps):
+    names = evidence.class_names
     rows, numbers = [], []
     for name in reversed(evidence.runs):  # The baseline above.
-        run = evidence.runs[name]
-        maps = run.views.cams[method]
-        answered = run.probabilities[shown.positions]
-        notes = [_note(p, label, names) for p, label in zip(answered, shown.labels, strict=True)]
-        rows.append(MapRow(name, maps, notes, TONES[name]))
-        numbers += _cells(name, shown.positions, maps)
+        answers = evidence.runs[name].probabilities[shown.positions]
+        notes = [_note(p, label, names) for p, label in zip(answers, shown.labels, strict=True)]
+        rows.append(MapRow(name, maps[name], notes, TONES[name]))
+        numbers += [(name, *cell) for cell in _cells(shown.positions, maps[name])]
     labels = [names[label] for label in shown.labels]
-    figure = heatmaps(shown.pixels, labels, rows)
-    stem = "grad_cam_plus_plus" if method.endswith("+") else "grad_cam"
     pair = ", baseline above this run" if evidence.baseline else ""
-    caption = f"{method}{pair}. Under each map the answer, beneath all the label in bold."
-    alt = f"{len(labels)} images with their {method} maps: {', '.join(labels)}."
+    caption = f"{method}{pair}. The prediction is under each map, the label in bold at the bottom."
     columns = [Column(n) for n in ("run", "position in the test split", "row", "column", "value")]
-    return Picture(figure, Table(stem, columns, numbers, caption), alt)
+    stem = "grad_cam_plus_plus" if CAMS[method] else "grad_cam"
+    return Picture(
+        lambda style: heatmaps(shown.pixels, labels, rows, style),
+        Table(stem, columns, numbers, caption),
+        f"{len(labels)} images with their {method} maps: {', '.join(labels)}.",
+    )
 
 
-def _own(evidence):
-    places = own_places(evidence.shown)
-    rows, numbers = [], []
-    modules = dict.fromkeys(m for run in evidence.runs.values() for m in run.views.own)
-    for module in modules:
-        place, _, suffix = module.partition("/")
-        for name in reversed(evidence.runs):
-            maps = evidence.runs[name].views.own.get(module)
-            if maps is not None:
-                said = f"{place}\n{suffix}\n{name}"
-                rows.append(MapRow(said, maps, None, TONES[name], ranged=True))
-                cells = _cells(name, evidence.shown.positions[places], maps)
-                numbers += [(module, *cell) for cell in cells]
-    labels = [evidence.class_names[label] for label in evidence.shown.labels[places]]
-    figure = heatmaps(evidence.shown.pixels[places], labels, rows, legend="attention")
-    pair = ", baseline above this run" if all(r.views.own for r in evidence.runs.values()) else ""
-    caption = f"The modules' own attention over places{pair if evidence.baseline else ''}."
-    alt = f"{len(labels)} images with the maps of {', '.join(modules)}."
+def _own_picture(evidence, shown, own):
+    rows, owners = map_rows(own, evidence.runs)
+    numbers = [
+        (module, run, *cell)
+        for module, run in owners
+        for cell in _cells(shown.positions, own[run][module])
+    ]
+    labels = [evidence.class_names[label] for label in shown.labels]
+    pair = ", baseline above this run" if evidence.baseline and all(own.values()) else ""
     columns = ("module", "run", "position in the test split", "row", "column", "value")
-    return Picture(figure, Table("own_attention", [*map(Column, columns)], numbers, caption), alt)
+    caption = f"The modules' own attention to positions{pair}."
+    return Picture(
+        lambda style: heatmaps(shown.pixels, labels, rows, style, legend="attention"),
+        Table("own_attention", [*map(Column, columns)], numbers, caption),
+        f"{len(labels)} images with the maps of {', '.join(dict.fromkeys(m for m, _ in owners))}.",
+    )
 
 
 def _note(probabilities, label, names):
     answer = int(probabilities.argmax())
-    sign = "✓" if answer == label else "✗"
-    return f"{names[answer][:12]} {probabilities[answer]:.2f} {sign}"
+    return f"{names[answer][:12]} {probabilities[answer]:.2f} {'✓' if answer == label else '✗'}"
 
 
-def _cells(name, positions, maps):
-    """A row for each place of each map."""
+def _cells(positions, maps):
+    """A row for each cell of each map."""
     return [
-        (name, int(position), row, column, float(np.round(value, 6)))
+        (int(position), row, column, float(np.round(value, 6)))
         for position, map_ in zip(positions, maps, strict=True)
         for (row, column), value in np.ndenumerate(map_)
     ]
+
+
+def _composed(evidence):
+    images, labels = evidence.examples
+    most = COMPOSED_BYTES // (4 * images[0].nbytes)
+    return grid_pictures(images, labels, max(1, min(COMPOSED, len(images), most)), seed=evidence.seed)
+
+
+def _pointing(network, composed):
+    return {method: pointing_game(network, composed, plus_plus=p) for method, p in CAMS.items()}
+
+
+def _pointing_picture(evidence, composed, pointing):
+    some = slice(0, SHOWN_OWN)
+    pixels, labels = evidence.pixels(composed.images[some]), composed.labels
+    labels = [evidence.class_names[label] for label in labels]
+    rows, numbers = [], []
+    for name in reversed(pointing):
+        cam = pointing[name]["Grad-CAM"]
+        notes = [f"energy {written(100 * energy, '.0f')} %" for energy in cam.energy[some]]
+        rows.append(MapRow(name, cam.maps[some], notes, TONES[name]))
+        for method, of_method in pointing[name].items():
+            scores = zip(labels, of_method.energy.tolist(), of_method.coverage.tolist(), strict=True)
+            numbers += [(name, method, number, *row) for number, row in enumerate(scores)]
+    columns = ("run", "method", "picture", "label", "energy", "coverage")
+    caption = (
+        f"Grad-CAM on the first {len(pixels)} of {len(labels)} composed pictures, with a frame around the "
+        "image that has the label."
+    )
+    energies = "; ".join(
+        f"{name}: mean energy {written(_percent(of_run['Grad-CAM'].energy)[0], '.1f')} %"
+        for name, of_run in pointing.items()
+    )
+    return Picture(
+        lambda style: heatmaps(pixels, labels[some], rows, style, boxes=composed.boxes[some]),
+        Table("pointing", [*map(Column, columns)], numbers, caption),
+        f"Grids of four images with maps. {energies}.",
+    )
+
+
+def _pointing_table(pointing):
+    rows = []
+    for method in CAMS:
+        scores = {name: (of[method].energy, of[method].coverage) for name, of in pointing.items()}
+        if len(scores) > 1:
+            scores["difference"] = np.subtract(scores["this run"], scores["baseline"])
+        rows += [
+            (method, n, *_percent(energy), *_percent(cover)) for n, (energy, cover) in scores.items()
+        ]
+    columns = [Column("method"), Column("run")]
+    for quantity in ("energy (%)", "coverage (%)"):
+        columns += [Column(quantity, ".1f"), Column("low", ".1f"), Column("high", ".1f")]
+    count = len(pointing["this run"]["Grad-CAM"].energy)
+    caption = (
+        f"Means over {count} composed pictures with 95 % intervals; the difference is between pairs, picture "
+        "by picture."
+    )
+    return Table("pointing_means", columns, rows, caption)
+
+
+def _percent(values):
+    """Mean and interval in percent, without pictures that have no map."""
+    mean = bootstrap_mean(100 * values[np.isfinite(values)])
+    return mean["mean"], mean["low"], mean["high"]

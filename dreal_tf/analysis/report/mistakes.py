@@ -1,95 +1,138 @@
-"""What is taken for what, and the mistakes that were made with most confidence."""
+"""The confusion matrix, and the most confident mistakes."""
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
-from dreal_tf.analysis.report.gathering import confident_mistakes, confusion_counts, most_confused
-from dreal_tf.analysis.report.page import Column, Picture, Section, Table, left_out
-from dreal_tf.analysis.report.views import images_at
+from dreal_tf.analysis.report.evidence import images_at
+from dreal_tf.analysis.report.page import Column, Picture, ReportSection, Table
 from dreal_tf.visualization.mistakes import confusion_figure, mistakes_figure
-
-NAME, TITLE = "mistakes", "Mistakes"
 
 
 def mistakes_section(evidence):
     """The confusion matrix, and the most confident mistakes.
 
     Args:
-        evidence: `dreal_tf.analysis.report.gathering.Evidence`.
+        evidence: `dreal_tf.analysis.report.evidence.Evidence`.
     Returns:
-        `Section`.
+        `ReportSection`.
     """
+    name, title = "mistakes", "Mistakes"
     wrong = confident_mistakes(evidence.ours.probabilities, evidence.labels)
     if not len(wrong):
-        return left_out(NAME, TITLE, "Every image of the test split was answered right.")
-    counts = {name: _counts(evidence, run) for name, run in evidence.runs.items()}
+        why = "The network predicted every image of the test split correctly."
+        return ReportSection(name, title, (why,), empty=True)
+    classes = range(len(evidence.class_names))
+    counts = {
+        run: confusion_matrix(evidence.labels, of_run.probabilities.argmax(axis=1), labels=classes)
+        for run, of_run in evidence.runs.items()
+    }
     text = (
-        "Rows are labels, columns answers; the diagonal is what was right. The images are those of the "
-        "test split that were answered wrong with the greatest probability, none left out: bold the "
-        "label, beneath it the answer. Where the label itself is doubtful, the data is at fault and not "
-        "the network.",
+        "Rows are labels, columns predictions; the diagonal holds the correct ones. The images are the wrong "
+        "predictions of the test split with the greatest probability, without exception: the label in "
+        "bold, the prediction below it. If a label itself is doubtful, the data is at fault and not the "
+        "network.",
     )
-    pictures = _matrix(evidence, counts), _confident(evidence, wrong)
-    return Section(NAME, TITLE, text, pictures, (_pairs(evidence, counts),))
+    pictures = _matrix(evidence.class_names, counts), _confident(evidence, wrong)
+    return ReportSection(name, title, text, pictures, (_pairs(evidence.class_names, counts),))
 
 
-def _counts(evidence, run):
-    answered = run.probabilities.argmax(axis=1)
-    return confusion_counts(evidence.labels, answered, len(evidence.class_names))
+def most_confused(counts, most=12):
+    """The pairs of label and wrong prediction that occur most often.
+
+    Args:
+        counts: int array (classes, classes): rows by label, columns by prediction.
+        most: int. Number of pairs, at most.
+    Returns:
+        List of (label, prediction, count, fraction of the label's images), most frequent first; among
+        equally frequent ones the first in the order of the classes.
+    Example:
+        >>> most_confused(np.array([[5, 1], [3, 7]]))
+        [(1, 0, 3, 0.3), (0, 1, 1, 0.16666666666666666)]
+    """
+    wrong, of_label = np.array(counts), np.asarray(counts).sum(axis=1)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = zip(*(axis.tolist() for axis in np.unravel_index(order, wrong.shape)), strict=True)
+    return [
+        (
+            label,
+            prediction,
+            int(wrong[label, prediction]),
+            float(wrong[label, prediction] / of_label[label]),
+        )
+        for label, prediction in pairs
+        if wrong[label, prediction]
+    ]
 
 
-def _matrix(evidence, counts):
-    names = evidence.class_names
+def confident_mistakes(probabilities, labels, most=12):
+    """The wrong predictions with the greatest probability.
+
+    Args:
+        probabilities: float array (n, classes).
+        labels: int array (n,).
+        most: int. Number of mistakes, at most.
+    Returns:
+        Int array of positions, most confident first; among equal ones the first in the data.
+    Example:
+        >>> p = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+        >>> confident_mistakes(p, np.array([1, 1, 0])).tolist()
+        [0, 2]
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    return wrong[order][:most]
+
+
+def _matrix(names, counts):
     rows = [
-        (names[label], names[answer], *(int(found[label, answer]) for found in counts.values()))
+        (names[label], names[answer], *(int(of_run[label, answer]) for of_run in counts.values()))
         for label, answer in np.argwhere(sum(counts.values()))
     ]
     columns = [Column("label"), Column("answer"), *map(Column, counts)]
     caption = (
-        "The confusion matrix of this run: of each label's images, the share that got each answer."
+        "The confusion matrix of this run: for each label, the fraction of its images by prediction."
     )
     ours = counts["this run"]
-    right = 100 * ours.diagonal() / ours.sum(axis=1).clip(1)
+    percent = 100 * ours.diagonal() / ours.sum(axis=1).clip(1)
     alt = (
-        f"Matrix of {len(names)} classes. Right answers range from {right.min():.0f} % of the images of "
-        f"{names[right.argmin()]} to {right.max():.0f} % of those of {names[right.argmax()]}."
+        f"Matrix of {len(names)} classes. Correct predictions range from {percent.min():.0f} % of the images "
+        f"of {names[percent.argmin()]} to {percent.max():.0f} % of those of {names[percent.argmax()]}."
     )
-    return Picture(confusion_figure(ours, names), Table("confusion", columns, rows, caption), alt)
+    numbers = Table("confusion", columns, rows, caption)
+    return Picture(lambda style: confusion_figure(ours, names, style), numbers, alt)
 
 
-def _pairs(evidence, counts):
-    names = evidence.class_names
+def _pairs(names, counts):
     other = counts.get("baseline")
     rows = [
-        (names[label], names[answer], count, 100 * share)
+        (names[label], names[answer], count, 100 * fraction)
         + (() if other is None else (int(other[label, answer]),))
-        for label, answer, count, share in most_confused(counts["this run"])
+        for label, answer, count, fraction in most_confused(counts["this run"])
     ]
-    columns = [
-        Column("label"),
-        Column("answered"),
-        Column("images", "d"),
-        Column("of the label's (%)", ".1f"),
-    ]
+    columns = [Column("label"), Column("answered"), Column("images", "d")]
+    columns.append(Column("of the label's (%)", ".1f"))
     columns += [] if other is None else [Column("baseline, images", "d")]
     return Table("most_confused", columns, rows, "The confusions that occur most often.")
 
 
 def _confident(evidence, wrong):
-    names, labels = evidence.class_names, evidence.labels
+    names = evidence.class_names
     images = evidence.data.preprocessing.pixels(images_at(evidence.data.test, wrong)).numpy()
     rows = []
-    for place in wrong:
-        row = (int(place), names[labels[place]])
+    for position in wrong:
+        row = (int(position), names[evidence.labels[position]])
         for run in evidence.runs.values():
-            answer = int(run.probabilities[place].argmax())
-            row += (names[answer], float(run.probabilities[place, answer]))
+            answer = int(run.probabilities[position].argmax())
+            row += (names[answer], float(run.probabilities[position, answer]))
         rows.append(row)
     columns = [Column("position in the test split"), Column("label")]
     for name in evidence.runs:
         columns += [Column(f"answer of {name}"), Column(f"probability of {name}")]
-    figure = mistakes_figure(
-        images, [row[1] for row in rows], [row[2] for row in rows], [row[3] for row in rows]
+    _, labels, answers, probabilities, *_ = zip(*rows, strict=True)
+    caption = "The most confident mistakes of this run: the label in bold, the prediction and its probability."
+    return Picture(
+        lambda style: mistakes_figure(images, labels, answers, probabilities, style),
+        Table("confident_mistakes", columns, rows, caption),
+        "; ".join(f"{row[1]} taken for {row[2]} ({100 * row[3]:.1f} %)" for row in rows) + ".",
     )
-    alt = "; ".join(f"{row[1]} taken for {row[2]} ({100 * row[3]:.1f} %)" for row in rows) + "."
-    caption = "The most confident mistakes of this run: label in bold, answer and its probability."
-    return Picture(figure, Table("confident_mistakes", columns, rows, caption), alt)

@@ -1,104 +1,19 @@
 """The page of a report: its sections, figures and tables as one HTML file."""
 
+import base64
 import csv
+import dataclasses
+import functools
 import io
 import math
-import re
 from typing import NamedTuple
 
 import jinja2
-import matplotlib
-from markupsafe import Markup, escape
 
-from dreal_tf.visualization.style import DARK, LIGHT
+from dreal_tf.visualization.style import DARK, LIGHT, as_svg
 
-POINTS, PIXELS = 72, 96  # Of an inch: in SVG files, and on pages.
-LARGE = 500_000  # Letters from which a figure's paths are rounded to tenths of a point.
-
-
-def theme_variables(style):
-    """The colours of a style as a page's variables.
-
-    Args:
-        style: `dreal_tf.visualization.style.Style`.
-    Returns:
-        Dict from the variable's name to the colour.
-    Example:
-        >>> theme_variables(LIGHT)["--figure-ground"]
-        '#FFFFFF'
-    """
-    colours = {
-        f"--figure-{field}": value
-        for field, value in style._asdict().items()
-        if str(value).startswith("#")
-    }
-    return colours | {f"--figure-series-{n}": colour for n, colour in enumerate(style.series)}
-
-
-# What is drawn in the light style's colours takes the page's in their place; all else is data.
-THEME = {colour.lower(): variable for variable, colour in theme_variables(LIGHT).items()}
-THEME["#000000"] = THEME[LIGHT.text.lower()]
-
-
-def svg_text(figure):
-    """A figure as SVG whose type stays type, so that the page can set it and readers can find it.
-
-    Args:
-        figure: `matplotlib.figure.Figure`.
-    Returns:
-        Str.
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> svg_text(Figure(figsize=(1, 1)))[-7:]
-        '</svg>\\n'
-    """
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # Two reports of a run are equal.
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dreal_tf"}):
-        figure.savefig(text, format="svg", transparent=True, metadata=nothing)
-    return text.getvalue()
-
-
-def inline_svg(text, name, alt):
-    """A figure as a part of a page: light on dark ground and dark on light.
-
-    Args:
-        text: str, see `svg_text`.
-        name: str, the figure's, which its ids in the page begin with.
-        alt: str, what is seen.
-    Returns:
-        `markupsafe.Markup`. The light style's colours have become the page's variables, such as
-        `var(--figure-text)`; the width in pixels is the variable `--width`.
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> figure = Figure(figsize=(2, 1))
-        >>> print(inline_svg(svg_text(figure), "empty", "Nothing & nobody.")[:86])
-        <svg role="img" aria-label="Nothing &amp; nobody." style="--width: 192px" viewBox="0 0
-    """
-    body = text[text.index("<svg") :]
-    opening, _, body = body.partition(">")
-    body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", body, flags=re.S)
-    body = re.sub(r"font-family: [^\";]*;? ?", "", body)
-    body = re.sub(r"\b(id=\"|url\(#|href=\"#)", rf"\g<1>{name}-", body)
-    body = re.sub(r"#[0-9a-fA-F]{6}\b", _themed, body)
-    digits = 2 if len(body) < LARGE else 1
-    body = re.sub(r'(?<= d=")[^"]*', lambda found: _rounded(found.group(), digits), body)
-    box = re.search(r'viewBox="([^"]*)"', opening).group(1)
-    width = round(float(box.split()[2]) * PIXELS / POINTS)
-    opening = f'<svg role="img" aria-label="{escape(alt)}" style="--width: {width}px" viewBox="{box}">'
-    return Markup(opening + body.strip())
-
-
-def _rounded(path, digits):
-    """A path with fewer digits and no line breaks: a page need not be more exact than a screen."""
-    return re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", " ".join(path.split()))
-
-
-def _themed(found):
-    variable = THEME.get(found.group().lower())
-    return f"var({variable})" if variable else found.group()
-
-
+TEMPLATE = "report.html.jinja"
+PIXELS_PER_INCH = 96  # Of CSS.
 MISSING = "–"
 
 
@@ -107,7 +22,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: str, its heading.
-        form: str, how a number is written, as of `format`; empty for text.
+        form: str, the format of its numbers, as of `format`; empty for text.
     """
 
     name: str
@@ -124,7 +39,7 @@ class Table(NamedTuple):
         caption: str, one sentence.
         flowing: bool. Rows are pairs of a name and a value, which may flow into several columns.
     Example:
-        >>> table = Table("worth", [Column("module"), Column("value", ".2f")], [("conv2_1/se", 0.125)])
+        >>> table = Table("values", [Column("module"), Column("value", ".2f")], [("conv2_1/se", 0.125)])
         >>> table.cells(), table.csv()
         ([['conv2_1/se', '0.12']], 'module,value\\nconv2_1/se,0.125\\n')
     """
@@ -151,18 +66,39 @@ class Table(NamedTuple):
         return text.getvalue()
 
 
-class Picture(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Picture:
     """A figure and its numbers.
 
     Attributes:
-        figure: `matplotlib.figure.Figure`.
-        numbers: `Table` of what is drawn; its name is that of the files, its caption the figure's.
-        alt: str, what is seen, for those who do not see it.
+        draw: callable from a `dreal_tf.visualization.style.Style` to a `matplotlib.figure.Figure`.
+        numbers: `Table` of the drawn values; its name is that of the files, its caption the figure's.
+        alt: str, a description for readers who do not see the figure.
     """
 
-    figure: object
+    draw: object
     numbers: Table
     alt: str
+
+    @functools.cached_property
+    def figure(self):
+        """The figure in the light style."""
+        return self.draw(LIGHT)
+
+    @functools.cached_property
+    def svg(self):
+        """The figure in the light style, as the text of an SVG file."""
+        return as_svg(self.figure, LIGHT.ground)
+
+    @property
+    def width(self):
+        """The width of the figure on a page (pixels)."""
+        return round(PIXELS_PER_INCH * self.figure.get_figwidth())
+
+    def data_uri(self, style):
+        """The figure in a style as a `data:` address of SVG."""
+        svg = self.svg if style is LIGHT else as_svg(self.draw(style), style.ground)
+        return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 class Fact(NamedTuple):
@@ -170,7 +106,7 @@ class Fact(NamedTuple):
 
     Attributes:
         name, value: str.
-        note: str, what it is to be held against; may be empty.
+        note: str, a number to compare it with; may be empty.
     """
 
     name: str
@@ -178,18 +114,18 @@ class Fact(NamedTuple):
     note: str = ""
 
 
-class Section(NamedTuple):
+class ReportSection(NamedTuple):
     """A part of a report.
 
     Attributes:
         name: str, its anchor: lower case, no blanks.
         title: str.
-        text: tuple of str: paragraphs, what is seen and how to read it. Where nothing can be drawn,
-            the one sentence that says why.
+        text: tuple of str: paragraphs that say what is shown and how to read it; of an empty section the
+            one sentence that says why it is empty.
         pictures: tuple of `Picture`.
         tables: tuple of `Table`, shown.
         facts: tuple of `Fact`, shown first.
-        left_out: bool. Nothing can be drawn of this run.
+        empty: bool. The run has nothing to show here.
     """
 
     name: str
@@ -198,26 +134,11 @@ class Section(NamedTuple):
     pictures: tuple = ()
     tables: tuple = ()
     facts: tuple = ()
-    left_out: bool = False
-
-
-def left_out(name, title, why):
-    """A section of which nothing can be drawn.
-
-    Args:
-        name, title: see `Section`.
-        why: str, one sentence.
-    Returns:
-        `Section`.
-    Example:
-        >>> left_out("critics", "Critics", "The run has no critic.").text
-        ('The run has no critic.',)
-    """
-    return Section(name, title, (why,), left_out=True)
+    empty: bool = False
 
 
 def written(value, form=""):
-    """A number as a reader sees it: a true minus sign, a dash where there is none.
+    """A number as a reader sees it: a true minus sign, a dash for None and nan.
 
     Args:
         value: number, str or None.
@@ -235,21 +156,17 @@ def written(value, form=""):
     return format(value, form).replace("-", "−")
 
 
-TEMPLATE = "report.html.jinja"
-
-
 def page_text(title, subtitle, sections, files):
     """The page of a report.
 
     Args:
         title, subtitle: str.
-        sections: sequence of `dreal_tf.analysis.report.page.Section`.
-        files: str, the folder of the figures' files, as seen from the page.
+        sections: sequence of `ReportSection`.
+        files: str, the folder of the figures' files, relative to the page.
     Returns:
-        Str, HTML. Text is escaped; figures stand in it as SVG.
+        Str, HTML. Text is escaped; figures are images by data URI, one for light ground and one for dark.
     Example:
-        >>> from dreal_tf.analysis.report.page import Section
-        >>> text = page_text("mine", "", [Section("end", "The <end>", ())], "report")
+        >>> text = page_text("mine", "", [ReportSection("end", "The <end>", ())], "report")
         >>> "The &lt;end&gt;" in text
         True
     """
@@ -265,12 +182,6 @@ def page_text(title, subtitle, sections, files):
         subtitle=subtitle,
         sections=sections,
         files=files,
-        drawn=_drawn,
-        light=theme_variables(LIGHT),
-        dark=theme_variables(DARK),
+        light=LIGHT,
+        dark=DARK,
     )
-
-
-def _drawn(picture):
-    name = picture.numbers.name
-    return inline_svg(svg_text(picture.figure), name, picture.alt)

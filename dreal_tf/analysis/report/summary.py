@@ -1,57 +1,82 @@
-"""What the run is, how often it is right, and what it costs, beside its baseline."""
+"""The run in numbers, beside its baseline: accuracy, cost, recipe and environment."""
+
+import shlex
 
 import numpy as np
 
-from dreal_tf.analysis.report.gathering import paired_difference
-from dreal_tf.analysis.report.page import Fact, Section, written
+from dreal_tf.analysis.audit import mcnemar
+from dreal_tf.analysis.report.page import Column, Fact, ReportSection, Table, written
+from dreal_tf.method.instruments import bootstrap_mean
 
 CHANCE = 0.05  # P values below it are called a difference.
-COSTS = (  # Name, key, form and unit; counts have no form.
-    ("Training", "training_seconds", ",.0f", " s"),
-    ("Parameters", "parameters", "", ""),
-    ("Multiply-adds", "multiply_adds", "", ""),
-    ("Time of an image", "milliseconds", ".2f", " ms"),
-)
+COSTS = {  # By cost: its fact, with form and unit (counts have neither), and its column.
+    "training_seconds": ("Training", ",.0f", " s", Column("training (s)", ",.1f")),
+    "parameters": ("Parameters", "", "", Column("parameters", ",d")),
+    "multiply_adds": ("Multiply-adds", "", "", Column("multiply-adds, one image", ",d")),
+    "milliseconds": ("Time of an image", ".2f", " ms", Column("one image (ms)", ".3f")),
+}
 
 
 def summary_section(evidence):
     """The head of a report.
 
     Args:
-        evidence: `dreal_tf.analysis.report.gathering.Evidence`.
+        evidence: `dreal_tf.analysis.report.evidence.Evidence`.
     Returns:
-        `Section`.
+        `ReportSection`.
     """
-    found = headline(evidence)
+    numbers = headline(evidence)
     text = [described(evidence.ours.recipe, len(evidence.labels))]
-    if evidence.asked is not None:
-        queries = evidence.ours.ranking.scores["queries"]
+    if evidence.ours.embeddings is not None:
+        queries = evidence.ours.embeddings.scores["queries"]
         text.append(
-            f"It learnt identities. What counts is how it ranks others, never trained on, for {queries:,} "
+            f"It learnt identities. The scores measure how it ranks others, never trained on, for {queries:,} "
             "queries; accuracy is of images held out of the identities that it was trained on."
         )
     if evidence.baseline is not None:
-        text.append(_compared(evidence, found["difference"]))
-    return Section("summary", "Summary", tuple(text), facts=tuple(_facts(evidence, found)))
+        text.append(_compared(evidence.baseline, numbers["difference"]))
+    facts = tuple(_facts(evidence, numbers))
+    return ReportSection("summary", "Summary", tuple(text), facts=facts)
 
 
 def headline(evidence):
-    """The few numbers that stand first.
+    """The numbers at the top of a report, on the whole test split.
 
     Args:
         evidence: `Evidence`.
     Returns:
         Dict: `accuracy`, and with a baseline `baseline_accuracy` and `difference`, see
-        `dreal_tf.analysis.report.gathering.paired_difference`; all on the whole test split.
+        `accuracy_difference`.
     """
-    right = [run.probabilities.argmax(axis=1) == evidence.labels for run in evidence.runs.values()]
-    found = {"accuracy": float(np.mean(right[0]))}
+    correct = [run.probabilities.argmax(axis=1) == evidence.labels for run in evidence.runs.values()]
+    numbers = {"accuracy": float(np.mean(correct[0]))}
     if evidence.baseline is not None:
-        found |= {
-            "baseline_accuracy": float(np.mean(right[1])),
-            "difference": paired_difference(*right, evidence.seed),
-        }
-    return found
+        numbers["baseline_accuracy"] = float(np.mean(correct[1]))
+        numbers["difference"] = accuracy_difference(*correct, evidence.seed)
+    return numbers
+
+
+def accuracy_difference(correct, correct_of_other, seed=0):
+    """The difference between the accuracies of two networks on the same images.
+
+    Args:
+        correct, correct_of_other: bool arrays (n,), by image.
+        seed: int, of the bootstrap over images.
+    Returns:
+        Dict: `mean`, `low`, `high` (difference and its 95 % interval, fractions), `only_this`, `only_other`
+        (images that one alone predicts correctly) and `p_value` (exact McNemar test: that the two numbers
+        differ by chance).
+    Example:
+        >>> difference = accuracy_difference(np.array([True] * 6), np.array([False] * 6))
+        >>> difference["mean"], difference["only_this"], difference["p_value"]
+        (1.0, 6, 0.03125)
+    """
+    correct, correct_of_other = np.asarray(correct, bool), np.asarray(correct_of_other, bool)
+    return bootstrap_mean(correct.astype(float) - correct_of_other, seed) | {
+        "only_this": int((correct & ~correct_of_other).sum()),
+        "only_other": int((~correct & correct_of_other).sum()),
+        "p_value": mcnemar(correct, correct_of_other),
+    }
 
 
 def described(recipe, test_images):
@@ -64,7 +89,7 @@ def described(recipe, test_images):
         Str.
     Example:
         >>> print(described(load_recipe("digits_resnet8_se"), 360))
-        A ResNet-8 with se attention, trained for 20 epochs on digits (seed 0) with the method: a comparative critic, actor weight 0.1. It was judged by the 360 images of the test split.
+        A ResNet-8 with se attention, trained for 20 epochs on digits (seed 0) with the method: a comparative critic, actor weight 0.1. It was tested on the 360 images of the test split.
     """
     method = "without the method"
     if recipe.dreal.enabled:
@@ -74,45 +99,48 @@ def described(recipe, test_images):
     return (
         f"A ResNet-{recipe.backbone.depth} with {recipe.attention.kind} attention, trained for {epochs} "
         f"{'epoch' if epochs == 1 else 'epochs'} on {recipe.data.name} (seed {recipe.run.seed}) "
-        f"{method}. It was judged by the {test_images:,} images of the test split."
+        f"{method}. It was tested on the {test_images:,} images of the test split."
     )
 
 
-def _compared(evidence, found):
-    baseline = evidence.baseline
-    taught = ", which was trained with the method too" if baseline.recipe.dreal.enabled else ""
-    verdict = "may well be chance" if found["p_value"] >= CHANCE else "is more than chance gives"
+def _compared(baseline, difference):
+    method = ", which was trained with the method too" if baseline.recipe.dreal.enabled else ""
+    chance = "may well be chance" if difference["p_value"] >= CHANCE else "is more than chance gives"
     return (
-        f"The baseline is {baseline.path}{taught}. It answered the same images: "
-        f"{found['only_this']:,} were right in this run alone, {found['only_other']:,} in the baseline "
-        f"alone. The difference between these two networks {verdict} (McNemar, p = "
-        f"{found['p_value']:.2g}). Two seeds of one recipe differ too, by how much a study shows: one run "
-        "of each does not say which recipe is better."
+        f"The baseline is {baseline.path}{method}. Both predicted the same images: this run alone got "
+        f"{difference['only_this']:,} right, the baseline alone {difference['only_other']:,}. The difference "
+        f"between these two networks {chance} (McNemar, p = {difference['p_value']:.2g}). Two seeds of one "
+        "recipe differ too, by how much a study shows: one run of each does not say which recipe is better."
     )
 
 
-def _facts(evidence, found):
-    ours, other = evidence.ours.cost, evidence.baseline and evidence.baseline.cost
-    if evidence.asked is not None:
+def _facts(evidence, numbers):
+    ours, baseline = evidence.ours, evidence.baseline
+    if ours.embeddings is not None:
         for name, score in (("Rank-1", "rank_1"), ("mAP", "mAP")):
-            of_run = {run: 100 * one.ranking.scores[score] for run, one in evidence.runs.items()}
-            note = f"baseline {of_run['baseline']:.2f} %" if "baseline" in of_run else ""
-            yield Fact(name, f"{of_run['this run']:.2f} %", note)
-    yield Fact("Test accuracy", f"{100 * found['accuracy']:.2f} %", f"{len(evidence.labels):,} images")
-    if other is not None:
-        between = {name: 100 * found["difference"][name] for name in ("mean", "low", "high")}
-        low, high = (written(between[end], "+.2f") for end in ("low", "high"))
-        yield Fact("Baseline", f"{100 * found['baseline_accuracy']:.2f} %", "the same images")
-        yield Fact("Difference (points)", written(between["mean"], "+.2f"), f"95 %: {low} to {high}")
-    worth = {name: run.audit and run.audit["attention"]["mean"] for name, run in evidence.runs.items()}
-    said = {name: f"{written(v['value'], '.3f')} nats" for name, v in worth.items() if v}
-    beside = f"baseline {said['baseline']}" if "baseline" in said else "all modules by their mean"
-    yield Fact("Attention is worth", said["this run"], beside)
-    for said, name, form, unit in COSTS:
-        if ours[name] is not None:
-            beside = other is not None and other[name] is not None
-            note = f"baseline {_shown(other[name], form)}{unit}" if beside else ""
-            yield Fact(said, _shown(ours[name], form) + unit, note)
+            scores = [f"{100 * run.embeddings.scores[score]:.2f} %" for run in evidence.runs.values()]
+            yield Fact(name, scores[0], f"baseline {scores[1]}" if baseline else "")
+    yield Fact(
+        "Test accuracy", f"{100 * numbers['accuracy']:.2f} %", f"{len(evidence.labels):,} images"
+    )
+    if baseline is not None:
+        points = {
+            end: written(100 * numbers["difference"][end], "+.2f") for end in ("mean", "low", "high")
+        }
+        yield Fact("Baseline", f"{100 * numbers['baseline_accuracy']:.2f} %", "the same images")
+        yield Fact("Difference (points)", points["mean"], f"95 %: {points['low']} to {points['high']}")
+    values = [
+        f"{written(run.audit['attention']['mean']['value'], '.3f')} nats"
+        for run in evidence.runs.values()
+        if run.audit
+    ]
+    note = f"baseline {values[1]}" if values[1:] else "all modules by their mean"
+    yield Fact("Value of attention", values[0], note)
+    for cost, (name, form, unit, _) in COSTS.items():
+        if ours.cost[cost] is not None:
+            known = baseline is not None and baseline.cost[cost] is not None
+            note = f"baseline {_shown(baseline.cost[cost], form)}{unit}" if known else ""
+            yield Fact(name, _shown(ours.cost[cost], form) + unit, note)
 
 
 def _shown(value, form):
@@ -123,3 +151,95 @@ def _shown(value, form):
         if value >= size:
             return f"{value / size:.3g} {letter}"
     return str(value)
+
+
+def cost_section(evidence):
+    """The cost of training, and of the network.
+
+    Args:
+        evidence: `Evidence`.
+    Returns:
+        `ReportSection`.
+    """
+    columns = [Column("run"), *(column for *_, column in COSTS.values())]
+    rows = [(name, *(run.cost[cost] for cost in COSTS)) for name, run in evidence.runs.items()]
+    text = [
+        "Training seconds are those of the run, including the effect of other work on its machine. The time "
+        "of an image was measured just now, on this machine, without reading or preparing it: the fastest of "
+        "a hundred calls with one image"
+        + (", the two networks in turn." if evidence.baseline else "."),
+    ]
+    if evidence.ours.recipe.dreal.enabled:
+        text.append(
+            "The critics are gone after training: the method adds nothing to the network's cost."
+        )
+    return ReportSection("cost", "Cost", tuple(text), tables=(Table("cost", columns, rows),))
+
+
+def recipe_section(evidence):
+    """The recipe, field by field.
+
+    Args:
+        evidence: `Evidence`.
+    Returns:
+        `ReportSection`.
+    """
+    recipes = {name: _fields(run.recipe) for name, run in evidence.runs.items()}
+    ours, other = recipes["this run"], recipes.get("baseline")
+    text = ("dreal-tf train recipe.json, with the file of the run directory, replays the run.",)
+    tables = []
+    if other is not None:
+        differ = [path for path in ours if ours[path] != other[path] and path != "data.folder"]
+        rows = [(path, ours[path], other[path]) for path in differ]
+        if rows:
+            columns = [Column("field"), Column("this run"), Column("baseline")]
+            tables.append(Table("recipe_differences", columns, rows, "Where the two recipes differ."))
+        else:
+            text += ("The recipe of the baseline is the same.",)
+    columns = [Column("field"), Column("value")]
+    caption = "The whole recipe of this run."
+    tables.append(Table("recipe", columns, list(ours.items()), caption, flowing=True))
+    return ReportSection("recipe", "Recipe", text, tables=tuple(tables))
+
+
+def _fields(recipe):
+    """Every field by its dotted path, as `--set` takes it."""
+    fields = {"name": recipe.name}
+    for section, of_section in recipe.model_dump(exclude={"name"}).items():
+        fields |= {f"{section}.{field}": _text(value) for field, value in of_section.items()}
+    return fields
+
+
+def environment_section(evidence):
+    """The machine and the versions of the run.
+
+    Args:
+        evidence: `Evidence`.
+    Returns:
+        `ReportSection`.
+    """
+    environments = {name: _environment(run.environment) for name, run in evidence.runs.items()}
+    fields = list(dict.fromkeys(field for of_run in environments.values() for field in of_run))
+    if not fields:
+        text = ("The run directory holds no environment.json.",)
+        return ReportSection("environment", "Environment", text, empty=True)
+    columns = [Column("what"), *map(Column, environments)]
+    rows = [(field, *(of_run.get(field) for of_run in environments.values())) for field in fields]
+    tables = (Table("environment", columns, rows),)
+    return ReportSection(
+        "environment", "Environment", ("As noted when training began.",), tables=tables
+    )
+
+
+def _environment(environment):
+    rows = {n: _text(value) for n, value in environment.items() if n not in ("versions", "command")}
+    rows |= environment.get("versions", {})
+    if "command" in environment:
+        rows["command"] = shlex.join(environment["command"])
+    return rows
+
+
+def _text(value):
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

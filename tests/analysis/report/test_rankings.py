@@ -7,7 +7,8 @@ import pytest
 from market_layout import market
 
 from dreal_tf import load_recipe, report
-from dreal_tf.analysis.report.rankings import asked_of, images_of
+from dreal_tf.analysis.report.evidence import images_at
+from dreal_tf.analysis.report.rankings import shown_images
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.train import train as training
 
@@ -54,25 +55,27 @@ def test_its_scores_are_those_of_the_run(written):
 
 
 def test_what_is_called_right_is_the_same_identity_by_another_camera(written):
-    folder, _, found = written
-    assert "ranked_galleries" in found["figures"] and "attention_by_cameras" in found["figures"]
-    drawn = rows(folder, "ranked_galleries")
-    for row in drawn:
+    folder, _, result = written
+    assert "ranked_galleries" in result["figures"] and "attention_by_cameras" in result["figures"]
+    shown = rows(folder, "ranked_galleries")
+    for row in shown:
         name = row["image"].rpartition("/")[2]
         same = name.startswith(f"{int(row['identity']):04}_")
         assert (row["right"] == "yes") == same
-        assert not (same and f"_c{row['camera']}" in name)  # Left out by the protocol.
-    assert len({row["query"] for row in drawn}) == len({row["identity"] for row in drawn}) > 1
+        assert not (same and f"_c{row['camera']}" in name)  # The protocol excludes it.
+    assert len({row["query"] for row in shown}) == len({row["identity"] for row in shown}) > 1
 
 
 def test_one_identity_is_shown_once_by_each_camera(recipe):
     retrieval = build_data(recipe).retrieval["test"]
-    asked = asked_of(retrieval, seed=0)
+    queries, sightings = shown_images(retrieval, seed=0)
     labels = retrieval.gallery_labels
-    assert set(np.asarray(labels.identities)[asked.seen]) == {asked.seen_identity}
-    assert np.asarray(labels.cameras)[asked.seen].tolist() == asked.seen_cameras.tolist()
-    assert len(set(asked.seen_cameras)) == len(asked.seen) > 1
+    (identity,) = set(sightings.identities)
+    assert identity in queries.identities and len(set(queries.identities)) == len(queries.positions) > 1
+    assert set(np.asarray(labels.identities)[sightings.positions]) == {identity}
+    assert np.asarray(labels.cameras)[sightings.positions].tolist() == sightings.cameras.tolist()
+    assert len(set(sightings.cameras)) == len(sightings.positions) > 1
     whole = np.concatenate(list(retrieval.gallery.as_numpy_iterator()))
-    np.testing.assert_array_equal(asked.seen_inputs, whole[asked.seen])
-    again = images_of(retrieval.gallery, asked.seen[::-1])
-    np.testing.assert_array_equal(again, asked.seen_inputs[::-1])
+    np.testing.assert_array_equal(sightings.inputs, whole[sightings.positions])
+    again = images_at(retrieval.gallery, sightings.positions[::-1])
+    np.testing.assert_array_equal(again, sightings.inputs[::-1])

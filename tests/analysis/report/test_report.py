@@ -1,5 +1,6 @@
 """The report of a run beside its baseline: its files, its numbers, and how it opens in a browser."""
 
+import base64
 import csv
 import json
 import shutil
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROKEN, EMPTY, WIDE, opened, photograph, visit
+from browser import BROKEN, EMPTY, GROUNDS, WIDE, opened, photograph, visit
 from fresh_process import COMMAND, ended
 
 import dreal_tf
@@ -38,7 +39,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(runs):
-    """What `dreal_tf.report` gives of the run beside its baseline."""
+    """The result of `dreal_tf.report` for the run beside its baseline."""
     return dreal_tf.report(runs / "ours", runs / "baseline", images=40)
 
 
@@ -51,10 +52,10 @@ def command(runs):
 
 @pytest.fixture(scope="module")
 def alone(runs, command):
-    """What the command gives, its paths from the root."""
+    """The result of the command, with absolute paths."""
     assert command.returncode == 0, command.stderr
-    found = json.loads(command.stdout)
-    return found | {place: str(runs / found[place]) for place in ("page", "folder")}
+    result = json.loads(command.stdout)
+    return result | {path: str(runs / result[path]) for path in ("page", "folder")}
 
 
 def rows_of(report, name):
@@ -97,30 +98,30 @@ def test_numbers_are_those_of_the_runs(runs, report):
     assert difference["mean"] == pytest.approx(report["accuracy"] - report["baseline_accuracy"])
     assert difference["only_this"] - difference["only_other"] == round(360 * difference["mean"])
     mistakes = rows_of(report, "confident_mistakes")
-    shares = [float(row["probability of this run"]) for row in mistakes]
-    assert shares == sorted(shares, reverse=True) and len(shares) <= 12
+    probabilities = [float(row["probability of this run"]) for row in mistakes]
+    assert probabilities == sorted(probabilities, reverse=True) and len(probabilities) <= 12
     assert all(row["label"] != row["answer of this run"] for row in mistakes)
 
 
 def test_curves_are_those_of_the_history(runs, report):
     with (runs / "ours" / "history.csv").open(newline="") as file:
         history = list(csv.DictReader(file))
-    drawn = [row for row in rows_of(report, "critic_curves") if row["module"] == "conv3_1/se"]
-    assert [int(row["epoch"]) for row in drawn] == [1, 2, 3]
-    for row, epoch in zip(drawn, history, strict=True):
+    curves = [row for row in rows_of(report, "critic_curves") if row["module"] == "conv3_1/se"]
+    assert [int(row["epoch"]) for row in curves] == [1, 2, 3]
+    for row, epoch in zip(curves, history, strict=True):
         for quantity in ("critique", "reward", "val_reward"):
             assert float(row[quantity]) == float(epoch[f"{quantity}/conv3_1/se"])
-    critiques = np.array([float(row["critique"]) for row in drawn])
-    rewards = np.array([float(row["reward"]) for row in drawn])
+    critiques = np.array([float(row["critique"]) for row in curves])
+    rewards = np.array([float(row["reward"]) for row in curves])
     stage = next(row for row in rows_of(report, "critic_correlations") if row["stage"] == "conv3")
     assert float(stage["training"]) == pytest.approx(np.corrcoef(critiques, rewards)[0, 1])
 
 
 def test_values_of_modules_are_those_of_the_audit(runs, report):
     audited = dreal_tf.audit(runs / "ours", images=40)["modules"]
-    found = [row for row in rows_of(report, "module_values") if row["run"] == "this run"]
-    assert {row["module"] for row in found} == set(audited)
-    for row in found:
+    rows = [row for row in rows_of(report, "module_values") if row["run"] == "this run"]
+    assert {row["module"] for row in rows} == set(audited)
+    for row in rows:
         value = audited[row["module"]][row["baseline action"]]
         for name in ("value", "low", "high", "accuracy_drop"):
             assert float(row[name]) == pytest.approx(value[name], abs=1e-6)
@@ -142,8 +143,11 @@ def test_a_run_without_a_critic_says_why_there_are_no_curves(alone):
 
 def test_the_command_says_what_is_missing_and_what_is_next(command, alone):
     lines = [line for line in command.stderr.splitlines() if line.strip()]
-    said, following = "Left out: critics. This run was trained without the method, so it had", "Next: "
-    assert len(lines) == 2 and lines[0].startswith(said)  # Nothing else is said when all is well.
+    message, following = (
+        "Left out: critics. This run was trained without the method, so it had",
+        "Next: ",
+    )
+    assert len(lines) == 2 and lines[0].startswith(message)  # Nothing else is said when all is well.
     assert lines[1] == f"{following}dreal-tf report baseline --against BASELINE_RUN"
 
 
@@ -191,12 +195,12 @@ def test_it_opens_in_a_browser_from_disk_and_asks_for_nothing(report, alone, tmp
     with opened() as browser:
         for page in (report["page"], alone["page"]):
             for width, scheme in ((1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")):
-                asked, said = visit(browser, page, width, scheme)
-                assert [a for a in asked if not a.startswith(("file://", "data:"))] == []
-                assert any(address.endswith(".html") for address in asked) and said == []
+                addresses, messages = visit(browser, page, width, scheme)
+                assert [a for a in addresses if not a.startswith(("file://", "data:"))] == []
+                assert any(address.endswith(".html") for address in addresses) and messages == []
                 figures = browser.execute_script("return document.querySelectorAll('figure').length")
-                drawn = report if page == report["page"] else alone
-                assert figures == len(drawn["figures"])
+                result = report if page == report["page"] else alone
+                assert figures == len(result["figures"])
                 assert browser.execute_script(EMPTY) == [] and browser.execute_script(BROKEN) == []
                 overflow = browser.execute_script(
                     "return document.documentElement.scrollWidth - innerWidth"
@@ -206,23 +210,36 @@ def test_it_opens_in_a_browser_from_disk_and_asks_for_nothing(report, alone, tmp
                     "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
                 )
                 assert (sum(ground) > 600) == (scheme == "light")
+                of_figures = browser.execute_script(GROUNDS)
+                assert len(of_figures) == figures
+                assert all((level > 200) == (scheme == "light") for level in of_figures)
+
+
+LINE = '<path d="M0 0L300 200" stroke="red" stroke-width="9"/>'
+
+
+def drawing(content):
+    """The address of an SVG with some content."""
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200">{content}</svg>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def test_the_instruments_of_the_browser_test_find_what_is_wrong(tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
         "<!doctype html><meta name=viewport content='width=device-width'><figure id=none></figure>"
-        "<figure id=hollow><svg width=300 height=200></svg></figure>"
-        "<figure id=whole><svg width=300 height=200><path d='M0 0L200 100' stroke='red'/></svg></figure>"
+        f"<figure id=hollow><img src='{drawing('')}'></figure>"
+        f"<figure id=small><img width=30 src='{drawing(LINE)}'></figure>"
+        f"<figure id=whole><img src='{drawing(LINE)}'></figure>"
         "<img src='data:image/png;base64,AAAA'><p style='width: 2000px'>wide</p>"
         "<link rel=stylesheet href='http://host.invalid/style.css'>"
         "<script>console.error('wrong')</script>"
     )
     with opened() as browser:
-        asked, said = visit(browser, page, 400)
-        assert "http://host.invalid/style.css" in asked
-        assert any("wrong" in line for line in said)
-        assert browser.execute_script(EMPTY) == ["none", "hollow"]
+        addresses, messages = visit(browser, page, 400)
+        assert "http://host.invalid/style.css" in addresses
+        assert any("wrong" in line for line in messages)
+        assert browser.execute_script(EMPTY) == ["none", "hollow", "small"]
         assert browser.execute_script(BROKEN) == ["data:image/png;base64,AAAA"]
         assert any(part.startswith("P") for part in browser.execute_script(WIDE))
         photograph(browser, tmp_path / "page.png")

@@ -1,11 +1,11 @@
-"""What no report can be made of is said in a sentence, and nothing is written."""
+"""Wrong inputs of a report are refused with a reason, and nothing is written."""
 
 import json
 
 import pytest
 
 from dreal_tf import load_recipe
-from dreal_tf.analysis.report.inputs import check_inputs
+from dreal_tf.analysis.inputs import report_inputs
 from dreal_tf.errors import InputError
 
 NAMES = ["cat", "dog"]
@@ -29,17 +29,19 @@ def run(tmp_path):
 
 def refused(message, *arguments, **named):
     with pytest.raises(InputError, match=message) as caught:
-        check_inputs(*arguments, **named)
+        report_inputs(*arguments, **named)
     text = str(caught.value)
     assert text.startswith("Expected ") and "Received: " in text and text.rstrip().endswith(".")
 
 
 def test_a_run_and_its_baseline_are_good(run, tmp_path):
     other = make_run(tmp_path / "other", {"dreal.enabled": False, "attention.kind": "none"})
-    page, folder = check_inputs(run, other)
-    assert (page, folder) == (run / "report.html", run / "report")
-    page, folder = check_inputs(run, out=tmp_path / "a.b.html")
-    assert (page, folder) == (tmp_path / "a.b.html", tmp_path / "a.b")
+    inputs = report_inputs(run, other)
+    assert (inputs.page, inputs.folder) == (run / "report.html", run / "report")
+    assert inputs.run.metrics == {"accuracy": 0.5} and not inputs.baseline.recipe.dreal.enabled
+    inputs = report_inputs(run, out=tmp_path / "a.b.html")
+    assert (inputs.page, inputs.folder) == (tmp_path / "a.b.html", tmp_path / "a.b")
+    assert inputs.baseline is None
 
 
 def test_a_missing_run(run, tmp_path):
@@ -53,15 +55,15 @@ def test_an_unfinished_run(run):
 
 
 @pytest.mark.parametrize(
-    "text, said", [(None, "which is not there"), ("", "empty"), ("epoch\n", "empty")]
+    "text, problem", [(None, "which is not there"), ("", "empty"), ("epoch\n", "empty")]
 )
-def test_a_run_without_history(run, tmp_path, text, said):
+def test_a_run_without_history(run, tmp_path, text, problem):
     good = make_run(tmp_path / "good")
     (run / "history.csv").unlink()
     if text is not None:
         (run / "history.csv").write_text(text)
-    refused(f"Expected the history of a run.*history.csv.*{said}", run)
-    refused(f"Expected the history of a run.*history.csv.*{said}", good, run)
+    refused(f"Expected the history of a run.*history.csv.*{problem}", run)
+    refused(f"Expected the history of a run.*history.csv.*{problem}", good, run)
 
 
 def test_a_network_without_attention(tmp_path):
@@ -80,7 +82,9 @@ def test_runs_on_other_data_and_other_classes(run, tmp_path):
         "the same data to compare with. Received: data.name='cifar10'.*data.name='digits'", run, other
     )
     classes = make_run(tmp_path / "classes", names=["cat", "dog", "cow"])
-    refused(r"the same classes.*Received: 3 classes \(cat, dog, cow\).*2 \(cat, dog\)", run, classes)
+    refused(
+        r"the same classes.*Received: 3 classes \(cat, dog, cow\).*2 classes \(cat, dog\)", run, classes
+    )
     sizes = make_run(tmp_path / "sizes", {"data.image_size": 16})
     refused("Received: data.image_size=16", run, sizes)
 
@@ -94,9 +98,9 @@ def test_runs_that_were_tested_on_other_images(run, tmp_path):
     other = make_run(tmp_path / "other")
     rows = [("a.png", "aa", "test"), ("b.png", "bb", "train"), ("c.png", "cc", "gallery")]
     record(run, rows)
-    check_inputs(run, other)  # One without a record, as of data that is built in.
+    report_inputs(run, other)  # One without a record, as of data that is built in.
     record(other, [*rows, ("d.png", "dd", "validation")])
-    check_inputs(run, other)
+    report_inputs(run, other)
     said = "the same test images to compare with. Received: .*other', whose splits.csv .* in {} of them, such as '{}'"
     for changed, count, first in (
         ([*rows, ("new.png", "ee", "query")], 1, "new.png"),
@@ -106,7 +110,7 @@ def test_runs_that_were_tested_on_other_images(run, tmp_path):
         record(other, changed)
         refused(said.format(count, first), run, other)
     record(other, [(path, "", split) for path, _, split in rows])  # Not hashed: data.verify=false.
-    check_inputs(run, other)
+    report_inputs(run, other)
 
 
 def test_made_up_images_of_other_shapes(tmp_path):
@@ -125,7 +129,7 @@ def test_a_place_that_holds_something_else(run, tmp_path):
     (run / "report" / "mine.txt").write_text("mine")
     refused("a new place for the report, or that of an earlier one. Received: .*/report'", run)
     (run / "report" / "numbers.json").write_text("{}")  # Now it is an earlier report's.
-    check_inputs(run)
+    report_inputs(run)
     (tmp_path / "mine.html").write_text("mine")
     refused("Received: .*mine.html', which is something else", run, out=tmp_path / "mine.html")
     refused("Received: .*/run', which is something else", run, out=tmp_path / "run.html")

@@ -1,0 +1,292 @@
+"""The inputs of audits and reports, resolved and checked before TensorFlow is loaded."""
+
+import csv
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from dreal_tf.errors import InputError
+from dreal_tf.recipe import Augment, Recipe
+from dreal_tf.training.recipe_files import load_recipe
+from dreal_tf.training.run_directory import RunDirectory
+
+# The fields of a recipe that decide which test images there are; the last three for generated images.
+SAME = ("name", "image_size")
+SAME_GENERATED = (*SAME, "shape", "classes", "images")
+TEST = ("test", "query", "gallery")  # The splits of splits.csv that are scored.
+NOTE = "numbers.json"  # In a report's folder: its results, and the sign that the folder is a report's.
+
+
+class Source(NamedTuple):
+    """A network in a file, and its data.
+
+    Attributes:
+        path: Path of a run directory or a `.keras` file.
+        recipe: `dreal_tf.Recipe` of the data to measure on; its training images are not augmented.
+        class_names: tuple of str, the classes of the network in order; None if no file beside it names
+            them.
+        own_data: bool. Whether the data is that of a run, in its recorded splits.
+    """
+
+    path: Path
+    recipe: Recipe
+    class_names: tuple | None
+    own_data: bool
+
+    @property
+    def is_run(self):
+        """Whether it is a run directory."""
+        return self.path.is_dir()
+
+    @property
+    def folder(self):
+        """The default folder for the files of an audit."""
+        return self.path / "audit" if self.is_run else self.path.with_name(f"{self.path.stem}_audit")
+
+
+def source_of(target, data=None, data_dir=None):
+    """Finds a network and the recipe of its data.
+
+    Args:
+        target: str or path of a run directory or a `.keras` file.
+        data: `dreal_tf.Recipe`, or its name or path, of the data to measure on; None for a run's own.
+        data_dir: str, path or None. Folder of that data; None for the recipe's.
+    Returns:
+        `Source`.
+    Raises:
+        InputError: if there is no such file, or its data is unknown.
+    Example:
+        >>> try:
+        ...     source_of("network.keras")
+        ... except InputError as error:
+        ...     print(str(error)[:60])
+        Expected a run or a .keras file. Received: 'network.keras',
+    """
+    path = Path(target)
+    if not path.exists():
+        raise InputError(
+            f"Expected a run or a .keras file. Received: {str(target)!r}, which does not exist. Check "
+            "the path."
+        )
+    if path.is_dir():
+        recipe = RunDirectory(path).read_recipe()
+    elif path.suffix != ".keras":
+        raise InputError(
+            f"Expected a run or a .keras file. Received: the file {str(target)!r}. Save the network "
+            "with `network.save('network.keras')`."
+        )
+    elif data is None:
+        raise InputError(
+            f"Expected --data RECIPE with a .keras file. Received: {str(target)!r} alone, which does "
+            "not say what it was trained on. Name the recipe of its data, such as --data "
+            "digits_resnet8_se, or give the folder of a run."
+        )
+    if data is not None:
+        recipe = data if isinstance(data, Recipe) else load_recipe(data)
+    class_names = RunDirectory(path if path.is_dir() else path.parent).class_names
+    return Source(path, unvaried(recipe.reading(data_dir)), class_names, own_data=data is None)
+
+
+def unvaried(recipe):
+    """A recipe without augmentation of training images.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+    Returns:
+        `dreal_tf.Recipe`.
+    Example:
+        >>> unvaried(load_recipe("digits_resnet8_se")).augment.crop_padding
+        0
+    """
+    return recipe.model_copy(update={"augment": Augment()})
+
+
+def check_images(images):
+    """Refuses too few images for an interval.
+
+    Args:
+        images: int.
+    Raises:
+        InputError: if there are fewer than two.
+    Example:
+        >>> check_images(2)
+    """
+    if images < 2:
+        raise InputError(
+            f"Expected at least 2 images to measure on. Received: images={images}. Give for example "
+            "2000."
+        )
+
+
+class FinishedRun(NamedTuple):
+    """A run that has ended.
+
+    Attributes:
+        directory: `RunDirectory`.
+        recipe: `dreal_tf.Recipe`.
+        metrics: dict, its `metrics.json`.
+    """
+
+    directory: RunDirectory
+    recipe: Recipe
+    metrics: dict
+
+
+def critic_run(run, images=2000):
+    """A finished run whose critic can be measured.
+
+    Args:
+        run: str or path of a run directory.
+        images: int. Test images to measure on.
+    Returns:
+        `FinishedRun`.
+    Raises:
+        InputError: if there is no such run, it has not ended, it was trained without the method, or there
+            are too few images.
+    """
+    directory = RunDirectory(run)
+    recipe = directory.read_recipe()
+    if not recipe.dreal.enabled:
+        raise InputError(
+            f"Expected a run with a critic. Received: {str(directory.path)!r}, which was trained without "
+            "the method. Name a run that was trained without --baseline."
+        )
+    check_images(images)
+    return FinishedRun(directory, recipe, directory.read_metrics())
+
+
+class ReportInputs(NamedTuple):
+    """All that a report is made from.
+
+    Attributes:
+        run: `FinishedRun`.
+        baseline: `FinishedRun` to compare with, or None.
+        page: Path of the page to write; `folder`: Path of the folder beside it.
+        images: int. Test images to measure attention on.
+    """
+
+    run: FinishedRun
+    baseline: FinishedRun | None
+    page: Path
+    folder: Path
+    images: int
+
+
+def report_inputs(run, against=None, out=None, images=2000):
+    """Resolves and checks the inputs of a report; writes nothing.
+
+    Args:
+        run: str or path of a run directory.
+        against: str or path of another, or None.
+        out: str or path of the page to write, or None for `report.html` in the run.
+        images: int. Test images to measure attention on.
+    Returns:
+        `ReportInputs`.
+    Raises:
+        InputError: if a run is missing, unfinished, without history or without attention, if the two
+            are one, have different data or were scored on different images, or if something else lies where the report would.
+    """
+    check_images(images)
+    ours, other = _run_with_history(run), None
+    if ours.recipe.attention.kind == "none":
+        raise InputError(
+            "Expected a run whose network has attention. Received: "
+            f"{str(ours.directory.path)!r}, trained with attention.kind='none'. Name one that has, and "
+            "this one with --against."
+        )
+    if against is not None:
+        other = _run_with_history(against)
+        if other.directory.path.resolve() == ours.directory.path.resolve():
+            raise InputError(
+                "Expected another run to compare with. Received: --against "
+                f"{str(other.directory.path)!r}, which is the run itself. Name its baseline, trained with "
+                "--baseline."
+            )
+        _check_same_data(ours, other)
+    page = Path(out) if out is not None else ours.directory.path / "report.html"
+    return ReportInputs(ours, other, page, _checked_folder(page), images)
+
+
+def _run_with_history(path):
+    directory = RunDirectory(path)
+    run = FinishedRun(directory, directory.read_recipe(), directory.read_metrics())
+    history = directory.history
+    rows = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
+    if len(rows) < 2:  # The first names the columns.
+        problem = "which is empty" if history.is_file() else "which is not there"
+        raise InputError(
+            f"Expected the history of a run, a row an epoch. Received: {str(history)!r}, {problem}. "
+            "Copy the whole run directory, or train it again with --fresh."
+        )
+    return run
+
+
+def _check_same_data(ours, other):
+    path, other_path = (str(run.directory.path) for run in (ours, other))
+    data, other_data = ours.recipe.data, other.recipe.data
+    fields = SAME_GENERATED if data.name == "generated" else SAME
+    if differ := [field for field in fields if getattr(data, field) != getattr(other_data, field)]:
+        values, other_values = (
+            ", ".join(f"data.{field}={getattr(of_run, field)!r}" for field in differ)
+            for of_run in (data, other_data)
+        )
+        raise InputError(
+            f"Expected a run on the same data to compare with. Received: {other_values} in "
+            f"{other_path!r}, {values} in {path!r}. Name one that was trained on the same data."
+        )
+    names, other_names = (run.directory.class_names for run in (ours, other))
+    if None not in (names, other_names) and names != other_names:
+        raise InputError(
+            f"Expected a run on the same classes to compare with. Received: {_shown(other_names)} in "
+            f"{other_path!r}, {_shown(names)} in {path!r}. Name one that was trained on the same data."
+        )
+    if ours.directory.recorded_splits and other.directory.recorded_splits:
+        _check_same_test_images(ours.directory, other.directory)
+
+
+def _check_same_test_images(ours, other):
+    images, other_images = _test_images(ours), _test_images(other)
+    both = images.keys() & other_images.keys()
+    # An image without a hash is known by its path alone.
+    changed = [n for n in both if images[n] and other_images[n] and images[n] != other_images[n]]
+    differ = [*(images.keys() ^ other_images.keys()), *changed]
+    if differ:
+        raise InputError(
+            f"Expected a run with the same test images to compare with. Received: {str(other.path)!r}, "
+            f"whose splits.csv differs from that of {str(ours.path)!r} in {len(differ)} of them, such as "
+            f"{min(differ)!r}. Train one of the two again on the files of the other, with --fresh."
+        )
+
+
+def _test_images(directory):
+    """The SHA-256 of the images that a run is scored on, by path."""
+    with directory.splits.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return {row["path"]: row["sha256"] for row in csv.DictReader(file) if row.get("split") in TEST}
+
+
+def _shown(class_names):
+    more = ", …" if class_names[5:] else ""
+    return f"{len(class_names)} classes ({', '.join(class_names[:5])}{more})"
+
+
+def _checked_folder(page):
+    """The folder of figures; what lies there already must be an earlier report's."""
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            f"Expected a page to write, such as report.html. Received: {str(page)!r}. End --out with "
+            ".html."
+        )
+    if not page.parent.is_dir() or page.is_dir() or not os.access(page.parent, os.W_OK):
+        problem = "whose folder does not exist, or cannot be written"
+        raise InputError(
+            f"Expected a file in a folder that can be written. Received: {str(page)!r}, "
+            f"{'a folder' if page.is_dir() else problem}. Choose another --out."
+        )
+    folder = page.with_suffix("")
+    if (folder.exists() or page.exists()) and not (folder / NOTE).is_file():
+        present = folder if folder.exists() else page
+        raise InputError(
+            f"Expected a new place for the report, or that of an earlier one. Received: {str(present)!r}, "
+            "which is something else. Choose another --out, or move it away."
+        )
+    return folder
