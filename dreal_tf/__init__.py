@@ -8,93 +8,18 @@ import os
 import pkgutil
 import sys
 
+import lazy_loader
 import wrapt
 
 from dreal_tf.keras_internals import being_imported
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "AttentionActor": "layers",
-    "AugmentedConvolution": "layers",
-    "CBAM": "layers",
-    "CrissCross": "layers",
-    "DREAL": "model",
-    "DoubleAttention": "layers",
-    "DualAttention": "layers",
-    "ECA": "layers",
-    "ExpectationMaximization": "layers",
-    "NonLocal": "layers",
-    "Choice": "experiments.tuning",
-    "Range": "experiments.tuning",
-    "Recipe": "recipe",
-    "RecipeHyperModel": "experiments.tuning.hyper_model",
-    "SRM": "layers",
-    "Search": "experiments.tuning",
-    "Space": "experiments.tuning",
-    "SqueezeExcite": "layers",
-    "StandAloneAttention": "layers",
-    "attach": "model",
-    "audit": "analysis.audit",
-    "build": "training.builder",
-    "embedding_network": "networks.backbones",
-    "export": "deployment.export",
-    "find_gates": "networks.attaching",
-    "imagenet_residual_network": "networks.backbones",
-    "insert": "networks.attaching",
-    "load_recipe": "training.recipe_files",
-    "prune": "deployment.prune",
-    "report": "analysis.report.report",
-    "residual_network": "networks.backbones",
-    "tune": "experiments.tuning.runner",
-}
-__all__ = [
-    "CBAM",
-    "DREAL",
-    "ECA",
-    "SRM",
-    "AttentionActor",
-    "AugmentedConvolution",
-    "Choice",
-    "CrissCross",
-    "DoubleAttention",
-    "DualAttention",
-    "ExpectationMaximization",
-    "NonLocal",
-    "Range",
-    "Recipe",
-    "RecipeHyperModel",
-    "Search",
-    "Space",
-    "SqueezeExcite",
-    "StandAloneAttention",
-    "attach",
-    "audit",
-    "build",
-    "embedding_network",
-    "export",
-    "find_gates",
-    "imagenet_residual_network",
-    "insert",
-    "load_recipe",
-    "prune",
-    "report",
-    "residual_network",
-    "tune",
-]
+# The names stand in __init__.pyi alone, for type checkers and for this.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # The modules that import all classes which Keras must know.
 _REGISTERING = (f"{__name__}.model", f"{__name__}.training.schedules")
-
-
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__():
-    return __all__
 
 
 def _register(imported):
