@@ -71,8 +71,8 @@ def test_the_scores_are_those_of_the_kept_network(folder, monkeypatch):
     data = build_data(run.read_recipe())
     kept = keras.saving.load_model(run.network)
     assert kept.output_shape == (None, len(data.class_names))
-    found = scores_of(Embedder(kept), data.retrieval["test"])
-    assert {name: run.read_metrics()[name] for name in found} == pytest.approx(found)
+    scores = scores_of(Embedder(kept), data.retrieval["test"])
+    assert {name: run.read_metrics()[name] for name in scores} == pytest.approx(scores)
 
 
 @pytest.mark.slow
@@ -81,11 +81,11 @@ def test_other_ways_to_rank(folder, monkeypatch):
     run = RunDirectory("run")
     embed, data = Embedder(keras.saving.load_model(run.network)), build_data(run.read_recipe())
     options = {"flip": True, "expansion": 2, "rerank": True}
-    said = "--flip", "--expansion", "2", "--rerank", "--json"
-    done = ended(*COMMAND, "evaluate", "run", *said, folder=folder)
+    flags = "--flip", "--expansion", "2", "--rerank", "--json"
+    done = ended(*COMMAND, "evaluate", "run", *flags, folder=folder)
     assert done.returncode == 0, done.stderr
-    found = scores_of(embed, data.retrieval["test"], **options)
-    assert {name: json.loads(done.stdout)[name] for name in found} == pytest.approx(found)
+    scores = scores_of(embed, data.retrieval["test"], **options)
+    assert {name: json.loads(done.stdout)[name] for name in scores} == pytest.approx(scores)
 
 
 @pytest.mark.slow
@@ -111,22 +111,22 @@ def test_a_file_that_says_nobody(folder):
     (folder / "market" / "query" / "who.jpg").write_bytes(b"")
     done = train(folder, "--out", "none", code=2)
     (folder / "market" / "query" / "who.jpg").unlink()
-    said = " ".join(done.stderr.split())
-    assert "Received: 1 that do not: query/who.jpg" in said and "Traceback" not in said
+    message = " ".join(done.stderr.split())
+    assert "Received: 1 that do not: query/who.jpg" in message and "Traceback" not in message
     assert not (folder / "none").exists()
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, message",
     [
         ("data.batch_size=256", "at least 64 identities and 256 images for one batch"),
         ("augment.mix_up=0.2", "batches of whole identities, unmixed"),
         ("backbone.bnneck=false", "Expected a network with a bnneck"),
     ],
 )
-def test_what_cannot_be_trained(change, said):
+def test_what_cannot_be_trained(change, message):
     recipe = resolve("coil100_resnet20_cbam", smoke=True, changes=[change])
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         build(recipe)
 
 
