@@ -38,6 +38,6 @@ def index(
         progress=partial(shown, description="Embedding"),
     )
     say_skipped(built.skipped)
-    counts = f"{built.images} images, {built.dimensions} dimensions, {len(built.skipped)} left out."
+    counts = f"{built.images} images, {built.dimensions} dimensions, {len(built.skipped)} skipped."
     result(built.as_dict(), as_json, [f"{out}: {counts}"])
     next_command(f"dreal-tf search {shlex.quote(str(out))} IMAGE")

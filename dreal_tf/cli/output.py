@@ -146,7 +146,7 @@ def say_skipped(reasons):
         reasons: dict from the path of an image to the reason.
     """
     for path, reason in reasons.items():
-        say(f"Left out: {path}: {reason}.")
+        say(f"Skipped: {path}: {reason}.")
 
 
 def next_command(command):

@@ -33,7 +33,7 @@ def predict(
         progress=partial(shown, description="Predicting"),
     )
     say_skipped(predicted.skipped)
-    say(f"{len(predicted.predictions)} images, {len(predicted.skipped)} left out.")
+    say(f"{len(predicted.predictions)} images, {len(predicted.skipped)} skipped.")
     rows = ((image, *named) for image, classes in predicted.predictions for named in classes)
     lines = csv_lines(["image", "class", "probability"], rows)
     result(predicted.as_dict(), as_json, lines)

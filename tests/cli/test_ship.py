@@ -58,7 +58,7 @@ def test_the_journey(run, images, tmp_path):
     assert exported["litert"]["accuracy"] > exported["litert"]["network_accuracy"] - 0.0101
     of_run = predicted(run, images, "--json")
     of_run, errors = json.loads(of_run.stdout), of_run.stderr
-    assert len(of_run["predictions"]) == 30 and "30 images, 1 left out." in errors
+    assert len(of_run["predictions"]) == 30 and "30 images, 1 skipped." in errors
     assert "1 left out: hidden 1 (" in errors and ".hidden)" in errors
     assert [skipped["image"] for skipped in of_run["skipped"]] == [str(images / "broken.jpg")]
     correct = [
