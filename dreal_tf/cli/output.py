@@ -136,7 +136,8 @@ def training_callbacks():
     try:
         yield callbacks()
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
 
 
 def say_skipped(reasons):

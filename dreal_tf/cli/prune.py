@@ -1,6 +1,7 @@
 """`dreal-tf prune`."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -38,7 +39,6 @@ def prune(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Remove the modules that earn nothing from a run's network: a new run, and its cost."""
-    say(f"Measuring the modules of {run} on validation images.")
     with training_callbacks() as callbacks:
         pruned = api.prune(
             run,
@@ -48,7 +48,7 @@ def prune(
             images=images,
             out=out,
             data_dir=data_dir,
-            progress=shown,
+            progress=partial(shown, description="Measuring modules on validation images"),
             callbacks=callbacks,
         )
     lines = prune_lines(pruned.modules, pruned.before, pruned.after)
