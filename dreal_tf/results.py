@@ -130,8 +130,8 @@ class Predictions(Result):
         predictions: list of `Prediction`.
         skipped: dict from the path of each unreadable image to the reason.
     Example:
-        >>> Predictions([Prediction("a.png", [("cat", 0.75)])], {}).to_pandas().loc[0].tolist()
-        ['a.png', 'cat', 0.75]
+        >>> Predictions([Prediction("a.png", [("cat", 0.75)])], {}).to_pandas()["class"].tolist()
+        ['cat']
     """
 
     predictions: list[Prediction]
@@ -196,8 +196,8 @@ class SearchResult(Result):
         queries: list of `Match`.
         skipped: dict from the path of each unreadable query to the reason.
     Example:
-        >>> SearchResult([Match("a.png", [("b.png", 0.25)])], {}).to_pandas().loc[0].tolist()
-        ['a.png', 1, 'b.png', 0.25]
+        >>> SearchResult([Match("a.png", [("b.png", 0.25)])], {}).to_pandas()["image"].tolist()
+        ['b.png']
     """
 
     queries: list[Match]
