@@ -26,7 +26,7 @@ setup(
         "dreal_tf.recipes.spaces",
     ],
     package_dir={"dreal_tf.recipes": "recipes"},
-    package_data={"dreal_tf.analysis.report": ["*.jinja"]},
+    package_data={"dreal_tf": ["py.typed", "*.pyi"], "dreal_tf.analysis.report": ["*.jinja"]},
     # The lowest versions that the tests pass on: tools/test_versions.
     install_requires=[
         "tensorflow>=2.18",
@@ -41,6 +41,7 @@ setup(
         "scikit-learn>=1.5.2",
         "h5py>=3.12.1",
         "scipy>=1.14.1",
+        "pandas>=2.2.3",
         "matplotlib>=3.9.2",
         "pandas>=2.2.3",
         "jinja2>=3.1.4",
@@ -53,6 +54,7 @@ setup(
         "pillow>=11",
         "simplejpeg>=1.8.1",  # Tells of holes in a JPEG, which TensorFlow and Pillow pass over.
         "wrapt>=1.17",
+        "lazy-loader>=0.4",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
@@ -66,6 +68,8 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "hypothesis>=6.115",
+            "mypy>=1.13",
+            "griffe>=1.5",
             "safetensors>=0.4.5",
             "selenium>=4.26",
         ],

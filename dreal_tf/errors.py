@@ -4,6 +4,7 @@ Every message has three parts: what was expected, what came, what to do.
 """
 
 import difflib
+from pathlib import Path
 
 LISTED = 20  # Known names that an error lists; of more it names the nearest.
 
@@ -80,3 +81,26 @@ def check_at_least_one(**counts):
     for name, count in counts.items():
         if count is not None and count < 1:
             raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")
+
+
+def check_new_folder(path, purpose):
+    """Refuses to write over an existing folder or file.
+
+    Args:
+        path: str or path.
+        purpose: str, such as "to export to".
+    Returns:
+        Path.
+    Raises:
+        InputError: if it exists.
+    Example:
+        >>> print(check_new_folder("served", "to export to"))
+        served
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(
+            f"Expected a new folder {purpose}. Received: {str(path)!r}, which exists. Choose another "
+            "--out, or remove it."
+        )
+    return path

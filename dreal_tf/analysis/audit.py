@@ -14,8 +14,8 @@ from scipy import stats
 from dreal_tf.analysis.inputs import Source, check_images, source_of, unvaried
 from dreal_tf.data import Splits, drawn_batches
 from dreal_tf.errors import InputError, RunError
-from dreal_tf.finite import check_finite_weights, propagate_nonfinite
 from dreal_tf.layers import intervene
+from dreal_tf.method.finite import check_finite_weights, propagate_nonfinite
 from dreal_tf.method.formulas import per_example_score
 from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, calibrated_modules
 from dreal_tf.model import DREAL
@@ -24,8 +24,7 @@ from dreal_tf.networks.backbones import plain_network
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe
-from dreal_tf.training.run_directory import RunDirectory, write_whole
-from dreal_tf.training.trained_run import finished_run
+from dreal_tf.training.run_directory import RunDirectory, finished_run, write_whole
 from dreal_tf.visualization.module_values import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 

@@ -6,8 +6,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.analysis.inputs import check_images, critic_run, source_of
-from dreal_tf.cli.output import import_quietly, next_command, result, say, shown
+from dreal_tf import api
+from dreal_tf.analysis.inputs import source_of
+from dreal_tf.cli.output import next_command, result, say, shown
 from dreal_tf.cli.tables import table_lines
 from dreal_tf.errors import InputError
 
@@ -185,11 +186,9 @@ def audit(
 
 
 def _audit_modules(target, data, images, data_dir, out, as_json):
-    check_images(images)
-    source = source_of(target, data, data_dir)  # Bad input is met before TensorFlow is loaded.
-    auditing = import_quietly("dreal_tf.analysis.audit")
-    measured = auditing.audit(source, images, track=shown)
-    folder = auditing.write_audit(measured, out or source.folder)
+    source = source_of(target, data, data_dir)
+    folder = out or source.folder
+    measured = api.audit(target, images, data, data_dir, out=folder, progress=shown)
     result(measured, as_json, value_lines(measured))
     say("")
     for sentence in meaning(measured):
@@ -205,9 +204,7 @@ def _audit_modules(target, data, images, data_dir, out, as_json):
 
 
 def _audit_critic(critic, images, data_dir, as_json):
-    run = critic_run(critic, images)  # Bad input is met before TensorFlow is loaded.
-    auditing = import_quietly("dreal_tf.analysis.audit_critic")
-    measured = auditing.audit_critic(run, images, data_dir, shown)
+    measured = api.audit(critic=critic, images=images, data_dir=data_dir, progress=shown)
     result(measured, as_json, critic_lines(measured))
     say(
         f"{measured['images']} test images, network and critic after {measured['epochs']} epochs. "

@@ -5,10 +5,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, next_command, result, say
+from dreal_tf import api
+from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.cli.tables import table_lines
 from dreal_tf.cli.train import resolve
-from dreal_tf.errors import check_at_least_one
 
 
 def benchmark(
@@ -30,12 +30,15 @@ def benchmark(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Measure what the method costs against the plain network: time, memory, and where it goes."""
-    check_at_least_one(rounds=rounds, processes=processes)
-    resolved = resolve(recipe, smoke, changes or [])
-    measuring = import_quietly("dreal_tf.analysis.benchmark")
-    strategies = import_quietly("dreal_tf.training.strategies")
-    with strategies.strategy_named(strategy).scope():
-        costs = measuring.benchmark(resolved, rounds, data_dir, processes * memory, say)
+    costs = api.benchmark(
+        resolve(recipe, smoke, changes or []),
+        rounds=rounds,
+        data_dir=data_dir,
+        strategy=strategy,
+        memory=memory,
+        processes=processes,
+        say=say,
+    )
     result(costs, as_json, benchmark_lines(costs))
     next_command(f"dreal-tf train {shlex.quote(recipe)}")
 

@@ -11,7 +11,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, next_command, result
+from dreal_tf import api
+from dreal_tf.cli.output import next_command, result
 from dreal_tf.errors import RunError
 from dreal_tf.training.recipe_files import bundled_recipes, load_recipe
 
@@ -26,10 +27,10 @@ FREE_SPACE = 1.0  # Below this much free disk (GiB) a run may not be able to sto
 
 
 class Check(NamedTuple):
-    """One thing that was looked at: its name, what was found, and what to do about it, if anything."""
+    """One check: its name, its finding, and the cure if there is something to cure."""
 
     name: str
-    found: str
+    finding: str
     cure: str = ""
 
 
@@ -39,36 +40,36 @@ def doctor(
     """Check the installation, and name what is missing; ends with a step of real training."""
     checks = [*_versions(), _space(), _recipes(), _devices(), _one_step()]
     broken = [check for check in checks if check.cure and not check.cure.startswith("optional")]
-    values = {check.name: {"found": check.found, "cure": check.cure} for check in checks}
+    values = {check.name: {"found": check.finding, "cure": check.cure} for check in checks}
     lines = [
         f"{'ok ' if not check.cure else '-- ' if check not in broken else '!! '}{check.name:<20}"
-        f"{check.found}{'  ' + check.cure if check.cure else ''}"
+        f"{check.finding}{'  ' + check.cure if check.cure else ''}"
         for check in checks
     ]
     result(values | {"ok": not broken}, as_json, lines)
     if broken:
         raise RunError(
             f"Expected a whole installation. Received: {', '.join(c.name for c in broken)} broken. "
-            "Do what stands beside each."
+            "Follow the cure beside each."
         )
     next_command("dreal-tf train digits_resnet8_se")
 
 
 def _versions():
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in ("tensorflow", "keras", "numpy", "tensorflow-datasets", "tensorboard", "dreal-tf"):
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    if found["dreal-tf"] == "not installed":
-        found["dreal-tf"] = f"run from {Path(__file__).parents[2]}"  # A checkout; that is well.
-    for name, version in found.items():
+            versions[package] = "not installed"
+    if versions["dreal-tf"] == "not installed":
+        versions["dreal-tf"] = f"run from {Path(__file__).parents[2]}"  # A checkout, which is fine.
+    for name, version in versions.items():
         yield version_check(name, version)
 
 
 def version_check(name, version):
-    """What is to be said of an installed version.
+    """Checks an installed version.
 
     Args:
         name: str, of the package.
@@ -77,7 +78,7 @@ def version_check(name, version):
         `Check`. A version below the tested ones has a cure; one above them has a note.
     Example:
         >>> check = version_check("keras", "3.9.2")
-        >>> check.found, check.cure
+        >>> check.finding, check.cure
         ('3.9.2 (tested with 3.10 to 3.15)', "python -m pip install 'keras>=3.10'")
         >>> version_check("keras", "3.16.0").cure
         ''
@@ -85,16 +86,18 @@ def version_check(name, version):
     if version == "not installed":
         return Check(name, version, f"python -m pip install {name}")
     lowest, newest = TESTED.get(name, (version, version))
-    low, here, high = (tuple(map(int, re.findall(r"\d+", v)[:2])) for v in (lowest, version, newest))
-    if low <= here <= high:
+    low, installed, high = (
+        tuple(map(int, re.findall(r"\d+", v)[:2])) for v in (lowest, version, newest)
+    )
+    if low <= installed <= high:
         return Check(name, version)
     install = (
         f"install Python {lowest}"
         if name == "python"
         else (f"python -m pip install '{name}>={lowest}'")
     )
-    found = f"{version} (tested with {lowest} to {newest})"
-    return Check(name, found, install if here < low else "")
+    finding = f"{version} (tested with {lowest} to {newest})"
+    return Check(name, finding, install if installed < low else "")
 
 
 def _space():
@@ -107,7 +110,8 @@ def _recipes():
 
 
 def _devices():
-    tensorflow = import_quietly("tensorflow")
+    import tensorflow
+
     gpus = tensorflow.config.list_physical_devices("GPU")
     cpus = tensorflow.config.list_physical_devices("CPU")
     if gpus or shutil.which("nvidia-smi") is None:
@@ -120,13 +124,12 @@ def _devices():
 
 
 def _one_step():
-    """The smallest whole run; any failure is the finding."""
-    training = import_quietly("dreal_tf.training.train")
+    """The smallest whole run; any failure is its finding."""
     recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"schedule.epochs": 2})
     with tempfile.TemporaryDirectory() as folder:
         try:
-            metrics = training.train(recipe, Path(folder) / "run")
-        except Exception as error:  # What breaks here is what the user asked to be told.
+            trained = api.train(recipe, out=Path(folder) / "run")
+        except Exception as error:  # The command reports whatever fails here.
             return Check("training", f"{type(error).__name__}: {error}", "see the message")
     sys.stderr.flush()
-    return Check("training", f"a shrunk run took {metrics['training_seconds']} s")
+    return Check("training", f"a shrunk run took {trained['training_seconds']} s")

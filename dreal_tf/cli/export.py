@@ -6,8 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, metric_lines, next_command, result, say
-from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf import api
+from dreal_tf.cli.output import metric_lines, next_command, result, say
 
 
 def export(
@@ -15,30 +15,29 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
     format: Annotated[str, typer.Option(help="saved_model, litert or onnx.")] = "saved_model",
     precision: Annotated[
-        str, typer.Option(help="float32; of litert also float16 or int8.")
+        str, typer.Option(help="float32; for litert also float16 or int8.")
     ] = "float32",
     data_dir: Annotated[
         Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as one JSON object.")] = False,
 ):
-    """Write a run's network so that it runs without this package; check that it answers alike."""
-    RunDirectory(run).read_recipe()  # Bad input is met before TensorFlow is loaded.
-    exporting = import_quietly("dreal_tf.deployment.export")
-    say(f"Exporting {run} as {format} in {precision}; then asking it about the test images.")
-    figures = exporting.export_run(run, out, format, precision, data_dir)
+    """Write a run's network so that it runs without this package; check that its outputs are the same."""
+    say(f"Exporting {run} as {format} in {precision}; then running it on the test images.")
+    exported = api.export(run, out, format=format, precision=precision, data_dir=data_dir)
+    figures = exported.as_dict()
     result(figures, as_json, [*export_lines(figures)])
-    if "least_cosine" in figures:  # Embeddings, which are no classes.
+    if exported.least_cosine is not None:  # It gives embeddings, no classes.
         next_command(f"dreal-tf evaluate {shlex.quote(str(run))} --rerank")
         return
     next_command(f"dreal-tf predict {shlex.quote(str(out))} IMAGES")
 
 
 def export_lines(figures):
-    """Figures as aligned lines; the network without the method stands beside.
+    """Figures as aligned lines, beside those of the network without the method.
 
     Args:
-        figures: dict, see `dreal_tf.export`.
+        figures: dict, see `dreal_tf.deployment.results.ExportResult`.
     Returns:
         Iterable of str.
     Example:

@@ -7,8 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, left_out, next_command, result, shown
-from dreal_tf.training.recipe_files import load_recipe
+from dreal_tf import api
+from dreal_tf.cli.output import next_command, result, say_skipped, shown
 
 
 def index(
@@ -28,12 +28,16 @@ def index(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Embed a folder of images, to be searched."""
-    recipe = load_recipe(data).reading(data_dir) if data else None
-    image_index = import_quietly("dreal_tf.deployment.image_index")
-    bar = partial(shown, description="Embedding")
-    built = image_index.build_index(model, images, out, approximate, recipe, data_dir, bar)
-    values = {"index": str(out)} | built | {"skipped": left_out(built["skipped"])}
-    counts = f"{built['images']} images, {built['dimensions']} dimensions"
-    line = f"{out}: {counts}, {len(built['skipped'])} left out."
-    result(values, as_json, [line])
+    built = api.index(
+        model,
+        images,
+        out=out,
+        approximate=approximate,
+        data=data,
+        data_dir=data_dir,
+        progress=partial(shown, description="Embedding"),
+    )
+    say_skipped(built.skipped)
+    counts = f"{built.images} images, {built.dimensions} dimensions, {len(built.skipped)} skipped."
+    result(built.as_dict(), as_json, [f"{out}: {counts}"])
     next_command(f"dreal-tf search {shlex.quote(str(out))} IMAGE")

@@ -1,4 +1,4 @@
-"""The command line's verbs, and how a verb ends."""
+"""The verbs of the command line, and their exit codes."""
 
 import functools
 import inspect
@@ -19,7 +19,7 @@ from dreal_tf.cli.doctor import doctor
 from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.export import export
 from dreal_tf.cli.index import index
-from dreal_tf.cli.output import SayHandler, say
+from dreal_tf.cli.output import QuietTensorFlow, SayHandler, say
 from dreal_tf.cli.predict import predict
 from dreal_tf.cli.prune import prune
 from dreal_tf.cli.recipes import recipes
@@ -83,7 +83,8 @@ def with_plugins(verb):
 
 for verb in VERBS:
     app.command()(with_plugins(verb))
-HANDLER = SayHandler()  # One, however often `main` is called.
+# One of each, however often `main` is called.
+HANDLER, FINDER = SayHandler(), QuietTensorFlow()
 
 
 def main(arguments=None):
@@ -96,6 +97,8 @@ def main(arguments=None):
     warnings.formatwarning = _warning
     logging.getLogger("dreal_tf").addHandler(HANDLER)
     logging.getLogger("dreal_tf").setLevel(logging.INFO)
+    if FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, FINDER)
     # Python would write Windows' code page into a file or pipe, which we could not read again.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     signal.signal(signal.SIGTERM, _interrupt)
@@ -112,7 +115,7 @@ def main(arguments=None):
         sys.exit(FAILED)
     except SystemExit as end:  # Typer ends the process itself, an interrupt included.
         if end.code == INTERRUPTED:
-            say("Interrupted. What was done is kept; the same command goes on from there.")
+            say("Interrupted. Finished work is kept; the same command goes on from there.")
         raise
 
 

@@ -1,15 +1,26 @@
-"""What a command prints, and where: results to standard output, the rest to standard error."""
+"""The output of a command: results on standard output, everything else on standard error."""
 
-import importlib
+import contextlib
+import csv
+import io
 import json
 import logging
 import os
 import re
 import sys
 import tempfile
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 # Informational lines of TensorFlow's C++ side, which no setting keeps off standard error.
 _NOISE = re.compile(
@@ -18,24 +29,35 @@ _NOISE = re.compile(
 )
 
 
-def import_quietly(module):
-    """Imports a module; what it writes to standard error is passed on but for known noise.
+class QuietTensorFlow(MetaPathFinder):
+    """While on `sys.meta_path`, keeps known noise off standard error when TensorFlow is imported."""
 
-    Args:
-        module: str, dotted name.
-    Returns:
-        The module.
-    """
+    def find_spec(self, name, path=None, target=None):
+        """The ordinary spec of TensorFlow, whose loader filters standard error; None for other modules."""
+        spec = PathFinder.find_spec(name, path, target) if name == "tensorflow" else None
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_quietly(module):
+                with _without_noise():
+                    execute(module)
+
+            spec.loader.exec_module = execute_quietly
+        return spec
+
+
+@contextlib.contextmanager
+def _without_noise():
     sys.stderr.flush()
-    kept = os.dup(2)
+    standard_error = os.dup(2)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
-            return importlib.import_module(module)
+            yield
         finally:
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
             caught.seek(0)
             for line in caught:
                 if not _NOISE.match(line):
@@ -51,7 +73,7 @@ def say(text):
 
 
 class SayHandler(logging.Handler):
-    """Says what the package logs, above a progress bar if there is one."""
+    """Prints the package's log messages, above a progress bar if there is one."""
 
     def emit(self, record):
         say(self.format(record))
@@ -73,27 +95,46 @@ def result(values, as_json, lines):
 
 
 def shown(items, description="Measuring", total=None):
-    """Passes on items while a bar, gone at the end, shows how far it is.
+    """Passes on items while a bar shows progress; the bar disappears at the end.
 
     Args:
         items: iterable.
-        description: str, what is done with them.
-        total: int, their number; None: what `len` says of them, if anything.
+        description: str, such as "Measuring".
+        total: int, their number; None: their `len`, if they have one.
     """
     return track(items, description, total, console=console, transient=True)
 
 
-def left_out(broken):
-    """Says which images could not be read.
+@contextlib.contextmanager
+def training_callbacks():
+    """Callbacks of a training at a terminal: progress on standard error, and interrupts.
+
+    It gives an iterator, so that Keras is imported when training begins and not before.
+    """
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=console, transient=True)
+
+    def callbacks():
+        from dreal_tf.cli.progress import DeferInterrupts, EpochProgress
+
+        yield EpochProgress(bar)
+        yield DeferInterrupts()
+
+    try:
+        yield callbacks()
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def say_skipped(reasons):
+    """Names the images that could not be read.
 
     Args:
-        broken: dict from the path of an image to why.
-    Returns:
-        List of dicts, ready for JSON.
+        reasons: dict from the path of an image to the reason.
     """
-    for path, why in broken.items():
-        say(f"Left out: {path}: {why}.")
-    return [{"image": path, "reason": why} for path, why in broken.items()]
+    for path, reason in reasons.items():
+        say(f"Skipped: {path}: {reason}.")
 
 
 def next_command(command):
@@ -102,7 +143,7 @@ def next_command(command):
 
 
 def metric_lines(metrics):
-    """Metrics as aligned lines: name, value; what holds more than one value is left out."""
+    """Metrics as aligned lines: name, value; dicts are omitted."""
     metrics = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
     width = max(len(name) for name in metrics)
     for name, value in metrics.items():
@@ -124,3 +165,25 @@ def aligned(rows):
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows]
     return ["  ".join(row).rstrip() for row in cells]
+
+
+def csv_lines(columns, rows):
+    """Rows as lines of CSV, floats with six decimals.
+
+    By the csv module: pandas refuses paths that are not UTF-8.
+
+    Args:
+        columns: sequence of str.
+        rows: iterable of sequences.
+    Returns:
+        List of str.
+    Example:
+        >>> csv_lines(["image", "class", "probability"], [("a, b.png", "cat", 0.75)])
+        ['image,class,probability', '"a, b.png",cat,0.750000']
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row])
+    return text.getvalue().splitlines()

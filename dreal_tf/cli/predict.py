@@ -1,7 +1,5 @@
 """`dreal-tf predict`."""
 
-import csv
-import io
 import shlex
 from functools import partial
 from pathlib import Path
@@ -9,9 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, left_out, next_command, result, say, shown
-from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.training.recipe_files import load_recipe
+from dreal_tf import api
+from dreal_tf.cli.output import csv_lines, next_command, result, say, say_skipped, shown
 
 
 def predict(
@@ -26,52 +23,18 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, not CSV.")] = False,
 ):
-    """Say what images show: CSV of image, class and probability."""
-    if not model.exists():
-        raise InputError(
-            f"Expected a run, a .keras file or an export. Received: {str(model)!r}, which does not "
-            "exist. Check the path."
-        )
-    check_at_least_one(top=top)
-    recipe = load_recipe(data).reading(data_dir) if data else None
-    prediction = import_quietly("dreal_tf.deployment.prediction")
-
-    predictor = prediction.load_predictor(model, recipe, data_dir)
-    predictions, broken = prediction.predict(
-        predictor, images, top, partial(shown, description="Predicting")
+    """Predict the classes of images: CSV of image, class and probability."""
+    predicted = api.predict(
+        model,
+        images,
+        top=top,
+        data=data,
+        data_dir=data_dir,
+        progress=partial(shown, description="Predicting"),
     )
-    skipped = left_out(broken)
-    say(f"{len(predictions)} images, {len(broken)} left out.")
-    classes = [
-        [{"class": name, "probability": probability} for name, probability in found.classes]
-        for found in predictions
-    ]
-    values = {
-        "predictions": [
-            {"image": found.image, "classes": named}
-            for found, named in zip(predictions, classes, strict=True)
-        ],
-        "skipped": skipped,
-    }
-    result(values, as_json, csv_lines(predictions))
+    say_skipped(predicted.skipped)
+    say(f"{len(predicted.predictions)} images, {len(predicted.skipped)} skipped.")
+    rows = ((image, *named) for image, classes in predicted.predictions for named in classes)
+    lines = csv_lines(["image", "class", "probability"], rows)
+    result(predicted.as_dict(), as_json, lines)
     next_command(f"dreal-tf predict {shlex.quote(str(model))} IMAGES --top 5 --json")
-
-
-def csv_lines(predictions):
-    """Predictions as lines of CSV, one for each image and class, likeliest first.
-
-    Args:
-        predictions: sequence of `dreal_tf.deployment.prediction.Prediction`.
-    Returns:
-        List of str.
-    Example:
-        >>> from dreal_tf.deployment.prediction import Prediction
-        >>> csv_lines([Prediction("a, b.png", [("cat", 0.75)])])
-        ['image,class,probability', '"a, b.png",cat,0.750000']
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", "probability"])
-    for found in predictions:
-        writer.writerows([found.image, name, f"{value:.6f}"] for name, value in found.classes)
-    return text.getvalue().splitlines()

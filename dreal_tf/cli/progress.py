@@ -1,37 +1,31 @@
 """Callbacks of a training at a terminal: its progress on standard error, and interrupts.
 
-TensorFlow does not take an interrupt well inside a step, so that it waits for the end of one.
+TensorFlow does not handle an interrupt well inside a step, so an interrupt waits for the end of one.
 """
 
 import signal
 
 import keras
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dreal_tf.cli.output import console, say
+from dreal_tf.cli.output import say
 
 # Logs worth a glance while training; all of them are in history.csv.
 SHOWN = ("loss", "accuracy", "critic_loss", "actor_loss", "val_loss", "val_accuracy")
-SHOWN += ("val_rank_1", "val_mAP")  # Of data of identities.
+SHOWN += ("val_rank_1", "val_mAP")  # For data of identities.
 
 
 class EpochProgress(keras.callbacks.Callback):
     """A bar over the steps of each epoch, and one line when it ends.
 
-    A context as well, so that the bar is taken down however training ends.
+    Args:
+        bar: `rich.progress.Progress`, which training starts; the caller stops it, however training ends.
     """
 
-    def __enter__(self):
-        self._bar = None
-        return self
-
-    def __exit__(self, *_):
-        if self._bar is not None:
-            self._bar.stop()
+    def __init__(self, bar):
+        super().__init__()
+        self._bar = bar
 
     def on_train_begin(self, logs=None):
-        columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bar = Progress(TextColumn(columns[0]), *columns[1:], console=console, transient=True)
         self._bar.start()
         self._task = self._bar.add_task("", total=self.params["steps"])
 
@@ -57,27 +51,27 @@ class DeferInterrupts(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None):
-        self._asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        self._interrupted = False
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
 
-    def _ask(self, number, frame):
-        self._asked = True
+    def _note(self, number, frame):
+        self._interrupted = True
         self._restore()
 
     def _restore(self):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _stop_if_asked(self):
-        if self._asked:
+    def _stop_if_interrupted(self):
+        if self._interrupted:
             raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch, logs=None):
-        self._stop_if_asked()
+        self._stop_if_interrupted()
 
     def on_test_batch_end(self, batch, logs=None):
-        self._stop_if_asked()
+        self._stop_if_interrupted()
 
     def on_train_end(self, logs=None):
         self._restore()
-        self._stop_if_asked()
+        self._stop_if_interrupted()

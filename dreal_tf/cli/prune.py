@@ -1,13 +1,14 @@
 """`dreal-tf prune`."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import aligned, import_quietly, next_command, result, say, shown
-from dreal_tf.deployment.pruning_request import check_request
+from dreal_tf import api
+from dreal_tf.cli.output import aligned, next_command, result, say, shown, training_callbacks
 
 FIGURES = {
     "accuracy": ".4f",
@@ -22,13 +23,13 @@ def prune(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     threshold: Annotated[
         Optional[float],
-        typer.Option(help="A module stays if it is known to be worth more, in nats. [default: 0]"),
+        typer.Option(help="A module stays if its value is known to be above it, in nats. [default: 0]"),
     ] = None,
     keep: Annotated[
-        Optional[int], typer.Option(help="How many modules stay instead, those worth most.")
+        Optional[int], typer.Option(help="How many modules stay instead, those of greatest value.")
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning.")] = 0,
-    images: Annotated[int, typer.Option(help="Validation images to judge on, at most.")] = 2000,
+    images: Annotated[int, typer.Option(help="Validation images to measure on, at most.")] = 2000,
     out: Annotated[
         Optional[Path], typer.Option(help="New run directory. [default: RUN_pruned]")
     ] = None,
@@ -37,45 +38,45 @@ def prune(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
-    """Take the modules that earn nothing out of a run's network: a new run, and what it costs."""
-    request = check_request(run, threshold, keep, epochs, images, out)  # Before TensorFlow is loaded.
-    pruning = import_quietly("dreal_tf.deployment.prune")
-    terminal = import_quietly("dreal_tf.cli.progress")
-    progress = terminal.EpochProgress()
-    interrupts = terminal.DeferInterrupts()
-
-    say(f"Judging the modules of {run} on validation images.")
-    with progress:
-        found = pruning.prune(
-            *(run, threshold, keep, epochs, images, out, data_dir, shown),
-            callbacks=[progress, interrupts],
+    """Remove the modules that earn nothing from a run's network: a new run, and its cost."""
+    with training_callbacks() as callbacks:
+        pruned = api.prune(
+            run,
+            threshold=threshold,
+            keep=keep,
+            epochs=epochs,
+            images=images,
+            out=out,
+            data_dir=data_dir,
+            progress=partial(shown, description="Measuring modules on validation images"),
+            callbacks=callbacks,
         )
-    result(found, as_json, prune_lines(found))
-    if found["out"] is None:
-        say(f"Nothing to prune; nothing was written. {least(found['modules'])}")
+    lines = prune_lines(pruned.modules, pruned.before, pruned.after)
+    result(pruned.as_dict(), as_json, lines)
+    if pruned.out is None:
+        say(f"Nothing to prune; nothing was written. {least_valuable(pruned.modules)}")
         next_command(f"dreal-tf audit {shlex.quote(str(run))}")
         return
-    cost = found["cost"]
+    cost = pruned.cost
     say(
-        f"Judged on {found['images']} validation images, values in nats [95 %]; all that went costs "
-        f"{cost['value']:.4f} [{cost['low']:.4f}, {cost['high']:.4f}] together"
-        f"{', before fine-tuning' if epochs else ''}. Accuracy and loss are of the test split."
+        f"Measured on {pruned.images} validation images, values in nats [95 %]; all removed modules "
+        f"cost {cost['value']:.4f} [{cost['low']:.4f}, {cost['high']:.4f}] together"
+        f"{', before fine-tuning' if epochs else ''}. Accuracy and loss are those of the test split."
     )
-    say(f"Run directory: {request.out.path}")
-    next_command(f"dreal-tf export {shlex.quote(str(request.out.path))} --out DIR")
+    say(f"Run directory: {pruned.out}")
+    next_command(f"dreal-tf export {shlex.quote(pruned.out)} --out DIR")
 
 
-def prune_lines(found):
-    """What was done as aligned lines: one a module, then the figures before and after.
+def prune_lines(modules, before, after):
+    """A pruning as aligned lines: one for each module, then the figures before and after.
 
     Args:
-        found: dict, see `dreal_tf.prune`.
+        modules, before, after: dicts, see `dreal_tf.deployment.results.PruneResult`.
     Returns:
         List of str.
     Example:
         >>> module = {"done": "folded", "reason": "in bn now", "value": 0.0, "low": 0.0, "high": 0.0}
-        >>> for line in prune_lines({"modules": {"a/se": module}, "before": {"parameters": 1200},
-        ...                          "after": {"parameters": 1000}}):
+        >>> for line in prune_lines({"a/se": module}, {"parameters": 1200}, {"parameters": 1000}):
         ...     print(line)
         module  value   [95 %]            done    why
         a/se    0.0000  [0.0000, 0.0000]  folded  in bn now
@@ -84,26 +85,26 @@ def prune_lines(found):
         parameters  1,200   1,000
     """
     rows = [("module", "value", "[95 %]", "done", "why")]
-    for module, judged in found["modules"].items():
-        value, low, high = (f"{judged[part]:.4f}" for part in ("value", "low", "high"))
-        rows.append((module, value, f"[{low}, {high}]", judged["done"], judged["reason"]))
+    for module, decision in modules.items():
+        value, low, high = (f"{decision[part]:.4f}" for part in ("value", "low", "high"))
+        rows.append((module, value, f"[{low}, {high}]", decision["done"], decision["reason"]))
     lines = aligned(rows)
-    if found["after"]:
+    if after:
         rows = [("", "before", "after")]
         for name, form in FIGURES.items():
-            if name in found["before"]:
-                rows.append((name, *(format(found[part][name], form) for part in ("before", "after"))))
+            if name in before:
+                rows.append((name, format(before[name], form), format(after[name], form)))
         lines += ["", *aligned(rows)]
     return lines
 
 
-def least(modules):
-    """Which module is worth least, as a sentence.
+def least_valuable(modules):
+    """A sentence that names the module of least value.
 
     Args:
-        modules: dict of what was judged by module, see `dreal_tf.prune`.
+        modules: dict by module, see `dreal_tf.deployment.results.PruneResult`.
     Example:
-        >>> least({"a/se": {"low": 0.5}, "b/se": {"low": 0.25}})
+        >>> least_valuable({"a/se": {"low": 0.5}, "b/se": {"low": 0.25}})
         'A --threshold above 0.2500 would put b/se, worth least, to the choice.'
     """
     module = min(modules, key=lambda name: modules[name]["low"])

@@ -6,8 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.analysis.inputs import report_inputs
-from dreal_tf.cli.output import import_quietly, next_command, result, say, shown
+from dreal_tf import api
+from dreal_tf.cli.output import next_command, result, say, shown
 
 
 def report(
@@ -25,10 +25,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ):
     """Write one HTML page with the figures of a run, beside its baseline."""
-    inputs = report_inputs(run, against, out, images)  # Bad input is met before TensorFlow is loaded.
-    writing = import_quietly("dreal_tf.analysis.report.report")
-
-    written = writing.write_report(inputs, data_dir, shown)
+    written = api.report(run, against, out=out, images=images, data_dir=data_dir, progress=shown)
     result(written, as_json, report_lines(written))
     for section, why in written["left_out"].items():
         say(f"Left out: {section}. {why}")

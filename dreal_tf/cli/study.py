@@ -6,9 +6,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, next_command, result, say
+from dreal_tf import api
+from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.study import load_study
 
 
 def study(
@@ -37,11 +37,19 @@ def study(
     ] = False,
 ):
     """Run a study, arms by seeds; repeat the command to continue from the rows in --out."""
-    loaded = load_study(study, smoke)
     chosen = [arm.strip() for arm in arms.split(",")] if arms is not None else None
     numbers = seeds_of(seeds) if seeds is not None else None
-    run_study = import_quietly("dreal_tf.experiments.run_study").run_study
-    results = run_study(loaded, out, chosen, numbers, networks, data_dir, known, say)
+    results = api.study(
+        study,
+        out=out,
+        smoke=smoke,
+        data_dir=data_dir,
+        networks=networks,
+        arms=chosen,
+        seeds=numbers,
+        rows=known,
+        say=say,
+    )
     lines = [line for table in results.tables() for line in (*table.terminal(), "")]
     result(results.to_json(), as_json, lines)
     say(f"Every quantity (table.md), rows and figure: {out}")

@@ -7,9 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, metric_lines, next_command, result, say
+from dreal_tf import api
+from dreal_tf.cli.output import metric_lines, next_command, result, say, training_callbacks
 from dreal_tf.errors import InputError
-from dreal_tf.training.recipe_files import load_recipe
+from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
 from dreal_tf.training.run_directory import RunDirectory
 
 
@@ -45,8 +46,7 @@ def train(
     if print_recipe:
         sys.stdout.write(resolved.to_json())
         return
-    out = out or default_folder(resolved)
-
+    out = out or default_run_folder(resolved)
     run = RunDirectory(out)
     if run.finished and not fresh:
         say(f"{out} holds a finished run; it is left alone. --fresh begins anew.")
@@ -54,16 +54,12 @@ def train(
         say(f"Going on with the run in {out}.")
     else:
         say(f"Training {resolved.name} into {out}.")
-    training = import_quietly("dreal_tf.training.train")
-    terminal = import_quietly("dreal_tf.cli.progress")
-    progress = terminal.EpochProgress()
-    interrupts = terminal.DeferInterrupts()
-    with progress:
-        metrics = training.train(resolved, out, strategy, fresh, callbacks=[progress, interrupts])
-    if metrics is None:
+    with training_callbacks() as callbacks:
+        trained = api.train(resolved, out=out, strategy=strategy, fresh=fresh, callbacks=callbacks)
+    if trained is None:
         say("This worker is done; the chief has the metrics.")
         return
-    result(metrics, as_json, metric_lines(metrics))
+    result(trained, as_json, metric_lines(trained))
     say(f"Run directory: {out}")
     next_command(f"dreal-tf evaluate {shlex.quote(str(out))}")
 
@@ -86,7 +82,7 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir
         >>> resolve("digits_resnet8_se", changes=["schedule.epochs=2"]).schedule.epochs
         2
     """
-    replaced = {}
+    fields = {}
     for change in changes:
         path, equals, value = change.partition("=")
         if not equals:
@@ -94,26 +90,5 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir
                 f"Expected --set path=value. Received: {change!r}. Write for example "
                 "--set schedule.epochs=5."
             )
-        replaced[path.strip()] = value
-    if baseline:
-        replaced["dreal.enabled"] = False
-    if seed is not None:
-        replaced["run.seed"] = seed
-    resolved = load_recipe(recipe, smoke).replace(replaced)
-    return resolved.reading(data_dir or ("data.folder" in replaced and resolved.data.folder) or None)
-
-
-def default_folder(recipe):
-    """Where a run goes when nothing is said.
-
-    Args:
-        recipe: `dreal_tf.Recipe`.
-    Returns:
-        Path. A shrunk recipe has a name of its own, so its run never takes the whole one's place.
-    Example:
-        >>> print(default_folder(resolve("digits_resnet8_se", baseline=True)).as_posix())
-        runs/digits_resnet8_se_baseline_seed0
-    """
-    parts = [recipe.name]
-    parts += [] if recipe.dreal.enabled else ["baseline"]
-    return Path("runs") / "_".join([*parts, f"seed{recipe.run.seed}"])
+        fields[path.strip()] = value
+    return resolve_recipe(recipe, smoke, fields, baseline, seed, data_dir)

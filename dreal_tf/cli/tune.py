@@ -6,10 +6,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from dreal_tf.cli.output import import_quietly, next_command, result, say
+from dreal_tf import api
+from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.cli.train import resolve
-from dreal_tf.experiments.directory import SearchDirectory
-from dreal_tf.experiments.search import Search
+from dreal_tf.experiments.search import default_search_folder
 from dreal_tf.experiments.space import load_space
 
 
@@ -55,11 +55,18 @@ def tune(
 ):
     """Search for a recipe's best settings; repeat the command to continue the search in --out."""
     resolved = resolve(recipe, smoke, changes or [], seed=seed, data_dir=data_dir)
-    search = Search(resolved, load_space(space, smoke), tuner, objective, patience, strategy)
-    out = out or default_folder(resolved, space, tuner)
-    search.check()
-    SearchDirectory(out).check(search.settings())
-    results = import_quietly("dreal_tf.experiments.run_search").tune(search, out, trials, say)
+    out = out or default_search_folder(resolved, space, tuner)
+    results = api.tune(
+        resolved,
+        space=load_space(space, smoke),
+        trials=trials,
+        tuner=tuner,
+        objective=objective,
+        patience=patience,
+        out=out,
+        strategy=strategy,
+        say=say,
+    )
     if results is None:
         say("This worker is done; the chief has the results.")
         return
@@ -68,19 +75,3 @@ def tune(
     say(f"Trials, table and figure: {out}")
     say(f"TensorBoard: tensorboard --logdir {shlex.quote(str(out / 'tensorboard'))}")
     next_command(f"dreal-tf train {shlex.quote(str(out / 'best' / 'recipe.json'))}")
-
-
-def default_folder(recipe, space, tuner):
-    """The default folder of a search.
-
-    Args:
-        recipe: `dreal_tf.Recipe`.
-        space: str, name or path.
-        tuner: str.
-    Returns:
-        Path.
-    Example:
-        >>> print(default_folder(resolve("digits_resnet8_se"), "method", "random").as_posix())
-        searches/digits_resnet8_se_method_random_seed0
-    """
-    return Path("searches") / f"{recipe.name}_{Path(space).stem}_{tuner}_seed{recipe.run.seed}"

@@ -1,7 +1,7 @@
-"""Runs exported networks with nothing but their own runtime: this file imports nothing of ours.
+"""Runs exported networks with nothing but their own runtime; this file imports nothing else of ours.
 
-As a command, `python exported_model.py`, it reads a job as a line of JSON on standard input and answers with
-a line of JSON on standard output; `dreal_tf` cannot be imported in that process.
+As a command, `python exported_model.py`, it reads a job as one line of JSON from standard input and
+prints one line of JSON; `dreal_tf` cannot be imported in that process.
 """
 
 import json
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-# What lies in the folder of an export, by format.
+# The main file of an exported folder, by format.
 FILES = {"saved_model": "saved_model.pb", "litert": "model.tflite", "onnx": "model.onnx"}
-GIVEN = ("probabilities", "embedding")  # What an export may give, one row an image.
-WARM = 3  # Calls before time is taken.
+OUTPUTS = ("probabilities", "embedding")  # Either is an export's main output, one row an image.
+WARM_UP = 3  # Calls before the measured ones.
 
 
 def format_of(path):
@@ -33,10 +33,10 @@ def format_of(path):
 
 
 def load(path):
-    """A function from images (batch, height, width, channels) to what an export gives, as arrays.
+    """A function from images (batch, height, width, channels) to an export's main output, as arrays.
 
-    Images have values from 0 to 255: bytes of any size for a SavedModel, else floats of the network's
-    size.
+    Images have values from 0 to 255: bytes of any size for a SavedModel, otherwise floats of the
+    network's size.
 
     Args:
         path: see `format_of`.
@@ -53,8 +53,8 @@ def _saved_model(file):
     serve = loaded.signatures["serving_default"]
 
     def run(images):
-        given = serve(images=tf.constant(images))
-        return given[next(name for name in GIVEN if name in given)].numpy()
+        outputs = serve(images=tf.constant(images))
+        return outputs[next(name for name in OUTPUTS if name in outputs)].numpy()
 
     run.loaded = loaded
     return run
@@ -70,17 +70,17 @@ def _litert(file):
         Interpreter = tf.lite.Interpreter
 
     interpreter = Interpreter(model_path=str(file))
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(images):
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
-            interpreter.resize_tensor_input(taken["index"], images.shape)
+            interpreter.resize_tensor_input(source["index"], images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(taken["index"], _as_type(images, taken["dtype"]))
+        interpreter.set_tensor(source["index"], _as_type(images, source["dtype"]))
         interpreter.invoke()
-        answer = interpreter.get_tensor(given["index"])
-        scale, zero = given["quantization"]
-        return (answer.astype("float32") - zero) * scale if scale else answer
+        output = interpreter.get_tensor(sink["index"])
+        scale, zero = sink["quantization"]
+        return (output.astype("float32") - zero) * scale if scale else output
 
     interpreter.allocate_tensors()
     return run
@@ -90,39 +90,39 @@ def _onnx(file):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    (taken,) = session.get_inputs()
-    kind = "uint8" if taken.type == "tensor(uint8)" else "float32"
-    return lambda images: session.run(None, {taken.name: _as_type(images, kind)})[0]
+    (source,) = session.get_inputs()
+    dtype = "uint8" if source.type == "tensor(uint8)" else "float32"
+    return lambda images: session.run(None, {source.name: _as_type(images, dtype)})[0]
 
 
-def _as_type(images, kind):
-    return np.rint(images).astype(kind) if np.dtype(kind).kind in "ui" else images.astype(kind)
+def _as_type(images, dtype):
+    return np.rint(images).astype(dtype) if np.dtype(dtype).kind in "ui" else images.astype(dtype)
 
 
-def answer(job):
-    """Probabilities of images from each of some exports, and how long one image takes.
+def run_job(job):
+    """Writes the first export's outputs, and times each export on single images.
 
     Args:
-        job: dict: `paths`, exports of one format; `images`, a `.npy` file of images; `answers`, the
-            `.npy` file to write the first one's answers to; `batch`, images at a time; `rounds`, calls
-            with one image each whose time is taken, the exports in turn.
+        job: dict: `paths`, exports of one format; `images`, a `.npy` file of images; `outputs`, the
+            `.npy` file to write; `batch`, images at a time; `rounds`, timed calls with one image each,
+            the exports in turn.
     Returns:
-        Dict: `milliseconds`, for each export the list of times of one image.
+        Dict: `milliseconds`, for each export a list with the time of each call.
     """
     images = np.load(job["images"])
     networks = [load(path) for path in job["paths"]]
-    portions = [images[n : n + job["batch"]] for n in range(0, len(images), job["batch"])]
-    np.save(job["answers"], np.concatenate([networks[0](portion) for portion in portions]))
+    batches = [images[n : n + job["batch"]] for n in range(0, len(images), job["batch"])]
+    np.save(job["outputs"], np.concatenate([networks[0](batch) for batch in batches]))
     times = [[] for _ in networks]
-    for turn in range(WARM + job["rounds"]):
+    for turn in range(WARM_UP + job["rounds"]):
         image = images[turn % len(images)][None]
-        for network, taken in zip(networks, times, strict=True):
+        for network, milliseconds in zip(networks, times, strict=True):
             start = time.perf_counter()
             network(image)
-            taken.append(1000 * (time.perf_counter() - start))
-    return {"milliseconds": [taken[WARM:] for taken in times]}
+            milliseconds.append(1000 * (time.perf_counter() - start))
+    return {"milliseconds": [milliseconds[WARM_UP:] for milliseconds in times]}
 
 
 if __name__ == "__main__":
     sys.modules["dreal_tf"] = None  # An export that needs it must fail here, not at a user's.
-    print(json.dumps(answer(json.loads(sys.stdin.readline()))))
+    print(json.dumps(run_job(json.loads(sys.stdin.readline()))))

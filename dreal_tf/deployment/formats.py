@@ -1,6 +1,6 @@
-"""The formats that networks are exported to, each by its own library."""
+"""Writes networks in the formats that they are exported to, each by its own library."""
 
-import importlib
+import importlib.util
 import tempfile
 import warnings
 
@@ -13,12 +13,15 @@ from dreal_tf.keras_internals import patch_tf2onnx
 
 FORMATS = tuple(FILES)
 PRECISIONS = ("float32", "float16", "int8")
-NEEDED = {"onnx": ("onnx", "tf2onnx", "onnxruntime")}
+PACKAGES = {"onnx": ("onnx", "tf2onnx", "onnxruntime")}  # Those that dreal_tf does not install itself.
 
 
 def check_format(format, precision):
-    """Refuses what cannot be written, before anything is.
+    """Refuses a format and a precision in which no network can be written.
 
+    Args:
+        format: str, one of `FORMATS`.
+        precision: str, one of `PRECISIONS`.
     Raises:
         InputError: if the format or the precision is unknown, the two do not go together, or a
             package is missing.
@@ -34,7 +37,7 @@ def check_format(format, precision):
             f"Expected precision 'float32' for the format {format!r}. Received: {precision!r}. "
             "Choose the format 'litert', which has all three."
         )
-    missing = [package for package in NEEDED.get(format, ()) if not _there(package)]
+    missing = [p for p in PACKAGES.get(format, ()) if importlib.util.find_spec(p) is None]
     if missing:
         raise InputError(
             f"Expected the packages that write and check {format!r}. Received: no "
@@ -49,9 +52,9 @@ def write(served, folder, format, precision="float32", calibration=None):
         served: `Served`.
         folder: path, new.
         format, precision: str, see `check_format`.
-        calibration: uint8 array (n, *image_shape), images that "int8" chooses its ranges by.
+        calibration: uint8 array (n, *image_shape), images that determine the ranges of "int8".
     Raises:
-        InputError: if the network holds an operation that the format does not have.
+        InputError: if the format lacks an operation of the network.
     """
     if format == "saved_model":
         _write_saved_model(served, folder)
@@ -62,7 +65,7 @@ def write(served, folder, format, precision="float32", calibration=None):
     except Exception as error:  # Converters raise whatever they meet.
         raise InputError(
             f"Expected a network of operations that {format!r} has. Received: {served.network.name!r}, "
-            f"whose conversion ended in {type(error).__name__}: {_told(error)}. Export as "
+            f"whose conversion ended in {type(error).__name__}: {_summary(error)}. Export as "
             "'saved_model', which has all, or leave that layer out."
         ) from error
     (folder / FILES[format]).write_bytes(content)
@@ -84,32 +87,32 @@ def _write_saved_model(served, folder):
 
 def _litert(served, precision, calibration):
     with tempfile.TemporaryDirectory() as folder:
-        # By way of a SavedModel, whose variables become constants: interpreters have none.
+        # From a SavedModel, whose variables become constants: interpreters have no variables.
         archive = keras.export.ExportArchive()
         archive.track(served.network)
         archive.add_endpoint("serving_default", *_sized(served))
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        _set(converter, precision, calibration)
+        _set_precision(converter, precision, calibration)
         return converter.convert()
 
 
 def _sized(served):
-    """From images of the network's size to its answers: a function, and what it takes.
+    """A function from images of the network's size to its output, and its input signature.
 
-    Floats, since images that were resized are not whole numbers.
+    Its images are floats, since resized images are not whole numbers.
     """
     spec = tf.TensorSpec((None, *served.image_shape), tf.float32, name="images")
     return lambda images: {served.gives: served.of_pixels(images)}, [spec]
 
 
-def _set(converter, precision, calibration):
+def _set_precision(converter, precision, calibration):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        # Bytes in: the range of the input is 0 to 255, whatever the calibration saw.
+        # The input is bytes: its range is 0 to 255, whatever the calibration images contain.
         calibration = calibration.astype("float32")
         calibration[0].flat[:2] = 0.0, 255.0
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -124,16 +127,13 @@ def _onnx(served):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         patch_tf2onnx()  # As Keras's own export does: it knows no NumPy 2.
-    function, taken = _sized(served)
-    model, _ = tf2onnx.convert.from_function(tf.function(function, taken), taken)
+    function, signature = _sized(served)
+    model, _ = tf2onnx.convert.from_function(tf.function(function, signature), signature)
     return model.SerializeToString()
 
 
-def _there(package):
-    return importlib.util.find_spec(package) is not None
-
-
-def _told(error):
+def _summary(error):
+    """The operations that a converter's message names, else its first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     ops = [line for line in lines if line.startswith(("Custom ops:", "Flex ops:")) or "Op:" in line]
     return " ".join(ops or lines[:1])[:300]

@@ -1,53 +1,41 @@
-"""A folder of images by their embeddings, kept in files, in which the nearest to a query are found."""
+"""An index of images by their embeddings, kept in a folder, and the search for nearest images in it."""
 
 import json
 import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from dreal_tf.data import Preprocessing
-from dreal_tf.deployment.prediction import LooseImages, load_network, predictor_of
+from dreal_tf.deployment.prediction import load_network, predictor_of
+from dreal_tf.deployment.results import IndexResult, Match, SearchResult
 from dreal_tf.deployment.served import ServedEmbedding
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_new_folder
 from dreal_tf.retrieval import ApproximateIndex, nearest
 
-METRIC = "cosine"  # Of unit-length embeddings, Euclidean distance gives the same order.
+METRIC = "cosine"  # Euclidean distance gives the same order for embeddings of unit length.
 NOTE, NETWORK, EMBEDDINGS, GRAPH = "index.json", "network.keras", "embeddings.npy", "graph.faiss"
 
 
-class Found(NamedTuple):
-    """What lies nearest to a query.
-
-    Attributes:
-        query: str, its path.
-        images: list of pairs (path of an indexed image, cosine distance), nearest first.
-    """
-
-    query: str
-    images: list
-
-
-def embeddings_of(embedder, paths, seen=iter):
+def embed(embedder, paths, progress=iter):
     """The embeddings of images in files.
 
     Args:
-        embedder: `dreal_tf.deployment.prediction.Predictor` that answers with embeddings.
-        paths, seen: see `dreal_tf.deployment.prediction.predict`.
+        embedder: `dreal_tf.deployment.prediction.Predictor` that gives embeddings.
+        paths, progress: see `dreal_tf.deployment.prediction.LooseImages`.
     Returns:
         List of str, their paths; float32 array (images, dimensions); and a dict from the path of each
-        image that cannot be read to why.
+        unreadable image to the reason.
     Raises:
         InputError: if a path does not exist, or no image can be read.
     """
-    images = LooseImages(paths, embedder.prepared, embedder.preprocessing.image_shape[-1], seen)
-    files, parts = [], []
+    images = embedder.images(paths, progress)
+    files, embeddings = [], []
     for names, batch in images:
         files += names
-        parts.append(embedder.answer(batch))
-    return files, np.concatenate(parts), images.broken
+        embeddings.append(embedder.output(batch))
+    return files, np.concatenate(embeddings), images.skipped
 
 
 class ImageIndex:
@@ -58,7 +46,7 @@ class ImageIndex:
     Attributes:
         images: list of str, the paths of the indexed images, absolute.
         embeddings: float32 array (images, dimensions) of unit length; None in an approximate index,
-            which keeps its own.
+            whose graph holds them.
     Raises:
         InputError: if there is no index, or its files do not fit each other.
     """
@@ -71,43 +59,45 @@ class ImageIndex:
                 f"Expected an index. Received: {str(path)!r}, which has no {NOTE}. Build one with "
                 "`dreal-tf index RUN FOLDER --out INDEX`."
             )
-        kept = json.loads(note.read_text(encoding="utf-8"))
-        self.images = kept["images"]
+        properties = json.loads(note.read_text(encoding="utf-8"))
+        self.images = properties["images"]
         network = keras.saving.load_model(path / NETWORK)
-        preprocessing = Preprocessing(**kept["preprocessing"])
+        preprocessing = Preprocessing(**properties["preprocessing"])
         self.embedder = predictor_of(ServedEmbedding(network, preprocessing))
-        graph = path / GRAPH
-        self._graph = ApproximateIndex.load(graph, METRIC) if kept["approximate"] else None
-        self.embeddings = _loaded(path / EMBEDDINGS) if self._graph is None else None
-        rows = len(self.embeddings if self._graph is None else self._graph)
+        self._graph = self.embeddings = None
+        if properties["approximate"]:
+            self._graph = ApproximateIndex.load(path / GRAPH, METRIC)
+        else:
+            self.embeddings = _load_embeddings(path / EMBEDDINGS)
+        rows = len(self._graph if self.embeddings is None else self.embeddings)
         if rows != len(self.images):
             raise _damaged(path, f"{rows} embeddings of {len(self.images)} images")
 
-    def search(self, queries, count=10, seen=iter):
+    def search(self, queries, count=10, progress=iter):
         """The nearest images to each query.
 
         Args:
             queries: sequence of paths, of image files and folders.
-            count: int >= 1. Images for each; all there are where the index has fewer.
-            seen: see `dreal_tf.deployment.prediction.predict`.
+            count: int >= 1. Images for each query; all of them if the index has fewer.
+            progress: see `dreal_tf.deployment.prediction.LooseImages`.
         Returns:
-            List of `Found`; and a dict from the path of each query that cannot be read to why.
+            `dreal_tf.deployment.results.SearchResult`.
         Raises:
             InputError: if a path does not exist, or no query can be read.
         """
-        files, embeddings, broken = embeddings_of(self.embedder, queries, seen)
+        files, embeddings, skipped = embed(self.embedder, queries, progress)
         if self._graph is not None:
-            neighbours = self._graph.nearest(embeddings, count)
+            positions, distances = self._graph.nearest(embeddings, count)
         else:
-            neighbours = nearest(embeddings, self.embeddings, count, METRIC)
-        found = [
-            Found(file, [(self.images[p], float(d)) for p, d in zip(*row, strict=True) if p >= 0])
-            for file, *row in zip(files, *neighbours, strict=True)
+            positions, distances = nearest(embeddings, self.embeddings, count, METRIC)
+        matches = [
+            Match(file, [(self.images[p], float(d)) for p, d in zip(*row, strict=True) if p >= 0])
+            for file, *row in zip(files, positions, distances, strict=True)
         ]
-        return found, broken
+        return SearchResult(matches, skipped)
 
 
-def _loaded(file):
+def _load_embeddings(file):
     try:
         return np.load(file)
     except (OSError, ValueError, EOFError) as error:
@@ -121,35 +111,29 @@ def _damaged(path, received):
     )
 
 
-def build_index(model, images, path, approximate=False, data=None, data_dir=None, seen=iter):
-    """Embeds images and writes the index of them; everything that a search needs goes into it.
+def build_index(model, images, path, approximate=False, data=None, data_dir=None, progress=iter):
+    """Embeds images and writes their index, which contains everything that a search needs.
 
     Args:
         model: str or path of a run or a `.keras` file of this package.
         images: sequence of paths, of image files and folders.
-        path: str or path of the index, a folder that is made.
-        approximate: bool. Whether to keep a graph for approximate search (faiss) in place of the
+        path: str or path of a new folder.
+        approximate: bool. Whether to keep a graph for approximate search (faiss) instead of the
             embeddings, for galleries of a million images and more.
         data, data_dir: see `dreal_tf.deployment.prediction.load_network`.
-        seen: see `dreal_tf.deployment.prediction.predict`.
+        progress: see `dreal_tf.deployment.prediction.LooseImages`.
     Returns:
-        Dict: `images` (how many), `dimensions`, and `skipped`, from the path of each image that cannot
-        be read to why.
+        `dreal_tf.deployment.results.IndexResult`.
     Raises:
         InputError: if the folder exists, the network has no embedding, or as `load_network` and
-            `embeddings_of`.
+            `embed`.
     """
-    path = Path(path)
-    if path.exists():
-        raise InputError(
-            f"Expected a new folder for the index. Received: {str(path)!r}, which exists. Choose "
-            "another --out, or remove it."
-        )
+    path = check_new_folder(path, "for the index")
     network, preprocessing = load_network(model, data, data_dir)
     embedder = predictor_of(ServedEmbedding(network, preprocessing))
-    files, embeddings, broken = embeddings_of(embedder, images, seen)
-    graph = ApproximateIndex(embeddings, METRIC) if approximate else None
+    files, embeddings, skipped = embed(embedder, images, progress)
     partial = path.with_name(path.name + ".partial")
+    graph = ApproximateIndex(embeddings, METRIC) if approximate else None
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     network.save(partial / NETWORK)
@@ -163,5 +147,5 @@ def build_index(model, images, path, approximate=False, data=None, data_dir=None
         "preprocessing": preprocessing._asdict(),
     }
     (partial / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-    partial.rename(path)  # An index is there whole or not at all.
-    return {"images": len(files), "dimensions": embeddings.shape[1], "skipped": broken}
+    partial.rename(path)  # The index is complete or absent.
+    return IndexResult(path, len(files), embeddings.shape[1], skipped)

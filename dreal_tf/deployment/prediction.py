@@ -21,12 +21,13 @@ from dreal_tf.data import (
 )
 from dreal_tf.deployment.exported_model import format_of
 from dreal_tf.deployment.exported_model import load as load_export
+from dreal_tf.deployment.results import Prediction, Predictions
 from dreal_tf.deployment.served import Served
 from dreal_tf.errors import InputError
-from dreal_tf.finite import check_finite_weights
+from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.training.builder import build_data
-from dreal_tf.training.run_directory import RunDirectory
-from dreal_tf.training.trained_run import finished_run, kept_preprocessing
+from dreal_tf.training.run_directory import RunDirectory, finished_run
+from dreal_tf.training.trained_run import kept_preprocessing, run_data
 
 BATCH = 32  # Images that go through a network together.
 
@@ -34,18 +35,18 @@ log = logging.getLogger(__name__)
 
 
 class LooseImages:
-    """Images to go through, once.
+    """Images in files and folders, read once, in batches of one shape.
 
     Args:
-        paths: sequence of paths, of image files and folders; of a folder every file in it and below,
-            by name, except those that `dreal_tf.data.list_files` leaves out.
-        prepared: callable from a uint8 tensor (height, width, channels) to the array that the network
+        paths: sequence of paths, of image files and folders; a folder stands for every file in it and
+            below, by name, except those that `dreal_tf.data.list_files` excludes.
+        prepare: callable from a uint8 tensor (height, width, channels) to the array that the network
             takes.
         channels: int, 1 or 3.
-        seen: callable that passes an iterable of paths on, such as a progress bar.
+        progress: callable that passes on an iterable while it shows progress.
     Attributes:
-        broken: dict from the path of each image that could not be read to why, filled as they come.
-        left_out: dict from the path of each file or folder that is not read to why.
+        files: list of Path.
+        skipped: dict from the path of each unreadable image to the reason, complete after iteration.
     Raises:
         InputError: if a path does not exist.
     Example:
@@ -54,30 +55,23 @@ class LooseImages:
         [(['black.png'], (1, 4, 4, 3))]
     """
 
-    def __init__(self, paths, prepared, channels, seen=iter):
-        self.files, self.left_out = _files(paths)
-        if self.left_out:
-            log.info(summary_of(self.left_out))
-        self.prepared, self.channels, self.seen = prepared, channels, seen
-        self.broken = {}
+    def __init__(self, paths, prepare, channels, progress=iter):
+        self.files, excluded = _listed(paths)
+        if excluded:
+            log.info(summary_of(excluded))
+        self.prepare, self.channels, self.progress = prepare, channels, progress
+        self.skipped = {}
 
     def __iter__(self):
         """Yields pairs: paths, list of str; and their images, array (batch, ...).
 
         Raises:
-            InputError: at the end, if not one could be read.
+            InputError: at the end, if no image could be read.
         """
         files, images, any_read = [], [], False
-        for file in self.seen(self.files):
-            try:
-                content = file.read_bytes()
-                inspect_image(content)
-                image = self.prepared(decoded(tf.constant(content), self.channels))
-            except OSError as error:
-                self.broken[str(file)] = opening_problem(error)
-                continue
-            except (tf.errors.OpError, UnreadableImage) as error:
-                self.broken[str(file)] = unreadable(error)
+        for file in self.progress(self.files):
+            image = self._read(file)
+            if image is None:
                 continue
             any_read = True
             if images and (images[0].shape != image.shape or len(images) == BATCH):
@@ -88,21 +82,36 @@ class LooseImages:
         if images:
             yield files, np.stack(images)
         if not any_read:
-            named = "; ".join(f"{path}: {why}" for path, why in list(self.broken.items())[:3])
+            examples = [f"{path}: {reason}" for path, reason in list(self.skipped.items())[:3]]
             raise InputError(
-                f"Expected at least one image that can be read. Received: {named or 'no files'}. Check "
-                "the paths."
+                "Expected at least one image that can be read. Received: "
+                f"{'; '.join(examples) or 'no files'}. Check the paths."
             )
 
+    def _read(self, file):
+        """The prepared image, or None: the reason is then in `skipped`."""
+        try:
+            content = file.read_bytes()
+            # JPEGs are decoded twice: TensorFlow ignores holes, and the pixels of the strict decoder
+            # differ from TensorFlow's, which the network was trained on, by up to 14 of 255.
+            inspect_image(content)
+            return self.prepare(decoded(tf.constant(content), self.channels))
+        except OSError as error:
+            self.skipped[str(file)] = opening_problem(error)
+        except (tf.errors.OpError, UnreadableImage) as error:
+            self.skipped[str(file)] = unreadable(error)
+        return None
 
-def _files(paths):
-    files, left_out = [], {}
+
+def _listed(paths):
+    """The files that paths stand for, and the excluded ones with the reasons."""
+    files, excluded = [], {}
     paths = [paths] if isinstance(paths, (str, Path)) else paths
     for path in map(Path, paths):
         if path.is_dir():
-            found = list_files(path)
-            files += [path / name for name in found.files]
-            left_out |= {str(path / name): why for name, why in found.left_out.items()}
+            listing = list_files(path)
+            files += [path / name for name in listing.files]
+            excluded |= {str(path / name): reason for name, reason in listing.left_out.items()}
         elif path.exists() or path.is_symlink():
             files.append(path)
         else:
@@ -110,103 +119,110 @@ def _files(paths):
                 f"Expected image files and folders. Received: {str(path)!r}, which does not exist. "
                 "Check the path."
             )
-    return files, left_out
+    return files, excluded
 
 
 def load_network(path, data=None, data_dir=None):
-    """The plain network that a path stands for.
+    """The plain network of a run or a `.keras` file.
 
     Args:
         path: str or path: a run directory, or a `.keras` file.
-        data: `dreal_tf.Recipe` whose data a `.keras` file was trained on, where nothing beside the
-            file says how images are prepared for it; else None.
-        data_dir: str, path or None. Where the data of a run lies now, if the run does not say how
-            images are prepared for it.
+        data: `dreal_tf.Recipe` of the data that the network was trained on, needed if no file beside a
+            `.keras` file says how to prepare its images; else None.
+        data_dir: str, path or None. Current folder of a run's data, needed if the run does not say how to
+            prepare its images.
     Returns:
         `keras.Model`, and `dreal_tf.data.Preprocessing`.
     Raises:
-        InputError: if there is no network there, nothing says how to prepare its images, or a weight is
-            not finite.
+        InputError: if there is no network, nothing says how to prepare its images, or a weight is not
+            finite.
     """
-    path = file = Path(path)
-    recorded = None
-    if path.suffix != ".keras":
-        file = finished_run(path).network
-        recorded = None if data else RunDirectory(path).recorded_splits
-        data = data or RunDirectory(path).read_recipe().reading(data_dir)
+    path = Path(path)
+    run = None if path.suffix == ".keras" else finished_run(path)
+    file = run.network if run else path
     if not file.is_file():
         raise InputError(
             f"Expected a run, a .keras file or an export. Received: {str(path)!r}, where there is "
             "none. Check the path."
         )
     preprocessing = kept_preprocessing(file.parent)
-    if preprocessing is None and data is None:
+    if preprocessing is None and data is None and run is None:
         raise InputError(
-            f"Expected {RunDirectory(file.parent).preprocessing.name} beside a .keras file, as runs have it. Received: "
-            f"{str(path)!r} without. Say with --data RECIPE what it was trained on."
+            f"Expected {RunDirectory(file.parent).preprocessing.name} beside a .keras file, as runs "
+            f"have it. Received: {str(path)!r} without. Name the recipe of its training data with "
+            "--data RECIPE."
         )
     network = keras.saving.load_model(file)
     check_finite_weights(network)
-    return network, preprocessing or build_data(data, recorded).preprocessing
-
-
-class Prediction(NamedTuple):
-    """What a network says of an image.
-
-    Attributes:
-        image: str, its path.
-        classes: list of pairs (class name, probability), likeliest first.
-    """
-
-    image: str
-    classes: list
+    if preprocessing is None:
+        splits = build_data(data) if data else run_data(run, run.read_recipe().reading(data_dir))
+        preprocessing = splits.preprocessing
+    return network, preprocessing
 
 
 class Predictor(NamedTuple):
-    """A network that images can be given to.
+    """A network with the preparation of its images.
 
     Attributes:
         preprocessing: `dreal_tf.data.Preprocessing`.
-        answer: callable from an array (batch, height, width, channels), values from 0 to 255, to
+        output: callable from an array (batch, height, width, channels), values from 0 to 255, to
             probabilities, or to embeddings, one row an image.
-        any_size: bool. Whether `answer` resizes bytes by itself; if not, it takes floats of the
-            network's size.
+        any_size: bool. Whether `output` resizes bytes itself; if not, it takes floats of the network's
+            size.
     """
 
     preprocessing: Preprocessing
-    answer: object
+    output: object
     any_size: bool = False
 
-    def prepared(self, image):
-        """An image as `answer` takes it.
+    def prepare(self, image):
+        """An image as `output` takes it.
 
         Args:
             image: uint8 tensor (height, width, channels).
         """
-        if self.any_size:
-            return image.numpy()
-        return self.preprocessing.resized(image[None])[0].numpy()
+        return image.numpy() if self.any_size else self.preprocessing.resized(image[None])[0].numpy()
+
+    def images(self, paths, progress=iter):
+        """`LooseImages` prepared for this network."""
+        return LooseImages(paths, self.prepare, self.preprocessing.image_shape[-1], progress)
 
 
 def load_predictor(path, data=None, data_dir=None):
-    """The network that a path stands for.
+    """The predictor of a run, a `.keras` file or an export.
 
     Args:
-        path: str or path: a run directory, a `.keras` file, or an export.
+        path: str or path.
         data, data_dir: see `load_network`.
     Returns:
-        `Predictor`.
+        `Predictor` that gives probabilities.
     Raises:
-        InputError: if there is no network there, or nothing says how to prepare its images.
+        InputError: if there is no network, nothing says how to prepare its images, or it is an export
+            that gives embeddings.
     """
     path = Path(path)
-    if format_of(path):
-        return _of_export(path)
-    return predictor_of(Served(*load_network(path, data, data_dir)))
+    format = format_of(path)
+    if format is None:
+        return predictor_of(Served(*load_network(path, data, data_dir)))
+    note = (path if path.is_dir() else path.parent) / "export.json"
+    properties = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    if properties.get("gives") == "embedding":
+        raise InputError(
+            f"Expected an export that gives classes. Received: {str(path)!r}, which gives embeddings, as "
+            "runs on data of identities do. Search by them: `dreal-tf index RUN FOLDER --out INDEX`."
+        )
+    if properties.get("preprocessing") is None:
+        raise InputError(
+            "Expected an export that prepares images itself. Received: "
+            f"{str(path)!r}, which takes normalised tensors. Export the run, or give `data` to "
+            "dreal_tf.export."
+        )
+    preprocessing = Preprocessing(**properties["preprocessing"])
+    return Predictor(preprocessing, load_export(path), any_size=format == "saved_model")
 
 
 def predictor_of(served):
-    """A network of this process, as it would be served.
+    """The predictor of a network in this process.
 
     Args:
         served: `dreal_tf.deployment.served.Served`, with preprocessing.
@@ -217,46 +233,23 @@ def predictor_of(served):
     return Predictor(served.preprocessing, lambda images: run(tf.constant(images)).numpy())
 
 
-def _of_export(path):
-    note = (path if path.is_dir() else path.parent) / "export.json"
-    said = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    if said.get("gives") == "embedding":
-        raise InputError(
-            f"Expected an export that gives classes. Received: {str(path)!r}, which gives embeddings, as "
-            "runs on data of identities do. Search by them: `dreal-tf index RUN FOLDER --out INDEX`."
-        )
-    kept = said.get("preprocessing")
-    if kept is None:
-        raise InputError(
-            "Expected an export that prepares images itself. Received: "
-            f"{str(path)!r}, which takes normalised tensors. Export the run, or give `data` to "
-            "dreal_tf.export."
-        )
-    return Predictor(Preprocessing(**kept), load_export(path), format_of(path) == "saved_model")
-
-
-def predict(predictor, paths, top=1, seen=iter):
+def predict(predictor, paths, top=1, progress=iter):
     """Predictions for images in files.
 
     Args:
         predictor: `Predictor`.
-        paths: sequence of paths, of image files and folders; of a folder every file in it and below,
-            except hidden ones.
+        paths, progress: see `LooseImages`.
         top: int >= 1. Classes to name for each image.
-        seen: callable that passes an iterable of paths on, such as a progress bar.
     Returns:
-        List of `Prediction`; and a dict from the path of each image that cannot be read to why.
+        `dreal_tf.deployment.results.Predictions`.
     Raises:
         InputError: if a path does not exist, or no image can be read.
     """
-    channels = predictor.preprocessing.image_shape[-1]
-    images = LooseImages(paths, predictor.prepared, channels, seen)
-    predictions = [found for files, batch in images for found in _named(predictor, files, batch, top)]
-    return predictions, images.broken
-
-
-def _named(predictor, files, images, top):
-    for file, probabilities in zip(files, predictor.answer(images), strict=True):
-        likeliest = np.argsort(-probabilities, kind="stable")[:top]
-        names = predictor.preprocessing.class_names
-        yield Prediction(file, [(names[c], float(probabilities[c])) for c in likeliest])
+    images, names = predictor.images(paths, progress), predictor.preprocessing.class_names
+    predictions = []
+    for files, batch in images:
+        for file, probabilities in zip(files, predictor.output(batch), strict=True):
+            likeliest = np.argsort(-probabilities, kind="stable")[:top]
+            classes = [(names[c], float(probabilities[c])) for c in likeliest]
+            predictions.append(Prediction(file, classes))
+    return Predictions(predictions, images.skipped)

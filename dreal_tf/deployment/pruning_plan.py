@@ -1,29 +1,147 @@
-"""The plan of a pruning: which attention modules are dropped, and the evidence for it."""
+"""Plans a pruning: which attention modules are removed, and the evidence for it."""
 
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from dreal_tf.analysis.audit import IMAGES_AT_A_TIME, audit, calibration_images, values_of
 from dreal_tf.data import drawn_batches
-from dreal_tf.deployment.pruning_request import agreed_actors, chosen_actors, shown
-from dreal_tf.deployment.removal import FOLDED, KEPT, ways_out, without_actors
+from dreal_tf.deployment.removal import FOLDED, KEPT, removal_plans, without_actors
 from dreal_tf.errors import InputError
 from dreal_tf.method.formulas import per_example_score
 from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import actors_of, plain_network
 
 
-def judged_on_validation(data):
-    """Data whose test split is the validation split: what is chosen has not seen the real one.
+class CostEvaluator:
+    """Measures the cost of replacing a network by a smaller one, on the same images.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs, ending in logits.
+        batches: iterable of (images, int labels), at least two images in all.
+        seed: int, of the bootstrap.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> evaluator = CostEvaluator(network, [(np.random.rand(4, 8, 8, 1), np.arange(4))])
+        >>> evaluator.cost(network)["value"]
+        0.0
+    """
+
+    def __init__(self, network, batches, seed=0):
+        self.batches = batches
+        self.seed = seed
+        self.log_p, self.correct = self._evaluate(network)
+
+    def cost(self, smaller):
+        """The cost of `smaller`.
+
+        Returns:
+            Dict, see `dreal_tf.analysis.audit.values_of`: `value`, the mean fall of log p of the label
+            (nats), its interval, `accuracy_drop`, and so on.
+        """
+        log_p, correct = self._evaluate(smaller)
+        return values_of((self.log_p - log_p)[:, None], self.correct, correct[:, None], self.seed)[0]
+
+    def _evaluate(self, network):
+        """log p of the labels, float64 (n,), and whether they were predicted, bool (n,)."""
+        run = tf.function(plain_network(network), reduce_retracing=True)
+        log_p, correct = [], []
+        for images, labels in self.batches:
+            labels = tf.cast(labels, tf.int32)
+            logits = run(tf.cast(images, tf.float32), training=False)
+            log_p.append(per_example_score(labels, logits, from_logits=True))
+            correct.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
+        return np.concatenate(log_p).astype(np.float64), np.concatenate(correct)
+
+
+class PruningPlan(NamedTuple):
+    """The modules to remove from a network, and the network without them.
+
+    Attributes:
+        blocks: tuple of str, the blocks that lose their attention, in depth order.
+        modules: dict by module, in depth order, of dicts: `done` ("folded", "removed", "kept"),
+            `reason`, and `value`, `low` and `high`: the cost of its static action (nats).
+        images: int, validation images that they were evaluated on.
+        network: functional `keras.Model` without these actors; None if none is removed.
+        cost: dict, see `CostEvaluator`: the cost of that network on those images; None if none is
+            removed.
+    """
+
+    blocks: tuple
+    modules: dict
+    images: int
+    network: keras.Model | None = None
+    cost: dict | None = None
+
+
+def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
+    """Evaluates every module of a network, and builds the network without those that earn nothing.
+
+    A module's value is the cost of its static action. An actor that cannot be replaced by its static
+    action itself is removed only if its actual replacement passes the same rule. The total cost of all
+    removals must pass it too: until it does, the remaining actor of greatest value stays.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs, ending in logits.
+        data: `dreal_tf.data.Splits` that it was trained on, training images unaugmented. Static actions
+            are means over training images; validation images decide what is removed.
+        rule: `dreal_tf.deployment.pruning_request.Rule`.
+        images: int >= 2. Validation images, at most.
+        seed: int, of the choice of images and of the bootstrap.
+        progress: callable that passes on a sized iterable while it shows progress, or None.
+    Returns:
+        `PruningPlan`.
+    Raises:
+        InputError: if the network has no attention, or fewer modules than are to stay.
+    """
+    actors = {actor.name: actor.modules() for actor in actors_of(network)}
+    _check_count(rule, sum(map(len, actors.values())))
+    validation = validation_as_test(data)
+    audited = audit(network, images, validation, track=progress, seed=seed)
+    values = {module: value["static"] for module, value in audited["modules"].items()}
+    plans = removal_plans(network, static_actions(network, calibration_images(data)))
+    batches = drawn_batches(validation.test, validation.sizes["test"], images, IMAGES_AT_A_TIME, seed)
+    evaluator = CostEvaluator(network, batches, seed)
+
+    def without(names):
+        return without_actors(network, {name: plans[name] for name in names})
+
+    def cost_of(names):
+        return evaluator.cost(without(names))
+
+    removed, kept = chosen_actors(actors, values, rule)
+    for name in list(removed):
+        if objection := _objection(name, plans[name], cost_of, rule):
+            removed.remove(name)
+            kept |= dict.fromkeys(actors[name], objection)
+    best = {name: max(values[module]["value"] for module in actors[name]) for name in removed}
+    removed, objections = jointly_removable(removed, best, cost_of, rule)
+    for name, objection in objections.items():
+        kept |= dict.fromkeys(actors[name], objection)
+    modules = {
+        module: _decision(values[module], plans[name], kept.get(module))
+        for name, members in actors.items()
+        for module in members
+    }
+    blocks = tuple(actors[name][0].split("/")[0] for name in actors if name in removed)
+    plan = PruningPlan(blocks, modules, audited["images"])
+    if not removed:
+        return plan
+    smaller = without(removed)
+    return plan._replace(network=smaller, cost=evaluator.cost(smaller))
+
+
+def validation_as_test(data):
+    """Data with its validation split as the test split, so that the choice never sees the real one.
 
     Args:
         data: `dreal_tf.data.Splits`.
     Returns:
         `dreal_tf.data.Splits`; labels of the test split are ints.
     Example:
-        >>> data = judged_on_validation(build_data(load_recipe("digits_resnet8_se")))
+        >>> data = validation_as_test(build_data(load_recipe("digits_resnet8_se")))
         >>> data.sizes["test"] == data.sizes["validation"]
         True
     """
@@ -33,116 +151,8 @@ def judged_on_validation(data):
     return data._replace(test=validation, sizes=data.sizes | {"test": data.sizes["validation"]})
 
 
-class Judge:
-    """What a network loses where a smaller one takes its place, on the same images.
-
-    Args:
-        network: functional `keras.Model` with auxiliary outputs, ending in logits.
-        batches: iterable of (images, int labels), at least two images in all.
-        seed: int, of the bootstrap.
-    Example:
-        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> judge = Judge(network, [(np.random.rand(4, 8, 8, 1), np.arange(4))])
-        >>> judge.cost(network)["value"]
-        0.0
-    """
-
-    def __init__(self, network, batches, seed=0):
-        self.batches = batches
-        self.seed = seed
-        self.log_p, self.right = self._answers(network)
-
-    def cost(self, smaller):
-        """What `smaller` costs.
-
-        Returns:
-            Dict, see `dreal_tf.auditing.values.values_of`: `value`, the mean fall of log p of the
-            label (nats), its interval, `accuracy_drop`, and so on.
-        """
-        log_p, right = self._answers(smaller)
-        return values_of((self.log_p - log_p)[:, None], self.right, right[:, None], self.seed)[0]
-
-    def _answers(self, network):
-        run = tf.function(plain_network(network), reduce_retracing=True)
-        log_p, right = [], []
-        for images, labels in self.batches:
-            labels = tf.cast(labels, tf.int32)
-            logits = run(tf.cast(images, tf.float32), training=False)
-            log_p.append(per_example_score(labels, logits, from_logits=True))
-            right.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
-        return np.concatenate(log_p).astype(np.float64), np.concatenate(right)
-
-
-class Plan(NamedTuple):
-    """What is to be taken out of a network.
-
-    Attributes:
-        places: tuple of str, the blocks that go without attention then, in depth order.
-        modules: dict by module, in depth order, of dicts: `done` ("folded", "removed", "kept"),
-            `reason`, and `value`, `low` and `high`: what its static action costs (nats).
-        images: int, validation images that they were judged on.
-        network: functional `keras.Model` without these actors; None where there are none.
-        cost: dict, see `dreal_tf.pruning.evidence.Judge`: what that network costs on those images;
-            None where there is none.
-    """
-
-    places: tuple
-    modules: dict
-    images: int
-    network: object = None
-    cost: dict | None = None
-
-
-def plan_pruning(network, data, rule, images=2000, seed=0, track=None):
-    """Judges every module of a network and works out the network without those that are to go.
-
-    What a module is worth is what its static action costs. Where an actor cannot be taken out by its
-    static action itself, what takes its place is judged by the same rule. So is what all that is to
-    go costs together: while that is above the threshold, the actor worth most of them stays.
-
-    Args:
-        network: functional `keras.Model` with auxiliary outputs, ending in logits.
-        data: `dreal_tf.data.Splits` it was trained on, training images not varied. Static actions are
-            means over training images; validation images judge.
-        rule: `Rule`.
-        images: int >= 2. Validation images, at most.
-        seed: int. Which images are drawn, and of the bootstrap.
-        track: callable that passes on the items of a sized iterable while it shows progress, or None.
-    Returns:
-        `Plan`.
-    Raises:
-        InputError: if the network has no attention, or more modules are to stay than there are.
-    """
-    actors = {actor.name: actor.modules() for actor in actors_of(network)}
-    _check_count(rule, sum(map(len, actors.values())))
-    judged = judged_on_validation(data)
-    found = audit(network, images, judged, track=track, seed=seed)
-    values = {module: value["static"] for module, value in found["modules"].items()}
-    ways = ways_out(network, static_actions(network, calibration_images(data)))
-    going, kept = chosen_actors(actors, values, rule)
-    batches = drawn_batches(judged.test, judged.sizes["test"], images, IMAGES_AT_A_TIME, seed)
-    judge = Judge(network, batches, seed)
-    objections = {n: _objection(network, n, ways[n], judge, rule) for n in going}
-    going = [name for name in going if objections[name] is None]
-    worth = {name: max(values[module]["value"] for module in actors[name]) for name in going}
-
-    def without(names):
-        return without_actors(network, {name: ways[name] for name in names})
-
-    going, others = agreed_actors(going, worth, lambda names: judge.cost(without(names)), rule)
-    for name, reason in (objections | others).items():
-        kept |= dict.fromkeys(actors[name], reason) if reason else {}
-    modules = {m: _noted(values[m], ways[n], kept.get(m)) for n, steps in actors.items() for m in steps}
-    places = tuple(actors[name][0].split("/")[0] for name in actors if name in going)
-    plan = Plan(places, modules, found["images"])
-    if not going:
-        return plan
-    smaller = without(going)
-    return plan._replace(network=smaller, cost=judge.cost(smaller))
-
-
 def _check_count(rule, modules):
-    """Refuses, before anything is measured, a number that cannot be kept."""
+    """Refuses an impossible number to keep before anything is measured."""
     if not modules:
         raise InputError(
             "Expected a network with attention. Received: one without, or all of it was pruned. There "
@@ -155,23 +165,79 @@ def _check_count(rule, modules):
         )
 
 
-def _noted(value, way, reason_to_stay):
-    done = (KEPT, reason_to_stay) if reason_to_stay else (way.done, way.reason)
-    return {
-        "done": done[0],
-        "reason": done[1],
-        **{part: value[part] for part in ("value", "low", "high")},
-    }
+def chosen_actors(actors, values, rule):
+    """The actors whose modules earn nothing by themselves; an actor of several modules is not split.
+
+    Args:
+        actors: dict of tuples of str: the modules of each actor, by its name.
+        values: dict by module of dicts of `value`, `low` and `high` (nats).
+        rule: `dreal_tf.deployment.pruning_request.Rule`.
+    Returns:
+        List of str, the actors to remove; and a dict by module of the reasons why the others stay.
+    Example:
+        >>> actors = {"b_cbam": ("b/cbam_channel", "b/cbam_spatial")}
+        >>> values = {"b/cbam_channel": {"value": 0.0, "low": 0.0, "high": 0.0},
+        ...           "b/cbam_spatial": {"value": 0.5, "low": 0.4, "high": 0.6}}
+        >>> chosen_actors(actors, values, Rule())[1]["b/cbam_channel"]
+        'earns nothing, but its layer goes whole or not at all, and b/cbam_spatial stays'
+    """
+    if rule.keep is None:
+        kept = {module: rule.objection(value) for module, value in values.items()}
+        kept = {module: reason for module, reason in kept.items() if reason}
+    else:
+        ranked = sorted(values, key=lambda module: values[module]["value"], reverse=True)
+        kept = dict.fromkeys(ranked[: rule.keep], f"of the {rule.keep} of greatest value")
+    removed = []
+    for actor, modules in actors.items():
+        staying = [module for module in modules if module in kept]
+        if not staying:
+            removed.append(actor)
+            continue
+        for module in modules:
+            reason = f"earns nothing, but its layer goes whole or not at all, and {staying[0]} stays"
+            kept.setdefault(module, reason)
+    return removed, kept
 
 
-def _objection(network, name, way, judge, rule):
-    """Why an actor that earns nothing stays all the same, or None."""
-    if way.done == KEPT:
-        return way.reason
-    if way.exact or rule.keep is not None:
+def jointly_removable(names, values, cost_of, rule):
+    """The actors that may be removed together: until their cost passes, that of greatest value stays.
+
+    Args:
+        names: sequence of str, names of actors.
+        values: dict of float by name (nats).
+        cost_of: callable from a list of names to the cost of removing them together, a dict of `value`,
+            `low` and `high` (nats).
+        rule: `dreal_tf.deployment.pruning_request.Rule`.
+    Returns:
+        List of str, the actors to remove; and a dict by name of the reasons why the others stay.
+    Example:
+        >>> def cost_of(names):
+        ...     return {"value": len(names) - 1.0, "low": len(names) - 1.5, "high": len(names) - 0.5}
+        >>> jointly_removable(["a", "b"], {"a": 0.2, "b": 0.1}, cost_of, Rule())
+        (['b'], {'a': 'earns nothing alone; with others that go it costs 1.0000 [0.5000, 1.5000] nats'})
+    """
+    removed, kept = list(names), {}
+    while removed and rule.objection(cost := cost_of(removed)):
+        best = max(removed, key=values.get)
+        removed.remove(best)
+        kept[best] = f"earns nothing alone; with others that go it costs {_interval(cost)} nats"
+    return removed, kept
+
+
+def _interval(value):
+    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+
+
+def _objection(name, plan, cost_of, rule):
+    """The reason why an actor that earns nothing stays all the same, or None."""
+    if plan.done == KEPT:
+        return plan.reason
+    if plan.exact or rule.keep is not None or not rule.objection(cost := cost_of([name])):
         return None
-    cost = judge.cost(without_actors(network, {name: way}))
-    if not rule.objection(cost):
-        return None
-    place = "a gate alike at all places" if way.done == FOLDED else "its state unchanged"
-    return f"earns nothing, but {place} in its stead costs {shown(cost)} nats"
+    replacement = "a gate alike at all places" if plan.done == FOLDED else "its state unchanged"
+    return f"earns nothing, but {replacement} in its stead costs {_interval(cost)} nats"
+
+
+def _decision(value, plan, reason_to_stay):
+    done, reason = (KEPT, reason_to_stay) if reason_to_stay else (plan.done, plan.reason)
+    return {"done": done, "reason": reason} | {part: value[part] for part in ("value", "low", "high")}

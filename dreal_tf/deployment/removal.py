@@ -12,21 +12,21 @@ from dreal_tf.layers import AttentionActor, intervene
 from dreal_tf.networks.backbones import actors_of
 
 FOLDED, REMOVED, KEPT = "folded", "removed", "kept"
-AUXILIARY = ("states", "actions")  # Outputs of a network that are no use to it.
+AUXILIARY = ("states", "actions")  # Outputs that predictions do not need.
 
 
-class WayOut(NamedTuple):
-    """How an actor can be taken out of a network.
+class RemovalPlan(NamedTuple):
+    """How one actor can be removed from a network.
 
     Attributes:
-        done: "folded": a constant gate takes its place, as part of the BatchNorm before it; "removed":
-            its state passes unchanged; "kept": neither is possible.
+        done: "folded": a constant gate replaces the actor, inside the BatchNorm before it; "removed":
+            the actor's state passes unchanged; "kept": neither is possible.
         reason: str, why it is this one.
         norm: str, the name of that BatchNorm, or None.
-        constants: tuple of float32 arrays, one per step of the actor: its constant gate, (channels,)
-            or (1,); empty where nothing is folded.
-        exact: bool. Whether what takes the actor's place is its static action itself.
-        blend: float. What the actor blends in of it, see `AttentionActor`; 1: all of it.
+        constants: tuple of float32 arrays, one a module of the actor: its constant gate, (channels,)
+            or (1,); empty unless it is folded.
+        exact: bool. Whether the replacement is the static action itself.
+        blend: float. The weight at which the actor blends its gate in, see `AttentionActor`; 1: fully.
     """
 
     done: str
@@ -38,81 +38,67 @@ class WayOut(NamedTuple):
 
     @property
     def gain(self):
-        """What the BatchNorm's scale and offset are multiplied by, (channels,) or (1,)."""
-        return blended(math.prod(self.constants), self.blend)
+        """Factor of the BatchNorm's scale and offset, float32 (channels,) or (1,)."""
+        gate = math.prod(self.constants)
+        return gate if self.blend == 1 else np.asarray(1 + self.blend * (gate - 1), np.float32)
 
 
-def blended(gate, blend):
-    """What a blended gate amounts to.
+def removal_plans(network, static):
+    """How each actor of a network can be removed.
 
-    Args:
-        gate: float array.
-        blend: float. The weight it is blended in with.
-    Returns:
-        Float32 array of its shape.
-    Example:
-        >>> blended(np.float32([0.0, 1.0]), 0.5).tolist()
-        [0.5, 1.0]
-    """
-    return gate if blend == 1 else np.asarray(1 + blend * (gate - 1), np.float32)
-
-
-def ways_out(network, static):
-    """How each actor of a network can be taken out.
-
-    A gate y = A·F, F = gamma·x̂ + beta, becomes constant with the static action a in A's place, and
-    then gamma' = a·gamma and beta' = a·beta hold all of it. For this F must come from a BatchNorm,
-    by way of nothing but activations that scale along with what they are given (ReLU, leaky ReLU),
-    and nothing else may read it. Of a spatial gate, which BatchNorm has no place for, the mean of
-    the static action over places is taken: its scale stays. Where a gate does not fold, and for
-    actions that mix places, the actor is passed by, if it has an action that does so.
+    A gate y = A·F, F = gamma·x̂ + beta, becomes constant when the static action a replaces A, and then
+    gamma' = a·gamma and beta' = a·beta contain all of it. F must come from a BatchNorm, through
+    nothing but activations with f(a·x) = a·f(x) for a >= 0 (ReLU, leaky ReLU), and nothing else may
+    read it. BatchNorm cannot hold a spatial gate: the mean of its static action over positions is
+    folded instead. A gate that does not fold, and an action that mixes positions, are replaced by the
+    identity if the actor has an identity action.
 
     Args:
-        network: functional `keras.Model` with actors, auxiliary outputs or not.
+        network: functional `keras.Model` with actors, with or without auxiliary outputs.
         static: dict of float arrays (1, ...) by module name, the mean action over some images.
     Returns:
-        Dict of `WayOut` by the actor's name, in depth order.
+        Dict of `RemovalPlan` by the actor's name, in depth order.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> static = {f"conv{n}_1/se": np.full((1, 1, 1, 2 ** (n + 2)), 0.5) for n in (2, 3, 4)}
-        >>> way = ways_out(network, static)["conv3_1_se"]
-        >>> way.done, way.norm, way.gain[:2].tolist()
+        >>> plan = removal_plans(network, static)["conv3_1_se"]
+        >>> plan.done, plan.norm, plan.gain[:2].tolist()
         ('folded', 'conv3_1_2_bn', [0.5, 0.5])
     """
     graph = _Graph(network)
-    return {actor.name: _way_out(graph, actor, static) for actor in actors_of(network)}
+    return {actor.name: _removal_plan(graph, actor, static) for actor in actors_of(network)}
 
 
-def _way_out(graph, actor, static):
+def _removal_plan(graph, actor, static):
     kind = type(actor)
-    gate = (kind.refine, kind.walk) == (AttentionActor.refine, AttentionActor.walk)
-    if gate and "pairwise" not in kind.kinds:
-        constants = tuple(
-            _constant(kind, static[module])
-            for module, kind in zip(actor.modules(), actor.kinds, strict=True)
+    is_gate = (kind.refine, kind.walk) == (AttentionActor.refine, AttentionActor.walk)
+    if is_gate and "pairwise" not in kind.kinds:
+        exact = "spatial" not in kind.kinds
+        folded = RemovalPlan(
+            FOLDED,
+            reason="its static action" if exact else "its static action, places averaged,",
+            constants=tuple(map(_constant, kind.kinds, (static[m] for m in actor.modules()))),
+            exact=exact,
+            blend=float(actor.blend) if actor.blended else 1.0,
         )
-        blend = float(actor.blend) if actor.blended else 1.0
-        gain = blended(math.prod(constants), blend)
-        norm, obstacle = graph.norm_before(actor, positive=gain.min() >= 0)
+        norm, obstacle = graph.norm_before(actor, positive=folded.gain.min() >= 0)
         if norm is not None:
-            exact = "spatial" not in actor.kinds
-            of_what = "its static action" if exact else "its static action, places averaged,"
-            return WayOut(FOLDED, f"{of_what} is in {norm} now", norm, constants, exact, blend)
+            return folded._replace(norm=norm, reason=f"{folded.reason} is in {norm} now")
     else:
         obstacle = "its action mixes places"
     if all(actor.has_identity(index) for index in range(len(actor.kinds))):
-        return WayOut(REMOVED, f"its state passes unchanged: {obstacle}")
-    return WayOut(KEPT, f"nothing can take its place: {obstacle}")
+        return RemovalPlan(REMOVED, f"its state passes unchanged: {obstacle}")
+    return RemovalPlan(KEPT, f"nothing can take its place: {obstacle}")
 
 
 def _constant(kind, action):
-    """A step's static action as one number for each channel, or for all of them."""
+    """A module's static action as one number for each channel, or one for all of them."""
     action = np.asarray(action, "float64")
     return np.asarray(action.reshape(-1) if kind == "channel" else [action.mean()], np.float32)
 
 
 class _Graph:
-    """Who reads what on the way from a network's input to its outputs, auxiliary ones left out."""
+    """The makers and readers of each tensor between a network's input and its main outputs."""
 
     def __init__(self, network):
         outputs = network.output
@@ -141,7 +127,7 @@ class _Graph:
             if isinstance(layer, keras.layers.BatchNormalization):
                 obstacle = _obstacle(layer, tensor.ndim, len(self.uses[layer.name]))
                 return (None, obstacle) if obstacle else (layer.name, None)
-            if not _scales_along(layer):
+            if not _is_homogeneous(layer):
                 return None, f"it follows {layer.name}, no BatchNorm"
             if not positive:
                 return None, f"it is below 0 in places, and follows {layer.name}"
@@ -159,7 +145,7 @@ def _obstacle(norm, rank, uses):
     return None
 
 
-def _scales_along(layer):
+def _is_homogeneous(layer):
     """Whether f(a·x) = a·f(x) for every a >= 0."""
     if isinstance(layer, keras.layers.ReLU):
         return layer.max_value is None and not layer.threshold
@@ -168,20 +154,21 @@ def _scales_along(layer):
     return is_activation or isinstance(layer, keras.layers.LeakyReLU | keras.layers.Identity)
 
 
-def without_actors(network, ways):
-    """A network without some of its actors; the one given stays as it is.
+def without_actors(network, plans):
+    """A copy of a network without some of its actors.
 
     Args:
-        network: functional `keras.Model` with actors, auxiliary outputs or not.
-        ways: dict of `WayOut`, see `ways_out`, by the name of each actor to be taken out.
+        network: functional `keras.Model` with actors, with or without auxiliary outputs. It stays
+            unchanged.
+        plans: dict of `RemovalPlan`, see `removal_plans`, by the name of each actor to remove.
     Returns:
-        Functional `keras.Model` with layers and weights of its own, which answers as `network` does
-        under `imposed(ways)`, up to rounding.
+        Functional `keras.Model` with its own layers and weights. It predicts what `network` predicts
+        under `imposed(plans)`, up to rounding.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> ways = ways_out(network, {m: np.ones(a.shape[1:])[None]
+        >>> plans = removal_plans(network, {m: np.ones(a.shape[1:])[None]
         ...     for m, a in network.output["actions"].items()})
-        >>> smaller = without_actors(network, {"conv2_1_se": ways["conv2_1_se"]})
+        >>> smaller = without_actors(network, {"conv2_1_se": plans["conv2_1_se"]})
         >>> sorted(smaller.output["actions"])
         ['conv3_1/se', 'conv4_1/se']
     """
@@ -192,46 +179,45 @@ def without_actors(network, ways):
         return copies[layer.name]
 
     def called(layer, *inputs, **arguments):
-        if layer.name not in ways:
+        if layer.name not in plans:
             return layer(*inputs, **arguments)
         outputs = keras.tree.flatten(network.get_layer(layer.name).output)
-        return tuple(inputs[:1]) * len(outputs)  # The state, in place of all that came of it.
+        return tuple(inputs[:1]) * len(outputs)  # The state replaces every output of the actor.
 
     smaller = keras.models.clone_model(network, clone_function=copied, call_function=called)
     if isinstance(network.output, dict):
-        gone = {m for a in actors_of(network) if a.name in ways for m in a.modules()}
+        removed = {m for a in actors_of(network) if a.name in plans for m in a.modules()}
         outputs = dict(smaller.output)
         for name in AUXILIARY:
-            outputs[name] = {m: t for m, t in outputs[name].items() if m not in gone}
+            outputs[name] = {m: t for m, t in outputs[name].items() if m not in removed}
         smaller = keras.Model(smaller.input, outputs, name=network.name)
     for layer in network.layers:
-        if layer.name not in ways and layer.weights:
+        if layer.name not in plans and layer.weights:
             copies[layer.name].set_weights(layer.get_weights())
-    for way in ways.values():
-        if way.done == FOLDED:
-            norm = copies[way.norm]
+    for plan in plans.values():
+        if plan.done == FOLDED:
+            norm = copies[plan.norm]
             for variable in (norm.gamma, norm.beta):
                 if variable is not None:
-                    variable.assign(variable * way.gain)
+                    variable.assign(variable * plan.gain)
     return smaller
 
 
-def imposed(ways):
-    """The actions that a network without some actors amounts to, for `dreal_tf.layers.intervene`.
+def imposed(plans):
+    """Imposes the actions that amount to a network without some actors, by `dreal_tf.layers.intervene`.
 
     Args:
-        ways: dict of `WayOut`, see `without_actors`.
+        plans: dict of `RemovalPlan`, see `without_actors`.
     Returns:
-        Context manager: while it is active, the named actors' actions are those that take their
-        place.
+        Context manager: while it is active, the named actors emit their replacements.
     """
 
     def decide(actor, index, state, action):
-        way = ways.get(actor.name)
-        if way is None:
+        plan = plans.get(actor.name)
+        if plan is None:
             return action
-        if way.done == REMOVED:
+        if plan.done == REMOVED:
             return actor.identity_action(action, index)
-        return tf.broadcast_to(tf.cast(way.constants[index], action.dtype), tf.shape(action))
+        return tf.broadcast_to(tf.cast(plan.constants[index], action.dtype), tf.shape(action))
 
     return intervene(decide)

@@ -1,4 +1,4 @@
-"""The network as it is served: bytes in, probabilities and names of classes out, or embeddings."""
+"""Networks as they are served: from bytes to probabilities and class names, or to embeddings."""
 
 import keras
 import tensorflow as tf
@@ -9,19 +9,19 @@ from dreal_tf.networks.backbones import embedding_network
 
 
 class Served:
-    """A plain network between what prepares its images and what names its answers.
+    """A plain network with the preparation of its images before it, and class names after it.
 
     Args:
         network: `keras.Model` from one tensor of images to logits, or to probabilities where it ends
             in a softmax, (batch, classes).
-        preprocessing: `dreal_tf.data.Preprocessing`, or None: images are then taken as they are
-            given, float32 and normalised already, and classes have no names.
+        preprocessing: `dreal_tf.data.Preprocessing`, or None: the images are then normalised float32
+            images, and the classes have no names.
     Attributes:
         network, preprocessing: the same.
-        gives: str, what the answer is called.
+        gives: str, the name of the output.
         image_shape: tuple (height, width, channels), as the network takes them.
     Raises:
-        InputError: if the network takes or gives something else.
+        InputError: if the network has other inputs or outputs, or no image size is known.
     Example:
         >>> network = plain_network(residual_network((8, 8, 1), 10, depth=8))
         >>> served = Served(network)
@@ -64,22 +64,22 @@ class Served:
         """
         return self.softmax(tf.cast(self.network(inputs, training=False), tf.float32))
 
-    def answers(self, inputs):
-        """What `gives` names, of normalised images, one row an image."""
+    def output(self, inputs):
+        """The output that `gives` names, for normalised images, one row an image."""
         return self.probabilities(inputs)
 
     def of_pixels(self, images):
-        """The answers to images of bytes that have the network's size.
+        """The output for images of bytes that have the network's size.
 
         Args:
             images: uint8 (or float32) tensor (batch, *image_shape), values from 0 to 255.
         """
         if self.preprocessing is None:
-            return self.answers(tf.cast(images, tf.float32))
-        return self.answers(self.preprocessing.normalised(images))
+            return self.output(tf.cast(images, tf.float32))
+        return self.output(self.preprocessing.normalised(images))
 
     def of_any_size(self, images):
-        """What the signature `serving_default` answers.
+        """The signature `serving_default`.
 
         Args:
             images: uint8 tensor (batch, height, width, channels), of any one height and width.
@@ -93,19 +93,19 @@ class Served:
         return {"probabilities": probabilities, "class_index": likeliest, "class_name": names}
 
     def raw(self, inputs):
-        """What the signature `raw` answers to normalised images: a dict of what `gives` names."""
-        return {self.gives: self.answers(inputs)}
+        """The signature `raw`: a dict with the output for normalised images."""
+        return {self.gives: self.output(inputs)}
 
 
 class ServedEmbedding(Served):
-    """A network between what prepares its images and embeddings of unit length.
+    """A network with the preparation of its images before it, up to embeddings of unit length.
 
     Args:
         network: `keras.Model` of this package, from images to logits.
         preprocessing: see `Served`.
     Example:
         >>> served = ServedEmbedding(plain_network(residual_network((8, 8, 1), 10, depth=8)))
-        >>> round(float(tf.norm(served.answers(tf.ones((1, 8, 8, 1))))), 4)
+        >>> round(float(tf.norm(served.output(tf.ones((1, 8, 8, 1))))), 4)
         1.0
     """
 
@@ -114,7 +114,7 @@ class ServedEmbedding(Served):
     def __init__(self, network, preprocessing=None):
         super().__init__(embedding_network(network), preprocessing)
 
-    def answers(self, inputs):
+    def output(self, inputs):
         """Embeddings of normalised images.
 
         Args:
@@ -125,12 +125,12 @@ class ServedEmbedding(Served):
         return tf.cast(self.network(inputs, training=False), tf.float32)
 
     def of_any_size(self, images):
-        """What the signature `serving_default` answers: `embedding` of images of one size of any kind.
+        """The signature `serving_default`: a dict with `embedding`.
 
         Args:
-            images: uint8 tensor (batch, height, width, channels).
+            images: uint8 tensor (batch, height, width, channels), of any one height and width.
         """
-        return {self.gives: self.answers(self.preprocessing(images))}
+        return {self.gives: self.output(self.preprocessing(images))}
 
 
 def _shapes(tensors):

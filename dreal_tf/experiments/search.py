@@ -2,6 +2,7 @@
 
 import math
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 from dreal_tf.errors import InputError, check_at_least_one, unknown_name
@@ -231,3 +232,21 @@ def own_role():
             f"KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Received: {received}. Set all three, or none."
         )
     return Role(number)
+
+
+def default_search_folder(recipe, space, tuner):
+    """The default folder of a search.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+        space: `Space`, or its name or path.
+        tuner: str.
+    Returns:
+        Path.
+    Example:
+        >>> recipe = load_recipe("digits_resnet8_se")
+        >>> print(default_search_folder(recipe, "method", "random").as_posix())
+        searches/digits_resnet8_se_method_random_seed0
+    """
+    name = "space" if isinstance(space, Space) else Path(space).stem
+    return Path("searches") / f"{recipe.name}_{name}_{tuner}_seed{recipe.run.seed}"

@@ -1,10 +1,12 @@
 """Double attention."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import InputError
-from dreal_tf.layers.attention_actor import AttentionActor, Placement
+from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 
 
@@ -51,7 +53,13 @@ class DoubleAttention(AttentionActor):
     residual = True
     placement = Placement("stage", slice(1, 3), "last")
 
-    def __init__(self, features=None, descriptors=None, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self,
+        features: int | None = None,
+        descriptors: int | None = None,
+        kernel_regularizer: Regularizer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, value in (("features", features), ("descriptors", descriptors)):
             if value is not None and value < 1:

@@ -1,10 +1,12 @@
 """Attention-augmented convolution."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement
+from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
 from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
 
 UNKNOWN_SIDE = 32  # Side, in positions, of the map that a table is made for if the side is unknown.
@@ -63,18 +65,18 @@ class AugmentedConvolution(AttentionActor):
 
     def __init__(
         self,
-        filters=None,
-        strides=1,
-        kernel_size=3,
-        heads=8,
-        key_fraction=0.2,
-        value_fraction=0.1,
-        least_key_size=20,
-        relative=True,
-        use_bias=False,
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        filters: int | None = None,
+        strides: int = 1,
+        kernel_size: int = 3,
+        heads: int = 8,
+        key_fraction: float = 0.2,
+        value_fraction: float = 0.1,
+        least_key_size: int = 20,
+        relative: bool = True,
+        use_bias: bool = False,
+        kernel_regularizer: Regularizer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_at_least_one(
             strides=strides, kernel_size=kernel_size, heads=heads, least_key_size=least_key_size

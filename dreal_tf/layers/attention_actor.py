@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,9 @@ from dreal_tf.modules import (
     module_name,
     stage_name,
 )
+
+# Every form that `keras.regularizers.get` takes.
+Regularizer = keras.regularizers.Regularizer | str | dict[str, Any] | None
 
 # Minimum distance of an action from the ends of its domain, at which its logit is infinite.
 MARGIN = 1e-6
@@ -147,7 +150,7 @@ class AttentionActor(keras.layers.Layer):
     starts_as_identity = False
     placement = Placement()
 
-    def __init__(self, blended=False, **kwargs):
+    def __init__(self, blended: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.blended = blended
         if blended:  # Optimizers exclude weights named "gamma" from weight decay.

@@ -1,10 +1,12 @@
 """The convolutional block attention module."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.attention_actor import AttentionActor, Regularizer
 from dreal_tf.layers.squeeze_excite import hidden_width
 
 
@@ -51,13 +53,13 @@ class CBAM(AttentionActor):
 
     def __init__(
         self,
-        reduction=16,
-        kernel_size=7,
-        use_bias=True,
-        kernel_regularizer=None,
-        synchronized=False,
-        **kwargs,
-    ):
+        reduction: int = 16,
+        kernel_size: int = 7,
+        use_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_at_least_one(reduction=reduction)
         if kernel_size < 1 or kernel_size % 2 == 0:

@@ -1,10 +1,12 @@
 """Criss-cross attention."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import InputError
-from dreal_tf.layers.attention_actor import MARGIN, AttentionActor, Placement
+from dreal_tf.layers.attention_actor import MARGIN, AttentionActor, Placement, Regularizer
 from dreal_tf.layers.pairwise import row_stochastic
 
 MASKED = float("-inf")
@@ -48,7 +50,9 @@ class CrissCross(AttentionActor):
     starts_as_identity = True
     placement = Placement("stage", slice(-1, None), "last")
 
-    def __init__(self, recurrence=2, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self, recurrence: int = 2, kernel_regularizer: Regularizer = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if recurrence not in (1, 2):
             raise InputError(

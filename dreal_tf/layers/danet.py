@@ -1,10 +1,12 @@
 """Dual attention: over positions and over channels."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement
+from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
 from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
 
 POSITION, CHANNEL = 0, 1
@@ -53,7 +55,9 @@ class DualAttention(AttentionActor):
     starts_as_identity = True
     placement = Placement("stage", slice(-1, None), "last")
 
-    def __init__(self, reduction=8, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self, reduction: int = 8, kernel_regularizer: Regularizer = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_at_least_one(reduction=reduction)
         self.reduction = reduction

@@ -1,12 +1,13 @@
 """Efficient channel attention."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from dreal_tf.errors import InputError
-from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.attention_actor import AttentionActor, Regularizer
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -45,7 +46,14 @@ class ECA(AttentionActor):
     suffixes = ("eca",)
     kinds = ("channel",)
 
-    def __init__(self, gamma=2, b=1, kernel_size=None, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self,
+        gamma: float = 2,
+        b: float = 1,
+        kernel_size: int | None = None,
+        kernel_regularizer: Regularizer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if gamma <= 0:
             raise InputError(f"`gamma` must be above 0. Received: gamma={gamma}. Raise it.")

@@ -1,13 +1,14 @@
 """Expectation-maximization attention."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement
+from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 
 # Added to divisors (sums and norms), as in the authors' code.
@@ -98,13 +99,13 @@ class ExpectationMaximization(AttentionActor):
 
     def __init__(
         self,
-        bases=64,
-        iterations=3,
-        momentum=0.9,
-        synchronized=False,
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        bases: int = 64,
+        iterations: int = 3,
+        momentum: float = 0.9,
+        synchronized: bool = False,
+        kernel_regularizer: Regularizer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_at_least_one(bases=bases, iterations=iterations)
         if not 0 <= momentum <= 1:

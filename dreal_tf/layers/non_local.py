@@ -1,10 +1,12 @@
 """Non-local attention."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement
+from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
 from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
 
 
@@ -58,13 +60,13 @@ class NonLocal(AttentionActor):
 
     def __init__(
         self,
-        bottleneck=2,
-        subsample=True,
-        scale=False,
-        kernel_regularizer=None,
-        synchronized=False,
-        **kwargs,
-    ):
+        bottleneck: int = 2,
+        subsample: bool = True,
+        scale: bool = False,
+        kernel_regularizer: Regularizer = None,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_at_least_one(bottleneck=bottleneck)
         self.bottleneck = bottleneck

@@ -1,10 +1,12 @@
 """Stand-alone self-attention over a local window."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement
+from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
 from dreal_tf.layers.pairwise import row_stochastic, rows_of
 
 
@@ -54,14 +56,14 @@ class StandAloneAttention(AttentionActor):
 
     def __init__(
         self,
-        filters=None,
-        strides=1,
-        kernel_size=7,
-        heads=8,
-        scale=False,
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        filters: int | None = None,
+        strides: int = 1,
+        kernel_size: int = 7,
+        heads: int = 8,
+        scale: bool = False,
+        kernel_regularizer: Regularizer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_at_least_one(strides=strides, heads=heads)
         if filters is not None and filters < 1:

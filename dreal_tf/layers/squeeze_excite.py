@@ -1,10 +1,12 @@
 """Squeeze-and-excitation."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from dreal_tf.errors import check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.attention_actor import AttentionActor, Regularizer
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -35,7 +37,13 @@ class SqueezeExcite(AttentionActor):
     suffixes = ("se",)
     kinds = ("channel",)
 
-    def __init__(self, reduction=16, use_bias=True, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self,
+        reduction: int = 16,
+        use_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_at_least_one(reduction=reduction)
         self.reduction = reduction

@@ -1,9 +1,11 @@
 """The style-based recalibration module."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.layers.attention_actor import AttentionActor, Regularizer
 
 EPSILON = 1e-5  # Added to the variance, as in the authors' code, to keep the root's slope finite.
 
@@ -39,7 +41,9 @@ class SRM(AttentionActor):
     suffixes = ("srm",)
     kinds = ("channel",)
 
-    def __init__(self, kernel_regularizer=None, synchronized=False, **kwargs):
+    def __init__(
+        self, kernel_regularizer: Regularizer = None, synchronized: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.synchronized = synchronized

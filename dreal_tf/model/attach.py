@@ -1,10 +1,15 @@
 """Any network as a `DREAL` model."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
 from dreal_tf.model.dreal import DREAL
 from dreal_tf.networks.attaching import AttachedNetwork
 
 
-def attach(network, gates=(), **settings):
+def attach(network: keras.Model, gates: str | Sequence[str] = (), **settings: Any) -> DREAL:
     """A `DREAL` model around a network that you have, sharing its layers and weights.
 
     Attention layers of this package are found wherever they are, in nested models and in layers of

@@ -7,13 +7,15 @@ W: weights of backbone and head; theta: weights of the actors; phi: weights of t
 """
 
 import math
+from collections.abc import Collection
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
-from dreal_tf.finite import all_finite, propagate_nonfinite
-from dreal_tf.method.critics import CRITICS
+from dreal_tf.method.critics import CRITICS, Critic
+from dreal_tf.method.finite import all_finite, propagate_nonfinite
 from dreal_tf.method.formulas import actor_loss, targets_of, true_action_gradients
 from dreal_tf.method.instruments import Instruments
 from dreal_tf.method.metrics import InstrumentMetrics, MethodMetrics
@@ -45,6 +47,7 @@ from dreal_tf.replicas import (
     scaled_for,
     without_padding,
 )
+from dreal_tf.retrieval.metric_losses import EmbeddingLosses
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -96,23 +99,23 @@ class DREAL(ReplicatedModel):
 
     def __init__(
         self,
-        network,
-        critic="comparative",
-        actor_weight=0.1,
-        actor_warmup=0,
-        estimator="sampled",
-        reward_fraction=0.25,
-        validation_fraction=0.25,
-        instrument_fraction=1 / 16,
-        reference_action="mean",
-        penalty=1.0,
-        update="simultaneous",
-        trust=True,
-        stages=None,
-        seed=0,
-        embedding_losses=None,
-        **kwargs,
-    ):
+        network: keras.Model,
+        critic: str | Critic | None = "comparative",
+        actor_weight: float = 0.1,
+        actor_warmup: int = 0,
+        estimator: str = "sampled",
+        reward_fraction: float = 0.25,
+        validation_fraction: float = 0.25,
+        instrument_fraction: float = 1 / 16,
+        reference_action: str = "mean",
+        penalty: float = 1.0,
+        update: str = "simultaneous",
+        trust: bool = True,
+        stages: Collection[str] | None = None,
+        seed: int = 0,
+        embedding_losses: EmbeddingLosses | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         settings = Settings(
             actor_weight=actor_weight,
@@ -228,7 +231,7 @@ class DREAL(ReplicatedModel):
             with DeferredUpdates(self.network, tape) as deferred:
                 outputs = self.reward_estimator.factual(images, training=True)
             loss = self.task_loss(images, labels, outputs, sample_weight, deferred.losses)
-            # A NaN in the batch statistics may reach no output, see `dreal_tf.finite`.
+            # A NaN in the batch statistics may reach no output, see `dreal_tf.method.finite`.
             loss = tf.where(deferred.finite(), loss, float("nan"))
             scaled_loss = self.optimizer.scale_loss(loss)
             targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import os
 from pathlib import Path
 
 import keras
@@ -12,13 +13,13 @@ import tensorflow as tf
 from dreal_tf.data import DATA_SETS, Splits, from_arrays, prepared_data_set, worker_share
 from dreal_tf.data.folder import list_classes
 from dreal_tf.errors import InputError
-from dreal_tf.finite import check_finite_weights
 from dreal_tf.layers import ACTORS, AttentionActor
 from dreal_tf.method.critics import CRITICS
+from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.networks.backbones import imagenet_residual_network, plain_network, residual_network
 from dreal_tf.networks.other_backbone import maker_of, other_network
-from dreal_tf.recipe import ComparativeMethod, NoAttention, OtherBackbone, PluginAttention
+from dreal_tf.recipe import ComparativeMethod, NoAttention, OtherBackbone, PluginAttention, Recipe
 from dreal_tf.training.callbacks.best_network import RetrievalScores
 from dreal_tf.training.callbacks.epochs import DelayedStart, SetEpoch
 from dreal_tf.training.fine_tuning import (
@@ -38,7 +39,9 @@ BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_ne
 log = logging.getLogger(__name__)
 
 
-def build(recipe, data=None, recorded=None):
+def build(
+    recipe: Recipe, data: Splits | None = None, recorded: str | os.PathLike[str] | None = None
+) -> tuple[DREAL, Splits, list[keras.callbacks.Callback]]:
     """All that `fit` needs.
 
     Call it inside `strategy.scope()` to train under a distribution strategy.

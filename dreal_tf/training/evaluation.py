@@ -1,5 +1,10 @@
 """What a network is worth on a data set, its attention included; how well it finds who is the same."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import keras
 
 from dreal_tf.errors import InputError
@@ -8,6 +13,31 @@ from dreal_tf.retrieval.embedding import Embedder, scores_of
 from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
 
 MEASURED = ("reward/", "gain/")
+
+
+class RunMetrics(dict):
+    """Metrics of a run's best weights on the test split, as in the run's `metrics.json`.
+
+    Attributes:
+        run: Path of the run directory.
+    Example:
+        >>> RunMetrics({"accuracy": 0.75, "loss": 0.5}, "runs/mine").accuracy
+        0.75
+    """
+
+    def __init__(self, metrics: Mapping[str, Any], run: str | os.PathLike[str]):
+        super().__init__(metrics)
+        self.run = Path(run)
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of test images whose predicted class is their label."""
+        return self["accuracy"]
+
+    @property
+    def loss(self) -> float:
+        """Cross entropy of the test images (nats), regularisers included."""
+        return self["loss"]
 
 
 def evaluate_network(network, data, reference_action="mean", penalty=1.0):

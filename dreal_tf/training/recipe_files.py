@@ -1,6 +1,7 @@
 """Finds and loads recipes: bundled ones, `.py` files and the `recipe.json` of earlier runs."""
 
 import inspect
+import os
 import re
 import runpy
 from pathlib import Path
@@ -68,7 +69,7 @@ def bundled_file(file, what, folder="."):
     return recipes_folder() / folder / f"{file}.py"
 
 
-def load_recipe(recipe, smoke=False):
+def load_recipe(recipe: str | os.PathLike[str], smoke: bool = False) -> Recipe:
     """A recipe by name or path, with the plugins that this process has loaded.
 
     Args:
@@ -100,6 +101,56 @@ def _with_plugins(recipe):
     """A recipe that names the plugins of this process first, as workers and later commands need them."""
     plugins = dict.fromkeys([*loaded_plugins(), *recipe.run.plugins])
     return recipe.replace({"run.plugins": tuple(plugins)}) if loaded_plugins() else recipe
+
+
+def resolve_recipe(recipe, smoke=False, changes=None, baseline=False, seed=None, data_dir=None):
+    """A recipe with changes.
+
+    Args:
+        recipe: `Recipe`, or its name or path, see `load_recipe`.
+        smoke: bool. Shrink it, see `load_recipe`.
+        changes: dict of values by field, see `Recipe.replace`; or None.
+        baseline: bool. Without the method.
+        seed: int or None for the recipe's own.
+        data_dir: path or None for the recipe's own. The whole path is kept, as the run may be read from
+            another folder.
+    Returns:
+        `Recipe`.
+    Raises:
+        InputError: if a name is unknown or a value does not fit.
+    Example:
+        >>> resolve_recipe("digits_resnet8_se", changes={"schedule.epochs": 2}).schedule.epochs
+        2
+    """
+    changes = dict(changes or {})
+    if baseline:
+        changes["dreal.enabled"] = False
+    if seed is not None:
+        changes["run.seed"] = seed
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, smoke)
+    elif smoke:
+        raise InputError(
+            f"Expected a bundled name or a .py recipe with `smoke`. Received: the recipe {recipe.name!r}. "
+            "Leave `smoke` out, or load it with load_recipe(name, smoke=True)."
+        )
+    resolved = recipe.replace(changes)
+    return resolved.reading(data_dir or ("data.folder" in changes and resolved.data.folder) or None)
+
+
+def default_run_folder(recipe):
+    """The run directory of a recipe if no other is given.
+
+    Args:
+        recipe: `Recipe`.
+    Returns:
+        Path. A shrunk recipe has a name of its own, so its run never replaces the whole one's.
+    Example:
+        >>> print(default_run_folder(resolve_recipe("digits_resnet8_se", baseline=True)).as_posix())
+        runs/digits_resnet8_se_baseline_seed0
+    """
+    baseline = [] if recipe.dreal.enabled else ["baseline"]
+    return Path("runs") / "_".join([recipe.name, *baseline, f"seed{recipe.run.seed}"])
 
 
 def describe_recipe(name):

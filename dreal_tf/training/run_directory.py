@@ -164,6 +164,26 @@ class RunDirectory:
         write_whole(self.environment, json.dumps(environment, indent=2) + "\n")
 
 
+def finished_run(run_path):
+    """The directory of a run that has trained weights.
+
+    Args:
+        run_path: str or path.
+    Returns:
+        `RunDirectory`.
+    Raises:
+        InputError: if there is no run, or it has no weights yet.
+    """
+    run = RunDirectory(run_path)
+    run.read_recipe()
+    if not run.network.is_file():
+        raise InputError(
+            f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "
+            "model.keras. End it with `dreal-tf train` and the same --out."
+        )
+    return run
+
+
 def write_whole(path, text):
     """Writes a file so that it is there whole or not at all.
 

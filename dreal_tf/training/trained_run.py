@@ -4,9 +4,8 @@ import json
 import warnings
 
 from dreal_tf.data import Preprocessing
-from dreal_tf.errors import InputError
 from dreal_tf.training.builder import build_data, build_network, load_weights
-from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.training.run_directory import RunDirectory, finished_run
 
 
 def trained_network(run_path, data_dir=None, precision=None):
@@ -63,22 +62,6 @@ def best_network(run, recipe, data):
     network = build_network(recipe, data.image_shape, len(data.class_names))
     load_weights(network, run.network)
     return network
-
-
-def finished_run(run_path):
-    """The directory of a run that has trained weights.
-
-    Raises:
-        InputError: if there is no run, or it has none yet.
-    """
-    run = RunDirectory(run_path)
-    run.read_recipe()
-    if not run.network.is_file():
-        raise InputError(
-            f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "
-            "model.keras. End it with `dreal-tf train` and the same --out."
-        )
-    return run
 
 
 def kept_preprocessing(folder):

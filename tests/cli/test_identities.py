@@ -12,7 +12,7 @@ from market_layout import market
 from dreal_tf import embedding_network
 from dreal_tf.cli.train import resolve
 from dreal_tf.deployment.exported_model import load as load_export
-from dreal_tf.deployment.verification import compared_embeddings
+from dreal_tf.deployment.verification import compare_embeddings
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.retrieval.embedding import Embedder, scores_of
 from dreal_tf.training.builder import build, build_data
@@ -71,8 +71,8 @@ def test_the_scores_are_those_of_the_kept_network(folder, monkeypatch):
     data = build_data(run.read_recipe())
     kept = keras.saving.load_model(run.network)
     assert kept.output_shape == (None, len(data.class_names))
-    found = scores_of(Embedder(kept), data.retrieval["test"])
-    assert {name: run.read_metrics()[name] for name in found} == pytest.approx(found)
+    scores = scores_of(Embedder(kept), data.retrieval["test"])
+    assert {name: run.read_metrics()[name] for name in scores} == pytest.approx(scores)
 
 
 @pytest.mark.slow
@@ -81,11 +81,11 @@ def test_other_ways_to_rank(folder, monkeypatch):
     run = RunDirectory("run")
     embed, data = Embedder(keras.saving.load_model(run.network)), build_data(run.read_recipe())
     options = {"flip": True, "expansion": 2, "rerank": True}
-    said = "--flip", "--expansion", "2", "--rerank", "--json"
-    done = ended(*COMMAND, "evaluate", "run", *said, folder=folder)
+    flags = "--flip", "--expansion", "2", "--rerank", "--json"
+    done = ended(*COMMAND, "evaluate", "run", *flags, folder=folder)
     assert done.returncode == 0, done.stderr
-    found = scores_of(embed, data.retrieval["test"], **options)
-    assert {name: json.loads(done.stdout)[name] for name in found} == pytest.approx(found)
+    scores = scores_of(embed, data.retrieval["test"], **options)
+    assert {name: json.loads(done.stdout)[name] for name in scores} == pytest.approx(scores)
 
 
 @pytest.mark.slow
@@ -111,22 +111,22 @@ def test_a_file_that_says_nobody(folder):
     (folder / "market" / "query" / "who.jpg").write_bytes(b"")
     done = train(folder, "--out", "none", code=2)
     (folder / "market" / "query" / "who.jpg").unlink()
-    said = " ".join(done.stderr.split())
-    assert "Received: 1 that do not: query/who.jpg" in said and "Traceback" not in said
+    message = " ".join(done.stderr.split())
+    assert "Received: 1 that do not: query/who.jpg" in message and "Traceback" not in message
     assert not (folder / "none").exists()
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, message",
     [
         ("data.batch_size=256", "at least 64 identities and 256 images for one batch"),
         ("augment.mix_up=0.2", "batches of whole identities, unmixed"),
         ("backbone.bnneck=false", "Expected a network with a bnneck"),
     ],
 )
-def test_what_cannot_be_trained(change, said):
+def test_what_cannot_be_trained(change, message):
     recipe = resolve("coil100_resnet20_cbam", smoke=True, changes=[change])
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         build(recipe)
 
 
@@ -139,10 +139,10 @@ def test_options_of_rankings_are_for_identities():
 def test_an_export_must_keep_lengths_and_neighbours():
     own = np.random.default_rng(0).normal(size=(40, 8))
     own /= np.linalg.norm(own, axis=1, keepdims=True)
-    assert compared_embeddings(own + 1e-6, own, "float32")["agreement"] == 1
+    assert compare_embeddings(own + 1e-6, own, "float32")["agreement"] == 1
     for other in (own + 1e-3, own[::-1], 1.1 * own):
         with pytest.raises(RunError, match="every coordinate of embeddings"):
-            compared_embeddings(other, own, "float32")
+            compare_embeddings(other, own, "float32")
 
 
 @pytest.mark.slow

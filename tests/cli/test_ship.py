@@ -31,10 +31,10 @@ def run(tmp_path_factory):
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     shades, labels = load_digits(return_X_y=True)
-    for place in range(30):
-        pixels = np.uint8(np.rint(shades[place].reshape(8, 8) * 255 / 16))
-        (folder / str(labels[place])).mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(folder / str(labels[place]) / f"{place}.png")
+    for number in range(30):
+        pixels = np.uint8(np.rint(shades[number].reshape(8, 8) * 255 / 16))
+        (folder / str(labels[number])).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / str(labels[number]) / f"{number}.png")
     (folder / "broken.jpg").write_text("no image")
     (folder / ".hidden").write_text("nobody's")
     return folder
@@ -58,24 +58,24 @@ def test_the_journey(run, images, tmp_path):
     assert exported["litert"]["accuracy"] > exported["litert"]["network_accuracy"] - 0.0101
     of_run = predicted(run, images, "--json")
     of_run, errors = json.loads(of_run.stdout), of_run.stderr
-    assert len(of_run["predictions"]) == 30 and "30 images, 1 left out." in errors
+    assert len(of_run["predictions"]) == 30 and "30 images, 1 skipped." in errors
     assert "1 left out: hidden 1 (" in errors and ".hidden)" in errors
     assert [skipped["image"] for skipped in of_run["skipped"]] == [str(images / "broken.jpg")]
-    right = [
-        found["classes"][0]["class"] in found["image"].split("/")[-2] for found in of_run["predictions"]
+    correct = [
+        one["classes"][0]["class"] in one["image"].split("/")[-2] for one in of_run["predictions"]
     ]
-    assert np.mean(right) > 0.8
+    assert np.mean(correct) > 0.8
     rows = list(csv.reader(predicted(tmp_path / "saved_model", images).stdout.splitlines()))
     assert rows[0] == ["image", "class", "probability"]
-    for row, found in zip(rows[1:], of_run["predictions"], strict=True):
-        assert row[:2] == [found["image"], found["classes"][0]["class"]]
-        assert float(row[2]) == pytest.approx(found["classes"][0]["probability"], abs=1e-4)
+    for row, one in zip(rows[1:], of_run["predictions"], strict=True):
+        assert row[:2] == [one["image"], one["classes"][0]["class"]]
+        assert float(row[2]) == pytest.approx(one["classes"][0]["probability"], abs=1e-4)
     of_int8 = json.loads(predicted(tmp_path / "litert", images, "--json", "--top", "3").stdout)
-    assert all(len(found["classes"]) == 3 for found in of_int8["predictions"])
+    assert all(len(one["classes"]) == 3 for one in of_int8["predictions"])
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, message",
     [
         (("export", "RUN", "--out", "x", "--format", "coreml"), "Expected an export format"),
         (("export", "RUN", "--out", "RUN"), "Expected a new folder to export to."),
@@ -87,12 +87,12 @@ def test_the_journey(run, images, tmp_path):
         (("predict", "LONE", "IMAGES"), "Expected preprocessing.json beside a .keras file"),
     ],
 )
-def test_wrong_input_ends_with_two_and_a_cure(run, images, tmp_path, arguments, said):
+def test_wrong_input_ends_with_two_and_a_cure(run, images, tmp_path, arguments, message):
     (tmp_path / "untrained").mkdir()
     (tmp_path / "untrained" / "recipe.json").write_text((run / "recipe.json").read_text())
     (tmp_path / "lone.keras").write_bytes((run / "model.keras").read_bytes())
-    places = {"RUN": run, "IMAGES": images, "BROKEN": images / "broken.jpg"}
-    places |= {"UNTRAINED": tmp_path / "untrained", "LONE": tmp_path / "lone.keras"}
-    done = ended(*COMMAND, *(places.get(word, word) for word in arguments), folder=tmp_path)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    paths = {"RUN": run, "IMAGES": images, "BROKEN": images / "broken.jpg"}
+    paths |= {"UNTRAINED": tmp_path / "untrained", "LONE": tmp_path / "lone.keras"}
+    done = ended(*COMMAND, *(paths.get(word, word) for word in arguments), folder=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()

@@ -9,6 +9,7 @@ import time
 import pytest
 from fresh_process import COMMAND, ended, started
 
+import dreal_tf
 from dreal_tf.experiments.directory import StudyDirectory
 from dreal_tf.experiments.study import load_study
 
@@ -52,6 +53,10 @@ def test_every_experiment_ends_well_with_its_columns_table_and_figure(tmp_path, 
     assert "## direct" in (tmp_path / "out" / "table.md").read_text()
     assert process.stderr.strip().splitlines()[-1].startswith(f"Next: dreal-tf study {study} --out out")
     assert "1/1  direct, seed 0: " in process.stderr
+    # The Python function finds the same rows and returns what the command printed.
+    again = dreal_tf.study(study, out=tmp_path / "out", smoke=True, arms=["direct"], seeds=[0])
+    assert json.loads(json.dumps(again.to_json())) == printed
+    assert again.to_pandas()["arm"].tolist() == ["direct"]
 
 
 def wait_for_rows(folder, count, process):

@@ -13,6 +13,7 @@ from fresh_process import COMMAND, ended, started
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+import dreal_tf
 from dreal_tf.experiments.directory import SearchDirectory
 from dreal_tf.training.callbacks.history_file import read_history
 from dreal_tf.training.run_directory import RunDirectory
@@ -61,12 +62,24 @@ def searched(tmp_path_factory):
 
 
 def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
-    _, search, process = searched
-    results = json.loads(process.stdout)
-    assert results == json.loads(search.results.read_text())
-    assert [trial["trial"] for trial in results["trials"]] == ["0", "1"]
-    best = min(results["trials"], key=lambda trial: trial["score"])
-    assert (results["best"]["trial"], results["best"]["score"]) == (best["trial"], best["score"])
+    folder, search, process = searched
+    found = json.loads(process.stdout)
+    assert found == json.loads(search.results.read_text())
+    changes = dict(change.split("=") for change in TUNE if "=" in change)
+    again = dreal_tf.tune(
+        "digits_resnet8_se",
+        space=folder / "mine.py",
+        trials=2,
+        tuner="random",
+        objective="val_loss",
+        out=search.path,
+        smoke=True,
+        changes=changes,
+    )
+    assert again == found and len(again.to_pandas()) == 2
+    assert [trial["trial"] for trial in found["trials"]] == ["0", "1"]
+    best = min(found["trials"], key=lambda trial: trial["score"])
+    assert (found["best"]["trial"], found["best"]["score"]) == (best["trial"], best["score"])
     rows = read_history(search.trial("1").run.history if best["trial"] == "0" else search.best.history)
     assert [row["epoch"] for row in rows] == [0, 1]
     assert "trial 0, of 2" not in process.stderr  # It had ended.

@@ -16,8 +16,12 @@ import dreal_tf
 from dreal_tf import CBAM, DREAL, SqueezeExcite, residual_network
 from dreal_tf.data import from_arrays
 from dreal_tf.deployment import exported_model, formats
-from dreal_tf.deployment.export import _calibration, baseline_network
-from dreal_tf.deployment.verification import answers_of, compared, compared_embeddings
+from dreal_tf.deployment.export import _calibration_images, baseline_network
+from dreal_tf.deployment.verification import (
+    compare_embeddings,
+    compare_probabilities,
+    run_exports,
+)
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import ACTORS
 from dreal_tf.networks.backbones import plain_network
@@ -31,8 +35,8 @@ def network_of(kind=SqueezeExcite):
     arguments = {"reduction": 2} if kind in (SqueezeExcite, CBAM) else {}
     network = residual_network(SHAPE, CLASSES, depth=8, width=0.5, attention=kind(**arguments))
     for variable in network.variables:  # Averages and biases of a trained network are not 0.
-        drawn = np.random.default_rng(len(variable.path)).normal(size=variable.shape)
-        variable.assign(variable + 0.1 * np.abs(drawn))
+        noise = np.random.default_rng(len(variable.path)).normal(size=variable.shape)
+        variable.assign(variable + 0.1 * np.abs(noise))
     return network
 
 
@@ -63,9 +67,11 @@ def test_an_export_answers_as_the_network(tmp_path, data, format, precision):
     if format == "onnx":
         pytest.importorskip("tf2onnx", reason="the extra 'onnx' is not installed")
     network, path = network_of(), tmp_path / "exported"
-    figures = dreal_tf.export(DREAL(network), path, format, precision, data, beside=network_of())
+    figures = dreal_tf.export(
+        DREAL(network), path, format=format, precision=precision, data=data, beside=network_of()
+    )
     images = np.random.default_rng(1).integers(0, 256, (7, *SHAPE), "uint8")
-    answers, _ = answers_of([path], images, rounds=1)
+    answers, _ = run_exports([path], images, rounds=1)
     np.testing.assert_allclose(
         answers, own_answers(network, data, images), atol=0.1 if precision == "int8" else 2e-3
     )
@@ -85,7 +91,7 @@ def test_a_saved_model_takes_images_of_any_size_and_names_classes(tmp_path, data
     answer = served.signatures["serving_default"](images=tf.constant(images))
     expected = own_answers(network, data, images)
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
-    names = [data.class_names[place] for place in expected.argmax(1)]
+    names = [data.class_names[label] for label in expected.argmax(1)]
     assert [name.decode() for name in answer["class_name"].numpy()] == names
     assert answer["class_index"].numpy().tolist() == expected.argmax(1).tolist()
     raw = served.signatures["raw"](images=data.preprocessing(images))["probabilities"]
@@ -98,9 +104,9 @@ def test_without_data_it_takes_what_the_network_takes(tmp_path, format):
     images = keras.Input(SHAPE)
     hidden = keras.layers.GlobalAveragePooling2D()(SqueezeExcite(1)(images))
     network = keras.Model(images, keras.layers.Dense(CLASSES, "softmax")(hidden))
-    dreal_tf.export(network, tmp_path / "raw", format)
+    dreal_tf.export(network, tmp_path / "raw", format=format)
     inputs, _ = small_data(6, SHAPE, CLASSES)
-    answers, _ = answers_of([tmp_path / "raw"], np.float32(inputs), rounds=1)
+    answers, _ = run_exports([tmp_path / "raw"], np.float32(inputs), rounds=1)
     np.testing.assert_allclose(answers, network(inputs), atol=1e-5)
 
 
@@ -108,15 +114,15 @@ def test_without_data_it_takes_what_the_network_takes(tmp_path, format):
 @pytest.mark.parametrize("kind", ACTORS)
 @pytest.mark.parametrize("format", ["saved_model", "litert", "onnx"])
 def test_every_kind_can_be_shipped(tmp_path, data, kind, format):
-    figures = dreal_tf.export(DREAL(network_of(ACTORS[kind])), tmp_path / "e", format, data=data)
+    figures = dreal_tf.export(DREAL(network_of(ACTORS[kind])), tmp_path / "e", format=format, data=data)
     assert figures["largest_difference"] < 1e-4
 
 
 def test_outside_this_package_cannot_be_imported(tmp_path):
-    dreal_tf.export(DREAL(network_of()), tmp_path / "exported", "litert")
+    dreal_tf.export(DREAL(network_of()), tmp_path / "exported", format="litert")
     np.save(tmp_path / "images.npy", np.zeros((2, *SHAPE), "float32"))
     job = {"paths": [str(tmp_path / "exported")], "images": str(tmp_path / "images.npy")}
-    job |= {"answers": str(tmp_path / "answers.npy"), "batch": 2, "rounds": 1}
+    job |= {"outputs": str(tmp_path / "outputs.npy"), "batch": 2, "rounds": 1}
     code = (
         f"import runpy, sys\nrunpy.run_path({exported_model.__file__!r}, run_name='__main__')\n"
         "print([name for name in sys.modules if name.startswith('dreal_tf.')])\nimport dreal_tf"
@@ -148,12 +154,12 @@ def test_what_differs_is_not_kept(tmp_path, data, monkeypatch):
 def test_figures_by_hand():
     own = np.float32([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]])
     near = own + np.float32([[0.03, -0.03]])
-    figures = compared(near, own, np.int32([0, 1, 0, 1]), "float16")
+    figures = compare_probabilities(near, own, np.int32([0, 1, 0, 1]), "float16")
     assert figures["largest_difference"] == pytest.approx(0.03, abs=1e-6)
     assert (figures["agreement"], figures["accuracy"], figures["network_accuracy"]) == (1.0, 0.5, 0.5)
     for wrong in (near, own * np.float32(np.nan), own[:, ::-1]):
         with pytest.raises(RunError, match="Expected an export within"):
-            compared(wrong, own, None, "float32")
+            compare_probabilities(wrong, own, None, "float32")
 
 
 def test_one_row_far_off_among_many_is_not_kept():
@@ -162,7 +168,7 @@ def test_one_row_far_off_among_many_is_not_kept():
     exported[7] = 0.4, 0.6
     for precision in ("float32", "float16"):
         with pytest.raises(RunError, match="a difference of 0.5"):
-            compared(exported, own, None, precision)
+            compare_probabilities(exported, own, None, precision)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
@@ -171,7 +177,7 @@ def test_an_accuracy_three_points_lower_is_not_kept(precision):
     exported = own.copy()
     exported[:30] = 0.499, 0.501  # Hardly another probability, and another class.
     with pytest.raises(RunError, match="an accuracy 0.0300 lower"):
-        compared(exported, own, np.zeros(1000, int), precision)
+        compare_probabilities(exported, own, np.zeros(1000, int), precision)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
@@ -179,9 +185,9 @@ def test_an_accuracy_three_points_lower_is_not_kept(precision):
 def test_embeddings_of_another_length_are_not_kept(precision, length):
     own = np.random.default_rng(0).normal(size=(20, 512)).astype("float32")
     own /= np.linalg.norm(own, axis=1, keepdims=True)
-    assert compared_embeddings(own, own, precision)["largest_difference"] == 0
+    assert compare_embeddings(own, own, precision)["largest_difference"] == 0
     with pytest.raises(RunError, match="embeddings of unit length"):
-        compared_embeddings(length * own, own, precision)
+        compare_embeddings(length * own, own, precision)
 
 
 def test_int8_chooses_its_ranges_by_validation_images():
@@ -192,7 +198,7 @@ def test_int8_chooses_its_ranges_by_validation_images():
     data = from_arrays(
         shaded(0, 50), shaded(200, 250), ["a", "b"], validation=shaded(100, 150), batch_size=8
     )
-    calibration = _calibration(None, data)
+    calibration = _calibration_images(data)
     assert calibration.shape == (40, 8, 8, 1) and calibration.min() >= 100 and calibration.max() < 150
 
 
@@ -205,34 +211,34 @@ def unsupported():
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, message",
     [
         (dict(format="coreml"), "Expected an export format, one of: litert, onnx, saved_model."),
         (dict(precision="int4"), "Expected a precision, one of"),
         (dict(precision="int8"), "Expected precision 'float32' for the format 'saved_model'."),
-        (dict(format="litert", precision="int8"), "Expected images that int8 can choose"),
-        (dict(path="."), "Expected a new folder to export to."),
+        (dict(format="litert", precision="int8"), "Expected images that determine the ranges"),
+        (dict(out="."), "Expected a new folder to export to."),
     ],
 )
-def test_wrong_input_is_met_at_the_door(tmp_path, monkeypatch, arguments, said):
+def test_wrong_input_is_met_at_the_door(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=said):
-        dreal_tf.export(**{"model": DREAL(network_of()), "path": "exported"} | arguments)
+    with pytest.raises(InputError, match=message):
+        dreal_tf.export(**{"model": DREAL(network_of()), "out": "exported"} | arguments)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_operation_that_the_format_lacks_is_named(tmp_path):
     with pytest.raises(InputError, match="Expected a network of operations that 'litert' has.*FFT"):
-        dreal_tf.export(unsupported(), tmp_path / "exported", "litert")
+        dreal_tf.export(unsupported(), tmp_path / "exported", format="litert")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "NEEDED", {"onnx": ("no_such_package",)})
+    monkeypatch.setattr(formats, "PACKAGES", {"onnx": ("no_such_package",)})
     with pytest.raises(
         InputError, match=r"no no_such_package. Install them with `pip install 'dreal-tf\[onnx\]'`"
     ):
-        dreal_tf.export(DREAL(network_of()), tmp_path / "exported", "onnx")
+        dreal_tf.export(DREAL(network_of()), tmp_path / "exported", format="onnx")
 
 
 def test_half_precision_is_refused_with_the_cure(tmp_path):
@@ -263,8 +269,8 @@ def test_a_request_as_the_documentation_sends_it(tmp_path):
     page = (REPOSITORY / "docs" / "export.md").read_text()
     request = json.loads(re.search(r"curl -d '(.*?)'", page)[1])
     served = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
-    (taken,) = served.structured_input_signature[1].values()
-    answer = served(images=tf.constant(request["instances"], taken.dtype))
+    (source,) = served.structured_input_signature[1].values()
+    answer = served(images=tf.constant(request["instances"], source.dtype))
     assert answer["class_name"].shape == (1,)
 
 
@@ -275,4 +281,4 @@ def test_the_baseline_beside_has_the_weights_of_the_run():
     beside = baseline_network(recipe, data, taught)
     images, _ = next(iter(data.test))
     answers = plain_network(beside)(images), plain_network(taught)(images)
-    np.testing.assert_array_equal(*answers)  # Drawn weights would give others.
+    np.testing.assert_array_equal(*answers)  # Random weights would give others.

@@ -1,4 +1,4 @@
-"""An index of images: what is found, by independent NumPy; the real commands in fresh processes."""
+"""An index of images: matches by independent NumPy; the real commands in fresh processes."""
 
 import csv
 import json
@@ -32,17 +32,17 @@ def images(tmp_path_factory):
     """Forty images in two folders, one that cannot be read."""
     folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
-    for place in range(40):
-        below = folder / "ab"[place % 2]
+    for number in range(40):
+        below = folder / "ab"[number % 2]
         below.mkdir(exist_ok=True)
         pixels = random.integers(0, 256, (8, 8, 3), "uint8")
-        Image.fromarray(pixels).save(below / f"{place:02}.png")
+        Image.fromarray(pixels).save(below / f"{number:02}.png")
     (folder / "broken.jpg").write_text("no image")
     return folder
 
 
 def embedded(model, files):
-    """What the network's logits are computed from, unit length, by another way."""
+    """The input of the network's last layer, unit length, computed in another way."""
     network = keras.saving.load_model(model)
     pixels = np.stack([np.asarray(Image.open(file)) for file in files]).astype("float32")
     hidden = keras.Model(network.input, network.get_layer("pool").output)
@@ -52,16 +52,19 @@ def embedded(model, files):
 
 def test_the_nearest_are_those_of_all_distances(model, images, tmp_path):
     built = build_index(model, [images], tmp_path / "index")
-    assert built["images"] == 40 and list(built["skipped"]) == [str(images / "broken.jpg")]
+    assert built.images == 40 and list(built.skipped) == [str(images / "broken.jpg")]
+    assert built["skipped"] == [
+        {"image": str(images / "broken.jpg"), "reason": "not a JPEG, PNG, GIF, BMP or WebP image"}
+    ]
     files = sorted(images.rglob("*.png"))
     queries = files[5:8]
-    found, broken = ImageIndex(tmp_path / "index").search(queries, count=4)
-    assert broken == {}
+    searched = ImageIndex(tmp_path / "index").search(queries, count=4)
+    assert searched.skipped == {} and searched.to_pandas()["rank"].tolist() == [1, 2, 3, 4] * 3
     distances = 1 - embedded(model, queries) @ embedded(model, files).T
-    for one, query, row in zip(found, queries, distances, strict=True):
+    for one, query, row in zip(searched.queries, queries, distances, strict=True):
         expected = np.argsort(row)[:4]
         assert one.query == str(query)
-        assert [image for image, _ in one.images] == [str(files[place]) for place in expected]
+        assert [image for image, _ in one.images] == [str(files[position]) for position in expected]
         np.testing.assert_allclose([d for _, d in one.images], row[expected], atol=1e-5)
         assert one.images[0][0] == str(query)  # It lies in the index itself.
 
@@ -71,9 +74,9 @@ def test_a_graph_finds_them_too(model, images, tmp_path):
     build_index(model, [images], tmp_path / "exact")
     build_index(model, [images], tmp_path / "graph", approximate=True)
     assert not (tmp_path / "graph" / "embeddings.npy").exists()
-    exact, _ = ImageIndex(tmp_path / "exact").search([images / "a"], count=3)
-    graph, _ = ImageIndex(tmp_path / "graph").search([images / "a"], count=3)
-    for one, other in zip(exact, graph, strict=True):
+    exact = ImageIndex(tmp_path / "exact").search([images / "a"], count=3)
+    graph = ImageIndex(tmp_path / "graph").search([images / "a"], count=3)
+    for one, other in zip(exact.queries, graph.queries, strict=True):
         assert [image for image, _ in one.images] == [image for image, _ in other.images]
 
 
@@ -90,7 +93,7 @@ def test_the_commands(model, images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, message",
     [
         (("index", "MODEL", "IMAGES", "--out", "IMAGES"), "Expected a new folder for the index."),
         (("index", "nowhere.keras", "IMAGES", "--out", "x"), "Expected a run, a .keras file"),
@@ -100,10 +103,10 @@ def test_the_commands(model, images, tmp_path):
         (("search", "x", "BROKEN", "--top", "0"), "top"),
     ],
 )
-def test_wrong_input_ends_with_two_and_a_cure(model, images, tmp_path, arguments, said):
-    places = {"MODEL": model, "IMAGES": images, "BROKEN": images / "broken.jpg"}
-    done = ended(*COMMAND, *(places.get(word, word) for word in arguments), folder=tmp_path)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+def test_wrong_input_ends_with_two_and_a_cure(model, images, tmp_path, arguments, message):
+    paths = {"MODEL": model, "IMAGES": images, "BROKEN": images / "broken.jpg"}
+    done = ended(*COMMAND, *(paths.get(word, word) for word in arguments), folder=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Runs without some of their modules: new runs like any other."""
+"""Runs without some of their modules: new runs like any other; and their recipes."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,20 @@ import pytest
 import tensorflow as tf
 from fresh_process import COMMAND, ended
 
-from dreal_tf import load_recipe, prune
+from dreal_tf import Recipe, load_recipe, prune
 from dreal_tf.analysis.audit import calibration_images
 from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.cli.main import main
+from dreal_tf.deployment.prune import fine_tuning, pruned_recipe
+from dreal_tf.deployment.pruning_plan import PruningPlan
 from dreal_tf.errors import InputError
 from dreal_tf.layers import intervene
 from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import actors_of
 from dreal_tf.networks.flops import multiply_adds
-from dreal_tf.training.builder import build_data
+from dreal_tf.training import train as training
+from dreal_tf.training.builder import build_data, build_network
 from dreal_tf.training.callbacks.history_file import read_history
-from dreal_tf.training.train import train as training
 from dreal_tf.training.trained_run import trained_network
 
 MODULES = ("conv2_1/se", "conv3_1/se", "conv4_1/se")
@@ -50,7 +52,7 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def pruned(run):
-    """What the real command printed."""
+    """The result of the real command, from its JSON."""
     before = contents(run)
     done = ended(*COMMAND, "prune", run.name, "--keep", "1", "--json", folder=run.parent)
     assert done.returncode == 0, done.stderr
@@ -71,7 +73,7 @@ def test_the_new_run_lies_beside_the_old_and_has_its_files(run, pruned):
     assert (out / "history.csv").read_bytes() == (run / "history.csv").read_bytes()
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics.pop("pruning") == pruned
-    kept = [module for module, judged in pruned["modules"].items() if judged["done"] == "kept"]
+    kept = [module for module, decision in pruned["modules"].items() if decision["done"] == "kept"]
     assert len(kept) == 1 and tuple(pruned["modules"]) == MODULES
     named = {"accuracy", "loss", "cross_entropy"}
     named |= {"best_epoch", "validation_accuracy", "training_seconds"}
@@ -82,7 +84,7 @@ def test_the_new_run_lies_beside_the_old_and_has_its_files(run, pruned):
 
 def test_the_recipe_names_the_places_and_builds_the_network(run, pruned, pruned_path):
     recipe, data, network = trained_network(pruned_path)
-    gone = [m.split("/")[0] for m, judged in pruned["modules"].items() if judged["done"] == "folded"]
+    gone = [m.split("/")[0] for m, d in pruned["modules"].items() if d["done"] == "folded"]
     assert list(recipe.attention.pruned) == gone
     old = load_recipe(run / "recipe.json")
     assert recipe.replace({"attention.pruned": None}) == old
@@ -150,7 +152,7 @@ def test_an_interrupted_fine_tuning_goes_on(run, tmp_path):
     assert (out / "pruning.json").is_file() and not (out / "metrics.json").exists()
     with pytest.raises(InputError, match="Expected a new folder for the pruned run"):
         prune(run, keep=1, epochs=2, out=out)  # Another one.
-    found = prune(run, keep=2, epochs=2, out=out)
+    tuned = prune(run, keep=2, epochs=2, out=out)
     assert {path.name for path in out.iterdir()} == FILES | {
         "checkpoints",
         "tensorboard",
@@ -158,23 +160,23 @@ def test_an_interrupted_fine_tuning_goes_on(run, tmp_path):
     }
     assert [row["epoch"] for row in read_history(out / "history.csv")] == [0, 1]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["pruning"] == found and found["after"]["accuracy"] == metrics["accuracy"]
+    assert metrics["pruning"] == tuned and tuned.after["accuracy"] == metrics["accuracy"]
     recipe = load_recipe(out / "recipe.json")
     assert recipe.schedule.epochs == 2 and recipe.schedule.decay == "cosine"
     assert recipe.optim.learning_rate == pytest.approx(0.0002) and len(recipe.attention.pruned) == 1
     start = keras.saving.load_model(out / "start.keras")
-    tuned = keras.saving.load_model(out / "model.keras")
-    moved = [np.abs(a - b).max() for a, b in zip(start.get_weights(), tuned.get_weights(), strict=True)]
+    end = keras.saving.load_model(out / "model.keras")
+    moved = [np.abs(a - b).max() for a, b in zip(start.get_weights(), end.get_weights(), strict=True)]
     assert 0 < max(moved) < 1
 
 
 @pytest.mark.slow
 def test_the_recipe_replays_a_fine_tuning(run, tmp_path):
-    found = prune(run, keep=1, epochs=2, out=tmp_path / "tuned")
+    tuned = prune(run, keep=1, epochs=2, out=tmp_path / "tuned")
     recipe = load_recipe(tmp_path / "tuned" / "recipe.json")
     replayed = training.train(recipe, tmp_path / "again")
     for name in ("accuracy", "loss"):
-        assert replayed[name] == pytest.approx(found["after"][name])
+        assert replayed[name] == pytest.approx(tuned.after[name])
 
 
 @pytest.mark.slow
@@ -186,11 +188,11 @@ def test_half_precision_is_pruned_in_its_own(run, tmp_path):
         (half / name).write_bytes(content)
     recipe = load_recipe(run / "recipe.json").replace({"run.precision": "mixed_bfloat16"})
     (half / "recipe.json").write_text(recipe.to_json())
-    found = prune(half, keep=0)
-    assert found["cost"]["value"] < 0.1 and found["after"]["milliseconds"] > 0
-    network = trained_network(found["out"])[2]
+    smaller = prune(half, keep=0)
+    assert smaller.cost["value"] < 0.1 and smaller.after["milliseconds"] > 0
+    network = trained_network(smaller.out)[2]
     assert network.get_layer("conv3_1_2_bn").compute_dtype == "bfloat16"
-    exact = trained_network(found["out"], precision="float32")[2]
+    exact = trained_network(smaller.out, precision="float32")[2]
     whole = trained_network(half, precision="float32")[2]
     images = tf.random.stateless_normal((8, *whole.input_shape[1:]), [1, 2])
     static = whole.get_layer("conv3_1_2_bn").gamma / exact.get_layer("conv3_1_2_bn").gamma
@@ -200,22 +202,22 @@ def test_half_precision_is_pruned_in_its_own(run, tmp_path):
 
 @pytest.mark.slow
 def test_every_verb_takes_a_pruned_run(pruned_path, pruned, tmp_path):
-    def said(*arguments):
+    def printed(*arguments):
         done = ended(*COMMAND, *arguments, "--json", folder=tmp_path)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     accuracy = pytest.approx(pruned["after"]["accuracy"])
-    assert said("evaluate", pruned_path)["accuracy"] == accuracy
-    exported = said("export", pruned_path, "--out", "served")
+    assert printed("evaluate", pruned_path)["accuracy"] == accuracy
+    exported = printed("export", pruned_path, "--out", "served")
     assert exported["multiply_adds"] == pruned["after"]["multiply_adds"]
     assert exported["accuracy"] == accuracy
-    kept = [module for module, judged in pruned["modules"].items() if judged["done"] == "kept"]
-    assert list(said("audit", pruned_path, "--out", "audited")["modules"]) == kept
-    assert list(said("prune", pruned_path, "--keep", "0", "--out", "less")["modules"]) == kept
+    kept = [module for module, decision in pruned["modules"].items() if decision["done"] == "kept"]
+    assert list(printed("audit", pruned_path, "--out", "audited")["modules"]) == kept
+    assert list(printed("prune", pruned_path, "--keep", "0", "--out", "less")["modules"]) == kept
 
 
-def told(capsys, *arguments):
+def ended_in_process(capsys, *arguments):
     with pytest.raises(SystemExit) as end:
         main([*map(str, arguments)])
     output = capsys.readouterr()
@@ -223,7 +225,9 @@ def told(capsys, *arguments):
 
 
 def test_nothing_to_prune_is_no_error(run, tmp_path, capsys):
-    code, output, errors = told(capsys, "prune", run, "--threshold", "-100", "--out", tmp_path / "new")
+    code, output, errors = ended_in_process(
+        capsys, "prune", run, "--threshold", "-100", "--out", tmp_path / "new"
+    )
     assert code == 0 and output.count(" kept ") == 3
     assert "Nothing to prune; nothing was written. A --threshold above" in errors
     assert errors.splitlines()[-1].startswith("Next: dreal-tf audit ")
@@ -231,7 +235,7 @@ def test_nothing_to_prune_is_no_error(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("RUN", "--threshold", "0.1", "--keep", "1"), "Expected a threshold or a number to keep."),
         (("RUN", "--keep", "-1"), "Expected a number of modules to keep. Received: keep=-1."),
@@ -246,20 +250,73 @@ def test_nothing_to_prune_is_no_error(run, tmp_path, capsys):
         (("PLAIN",), "Expected a network with attention."),
     ],
 )
-def test_wrong_input_ends_with_two_and_a_cure(run, tmp_path, capsys, arguments, said):
-    places = {"RUN": run, "FILE": tmp_path / "nothing", "NEW": tmp_path / "new"}
+def test_wrong_input_ends_with_two_and_a_cure(run, tmp_path, capsys, arguments, message):
+    paths = {"RUN": run, "FILE": tmp_path / "nothing", "NEW": tmp_path / "new"}
     for name, files in {
         "UNFINISHED": ("recipe.json", "model.keras"),
         "WEIGHTLESS": ("recipe.json", "metrics.json"),
         "PLAIN": ("metrics.json", "model.keras"),
     }.items():
-        places[name] = tmp_path / name.lower()
-        places[name].mkdir()
+        paths[name] = tmp_path / name.lower()
+        paths[name].mkdir()
         for file in files:
-            (places[name] / file).write_bytes((run / file).read_bytes())
+            (paths[name] / file).write_bytes((run / file).read_bytes())
     plain = load_recipe(run / "recipe.json").replace({"attention.kind": "none", "dreal.enabled": False})
-    (places["PLAIN"] / "recipe.json").write_text(plain.to_json())
+    (paths["PLAIN"] / "recipe.json").write_text(plain.to_json())
     before = sorted(tmp_path.rglob("*")), sorted(run.parent.iterdir())
-    code, output, errors = told(capsys, "prune", *(places.get(word, word) for word in arguments))
-    assert code == 2 and said in errors and not output and "Traceback" not in errors
+    code, output, errors = ended_in_process(
+        capsys, "prune", *(paths.get(word, word) for word in arguments)
+    )
+    assert code == 2 and message in errors and not output and "Traceback" not in errors
     assert (sorted(tmp_path.rglob("*")), sorted(run.parent.iterdir())) == before
+
+
+SMALL = Recipe().replace({"backbone.depth": 8, "backbone.width": 0.25, "attention.reduction": 2})
+
+
+def recipe_without(recipe, *blocks):
+    all_gone = (*(recipe.attention.pruned or ()), *blocks)
+    network = build_network(recipe.replace({"attention.pruned": all_gone}), (8, 8, 3), 5)
+    return pruned_recipe(recipe, PruningPlan(blocks, {}, 100, network))
+
+
+def test_blocks_add_up_and_old_weights_are_no_start():
+    recipe = SMALL.replace({"attention.pruned": "conv4_1", "run.start": "before.keras"})
+    made = recipe_without(recipe, "conv2_1")
+    assert made.attention.pruned == ("conv4_1", "conv2_1") and made.run.start is None
+    assert made.replace({"attention.pruned": "conv4_1", "run.start": "before.keras"}) == recipe
+
+
+@pytest.mark.parametrize(
+    ("stages", "blocks", "enabled"),
+    [
+        (None, ("conv2_1", "conv3_1"), True),
+        (None, ("conv2_1", "conv3_1", "conv4_1"), False),
+        ("conv3", ("conv2_1",), True),
+        ("conv3", ("conv3_1",), False),
+    ],
+)
+def test_the_method_stays_while_there_is_a_module_it_teaches(stages, blocks, enabled):
+    recipe = SMALL.replace({"dreal.stages": stages} if stages else {})
+    assert recipe_without(recipe, *blocks).dreal.enabled == enabled
+    assert not recipe_without(recipe.replace({"dreal.enabled": False}), *blocks).dreal.enabled
+
+
+@pytest.mark.parametrize(
+    ("changes", "rate"),
+    [
+        ({"schedule.decay": "steps", "schedule.milestones": (0.2, 0.5, 0.9)}, 0.4 * 0.1**3),
+        ({"schedule.decay": "steps", "schedule.factor": 0.5}, 0.1),
+        ({"schedule.decay": "cosine"}, 0.004),
+        ({"schedule.decay": "constant"}, 0.4),
+    ],
+)
+def test_fine_tuning_begins_where_the_rate_ended(changes, rate):
+    recipe = SMALL.replace({"optim.learning_rate": 0.4, "schedule.warmup_epochs": 2} | changes)
+    tuned = fine_tuning(recipe, 3, "/runs/small/start.keras")
+    assert tuned.optim.learning_rate == pytest.approx(rate)
+    schedule = tuned.schedule
+    assert (schedule.epochs, schedule.decay, schedule.warmup_epochs) == (3, "cosine", 0)
+    assert tuned.run.start == "/runs/small/start.keras"
+    same = ("name", "data", "augment", "backbone", "attention", "dreal")
+    assert all(getattr(tuned, part) == getattr(recipe, part) for part in same)

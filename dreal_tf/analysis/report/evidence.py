@@ -17,7 +17,8 @@ from dreal_tf.recipe import Recipe
 from dreal_tf.retrieval import score_embeddings
 from dreal_tf.retrieval.embedding import Embedder
 from dreal_tf.training.callbacks.history_file import read_history
-from dreal_tf.training.trained_run import best_network, finished_run, run_data
+from dreal_tf.training.run_directory import finished_run
+from dreal_tf.training.trained_run import best_network, run_data
 
 WARM, TIMED = 5, 100  # Calls with one image before its time is measured, and while it is.
 TONES = {"this run": "ours", "baseline": "baseline"}  # The colours of the runs in figures.

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
-from dreal_tf.finite import all_finite
 from dreal_tf.keras_internals import layers_inside
+from dreal_tf.method.finite import all_finite
 
 
 class DeferredUpdates(keras.StatelessScope):

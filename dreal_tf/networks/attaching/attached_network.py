@@ -89,7 +89,7 @@ def with_auxiliary_outputs(network):
     return AttachedNetwork(network)
 
 
-def find_gates(network):
+def find_gates(network: keras.Model) -> list[Gate]:
     """The foreign attention maps of a network that `dreal_tf.attach` can turn into actors.
 
     Args:

@@ -1,6 +1,8 @@
 """Inserts attention layers into an existing network."""
 
 import fnmatch
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -9,7 +11,13 @@ from dreal_tf.layers import ACTORS, AttentionActor
 from dreal_tf.networks.attaching.graph import graph_of, replayed
 
 
-def insert(network, attention="se", after=None, identity=True, **arguments):
+def insert(
+    network: keras.Model,
+    attention: str | AttentionActor = "se",
+    after: str | Sequence[str] | None = None,
+    identity: bool = True,
+    **arguments: Any,
+) -> keras.Model:
     """Inserts attention layers after some layers of a network and keeps the network's weights.
 
     Args:

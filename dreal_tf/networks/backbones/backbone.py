@@ -117,7 +117,7 @@ def actor_of(operation):
     return operation if isinstance(operation, AttentionActor) else None
 
 
-def embedding_network(network, unit=True):
+def embedding_network(network: keras.Model, unit: bool = True) -> keras.Model:
     """The network from images to their embeddings, the input of its logits layer.
 
     Args:

@@ -1,8 +1,11 @@
 """Residual networks for large images, such as ImageNet's."""
 
+from collections.abc import Collection
+
 import keras
 
 from dreal_tf.errors import InputError
+from dreal_tf.layers import AttentionActor
 from dreal_tf.networks.backbones.residual_wiring import ResidualWiring, stage_channels
 
 STAGES = ("conv2", "conv3", "conv4", "conv5")
@@ -23,22 +26,22 @@ FAN_OUT_NORMAL = {
 
 
 def imagenet_residual_network(
-    image_shape,
-    classes,
-    depth=50,
-    width=1.0,
-    attention=None,
-    attention_stages=None,
-    attention_blocks=None,
-    attention_pruned=None,
-    stride_placement="3x3",
-    zero_gamma=False,
-    last_stride=2,
-    bnneck=False,
-    weight_decay=0.0,
-    synchronized=False,
-    name=None,
-):
+    image_shape: tuple[int | None, int | None, int],
+    classes: int,
+    depth: int = 50,
+    width: float = 1.0,
+    attention: AttentionActor | None = None,
+    attention_stages: Collection[str] | None = None,
+    attention_blocks: str | Collection[int] | None = None,
+    attention_pruned: Collection[str] | None = None,
+    stride_placement: str = "3x3",
+    zero_gamma: bool = False,
+    last_stride: int = 2,
+    bnneck: bool = False,
+    weight_decay: float = 0.0,
+    synchronized: bool = False,
+    name: str | None = None,
+) -> keras.Model:
     """A residual network for large images, with attention in its blocks.
 
     A 7×7 convolution and a 3×3 max pooling, both of stride 2, then four stages, conv2 to conv5, of

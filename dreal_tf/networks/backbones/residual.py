@@ -1,8 +1,11 @@
 """Residual networks for small images."""
 
+from collections.abc import Collection
+
 import keras
 
 from dreal_tf.errors import InputError
+from dreal_tf.layers import AttentionActor
 from dreal_tf.networks.backbones.residual_wiring import ResidualWiring, stage_channels
 
 STAGES = ("conv2", "conv3", "conv4")
@@ -11,20 +14,20 @@ TOTAL_STRIDE = 4  # Two stages halve the map.
 
 
 def residual_network(
-    image_shape,
-    classes,
-    depth=20,
-    width=1.0,
-    attention=None,
-    attention_stages=None,
-    attention_blocks=None,
-    attention_pruned=None,
-    shortcut="identity",
-    bnneck=False,
-    weight_decay=0.0,
-    synchronized=False,
-    name=None,
-):
+    image_shape: tuple[int | None, int | None, int],
+    classes: int,
+    depth: int = 20,
+    width: float = 1.0,
+    attention: AttentionActor | None = None,
+    attention_stages: Collection[str] | None = None,
+    attention_blocks: str | Collection[int] | None = None,
+    attention_pruned: Collection[str] | None = None,
+    shortcut: str = "identity",
+    bnneck: bool = False,
+    weight_decay: float = 0.0,
+    synchronized: bool = False,
+    name: str | None = None,
+) -> keras.Model:
     """A residual network for small images, with attention in its blocks.
 
     Three stages, conv2 to conv4, of (depth - 2) / 6 blocks of two 3×3 convolutions; each later

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from dreal_tf.errors import DivergedError
-from dreal_tf.finite import nonfinite_weight
+from dreal_tf.method.finite import nonfinite_weight
 
 EVERY = 20  # Batches between two checks; each waits for the device.
 LOSSES = ("loss", "critic_loss", "actor_loss")

@@ -54,9 +54,9 @@ def run(tmp_path_factory):
 
 
 def probabilities(target, photos, classes=("flat", "sharp")):
-    predictions, broken = predict(load_predictor(target), [photos], top=2)
-    assert not broken
-    return np.array([[dict(found.classes)[name] for name in classes] for found in predictions])
+    predicted = predict(load_predictor(target), [photos], top=2)
+    assert not predicted.skipped
+    return np.array([[dict(one.classes)[name] for name in classes] for one in predicted.predictions])
 
 
 @pytest.mark.parametrize("format", ["keras", "saved_model", "litert", "onnx"])
@@ -82,7 +82,7 @@ def test_evaluation_sees_what_prediction_sees(run):
     exponentials = np.exp(np.float64(logits) - logits.max(axis=1, keepdims=True))
     of_test = exponentials / exponentials.sum(axis=1, keepdims=True)
     photos = run.parent / "photos"
-    predictions, _ = predict(load_predictor(run), [photos / path for path in tested], top=2)
-    found = [[dict(one.classes)[name] for name in data.class_names] for one in predictions]
-    np.testing.assert_allclose(found, of_test, atol=1e-5)
+    predicted = predict(load_predictor(run), [photos / path for path in tested], top=2)
+    given = [[dict(one.classes)[name] for name in data.class_names] for one in predicted.predictions]
+    np.testing.assert_allclose(given, of_test, atol=1e-5)
     assert build_data(recipe).class_names == data.class_names

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from support import ACTORS, randomized, small_network
 
-from dreal_tf.deployment.removal import imposed, ways_out, without_actors
+from dreal_tf.deployment.removal import imposed, removal_plans, without_actors
 from dreal_tf.layers import ACTORS as KINDS
 from dreal_tf.layers import CBAM, ECA, SRM, SqueezeExcite, intervene
 from dreal_tf.networks.backbones import actors_of, plain_network, residual_network
@@ -31,13 +31,13 @@ def bottleneck(attention):
     wiring = ResidualWiring(attention, None, None, None, {"conv2": 1, "conv3": 2}, symmetric=True)
     inputs = wiring.images(SHAPE, total_stride=4)
     hidden = wiring.convolution(inputs, 4, 3, 1, "conv1")
-    for place, strides in (("conv2_1", 1), ("conv3_1", 2), ("conv3_2", 1)):
-        hidden = wiring.block(hidden, [(4, 1, 1), (4, 3, strides), (16, 1, 1)], place)
+    for block, strides in (("conv2_1", 1), ("conv3_1", 2), ("conv3_2", 1)):
+        hidden = wiring.block(hidden, [(4, 1, 1), (4, 3, strides), (16, 1, 1)], block)
     return wiring.network(inputs, wiring.classifier(hidden, 5))
 
 
 def lived_in(network, seed=1):
-    """With actors that say something, and BatchNorm as training might leave it."""
+    """With actors of random weights, and BatchNorm as training might leave it."""
     random = np.random.default_rng(seed)
     for number, actor in enumerate(actors_of(network)):
         randomized(actor, seed + number)
@@ -76,15 +76,15 @@ def test_the_fold_is_the_static_action(kind, blocks):
     network = lived_in(blocks(GATES[kind]))
     static = static_of(network, images(seed=3))
     actions = {m: a.mean() if m.endswith("spatial") else a for m, a in static.items()}
-    ways = ways_out(network, static)
-    assert {way.done for way in ways.values()} == {"folded"}
+    plans = removal_plans(network, static)
+    assert {plan.done for plan in plans.values()} == {"folded"}
     expected = with_actions(network, actions, images())
     assert np.abs(expected - logits(network, images())).max() > 1e-3
     for given in (network, plain_network(network)):
-        smaller = without_actors(given, ways)
+        smaller = without_actors(given, plans)
         assert not actors_of(smaller)
         np.testing.assert_allclose(logits(smaller, images()), expected, atol=1e-5)
-    with imposed(ways):
+    with imposed(plans):
         np.testing.assert_allclose(logits(network, images()), expected, atol=1e-5)
 
 
@@ -92,10 +92,10 @@ def test_the_fold_is_the_static_action(kind, blocks):
 def test_one_of_several(kind):
     network = lived_in(basic(GATES[kind]))
     static = static_of(network, images(seed=3))
-    way = {f"conv3_1_{kind}": ways_out(network, static)[f"conv3_1_{kind}"]}
+    plan = {f"conv3_1_{kind}": removal_plans(network, static)[f"conv3_1_{kind}"]}
     actions = {m: a.mean() if m.endswith("spatial") else a for m, a in static.items() if "conv3" in m}
     before = network.get_weights()
-    smaller = without_actors(network, way)
+    smaller = without_actors(network, plan)
     expected = with_actions(network, actions, images())
     np.testing.assert_allclose(logits(smaller, images()), expected, atol=1e-5)
     assert [a.name for a in actors_of(smaller)] == [f"conv2_1_{kind}", f"conv4_1_{kind}"]
@@ -109,7 +109,7 @@ def test_one_of_several(kind):
 @pytest.mark.parametrize("kind", ["srm", "cbam"])
 def test_what_the_actors_had_is_gone(kind):
     network = lived_in(basic(GATES[kind]))
-    smaller = without_actors(network, ways_out(network, static_of(network, images())))
+    smaller = without_actors(network, removal_plans(network, static_of(network, images())))
     without = basic(None)
     assert smaller.count_params() == without.count_params()
     assert network.count_params() - smaller.count_params() == sum(
@@ -126,7 +126,9 @@ def test_what_the_actors_had_is_gone(kind):
 
 def test_what_is_saved_answers_alike(tmp_path):
     network = lived_in(basic(SqueezeExcite(2)))
-    smaller = plain_network(without_actors(network, ways_out(network, static_of(network, images()))))
+    smaller = plain_network(
+        without_actors(network, removal_plans(network, static_of(network, images())))
+    )
     smaller.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(logits(again, images()), logits(smaller, images()))
@@ -141,18 +143,18 @@ MIXED = [
 @pytest.mark.parametrize("kind", MIXED)
 def test_actions_that_mix_places_are_passed_by_or_kept(kind):
     network = lived_in(basic(KINDS[kind]()))
-    ways = ways_out(network, static_of(network, images()))
-    for way in ways.values():
-        assert way.done == ("kept" if kind in ("aa", "sasa") else "removed"), way
-        assert way.reason.endswith("its action mixes places") and not way.constants
+    plans = removal_plans(network, static_of(network, images()))
+    for plan in plans.values():
+        assert plan.done == ("kept" if kind in ("aa", "sasa") else "removed"), plan
+        assert plan.reason.endswith("its action mixes places") and not plan.constants
     if kind in ("aa", "sasa"):
         return
     actions = dict.fromkeys(network.output["actions"], 0.0)
     expected = with_actions(network, actions, images())
-    smaller = without_actors(network, ways)
+    smaller = without_actors(network, plans)
     np.testing.assert_allclose(logits(smaller, images()), expected, atol=1e-5)
     assert np.abs(expected - logits(network, images())).max() > 1e-3
-    with imposed(ways):
+    with imposed(plans):
         np.testing.assert_allclose(logits(network, images()), expected, atol=1e-5)
 
 
@@ -161,11 +163,11 @@ def test_a_spatial_gate_leaves_its_scale(form):
     network = lived_in(small_network(ACTORS[form]))
     inputs = images(shape=(6, 6, 2))
     static = static_of(network, inputs)
-    ways = ways_out(network, static)
-    assert not any(way.exact for way in ways.values())
+    plans = removal_plans(network, static)
+    assert not any(plan.exact for plan in plans.values())
     flat = {m: a if a.shape[1:3] == (1, 1) else a.mean() for m, a in static.items()}
     expected = with_actions(network, flat, inputs)
-    np.testing.assert_allclose(logits(without_actors(network, ways), inputs), expected, atol=1e-5)
+    np.testing.assert_allclose(logits(without_actors(network, plans), inputs), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -174,7 +176,7 @@ def test_half_precision_folds_to_its_own_digits(policy):
     with precision(policy):
         network = lived_in(basic(SqueezeExcite(2)))
         static = static_of(network, images(seed=3))
-        smaller = without_actors(network, ways_out(network, static))
+        smaller = without_actors(network, removal_plans(network, static))
     assert smaller.get_layer("conv3_1_2_bn").compute_dtype == policy.removeprefix("mixed_")
     expected = with_actions(network, static, images())
     digits = 2**-8 if policy == "mixed_bfloat16" else 2**-11
@@ -207,11 +209,11 @@ CONSTANT = {"gate/se": np.float32([0.3, 0.6, 0.9, 0.0]).reshape(1, 1, 1, 4)}
 )
 def test_a_gate_passes_activations_that_scale_along(activation):
     network = gated(lambda hidden: activation()(NORM(name="bn")(hidden)))
-    way = ways_out(network, CONSTANT)["gate_se"]
-    assert (way.done, way.norm) == ("folded", "bn")
+    plan = removal_plans(network, CONSTANT)["gate_se"]
+    assert (plan.done, plan.norm) == ("folded", "bn")
     inputs = images(shape=(6, 6, 2))
-    found = logits(without_actors(network, {"gate_se": way}), inputs)
-    np.testing.assert_allclose(found, with_actions(network, CONSTANT, inputs), atol=1e-5)
+    logits_after = logits(without_actors(network, {"gate_se": plan}), inputs)
+    np.testing.assert_allclose(logits_after, with_actions(network, CONSTANT, inputs), atol=1e-5)
 
 
 def shared_norm():
@@ -238,11 +240,11 @@ def shared_norm():
 )
 def test_a_gate_that_does_not_fold_is_passed_by(network, why):
     network = network()
-    way = ways_out(network, CONSTANT)["gate_se"]
-    assert way.done == "removed" and way.reason == f"its state passes unchanged: {why}"
+    plan = removal_plans(network, CONSTANT)["gate_se"]
+    assert plan.done == "removed" and plan.reason == f"its state passes unchanged: {why}"
     inputs = images(shape=(6, 6, 2))
-    found = logits(without_actors(network, {"gate_se": way}), inputs)
-    np.testing.assert_allclose(found, with_actions(network, {"gate/se": 1.0}, inputs), atol=1e-5)
+    logits_after = logits(without_actors(network, {"gate_se": plan}), inputs)
+    np.testing.assert_allclose(logits_after, with_actions(network, {"gate/se": 1.0}, inputs), atol=1e-5)
 
 
 def test_another_reader_of_the_norm_is_an_obstacle():
@@ -251,27 +253,27 @@ def test_another_reader_of_the_norm_is_an_obstacle():
         lambda h: kept.append(NORM(name="bn")(h)) or kept[0],
         lambda refined: keras.layers.Add()([refined, kept[0]]),
     )
-    way = ways_out(network, CONSTANT)["gate_se"]
-    assert way.done == "removed" and "it is not all that reads what bn gives" in way.reason
+    plan = removal_plans(network, CONSTANT)["gate_se"]
+    assert plan.done == "removed" and "it is not all that reads what bn gives" in plan.reason
     outside = keras.Model(network.input, {"logits": network.output, "maps": kept[0]})
-    assert ways_out(outside, CONSTANT)["gate_se"].done == "removed"
+    assert removal_plans(outside, CONSTANT)["gate_se"].done == "removed"
 
 
 def test_an_actor_in_two_places_is_passed_by_in_both():
     gate = SqueezeExcite(2, name="gate_se")
     network = gated(NORM(name="bn"), gate, gate=gate)
-    way = ways_out(network, CONSTANT)["gate_se"]
-    assert way.done == "removed" and "it stands in 2 places" in way.reason
+    plan = removal_plans(network, CONSTANT)["gate_se"]
+    assert plan.done == "removed" and "it stands in 2 places" in plan.reason
     inputs = images(shape=(6, 6, 2))
-    found = logits(without_actors(network, {"gate_se": way}), inputs)
-    np.testing.assert_allclose(found, with_actions(network, {"gate/se": 1.0}, inputs), atol=1e-5)
+    logits_after = logits(without_actors(network, {"gate_se": plan}), inputs)
+    np.testing.assert_allclose(logits_after, with_actions(network, {"gate/se": 1.0}, inputs), atol=1e-5)
 
 
 def test_a_negative_gate_does_not_pass_an_activation():
     below = {"gate/se": CONSTANT["gate/se"] - 0.5}
     through = gated(lambda h: keras.layers.ReLU(name="relu")(NORM(name="bn")(h)))
-    assert "below 0" in ways_out(through, below)["gate_se"].reason
-    assert ways_out(gated(NORM(name="bn")), below)["gate_se"].done == "folded"
+    assert "below 0" in removal_plans(through, below)["gate_se"].reason
+    assert removal_plans(gated(NORM(name="bn")), below)["gate_se"].done == "folded"
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -284,5 +286,5 @@ class AddedGate(SqueezeExcite):
 
 def test_an_action_that_is_applied_otherwise_does_not_fold():
     network = gated(NORM(name="bn"), gate=AddedGate(2, name="gate_se"))
-    way = ways_out(network, CONSTANT)["gate_se"]
-    assert way.done == "removed"
+    plan = removal_plans(network, CONSTANT)["gate_se"]
+    assert plan.done == "removed"
