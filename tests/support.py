@@ -121,8 +121,13 @@ def logits_loss():
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def compiled(network=None, rate=0.05, critic_rate=0.05, optimizer=None, loss=None, **settings):
-    """A compiled `DREAL` on a small network; other critics and the instruments have their own tests."""
+def compiled(
+    network=None, rate=0.05, critic_rate=0.05, optimizer=None, loss=None, eager=False, **settings
+):
+    """A compiled `DREAL` on a small network; other critics and the instruments have their own tests.
+
+    `eager` leaves out the graph, which for one or two steps takes several times as long as they do.
+    """
     settings = dict(critic="paper", instrument_fraction=0.0) | settings
     model = DREAL(network or small_network(), **settings)
     model.compile(
@@ -130,6 +135,7 @@ def compiled(network=None, rate=0.05, critic_rate=0.05, optimizer=None, loss=Non
         keras.optimizers.SGD(critic_rate),
         loss=loss or logits_loss(),
         metrics=["accuracy"],
+        run_eagerly=eager,
     )
     return model
 

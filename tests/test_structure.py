@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -96,11 +97,13 @@ def test_no_utils_and_no_star_imports():
         assert path.stem not in ("utils", "helpers", "misc") and "import *" not in path.read_text()
 
 
+@functools.cache
 def modules():
     names = [m.name for m in pkgutil.walk_packages([str(PACKAGE)], "dreal_tf.")]
     return [name for name in names if "__main__" not in name and ".recipes" not in name]
 
 
+@functools.cache
 def public_names():
     """All that an example may use: public names of every module, and the usual few."""
     names = {"np": np, "tf": tf, "keras": keras, "Path": Path}
@@ -142,6 +145,18 @@ EXAMPLES = [
 ]
 
 
+# Their examples train for a step or two, for which a graph takes several times as long.
+WITHOUT_GRAPHS = ("dreal_tf.model.", "dreal_tf.training.", "dreal_tf.experiments.")
+
+
+@pytest.fixture
+def graphs_where_they_pay(name):
+    tf.config.run_functions_eagerly(name.startswith(WITHOUT_GRAPHS))
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("graphs_where_they_pay")
 @pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
 def test_the_examples_run(name, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

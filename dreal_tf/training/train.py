@@ -106,11 +106,11 @@ def run_of_worker(out, cluster):
 
     Args:
         out: str or path, the run directory.
-        cluster: `dreal_tf.training.strategies.Cluster`, or None.
+        cluster: `dreal_tf.training.cluster.Cluster`, or None.
     Returns:
         `RunDirectory`: the run's own for the chief, one beside it for any other worker.
     Example:
-        >>> from dreal_tf.training.strategies import Cluster
+        >>> from dreal_tf.training.cluster import Cluster
         >>> print(run_of_worker("runs/mine", Cluster(("one:2222", "two:2222"), 1)).path.as_posix())
         runs/mine_worker1
     """

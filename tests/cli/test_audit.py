@@ -165,7 +165,7 @@ def test_classes_of_other_names_are_refused(copied):
     kept = json.loads((copied / "preprocessing.json").read_text())
     kept["class_names"][2] = "cat"
     (copied / "preprocessing.json").write_text(json.dumps(kept))
-    with pytest.raises(InputError, match="such as 'cat'. Received: data that has 'class 2' in its"):
+    with pytest.raises(InputError, match="such as 'cat'. Received: data that has 'class 2' at its"):
         audit(copied)
 
 

@@ -31,7 +31,7 @@ def network(**options):
 
 def model(critic=None, losses=None, **settings):
     losses = EmbeddingLosses(**CENTRES) if losses is None else losses
-    return compiled(network(), critic=critic, embedding_losses=losses, **settings)
+    return compiled(network(), critic=critic, embedding_losses=losses, eager=True, **settings)
 
 
 def test_the_neck_stands_between_feature_and_logits():
@@ -115,6 +115,7 @@ def test_a_model_is_kept_with_its_centres(tmp_path):
     made.train_on_batch(IMAGES, LABELS)
     made.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded.run_eagerly = True
     assert loaded.embedding_losses.get_config() == made.embedding_losses.get_config()
     pairs = zip(made.embedding_losses.variables, loaded.embedding_losses.variables, strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)

@@ -93,6 +93,15 @@ def test_gradients_of_the_centre_loss():
     )
 
 
+def test_no_gradient_flows_through_what_moves_the_centres():
+    embeddings, identities = batch()
+    rows = tf.Variable(embeddings, dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        sums, _ = metric_losses.identity_sums(rows, identities, 9)
+    np.testing.assert_allclose(sums[8], embeddings[identities == 8].sum(axis=0), rtol=1e-5)
+    assert tape.gradient(sums, rows) is None
+
+
 def check_gradient(loss, formula, embeddings):
     rows = tf.Variable(embeddings, dtype=tf.float32)
     with tf.GradientTape() as tape:

@@ -55,6 +55,15 @@ def test_ties_worked_by_hand():
     )
 
 
+def test_a_tie_of_right_answers_alone_is_a_perfect_ranking():
+    for right in (1, 2, 3):
+        gallery = Labels([2] * right + [1])
+        scores = score_distances([[1] * right + [3]], Labels([2]), gallery, ranks=(1, 2))
+        assert scores.found.tolist() == [[1, 1]]
+        np.testing.assert_allclose(scores.average_precision, [1])
+        np.testing.assert_allclose(scores.inverse_negative_penalty, [1])
+
+
 def test_an_embedding_that_says_nothing_scores_as_chance_does_in_any_order_of_the_gallery():
     """Of 15,000 images at one distance, one is right; sorted by identity, it is the first."""
     images = 15_000

@@ -10,7 +10,7 @@ from dreal_tf import load_recipe, report
 from dreal_tf.analysis.report.evidence import images_at
 from dreal_tf.analysis.report.rankings import shown_images
 from dreal_tf.training.builder import build_data
-from dreal_tf.training.train import train as training
+from dreal_tf.training.train import train
 
 TINY = {
     "backbone.depth": 8,
@@ -37,7 +37,7 @@ def recipe(tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(recipe, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    metrics = training.train(recipe, folder / "run")
+    metrics = train(recipe, folder / "run")
     return folder / "run", metrics, report(folder / "run", images=8)
 
 
