@@ -117,76 +117,88 @@ class Data(Section):
     """The data set. Fields that do not concern it are ignored."""
 
     name: str = Field(
-        "digits",
+        default="digits",
         description="digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow "
         "Datasets; identities: market1501, dukemtmc, msmt17, veri776, coil100 or identity_csv; or "
         "module:name of a plugin.",
     )
     folder: str | None = Field(
-        None, description="Where it lies; None: its usual place. `--data-dir` sets it."
+        default=None, description="Where it lies; None: its usual place. `--data-dir` sets it."
     )
-    download: bool = Field(False, description="Let TensorFlow Datasets fetch what is not there.")
+    download: bool = Field(
+        default=False, description="Let TensorFlow Datasets fetch what is not there."
+    )
     batch_size: CountOrAuto = Field(
-        64, description='Training batch over all replicas; "auto": chosen from the data (images).'
+        default=64,
+        description='Training batch over all replicas; "auto": chosen from the data (images).',
     )
     images_per_identity: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="Of each identity in a batch, a divisor of batch_size; None: any (images)."
+        default=None,
+        description="Of each identity in a batch, a divisor of batch_size; None: any (images).",
     )
     image_size: CountOrAuto | None = Field(
-        None, description='Side of the images; None: as stored; "auto": chosen from the data (pixels).'
+        default=None,
+        description='Side of the images; None: as stored; "auto": chosen from the data (pixels).',
     )
     image_width: PositiveInt | None = Field(
-        None, description="Width of images of identities, image_size being the height (pixels)."
+        default=None, description="Width of images of identities, image_size being the height (pixels)."
     )
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1,
+        default=0.1,
         description="Of the training data held out; of identities: of these, and of the images of all "
         "others (fraction).",
     )
     train_limit: PositiveInt | None = Field(
-        None, description="Most images to train on; None: all (images)."
+        default=None, description="Most images to train on; None: all (images)."
     )
     label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Of the training labels replaced by another class (fraction)."
+        default=0.0, description="Of the training labels replaced by another class (fraction)."
     )
     memory_limit: NonNegativeInt = Field(
-        1024, description="Decoded data up to this size is held in memory (MiB)."
+        default=1024, description="Decoded data up to this size is held in memory (MiB)."
     )
-    verify: bool = Field(True, description="Read all images of a folder before training starts.")
+    verify: bool = Field(
+        default=True, description="Read all images of a folder before training starts."
+    )
     on_bad_image: Literal["stop", "skip"] = Field(
-        "stop", description="At an image of a folder that cannot be read."
+        default="stop", description="At an image of a folder that cannot be read."
     )
     shape: Shape = Field(
-        (32, 32, 3), description="Of generated images: height, width (pixels), channels."
+        default=(32, 32, 3), description="Of generated images: height, width (pixels), channels."
     )
-    classes: Annotated[int, Field(ge=2)] = Field(10, description="Of generated images (classes).")
-    images: PositiveInt = Field(512, description="Generated for training and validation (images).")
+    classes: Annotated[int, Field(ge=2)] = Field(
+        default=10, description="Of generated images (classes)."
+    )
+    images: PositiveInt = Field(
+        default=512, description="Generated for training and validation (images)."
+    )
 
 
 class Augment(Section):
     """How training images are varied, in this order. Random in (seed, epoch, position in the epoch)."""
 
     resized_crop: Fraction | None = Field(
-        None, description="Least area kept by a random crop; ImageNet: 0.08; None: off (fraction)."
+        default=None,
+        description="Least area kept by a random crop; ImageNet: 0.08; None: off (fraction).",
     )
     rand_augment: NonNegativeInt = Field(
-        0, description="RandAugment on each image; ImageNet: 2 (operations)."
+        default=0, description="RandAugment on each image; ImageNet: 2 (operations)."
     )
     rand_magnitude: Fraction = Field(
-        0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
+        default=0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
     )
     crop_padding: NonNegativeInt = Field(
-        0, description="Zeros on each side before a random crop (pixels)."
+        default=0, description="Zeros on each side before a random crop (pixels)."
     )
-    flip: bool = Field(False, description="Mirror left and right, half of the time.")
+    flip: bool = Field(default=False, description="Mirror left and right, half of the time.")
     erasing: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="That a rectangle is erased (probability)."
+        default=0.0, description="That a rectangle is erased (probability)."
     )
     mix_up: NonNegativeFloat = Field(
-        0.0, description="Alpha of MixUp; 0: off. Labels become soft (no unit)."
+        default=0.0, description="Alpha of MixUp; 0: off. Labels become soft (no unit)."
     )
     cut_mix: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="Alpha of CutMix; 0: off. Labels become soft (no unit)."
+        default=0.0, description="Alpha of CutMix; 0: off. Labels become soft (no unit)."
     )
 
 
@@ -197,24 +209,26 @@ class _ResidualNetwork(Section):
 
     name: str  # First, in every listing.
     bnneck: bool = Field(
-        False, description="A BatchNorm before the logits, whose output is the embedding (Luo 2019)."
+        default=False,
+        description="A BatchNorm before the logits, whose output is the embedding (Luo 2019).",
     )
-    synchronized: bool = Field(False, description="BatchNorm's statistics span all replicas.")
+    synchronized: bool = Field(default=False, description="BatchNorm's statistics span all replicas.")
     frozen: Stages = Field(
-        None, description='Stages that are not trained, such as ["conv1", "conv2"]; None: all are.'
+        default=None,
+        description='Stages that are not trained, such as ["conv1", "conv2"]; None: all are.',
     )
 
 
 class ResNet(_ResidualNetwork):
     """A residual network for small images (He et al. 2016, section 4.2)."""
 
-    name: Literal["resnet"] = Field("resnet", description="The network.")
+    name: Literal["resnet"] = Field(default="resnet", description="The network.")
     depth: Annotated[int, AfterValidator(_six_n_plus_two)] = Field(
-        20, description="8, 14, 20, ... (layers)."
+        default=20, description="8, 14, 20, ... (layers)."
     )
-    width: PositiveFloat = Field(1.0, description="Multiplies the paper's channels (no unit).")
+    width: PositiveFloat = Field(default=1.0, description="Multiplies the paper's channels (no unit).")
     shortcut: Literal["identity", "projection"] = Field(
-        "identity", description="Across stages. Paper: identity, its option A."
+        default="identity", description="Across stages. Paper: identity, its option A."
     )
 
     def shrunk(self):
@@ -225,21 +239,28 @@ class ImagenetResNet(_ResidualNetwork):
     """A residual network for large images (He et al. 2016, section 4.1)."""
 
     name: Literal["imagenet_resnet"] = Field(description="The network.")
-    depth: Literal[18, 34, 50, 101, 152] = Field(50, description="Of the paper's table 1 (layers).")
-    width: PositiveFloat = Field(1.0, description="Multiplies the paper's channels (no unit).")
-    stride_placement: Literal["3x3", "1x1"] = Field(
-        "3x3", description="Convolution of a bottleneck that halves the map. Goyal 2017; He 2016: 1x1."
+    depth: Literal[18, 34, 50, 101, 152] = Field(
+        default=50, description="Of the paper's table 1 (layers)."
     )
-    zero_gamma: bool = Field(False, description="Blocks start as their skip connection (Goyal 2017).")
+    width: PositiveFloat = Field(default=1.0, description="Multiplies the paper's channels (no unit).")
+    stride_placement: Literal["3x3", "1x1"] = Field(
+        default="3x3",
+        description="Convolution of a bottleneck that halves the map. Goyal 2017; He 2016: 1x1.",
+    )
+    zero_gamma: bool = Field(
+        default=False, description="Blocks start as their skip connection (Goyal 2017)."
+    )
     last_stride: Literal[1, 2] = Field(
-        2, description="Stride of conv5; re-identification: 1 (pixels of its input)."
+        default=2, description="Stride of conv5; re-identification: 1 (pixels of its input)."
     )
     weights: str | None = Field(
-        None,
+        default=None,
         description='Start from "imagenet", those of keras.applications, or from a file, see '
         "docs/weights.md; None: random.",
     )
-    download: bool = Field(False, description='Fetch the weights "imagenet" where they are missing.')
+    download: bool = Field(
+        default=False, description='Fetch the weights "imagenet" where they are missing.'
+    )
 
     def shrunk(self):
         small = {"depth": 18, "width": 0.125, "stride_placement": "3x3", "frozen": None}
@@ -255,16 +276,20 @@ class OtherBackbone(Section):
             "plugin: a function (image_shape, classes, **arguments) that returns a keras.Model."
         )
     )
-    arguments: dict[str, Any] = Field({}, description="Further arguments of its constructor, by name.")
+    arguments: dict[str, Any] = Field(
+        default={}, description="Further arguments of its constructor, by name."
+    )
 
 
 class _Attention(Section):
     """Fields of every kind of attention; None stands for the choice of the kind's paper."""
 
     kind: str
-    stages: Stages = Field(None, description='Stages that get modules, such as ["conv4"].')
-    blocks: Blocks = Field(None, description='Blocks that get them: "all", "last" or numbers from 1.')
-    pruned: Names = Field(None, description='Blocks that go without, such as ["conv3_1"].')
+    stages: Stages = Field(default=None, description='Stages that get modules, such as ["conv4"].')
+    blocks: Blocks = Field(
+        default=None, description='Blocks that get them: "all", "last" or numbers from 1.'
+    )
+    pruned: Names = Field(default=None, description='Blocks that go without, such as ["conv3_1"].')
 
     def shrunk(self):
         small = {"blocks": None, "pruned": None}
@@ -278,14 +303,16 @@ class _RefiningAttention(_Attention):
 
     kept: ClassVar[tuple] = ("identity_start", "gates", "insert_after")
 
-    identity_start: bool = Field(False, description="New modules start as if they were not there.")
+    identity_start: bool = Field(
+        default=False, description="New modules start as if they were not there."
+    )
     gates: Names = Field(
-        None,
+        default=None,
         description="Of another backbone: layers of its own attention that become the modules, such as "
         '"*_se_excite". None, and no insert_after: all that are found.',
     )
     insert_after: Names = Field(
-        None,
+        default=None,
         description="Of another backbone: layers after which modules of this kind are inserted, such as "
         '"*_project_bn".',
     )
@@ -300,9 +327,9 @@ class NoAttention(Section):
 class SE(_RefiningAttention):
     """Squeeze-and-excitation (Hu et al. 2018)."""
 
-    kind: Literal["se"] = Field("se", description="The attention module.")
+    kind: Literal["se"] = Field(default="se", description="The attention module.")
     reduction: PositiveInt | None = Field(
-        None, description="Channels over hidden width. Paper: 16 (ratio)."
+        default=None, description="Channels over hidden width. Paper: 16 (ratio)."
     )
 
 
@@ -311,10 +338,10 @@ class CBAM(_RefiningAttention):
 
     kind: Literal["cbam"] = Field(description="The attention module.")
     reduction: PositiveInt | None = Field(
-        None, description="Channels over hidden width. Paper: 16 (ratio)."
+        default=None, description="Channels over hidden width. Paper: 16 (ratio)."
     )
     kernel_size: OddSize | None = Field(
-        None, description="Side of the spatial window. Paper: 7 (positions)."
+        default=None, description="Side of the spatial window. Paper: 7 (positions)."
     )
 
 
@@ -329,7 +356,8 @@ class ECA(_RefiningAttention):
 
     kind: Literal["eca"] = Field(description="The attention module.")
     kernel_size: OddSize | None = Field(
-        None, description="Side of the window; None: from the channels, as in the paper (channels)."
+        default=None,
+        description="Side of the window; None: from the channels, as in the paper (channels).",
     )
 
 
@@ -350,17 +378,19 @@ class AugmentedConvolution(_Attention):
 
     kind: Literal["aa"] = Field(description="The attention module.")
     kernel_size: OddSize | None = Field(
-        None, description="Side of the convolution's window. Paper: 3 (positions)."
+        default=None, description="Side of the convolution's window. Paper: 3 (positions)."
     )
-    heads: PositiveInt | None = Field(None, description="Of attention. Paper: 8 (heads).")
+    heads: PositiveInt | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
 
 
 class StandAloneAttention(_Attention):
     """Stand-alone self-attention (Ramachandran et al. 2019); it replaces a convolution of a block."""
 
     kind: Literal["sasa"] = Field(description="The attention module.")
-    kernel_size: OddSize | None = Field(None, description="Side of the window. Paper: 7 (positions).")
-    heads: PositiveInt | None = Field(None, description="Of attention. Paper: 8 (heads).")
+    kernel_size: OddSize | None = Field(
+        default=None, description="Side of the window. Paper: 7 (positions)."
+    )
+    heads: PositiveInt | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
 
 
 class DualAttention(_RefiningAttention):
@@ -368,7 +398,7 @@ class DualAttention(_RefiningAttention):
 
     kind: Literal["danet"] = Field(description="The attention module.")
     reduction: PositiveInt | None = Field(
-        None, description="Channels over query and key width. Paper: 8 (ratio)."
+        default=None, description="Channels over query and key width. Paper: 8 (ratio)."
     )
 
 
@@ -376,67 +406,74 @@ class CrissCross(_RefiningAttention):
     """Criss-cross attention (Huang et al. 2019)."""
 
     kind: Literal["ccnet"] = Field(description="The attention module.")
-    recurrence: Literal[1, 2] | None = Field(None, description="Applications. Paper: 2 (times).")
+    recurrence: Literal[1, 2] | None = Field(
+        default=None, description="Applications. Paper: 2 (times)."
+    )
 
 
 class ExpectationMaximization(_RefiningAttention):
     """Expectation-maximization attention (Li et al. 2019)."""
 
     kind: Literal["emanet"] = Field(description="The attention module.")
-    bases: PositiveInt | None = Field(None, description="Paper: 64 (bases).")
+    bases: PositiveInt | None = Field(default=None, description="Paper: 64 (bases).")
 
 
 class PluginAttention(_RefiningAttention):
     """A module of a plugin: an `AttentionActor`."""
 
     kind: Annotated[str, Field(pattern=PLUGIN)] = Field(description="module:name of its class.")
-    arguments: dict[str, Any] = Field({}, description="Arguments of the class, by name.")
+    arguments: dict[str, Any] = Field(default={}, description="Arguments of the class, by name.")
 
 
 class _Method(Section):
     """Fields of the method, whichever critic teaches. See `dreal_tf.DREAL`."""
 
     enabled: bool = Field(
-        True, description="False: the identical baseline, without critic, reward and actor loss."
+        default=True,
+        description="False: the identical baseline, without critic, reward and actor loss.",
     )
     critic: str
-    critic_units: PositiveInt = Field(64, description="Width of its encoders and memory (units).")
+    critic_units: PositiveInt = Field(
+        default=64, description="Width of its encoders and memory (units)."
+    )
     critic_grid: PositiveInt = Field(
-        4, description="Side of the grid to which maps are averaged (cells)."
+        default=4, description="Side of the grid to which maps are averaged (cells)."
     )
     actor_weight: NonNegativeFloat = Field(
-        0.1, description="Weight of the actor loss, lambda (no unit)."
+        default=0.1, description="Weight of the actor loss, lambda (no unit)."
     )
-    actor_warmup: NonNegativeInt = Field(0, description="Over which it rises from 0 (steps).")
+    actor_warmup: NonNegativeInt = Field(default=0, description="Over which it rises from 0 (steps).")
     estimator: Literal["sampled", "exact"] = Field(
-        "sampled", description="How rewards are measured in training."
+        default="sampled", description="How rewards are measured in training."
     )
     reward_fraction: Fraction = Field(
-        0.25, description="Of each training batch that is sampled (fraction)."
+        default=0.25, description="Of each training batch that is sampled (fraction)."
     )
     validation_fraction: Fraction = Field(
-        0.25, description="Of each validation batch that is measured exactly (fraction)."
+        default=0.25, description="Of each validation batch that is measured exactly (fraction)."
     )
     instrument_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0625,
+        default=0.0625,
         description="Of the validation images on which the critic's gradients are tested; 0: none "
         "(fraction).",
     )
     reference_action: Literal["mean", "static", "identity"] = Field(
-        "mean", description="The action of an ablated module."
+        default="mean", description="The action of an ablated module."
     )
     penalty: NonNegativeFloat = Field(
-        1.0, description="Minus the reward of a wrong prediction, gamma (unit of the reward)."
+        default=1.0, description="Minus the reward of a wrong prediction, gamma (unit of the reward)."
     )
     update: Literal["simultaneous", "alternating"] = Field(
-        "simultaneous", description="Whether actors follow the critic before or after its own step."
+        default="simultaneous",
+        description="Whether actors follow the critic before or after its own step.",
     )
     trust: bool = Field(
-        True, description="Follow the critic as far as its predictions were right; False: in full."
+        default=True,
+        description="Follow the critic as far as its predictions were right; False: in full.",
     )
-    stages: Stages = Field(None, description="Stages the method is restricted to; None: all.")
+    stages: Stages = Field(default=None, description="Stages the method is restricted to; None: all.")
     start_epoch: NonNegativeInt = Field(
-        0, description="First epoch of the method; plain training before it (epochs)."
+        default=0, description="First epoch of the method; plain training before it (epochs)."
     )
 
     def shrunk(self):
@@ -451,16 +488,16 @@ class ComparativeMethod(_Method):
     """The method with a critic that compares actions, or with its control, taught by other images."""
 
     critic: Literal["comparative", "shuffled"] = Field(
-        "comparative", description="The critic, or a control."
+        default="comparative", description="The critic, or a control."
     )
     exploration: Exploration = Field(
-        None,
+        default=None,
         description="Counterfactual actions that the critic learns from: "
         "reference, permuted, noise; one that is named twice is sampled twice as often. None: the "
         "critic's own choice.",
     )
     noise: PositiveFloat | None = Field(
-        None, description="Standard deviation of the noise; None: the critic's own (logits)."
+        default=None, description="Standard deviation of the noise; None: the critic's own (logits)."
     )
 
 
@@ -474,46 +511,48 @@ class _Optimizer(Section):
     """Fields of every optimizer."""
 
     name: str
-    learning_rate: PositiveFloat = Field(0.1, description="At its peak (per step).")
+    learning_rate: PositiveFloat = Field(default=0.1, description="At its peak (per step).")
     weight_decay: NonNegativeFloat = Field(
-        1e-4,
+        default=1e-4,
         description="Half of it times the squared kernels joins the loss; adamw decays by itself (no "
         "unit).",
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Spread over all classes (fraction)."
+        default=0.0, description="Spread over all classes (fraction)."
     )
     triplet: Literal["none", "batch_hard", "weighted"] = Field(
-        "none",
+        default="none",
         description="Triplet loss of identities that joins the cross entropy, over the features before "
         "the bnneck.",
     )
-    triplet_weight: NonNegativeFloat = Field(1.0, description="Its weight (no unit).")
+    triplet_weight: NonNegativeFloat = Field(default=1.0, description="Its weight (no unit).")
     margin: PositiveFloat | None = Field(
-        0.3, description="Of batch_hard; None: soft (unit of the features)."
+        default=0.3, description="Of batch_hard; None: soft (unit of the features)."
     )
     centre_weight: NonNegativeFloat = Field(
-        0.0, description="Weight of the centre loss; 0: off (no unit)."
+        default=0.0, description="Weight of the centre loss; 0: off (no unit)."
     )
-    centre_rate: Fraction = Field(0.5, description="How far its centres move in a step (fraction).")
+    centre_rate: Fraction = Field(
+        default=0.5, description="How far its centres move in a step (fraction)."
+    )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
+        default=None,
         description="Momentum of averaged weights, which are validated and kept in place of the last; "
         "None: off (no unit).",
     )
     clip_norm: PositiveFloat | None = Field(
-        None,
+        default=None,
         description="Largest global norm of the task loss's gradient; None: any (unit of the gradient).",
     )
     critic_learning_rate: PositiveFloat = Field(
-        1e-3, description="Of the critic's Adam, constant (per step)."
+        default=1e-3, description="Of the critic's Adam, constant (per step)."
     )
     backbone_lr_multiplier: PositiveFloat = Field(
-        1.0, description="Of all that is neither attention nor logits (no unit)."
+        default=1.0, description="Of all that is neither attention nor logits (no unit)."
     )
-    attention_lr_multiplier: PositiveFloat = Field(1.0, description="Of the actors (no unit).")
+    attention_lr_multiplier: PositiveFloat = Field(default=1.0, description="Of the actors (no unit).")
     head_lr_multiplier: PositiveFloat = Field(
-        1.0, description="Of the logits; adamw's decay follows the plain rate (no unit)."
+        default=1.0, description="Of the logits; adamw's decay follows the plain rate (no unit)."
     )
 
 
@@ -523,9 +562,9 @@ _Optimizer.kept = tuple(_Optimizer.model_fields)[1:]
 class SGD(_Optimizer):
     """Stochastic gradient descent."""
 
-    name: Literal["sgd"] = Field("sgd", description="The optimizer of the network.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="(no unit).")
-    nesterov: bool = Field(False, description="Nesterov's form of momentum.")
+    name: Literal["sgd"] = Field(default="sgd", description="The optimizer of the network.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="(no unit).")
+    nesterov: bool = Field(default=False, description="Nesterov's form of momentum.")
 
 
 class Adam(_Optimizer):
@@ -551,10 +590,10 @@ class _Schedule(Section):
 
     decay: str
     epochs: CountOrAuto = Field(
-        10, description='Passes over the training data; "auto": chosen from the data (epochs).'
+        default=10, description='Passes over the training data; "auto": chosen from the data (epochs).'
     )
     warmup_epochs: NonNegativeFloat = Field(
-        0.0, description="Over which the rate rises from 0 (epochs)."
+        default=0.0, description="Over which the rate rises from 0 (epochs)."
     )
 
     def shrunk(self):
@@ -564,7 +603,7 @@ class _Schedule(Section):
 class CosineSchedule(_Schedule):
     """The factor is (1 + cos(pi (t - W) / (T - W))) / 2."""
 
-    decay: Literal["cosine"] = Field("cosine", description="Course of the learning rate.")
+    decay: Literal["cosine"] = Field(default="cosine", description="Course of the learning rate.")
 
 
 class StepsSchedule(_Schedule):
@@ -572,9 +611,9 @@ class StepsSchedule(_Schedule):
 
     decay: Literal["steps"] = Field(description="Course of the learning rate.")
     milestones: Milestones = Field(
-        (0.5, 0.75), description="When the rate falls (fractions of the training)."
+        default=(0.5, 0.75), description="When the rate falls (fractions of the training)."
     )
-    factor: Fraction = Field(0.1, description="By which it is multiplied then (no unit).")
+    factor: Fraction = Field(default=0.1, description="By which it is multiplied then (no unit).")
 
 
 class ConstantSchedule(_Schedule):
@@ -587,24 +626,24 @@ class Run(Section):
     """How a run is carried out."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        0, description="Of weights, splits, order, augmentation and sampling (no unit)."
+        default=0, description="Of weights, splits, order, augmentation and sampling (no unit)."
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "float32", description="In which the network computes."
+        default="float32", description="In which the network computes."
     )
     start: str | None = Field(
-        None, description="A .keras file with weights to start from; None: random."
+        default=None, description="A .keras file with weights to start from; None: random."
     )
     deterministic: bool = Field(
-        True,
+        default=True,
         description="The same bits each time at one number of threads, and the baseline's where no "
         "critic is followed; may cost speed on GPUs.",
     )
     figures: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.02,
+        default=0.02,
         description="Most of the training's time for figures in TensorBoard; 0: none (fraction).",
     )
-    plugins: Names = Field((), description="Python files that define what `module:name` names.")
+    plugins: Names = Field(default=(), description="Python files that define what `module:name` names.")
 
     def shrunk(self):
         return self.model_copy(update={"start": None, "figures": 0.0})
@@ -673,7 +712,21 @@ def _union(section):
     return Annotated[Union[tuple(tagged)], Discriminator(tag)]
 
 
-def Backbone(name="resnet", **fields):
+if typing.TYPE_CHECKING:  # Type checkers read the base of each union, with the fields of all kinds.
+    BackboneSection = Section
+    AttentionSection = Section
+    DrealSection = _Method
+    OptimSection = _Optimizer
+    ScheduleSection = _Schedule
+else:
+    BackboneSection = _union("backbone")
+    AttentionSection = _union("attention")
+    DrealSection = _union("dreal")
+    OptimSection = _union("optim")
+    ScheduleSection = _union("schedule")
+
+
+def Backbone(name: str = "resnet", **fields: Any) -> Section:
     """The network that carries the attention: `ResNet`, `ImagenetResNet` or `OtherBackbone`, by its name.
 
     Raises:
@@ -685,7 +738,7 @@ def Backbone(name="resnet", **fields):
     return _section("backbone", {"name": name} | fields)
 
 
-def Attention(kind="se", **fields):
+def Attention(kind: str = "se", **fields: Any) -> Section:
     """The attention modules: the model of their kind, such as `SE`.
 
     Raises:
@@ -697,7 +750,7 @@ def Attention(kind="se", **fields):
     return _section("attention", {"kind": kind} | fields)
 
 
-def Dreal(critic="comparative", **fields):
+def Dreal(critic: str = "comparative", **fields: Any) -> _Method:
     """The method: `ComparativeMethod` or `PaperMethod`, by its critic.
 
     Raises:
@@ -709,7 +762,7 @@ def Dreal(critic="comparative", **fields):
     return _section("dreal", {"critic": critic} | fields)
 
 
-def Optim(name="sgd", **fields):
+def Optim(name: str = "sgd", **fields: Any) -> _Optimizer:
     """The optimizers: `SGD`, `Adam` or `AdamW`, by the name of the network's.
 
     Raises:
@@ -721,7 +774,7 @@ def Optim(name="sgd", **fields):
     return _section("optim", {"name": name} | fields)
 
 
-def Schedule(decay="cosine", **fields):
+def Schedule(decay: str = "cosine", **fields: Any) -> _Schedule:
     """The length of a training and its learning rate: `CosineSchedule`, `StepsSchedule` or `ConstantSchedule`.
 
     Raises:
@@ -770,15 +823,15 @@ class Recipe(Section):
     """
 
     name: Annotated[str, Field(pattern=r"^\w[^/\\]*$")] = Field(
-        "unnamed", description="Of the recipe, and of the run's folder."
+        default="unnamed", description="Of the recipe, and of the run's folder."
     )
     data: Data = Data()
     augment: Augment = Augment()
-    backbone: _union("backbone") = ResNet()
-    attention: _union("attention") = SE()
-    dreal: _union("dreal") = ComparativeMethod()
-    optim: _union("optim") = SGD()
-    schedule: _union("schedule") = CosineSchedule()
+    backbone: BackboneSection = ResNet()
+    attention: AttentionSection = SE()
+    dreal: DrealSection = ComparativeMethod()
+    optim: OptimSection = SGD()
+    schedule: ScheduleSection = CosineSchedule()
     run: Run = Run()
 
     def replace(self, changes):

@@ -19,6 +19,14 @@ import dreal_tf
 from dreal_tf import api
 from dreal_tf.cli.main import VERBS
 
+# Results that stand beside the functions they come from.
+RESULTS = (
+    "training.evaluation.RunMetrics",
+    "analysis.audit.Audit",
+    "analysis.audit_critic.CriticAudit",
+)
+RESULTS += ("analysis.benchmark.Benchmark", "experiments.run_study.StudyResult")
+RESULTS += ("experiments.run_search.SearchResult",)
 SNAPSHOT = Path(__file__).with_name("public_names.txt")
 FUNCTIONS = [verb for verb in VERBS if verb.__name__ not in ("recipes", "doctor")]
 
@@ -42,6 +50,9 @@ def described(name, definition):
         yield f"{name} -> {definition.returns}"
         yield from parameter_lines(definition)
         return
+    if definition.is_attribute:
+        yield name
+        return
     yield f"{name}({', '.join(map(str, definition.bases))})"
     constructor, arguments = definition.members.get("__init__"), set()
     if constructor is not None and constructor.is_function:
@@ -62,8 +73,9 @@ def public_names():
     """Every public name with its signature, read without importing the package."""
     package = griffe.load("dreal_tf", search_paths=[REPOSITORY], allow_inspection=False)
     definitions = {name: package[name].final_target for name in dreal_tf.__all__}
-    results = package["results"].members.items()
-    definitions |= {f"results.{n}": c for n, c in results if not c.is_alias and c.is_class}
+    results = package["deployment.results"].members.items()
+    definitions |= {n: c for n, c in results if not c.is_alias and c.is_class}
+    definitions |= {name: package[name] for name in RESULTS}
     lines = []
     for name, definition in definitions.items():
         lines += described(name, definition)
@@ -81,6 +93,8 @@ def test_no_public_name_changes_unnoticed():
 def test_every_parameter_of_a_public_function_is_annotated():
     for name in dreal_tf.__all__:
         value = getattr(dreal_tf, name)
+        if not callable(value):
+            continue
         function = value.__init__ if inspect.isclass(value) else value
         if value.__module__.startswith(("dreal_tf.experiments", "dreal_tf.recipe")):
             continue

@@ -19,10 +19,17 @@ PACKAGE = Path(dreal_tf.__file__).parent
 REPOSITORY = PACKAGE.parent
 
 # Who may import whom: a part imports only from those before it.
-ORDER = ("errors", "results", "keras_internals", "modules", "replicas", "finite", "layers")
+ORDER = ("errors", "keras_internals", "modules", "replicas", "layers")
 ORDER += ("networks.flops", "networks.backbones", "networks.attaching", "networks.pretrained")
 ORDER += ("networks.other_backbone",)
-ORDER += ("method.finite", "method.types", "method.formulas", "method.rows", "method.critics", "method.rewards")
+ORDER += (
+    "method.finite",
+    "method.types",
+    "method.formulas",
+    "method.rows",
+    "method.critics",
+    "method.rewards",
+)
 ORDER += ("method.instruments", "method.metrics", "retrieval", "model", "data", "visualization")
 ORDER += ("recipe", "training", "analysis", "deployment", "experiments", "api", "cli")
 LEVELS = {part: level for level, part in enumerate(ORDER)}

@@ -166,9 +166,9 @@ def test_the_agreement_is_the_share_of_images_with_the_same_class():
     own = np.tile(np.float32([[0.501, 0.499]]), (20, 1))
     exported = own.copy()
     exported[3] = 0.499, 0.501
-    assert compared(exported, own, None, "int8")["agreement"] == 0.95
+    assert compare_probabilities(exported, own, None, "int8")["agreement"] == 0.95
     with pytest.raises(RunError, match="0.9500 of the classes"):
-        compared(exported, own, None, "float16")
+        compare_probabilities(exported, own, None, "float16")
 
 
 def test_one_row_far_off_among_many_is_not_kept():
