@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dreal_tf.analysis.audit import Audit
     from dreal_tf.analysis.audit_critic import CriticAudit
     from dreal_tf.analysis.benchmark import Benchmark
-    from dreal_tf.data import Splits
+    from dreal_tf.data.splits import Splits
     from dreal_tf.deployment.results import (
         ExportResult,
         IndexResult,
@@ -144,7 +144,7 @@ def export(
         out: path of a folder that does not exist yet.
         format: "saved_model", "litert" or "onnx".
         precision: "float32", or for "litert" also "float16" or "int8".
-        data: `dreal_tf.data.Splits` that a model was trained on: the export then prepares images itself
+        data: `dreal_tf.data.splits.Splits` that a model was trained on: the export then prepares images itself
             and is compared on the test split. A run brings its own.
         beside: `keras.Model` whose cost is measured too; for a run, its baseline is.
         data_dir: folder of a run's data; None for the run's.
@@ -353,7 +353,7 @@ def audit(
         model: path of a run directory or a `.keras` file, or a functional `keras.Model` or `DREAL`; see
             `dreal_tf.analysis.audit.audit`, which describes the measurement.
         images: int >= 2. Test images to measure on, at most.
-        data: recipe, its name or path, or `dreal_tf.data.Splits`: the data of a network that is no run.
+        data: recipe, its name or path, or `dreal_tf.data.splits.Splits`: the data of a network that is no run.
         data_dir: folder of the data; None for the recipe's.
         critic: path of a run whose critic is measured instead, see `dreal_tf.analysis.audit_critic`.
         out: path of a folder to write the table, the classes and the figure to; None writes nothing.

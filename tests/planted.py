@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dreal_tf.data import from_arrays
+from dreal_tf.data.arrays import from_arrays
 from dreal_tf.layers import AttentionActor
 
 OPEN, SHUT = 0.9, 0.1

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreal_tf.data import digits, image_folder
+from dreal_tf.data.built_in import digits
+from dreal_tf.data.folder import image_folder
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dreal_tf.data import draw_examples
+from dreal_tf.data.examples import draw_examples
 from dreal_tf.errors import InputError
 from dreal_tf.experiments.arms import BASELINE, OURS
 from dreal_tf.experiments.comparison import seed_difference
@@ -207,7 +207,7 @@ def measured_run(run, recipe, data, images, pictures):
     Args:
         run: `RunDirectory` of a finished training.
         recipe: `dreal_tf.Recipe`, the run's.
-        data: `dreal_tf.data.Splits`.
+        data: `dreal_tf.data.splits.Splits`.
         images: float array (n, height, width, channels), test images as the network takes them.
         pictures: `dreal_tf.visualization.composed.Composed`, the same for all networks.
     Returns:

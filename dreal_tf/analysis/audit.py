@@ -12,7 +12,8 @@ import tensorflow as tf
 from scipy import stats
 
 from dreal_tf.analysis.inputs import Source, check_images, source_of, unvaried
-from dreal_tf.data import Splits, drawn_batches
+from dreal_tf.data.examples import drawn_batches
+from dreal_tf.data.splits import Splits
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import intervene
 from dreal_tf.method.finite import check_finite_weights, propagate_nonfinite
@@ -102,7 +103,7 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
             functional network, with our layers anywhere in it, or a `DREAL`. A layer that is used twice
             is two modules, see `dreal_tf.method.rewards.ModuleNames`.
         images: int >= 2. Test images to measure on; all of them if there are fewer.
-        data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.Splits`: the training data of the
+        data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.splits.Splits`: the training data of the
             network. None for a run's own.
         data_dir: str, path or None. Folder of the data; None for the recipe's.
         track: callable that passes on the items of a sized iterable while it shows progress, or None.
@@ -160,7 +161,7 @@ def _network_and_data(target, data, data_dir):
     if data is None:
         raise InputError(
             "Expected the data that the network was trained on. Received: data=None. Give a recipe or "
-            "its name, or `dreal_tf.data.Splits`."
+            "its name, or `dreal_tf.data.splits.Splits`."
         )
     if isinstance(data, Splits):
         return target, data, None
@@ -172,7 +173,7 @@ def calibration_images(data, count=CALIBRATION_IMAGES):
     """Training images for static actions, as the network is given them.
 
     Args:
-        data: `dreal_tf.data.Splits`.
+        data: `dreal_tf.data.splits.Splits`.
         count: int. Their number, at most.
     Returns:
         Float array (n, height, width, channels).
@@ -348,7 +349,7 @@ def check_data(network, data, class_names=None):
 
     Args:
         network: `keras.Model` from images to one row (batch, classes).
-        data: `dreal_tf.data.Splits`.
+        data: `dreal_tf.data.splits.Splits`.
         class_names: sequence of str, the network's classes in order, or None if they are unknown.
     Raises:
         InputError: if images or classes differ.

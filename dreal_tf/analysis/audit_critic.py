@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.analysis.inputs import FinishedRun, critic_run
-from dreal_tf.data import draw_examples
+from dreal_tf.data.examples import draw_examples
 from dreal_tf.method.formulas import Targets
 from dreal_tf.method.instruments import Instruments, bootstrap_mean, held_modules, r2
 from dreal_tf.method.rewards import KINDS, sample_plan

@@ -20,8 +20,9 @@ import tensorflow as tf
 from keras import ops
 from scipy import stats
 
-from dreal_tf.data import generated_like, known_set
-from dreal_tf.data.throughput import images_per_second
+from dreal_tf.data.built_in import generated_like
+from dreal_tf.data.catalogue import known_set
+from dreal_tf.data.pipeline import images_per_second
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.keras_internals import layers_inside
 from dreal_tf.method.rewards import count_of_fraction
@@ -140,7 +141,7 @@ def generated_data(recipe):
     Args:
         recipe: `dreal_tf.Recipe`.
     Returns:
-        `dreal_tf.data.Splits`.
+        `dreal_tf.data.splits.Splits`.
     Raises:
         InputError: if only the data itself tells the shape.
     Example:

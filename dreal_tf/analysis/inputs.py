@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from dreal_tf.data.sections import Augment
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Augment, Recipe
+from dreal_tf.recipe import Recipe
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory
 

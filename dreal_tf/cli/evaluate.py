@@ -34,7 +34,7 @@ def evaluate(
     """Print the metrics of a run's best weights on the test split."""
     metrics = api.evaluate(
         run, data_dir=data_dir, metric=metric, flip=flip, expansion=expansion, rerank=rerank
-    ).as_dict()
+    )
     result(metrics, as_json, metric_lines(metrics))
     recipe = RunDirectory(run).read_recipe()
     other = "--baseline" if recipe.dreal.enabled else "--set dreal.enabled=true"

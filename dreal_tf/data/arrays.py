@@ -4,11 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.data.decoding import random_window
-from dreal_tf.data.label_noise import with_noise
-from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import order_of, shared_order, splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
-from dreal_tf.data.splits import hold_out
+from dreal_tf.data.sections import Options
+from dreal_tf.data.splits import hold_out, with_noise
 from dreal_tf.errors import InputError
 
 
@@ -22,7 +21,7 @@ def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=No
         class_names: sequence of str, by label.
         mean, deviation: floats, or sequences by channel: images become (image - mean) / deviation.
         validation: pair of arrays to use in place of a held-out share, or None.
-        options: fields of `dreal_tf.data.Options`, such as `batch_size`, `seed` and `flip`.
+        options: fields of `dreal_tf.data.sections.Options`, such as `batch_size`, `seed` and `flip`.
     Returns:
         `Splits`.
     Raises:

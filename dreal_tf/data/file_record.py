@@ -127,7 +127,7 @@ def record_of(tree, members, names, sha256):
     """The record of a data set that no run has recorded.
 
     Args:
-        tree: `dreal_tf.data.image_trees.ImageTree`.
+        tree: `dreal_tf.data.listing.ImageTree`.
         members: sequence of (split, name, label), in the order of each split.
         names: collection of str, all files; those without a split are recorded as left out.
         sha256: dict of str by name, of the files that were read.
@@ -183,7 +183,7 @@ def compared(record, tree, names):
 
     Args:
         record: `FileRecord`.
-        tree: `dreal_tf.data.image_trees.ImageTree`.
+        tree: `dreal_tf.data.listing.ImageTree`.
         names: collection of str, the files that are there now.
     Returns:
         `FileRecord`.

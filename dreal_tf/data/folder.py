@@ -14,20 +14,19 @@ from dreal_tf.data.catalogue import normalisation_of
 from dreal_tf.data.decoding import READABLE
 from dreal_tf.data.file_record import LEFT_OUT, compared, no_recorded_images, read_record, record_of
 from dreal_tf.data.image_files import ImageFiles, inspect_images, warn_of_depth
-from dreal_tf.data.image_trees import ImageTree
-from dreal_tf.data.label_noise import with_noise
 from dreal_tf.data.listing import (
     LISTED_ANYWAY,
+    ImageTree,
     ends_like_image,
     exclusion,
     folder_identity,
     list_files,
     summary_of,
 )
-from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
-from dreal_tf.data.splits import hold_out
+from dreal_tf.data.sections import Options
+from dreal_tf.data.splits import hold_out, with_noise
 from dreal_tf.errors import InputError, unknown_name
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
@@ -95,7 +94,7 @@ def image_folder(folder=None, **options):
 
     Args:
         folder: str or path.
-        options: fields of `dreal_tf.data.Options`: `image_size`, where the images differ in size;
+        options: fields of `dreal_tf.data.sections.Options`: `image_size`, where the images differ in size;
             `recorded`, for the splits of a run; `verify`; `on_bad_image`; `batch_size`, ...
     Returns:
         `Splits`.
@@ -435,7 +434,7 @@ def _split_in_memory(tree, listed, options, class_names, mean, deviation):
         batches = ImageFiles(paths, labels).ordered(IMAGES_AT_A_TIME).as_numpy_iterator()
         arrays[split] = np.concatenate([images for images, _ in batches]), labels
     return from_arrays(
-        **arrays, class_names=class_names, mean=mean, deviation=deviation, **options._asdict()
+        **arrays, class_names=class_names, mean=mean, deviation=deviation, **dict(options)
     )
 
 

@@ -11,13 +11,12 @@ from dreal_tf.data.catalogue import known_set, normalisation_of
 from dreal_tf.data.decoding import READABLE, decoded, inspect_image, read_whole
 from dreal_tf.data.file_record import compared, no_recorded_images, read_record, record_of
 from dreal_tf.data.identity_layouts import LAYOUTS, NAMED, Listed, list_identities
-from dreal_tf.data.identity_sampler import IdentitySampler
-from dreal_tf.data.identity_splits import held_out_identities, held_out_images
+from dreal_tf.data.identity_sampling import IdentitySampler, held_out_identities, held_out_images
 from dreal_tf.data.image_files import ImageFiles, inspect_images, map_images, warn_of_depth
-from dreal_tf.data.label_noise import with_noise
-from dreal_tf.data.options import Options
 from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
+from dreal_tf.data.sections import Options
+from dreal_tf.data.splits import with_noise
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Labels, Protocol
 from dreal_tf.retrieval.protocol import relations
@@ -60,7 +59,7 @@ def identity_set(name, folder=None, **options):
     Args:
         name: str, a key of `LAYOUTS`.
         folder: see `list_identities`.
-        options: fields of `dreal_tf.data.Options`: `images_per_identity`, `image_size`, `image_width`,
+        options: fields of `dreal_tf.data.sections.Options`: `images_per_identity`, `image_size`, `image_width`,
             `validation_fraction`, `on_bad_image`, `recorded`, ...
     Returns:
         `Splits`, with `retrieval`.

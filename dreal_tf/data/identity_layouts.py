@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dreal_tf.data.image_trees import image_tree
-from dreal_tf.data.listing import ends_like_image, exclusion
+from dreal_tf.data.listing import ends_like_image, exclusion, image_tree
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Protocol
 

@@ -95,12 +95,12 @@ def inspect_images(tree, names):
     """Decodes images, in parallel, to see which can be read.
 
     Args:
-        tree: `dreal_tf.data.image_trees.ImageTree`.
+        tree: `dreal_tf.data.listing.ImageTree`.
         names: sequence of str.
     Returns:
         `Inspected`.
     Example:
-        >>> from dreal_tf.data.image_trees import ImageTree
+        >>> from dreal_tf.data.listing import ImageTree
         >>> tf.io.write_file("notes.jpg", "no image")
         >>> inspect_images(ImageTree("."), ["notes.jpg"]).problems
         {'notes.jpg': 'not a JPEG, PNG, GIF, BMP or WebP image'}
@@ -112,7 +112,7 @@ def map_images(tree, names, look):
     """Reads files in parallel, and looks at the content of each.
 
     Args:
-        tree: `dreal_tf.data.image_trees.ImageTree`.
+        tree: `dreal_tf.data.listing.ImageTree`.
         names: sequence of str.
         look: callable from bytes to anything, which raises `UnreadableImage` or `tf.errors.OpError`.
     Returns:

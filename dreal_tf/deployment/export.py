@@ -47,7 +47,7 @@ def export(
         path: str or path of a folder that does not exist yet.
         format: "saved_model", "litert" or "onnx".
         precision: "float32", or for "litert" also "float16" or "int8".
-        data: `dreal_tf.data.Splits` that the network was trained on, or None: the export then takes
+        data: `dreal_tf.data.splits.Splits` that the network was trained on, or None: the export then takes
             normalised images, and is compared on random ones.
         beside: `keras.Model` whose cost is measured too, such as the baseline, or None.
         data_dir: str, path or None. Current folder of a run's data.
@@ -162,7 +162,7 @@ def baseline_network(recipe, data, network):
 
     Args:
         recipe: `Recipe` of the run.
-        data: `dreal_tf.data.Splits` of the run.
+        data: `dreal_tf.data.splits.Splits` of the run.
         network: `keras.Model` that the run trained.
     Returns:
         `keras.Model`.

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dreal_tf.data import Preprocessing
+from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.prediction import load_network, predictor_of
 from dreal_tf.deployment.results import IndexResult, Match, SearchResult
 from dreal_tf.deployment.served import ServedEmbedding

@@ -9,16 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.data import (
-    Preprocessing,
-    UnreadableImage,
-    decoded,
-    inspect_image,
-    list_files,
-    opening_problem,
-    summary_of,
-    unreadable,
-)
+from dreal_tf.data.decoding import UnreadableImage, decoded, inspect_image, unreadable
+from dreal_tf.data.image_files import opening_problem
+from dreal_tf.data.listing import list_files, summary_of
+from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.exported_model import format_of
 from dreal_tf.deployment.exported_model import load as load_export
 from dreal_tf.deployment.results import Prediction, Predictions
@@ -39,7 +33,7 @@ class LooseImages:
 
     Args:
         paths: sequence of paths, of image files and folders; a folder stands for every file in it and
-            below, by name, except those that `dreal_tf.data.list_files` excludes.
+            below, by name, except those that `dreal_tf.data.listing.list_files` excludes.
         prepare: callable from a uint8 tensor (height, width, channels) to the array that the network
             takes.
         channels: int, 1 or 3.
@@ -132,7 +126,7 @@ def load_network(path, data=None, data_dir=None):
         data_dir: str, path or None. Current folder of a run's data, needed if the run does not say how to
             prepare its images.
     Returns:
-        `keras.Model`, and `dreal_tf.data.Preprocessing`.
+        `keras.Model`, and `dreal_tf.data.preprocessing.Preprocessing`.
     Raises:
         InputError: if there is no network, nothing says how to prepare its images, or a weight is not
             finite.
@@ -164,7 +158,7 @@ class Predictor(NamedTuple):
     """A network with the preparation of its images.
 
     Attributes:
-        preprocessing: `dreal_tf.data.Preprocessing`.
+        preprocessing: `dreal_tf.data.preprocessing.Preprocessing`.
         output: callable from an array (batch, height, width, channels), values from 0 to 255, to
             probabilities, or to embeddings, one row an image.
         any_size: bool. Whether `output` resizes bytes itself; if not, it takes floats of the network's

@@ -209,7 +209,7 @@ def network_costs(networks, preprocessing, rounds=ROUNDS):
 
     Args:
         networks: sequence of functional `keras.Model`s with auxiliary outputs, in float32.
-        preprocessing: `dreal_tf.data.Preprocessing` of their images, included in the time.
+        preprocessing: `dreal_tf.data.preprocessing.Preprocessing` of their images, included in the time.
         rounds: int. Calls of each.
     Returns:
         List of dicts: `parameters` (trainable ones), `multiply_adds`, `milliseconds` (the median).

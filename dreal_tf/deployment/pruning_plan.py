@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.analysis.audit import IMAGES_AT_A_TIME, audit, calibration_images, values_of
-from dreal_tf.data import drawn_batches
+from dreal_tf.data.examples import drawn_batches
 from dreal_tf.deployment.removal import FOLDED, KEPT, removal_plans, without_actors
 from dreal_tf.errors import InputError
 from dreal_tf.method.formulas import per_example_score
@@ -85,7 +85,7 @@ def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, ending in logits.
-        data: `dreal_tf.data.Splits` that it was trained on, training images unaugmented. Static actions
+        data: `dreal_tf.data.splits.Splits` that it was trained on, training images unaugmented. Static actions
             are means over training images; validation images decide what is removed.
         rule: `dreal_tf.deployment.pruning_request.Rule`.
         images: int >= 2. Validation images, at most.
@@ -137,9 +137,9 @@ def validation_as_test(data):
     """Data with its validation split as the test split, so that the choice never sees the real one.
 
     Args:
-        data: `dreal_tf.data.Splits`.
+        data: `dreal_tf.data.splits.Splits`.
     Returns:
-        `dreal_tf.data.Splits`; labels of the test split are ints.
+        `dreal_tf.data.splits.Splits`; labels of the test split are ints.
     Example:
         >>> data = validation_as_test(build_data(load_recipe("digits_resnet8_se")))
         >>> data.sizes["test"] == data.sizes["validation"]

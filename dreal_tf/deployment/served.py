@@ -14,7 +14,7 @@ class Served:
     Args:
         network: `keras.Model` from one tensor of images to logits, or to probabilities where it ends
             in a softmax, (batch, classes).
-        preprocessing: `dreal_tf.data.Preprocessing`, or None: the images are then normalised float32
+        preprocessing: `dreal_tf.data.preprocessing.Preprocessing`, or None: the images are then normalised float32
             images, and the classes have no names.
     Attributes:
         network, preprocessing: the same.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.data import draw_examples
+from dreal_tf.data.examples import draw_examples
 from dreal_tf.layers import intervene
 from dreal_tf.method.formulas import per_example_score, targets_of
 from dreal_tf.model import DREAL, FactualPass
@@ -159,7 +159,7 @@ def draw_held_out(data, count, seed):
     """A random sample of the test images, in random order, so that classes are mixed.
 
     Args:
-        data: `dreal_tf.data.Splits`.
+        data: `dreal_tf.data.splits.Splits`.
         count: int. Size of the sample, at most.
         seed: int.
     Returns:

@@ -197,10 +197,10 @@ def train_on_validation(data, batch_size, seed):
     """The same data with shuffled validation images as the training images.
 
     Args:
-        data: `dreal_tf.data.Splits`.
+        data: `dreal_tf.data.splits.Splits`.
         batch_size, seed: int.
     Returns:
-        `dreal_tf.data.Splits`.
+        `dreal_tf.data.splits.Splits`.
     """
     size = data.sizes["validation"]
     images = data.validation.unbatch().shuffle(size, seed=seed, reshuffle_each_iteration=True)

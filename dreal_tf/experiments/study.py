@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
+from dreal_tf.data.sections import PositiveFloat, Section
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.recipe import Dreal, PositiveFloat, Section
+from dreal_tf.recipe import Dreal
 from dreal_tf.training.recipe_files import (
     bundled_file,
     bundled_names,

@@ -59,7 +59,7 @@ def scores_of(embedder, asked, metric="cosine", flip=False, expansion=0, rerank=
 
     Args:
         embedder: `Embedder`.
-        asked: `dreal_tf.data.RetrievalSet`.
+        asked: `dreal_tf.data.identities.RetrievalSet`.
         metric: str, "cosine" or "euclidean".
         flip: bool, see `Embedder`.
         expansion: int >= 0. Images that join a query, see `dreal_tf.retrieval.expanded_queries`; 0:

@@ -10,8 +10,14 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.data import DATA_SETS, Splits, from_arrays, prepared_data_set, worker_share
-from dreal_tf.data.folder import list_classes
+from dreal_tf.data.arrays import from_arrays
+from dreal_tf.data.built_in import digits, fashion_mnist, generated
+from dreal_tf.data.folder import image_folder, list_classes
+from dreal_tf.data.identities import identity_set
+from dreal_tf.data.identity_layouts import LAYOUTS
+from dreal_tf.data.pipeline import worker_share
+from dreal_tf.data.prepared import prepared_data_set
+from dreal_tf.data.splits import Splits
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS, AttentionActor
 from dreal_tf.method.critics import CRITICS
@@ -34,6 +40,14 @@ from dreal_tf.training.plugins import load_plugins, plugin
 from dreal_tf.training.schedules import WarmUp
 
 PLACEMENT = ("stages", "blocks", "pruned", "gates", "insert_after")  # Of attention in a backbone.
+# The key is what a recipe calls `data.name`. Any other is a plugin's, or a set of TensorFlow Datasets.
+DATA_SETS = {
+    "digits": digits,
+    "fashion_mnist": fashion_mnist,
+    "folder": image_folder,
+    "generated": generated,
+    **{name: functools.partial(identity_set, name) for name in LAYOUTS},
+}
 BACKBONES = {"resnet": residual_network, "imagenet_resnet": imagenet_residual_network}
 
 log = logging.getLogger(__name__)
@@ -48,7 +62,7 @@ def build(
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        data: `dreal_tf.data.Splits` to use in place of the recipe's data set, or None.
+        data: `dreal_tf.data.splits.Splits` to use in place of the recipe's data set, or None.
         recorded: see `build_data`.
     Returns:
         Compiled `DREAL`, `Splits`, and a list of callbacks that `fit` must be given.
@@ -107,7 +121,7 @@ def build_data(recipe, recorded=None):
         recipe: `dreal_tf.Recipe`.
         recorded: path of the splits.csv of a run whose splits are to be kept, or None.
     Returns:
-        `dreal_tf.data.Splits`.
+        `dreal_tf.data.splits.Splits`.
     Raises:
         InputError: if the data is not there, or not what the recipe says.
     Example:
@@ -124,7 +138,7 @@ def build_data(recipe, recorded=None):
 
 
 def _plugin_data(name, data, options):
-    """The splits that a plugin gives: `Splits`, or a dict of arguments of `dreal_tf.data.from_arrays`."""
+    """The splits that a plugin gives: `Splits`, or a dict of arguments of `dreal_tf.data.arrays.from_arrays`."""
     made = plugin(name, "data set")(data)
     if isinstance(made, Splits):
         return made
@@ -142,7 +156,7 @@ def data_options(recipe):
     Args:
         recipe: `dreal_tf.Recipe`.
     Returns:
-        Dict of fields of `dreal_tf.data.Options`.
+        Dict of fields of `dreal_tf.data.sections.Options`.
     Example:
         >>> data_options(load_recipe("digits_resnet8_se"))["batch_size"]
         64

@@ -76,7 +76,7 @@ def evaluate_splits(network, data, reference_action="mean", penalty=1.0, ranking
 
     Args:
         network, reference_action, penalty: see `evaluate_network`.
-        data: `dreal_tf.data.Splits`.
+        data: `dreal_tf.data.splits.Splits`.
         ranking: dict of options of `dreal_tf.retrieval.embedding.scores_of`, of data of identities alone; None:
             its defaults.
     Returns:

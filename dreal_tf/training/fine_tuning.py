@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dreal_tf.data import known_set
+from dreal_tf.data.catalogue import known_set
 from dreal_tf.data.folder import TEST_FRACTION, list_classes
 from dreal_tf.data.image_files import inspect_images
 from dreal_tf.errors import InputError, unknown_name
@@ -208,7 +208,7 @@ def load_start(network, path, preprocessing):
     Args:
         network: functional `keras.Model`.
         path: path, from `start_file`.
-        preprocessing: `dreal_tf.data.Preprocessing` of the images that the network gets.
+        preprocessing: `dreal_tf.data.preprocessing.Preprocessing` of the images that the network gets.
     Returns:
         `dreal_tf.networks.pretrained.LoadedWeights`.
     Raises:

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.data import list_files
 from dreal_tf.data.file_record import LEFT_OUT, read_record
+from dreal_tf.data.listing import list_files
 from dreal_tf.errors import InputError
 from dreal_tf.training.builder import build
 from dreal_tf.training.callbacks.best_network import BestNetwork
@@ -174,7 +174,7 @@ def keep_network(run, network, preprocessing):
     Args:
         run: `RunDirectory`.
         network: `keras.Model`, plain.
-        preprocessing: `dreal_tf.data.Preprocessing`.
+        preprocessing: `dreal_tf.data.preprocessing.Preprocessing`.
     """
     write_whole(run.preprocessing, json.dumps(preprocessing._asdict()) + "\n")
     partial = run.path / "partial.keras"

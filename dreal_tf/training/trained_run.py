@@ -3,7 +3,7 @@
 import json
 import warnings
 
-from dreal_tf.data import Preprocessing
+from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.training.builder import build_data, build_network, load_weights
 from dreal_tf.training.run_directory import RunDirectory, finished_run
 
@@ -16,7 +16,7 @@ def trained_network(run_path, data_dir=None, precision=None):
         data_dir: str, path or None. Where the data lies now; None for where the run found it.
         precision: str, what the network computes in, or None for what the run did.
     Returns:
-        `dreal_tf.Recipe`, `dreal_tf.data.Splits`, and a functional `keras.Model`.
+        `dreal_tf.Recipe`, `dreal_tf.data.splits.Splits`, and a functional `keras.Model`.
     Raises:
         InputError: if there is no run, it has no weights yet, or its data is not there.
     """
@@ -35,7 +35,7 @@ def run_data(run, recipe):
         run: `RunDirectory`.
         recipe: `dreal_tf.Recipe`, the run's, with its data where it lies now.
     Returns:
-        `dreal_tf.data.Splits`.
+        `dreal_tf.data.splits.Splits`.
     Raises:
         InputError: if the data is not there, or is other data.
     """
@@ -55,7 +55,7 @@ def best_network(run, recipe, data):
     Args:
         run: `RunDirectory` that holds `model.keras`.
         recipe: `dreal_tf.Recipe`, the run's.
-        data: `dreal_tf.data.Splits`, whose images and classes the network is for.
+        data: `dreal_tf.data.splits.Splits`, whose images and classes the network is for.
     Returns:
         Functional `keras.Model`.
     """
@@ -70,7 +70,7 @@ def kept_preprocessing(folder):
     Args:
         folder: path of a run directory.
     Returns:
-        `dreal_tf.data.Preprocessing`, or None where no file says so.
+        `dreal_tf.data.preprocessing.Preprocessing`, or None where no file says so.
     """
     path = RunDirectory(folder).preprocessing
     return Preprocessing(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

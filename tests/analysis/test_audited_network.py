@@ -18,7 +18,7 @@ from support import (
 
 from dreal_tf import attach, audit
 from dreal_tf.analysis.audit import measure_differences
-from dreal_tf.data import from_arrays
+from dreal_tf.data.arrays import from_arrays
 from dreal_tf.errors import InputError
 from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import plain_network

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreal_tf.data import Options
-from dreal_tf.data.augmentation import Augmentation, randomly_cropped, randomly_flipped
-from dreal_tf.data.draws import Draws
-from dreal_tf.data.rand_augment import RandAugment
+from dreal_tf.data.augmentation import (
+    Augmentation,
+    Draws,
+    RandAugment,
+    randomly_cropped,
+    randomly_flipped,
+)
+from dreal_tf.data.sections import Options
 
 SEED = (3, 7)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreal_tf.data import draw_examples, drawn_batches
+from dreal_tf.data.examples import draw_examples, drawn_batches
 
 
 @pytest.mark.parametrize("count", [1, 6, 17, 99])

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreal_tf.data import fashion_mnist
-from dreal_tf.data.fashion_mnist import USUAL_FOLDER, read_idx
+from dreal_tf.data.built_in import USUAL_FOLDER, fashion_mnist, read_idx
 from dreal_tf.errors import InputError
 
 

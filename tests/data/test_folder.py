@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dreal_tf.data import image_folder
+from dreal_tf.data.folder import image_folder
 from dreal_tf.data.image_files import ImageFiles, inspect_images
-from dreal_tf.data.image_trees import ImageTree
+from dreal_tf.data.listing import ImageTree
 from dreal_tf.data.pipeline import order_of
 from dreal_tf.errors import InputError
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from market_layout import market, paint
 
-from dreal_tf.data import DATA_SETS, LAYOUTS, identity_set
-from dreal_tf.data.identity_layouts import Listed, list_identities
-from dreal_tf.data.identity_splits import held_out_identities, held_out_images
+from dreal_tf.data.identities import identity_set
+from dreal_tf.data.identity_layouts import LAYOUTS, Listed, list_identities
+from dreal_tf.data.identity_sampling import held_out_identities, held_out_images
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Protocol, ranked_gallery, score_embeddings
+from dreal_tf.training.builder import DATA_SETS
 
 SMALL = dict(image_size=24, image_width=12, batch_size=8, images_per_identity=4, seed=0)
 

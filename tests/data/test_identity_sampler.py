@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreal_tf.data import IdentitySampler
+from dreal_tf.data.identity_sampling import IdentitySampler
 from dreal_tf.data.pipeline import shared_order
 from dreal_tf.errors import InputError
 

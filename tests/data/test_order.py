@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 from fresh_process import ended
 
-from dreal_tf.data import from_arrays
-from dreal_tf.data.arrays import Arrays
+from dreal_tf.data.arrays import Arrays, from_arrays
 from dreal_tf.errors import InputError
 
 BATCH = 8
@@ -76,7 +75,7 @@ def test_batches_follow_from_seed_and_epoch_alone(varied):
 def test_a_new_process_draws_the_same():
     program = (
         "import hashlib, numpy as np\n"
-        "from dreal_tf.data import generated\n"
+        "from dreal_tf.data.built_in import generated\n"
         "data = generated(shape=(8, 8, 3), classes=4, images=64, batch_size=16, seed=5,"
         " crop_padding=2, erasing=0.5, cut_mix=1.0)\n"
         "data.clock.epoch = 3\n"
@@ -163,7 +162,12 @@ PAIR = np.zeros((20, 4, 4, 1)), np.arange(20) % 2
         (PAIR, (PAIR[0][..., 0], PAIR[1]), {}, r"Received: shapes \(20, 4, 4\)"),
         (PAIR, (PAIR[0][:, :2], PAIR[1]), {}, r"one shape. .*'test': \(2, 4, 1\)"),
         ((PAIR[0], PAIR[1] * 0), PAIR, {}, "images of each class. Received: none of class 'b'"),
-        (PAIR, PAIR, {"train_limit": 0}, "Expected training images. Received: none, .*train_limit=0"),
+        (
+            PAIR,
+            PAIR,
+            {"train_limit": 0},
+            "Expected train_limit to be greater than 0. Received: train_limit=0",
+        ),
         (PAIR, PAIR, {"validation_fraction": 0.01}, "a share of 0.01 .* change validation_fraction"),
         (PAIR, PAIR, {"batch_size": 19}, "batch_size=19. Lower"),
         (PAIR, PAIR, {"batch_size": 5, "share": (0, 2)}, "2 workers can share .*batch_size=5"),

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from fresh_process import PREPARED
 
-from dreal_tf.data import prepared_data_set
+from dreal_tf.data.prepared import prepared_data_set
 from dreal_tf.errors import InputError
 
 tfds.disable_progress_bar()

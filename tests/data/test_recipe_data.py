@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 
 from dreal_tf.cli.train import resolve
-from dreal_tf.data import KNOWN_SETS, Options, generated, generated_like
+from dreal_tf.data.built_in import generated, generated_like
+from dreal_tf.data.catalogue import KNOWN_SETS
+from dreal_tf.data.sections import Augment, Data, Options
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Augment, Data, Recipe
+from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build_data
 
 
 def test_options_and_recipe_agree():
-    fields = Data().model_dump(exclude={"name"}) | Augment().model_dump()
-    defaults = Options()._asdict()
+    fields = Data().model_dump() | Augment().model_dump()
+    defaults = Options().model_dump()
     assert fields == {name: defaults[name] for name in fields}
     assert set(defaults) - set(fields) == {"seed", "soft_labels", "share", "replicas", "recorded"}
 

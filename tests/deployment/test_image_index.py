@@ -9,7 +9,7 @@ import pytest
 from fresh_process import COMMAND, ended
 from PIL import Image
 
-from dreal_tf.data import Preprocessing
+from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.image_index import ImageIndex, build_index
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network, residual_network

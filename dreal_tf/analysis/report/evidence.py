@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from dreal_tf.analysis.audit import Audit, audit
 from dreal_tf.analysis.inputs import unvaried
-from dreal_tf.data import Splits, draw_examples
+from dreal_tf.data.examples import draw_examples
+from dreal_tf.data.splits import Splits
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import actors_of, plain_network
 from dreal_tf.networks.flops import multiply_adds

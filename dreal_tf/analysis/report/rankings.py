@@ -63,7 +63,7 @@ def shown_images(retrieval, seed):
     """Draws the queries to show, of different identities as far as possible, and one identity.
 
     Args:
-        retrieval: `dreal_tf.data.RetrievalSet`.
+        retrieval: `dreal_tf.data.identities.RetrievalSet`.
         seed: int.
     Returns:
         `Sightings` of the queries, and of one of their identities in the gallery: the first image by each

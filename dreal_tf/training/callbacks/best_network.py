@@ -86,7 +86,7 @@ class RetrievalScores(keras.callbacks.Callback):
     what reads the logs, and before `SwapEMAWeights`.
 
     Args:
-        asked: `dreal_tf.data.RetrievalSet`.
+        asked: `dreal_tf.data.identities.RetrievalSet`.
     Attributes:
         scores: dict, the last ones.
     """

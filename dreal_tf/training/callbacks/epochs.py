@@ -35,7 +35,7 @@ class SetEpoch(keras.callbacks.Callback):
     """Moves the clock of the training data, so that order and augmentation follow the epoch.
 
     Args:
-        clock: `dreal_tf.data.EpochClock`.
+        clock: `dreal_tf.data.splits.EpochClock`.
     Example:
         >>> clock = EpochClock()
         >>> SetEpoch(clock).on_epoch_begin(4)

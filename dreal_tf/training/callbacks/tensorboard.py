@@ -77,7 +77,7 @@ class TensorBoardFigures(keras.callbacks.Callback):
         folder: str or path of TensorBoard's files; the pictures go to its folder `figures`.
         images: float tensor (n, height, width, channels), fixed images, as the network takes them.
         labels: int tensor (n,), or float rows (n, classes).
-        preprocessing: `dreal_tf.data.Preprocessing` of these images.
+        preprocessing: `dreal_tf.data.preprocessing.Preprocessing` of these images.
         share: float > 0. See above.
         history: `HistoryFile` that stands before this in the list of callbacks; None: no curves.
     Attributes:

@@ -6,14 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from dreal_tf.analysis.report.page import (
-    Column,
-    Fact,
-    Picture,
-    ReportSection,
-    Table,
-    page_text,
-)
+from dreal_tf.analysis.report.page import Column, Fact, Picture, ReportSection, Table, page_text
 from dreal_tf.visualization.mistakes import confusion_figure
 from dreal_tf.visualization.style import DARK, LIGHT
 from dreal_tf.visualization.training_curves import learning_curves

@@ -7,7 +7,7 @@ from fresh_process import PREPARED
 
 import dreal_tf
 from dreal_tf import attach, find_gates
-from dreal_tf.data import prepared_data_set
+from dreal_tf.data.prepared import prepared_data_set
 
 NETWORKS = {
     "EfficientNetB0": ("*_se_excite", 16, {}),

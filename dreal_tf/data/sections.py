@@ -1,0 +1,186 @@
+"""The sections `data` and `augment` of a recipe, and the options of a data set, which hold them."""
+
+import os
+from typing import Annotated, ClassVar, Literal
+
+import pydantic
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PlainSerializer,
+    PositiveInt,
+    WrapValidator,
+)
+
+from dreal_tf.errors import InputError
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+def _count_or_auto(value, count):
+    """A count, or "auto": chosen from the data."""
+    return value if value == "auto" else count(value)
+
+
+CountOrAuto = Annotated[
+    PositiveInt, WrapValidator(_count_or_auto), PlainSerializer(lambda count: count)
+]
+Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
+
+
+class Section(pydantic.BaseModel):
+    """A part of a recipe: immutable, and a field that nobody knows is an error.
+
+    Attributes:
+        kept: tuple of str. Fields that a change of kind keeps; all others take the new kind's defaults.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    kept: ClassVar[tuple] = ()
+
+    def shrunk(self):
+        """The section of a recipe that is seconds long."""
+        return self
+
+
+class Data(Section):
+    """The data set. Fields that do not concern it are ignored."""
+
+    name: str = Field(
+        default="digits",
+        description="digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow "
+        "Datasets; identities: market1501, dukemtmc, msmt17, veri776, coil100 or identity_csv; or "
+        "module:name of a plugin.",
+    )
+    folder: str | None = Field(
+        default=None, description="Where it lies; None: its usual place. `--data-dir` sets it."
+    )
+    download: bool = Field(
+        default=False, description="Let TensorFlow Datasets fetch what is not there."
+    )
+    batch_size: CountOrAuto = Field(
+        default=64,
+        description='Training batch over all replicas; "auto": chosen from the data (images).',
+    )
+    images_per_identity: Annotated[int, Field(ge=2)] | None = Field(
+        default=None,
+        description="Of each identity in a batch, a divisor of batch_size; None: any (images).",
+    )
+    image_size: CountOrAuto | None = Field(
+        default=None,
+        description='Side of the images; None: as stored; "auto": chosen from the data (pixels).',
+    )
+    image_width: PositiveInt | None = Field(
+        default=None, description="Width of images of identities, image_size being the height (pixels)."
+    )
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.1,
+        description="Of the training data held out; of identities: of these, and of the images of all "
+        "others (fraction).",
+    )
+    train_limit: PositiveInt | None = Field(
+        default=None, description="Most images to train on; None: all (images)."
+    )
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Of the training labels replaced by another class (fraction)."
+    )
+    memory_limit: NonNegativeInt = Field(
+        default=1024, description="Decoded data up to this size is held in memory (MiB)."
+    )
+    verify: bool = Field(
+        default=True, description="Read all images of a folder before training starts."
+    )
+    on_bad_image: Literal["stop", "skip"] = Field(
+        default="stop", description="At an image of a folder that cannot be read."
+    )
+    shape: Shape = Field(
+        default=(32, 32, 3), description="Of generated images: height, width (pixels), channels."
+    )
+    classes: Annotated[int, Field(ge=2)] = Field(
+        default=10, description="Of generated images (classes)."
+    )
+    images: PositiveInt = Field(
+        default=512, description="Generated for training and validation (images)."
+    )
+
+
+class Augment(Section):
+    """How training images are varied, in this order. Random in (seed, epoch, position in the epoch)."""
+
+    resized_crop: Fraction | None = Field(
+        default=None,
+        description="Least area kept by a random crop; ImageNet: 0.08; None: off (fraction).",
+    )
+    rand_augment: NonNegativeInt = Field(
+        default=0, description="RandAugment on each image; ImageNet: 2 (operations)."
+    )
+    rand_magnitude: Fraction = Field(
+        default=0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
+    )
+    crop_padding: NonNegativeInt = Field(
+        default=0, description="Zeros on each side before a random crop (pixels)."
+    )
+    flip: bool = Field(default=False, description="Mirror left and right, half of the time.")
+    erasing: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="That a rectangle is erased (probability)."
+    )
+    mix_up: NonNegativeFloat = Field(
+        default=0.0, description="Alpha of MixUp; 0: off. Labels become soft (no unit)."
+    )
+    cut_mix: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Alpha of CutMix; 0: off. Labels become soft (no unit)."
+    )
+
+
+class Options(Data, Augment):
+    """The options of a data set: both sections of a recipe, and settings of the run.
+
+    Options that do not concern a data set are ignored.
+
+    Raises:
+        InputError: if there is no such option, or a value does not fit.
+    Example:
+        >>> Options(mix_up=0.2).one_hot
+        True
+    """
+
+    folder: str | os.PathLike | None = Field(default=None, description="Where the data lies.")
+    seed: int = Field(0, description="Of held-out data, label noise, order and augmentation (no unit).")
+    replicas: PositiveInt = Field(1, description="That share a batch (replicas).")
+    share: tuple = Field((0, 1), description="This worker's number, and how many there are (workers).")
+    soft_labels: bool = Field(
+        False,
+        description="Training and validation labels as one-hot rows, as MixUp and CutMix need them.",
+    )
+    recorded: str | os.PathLike | None = Field(
+        None, description="The splits.csv of a run whose splits are kept, or None."
+    )
+
+    def __init__(self, **options):
+        try:
+            super().__init__(**options)
+        except pydantic.ValidationError as error:
+            problem = error.errors()[0]
+            name = ".".join(map(str, problem["loc"]))
+            raise InputError(
+                f"Expected {name} to be {problem['msg'].removeprefix('Input should be ')}. Received: {name}="
+                f"{problem['input']!r}. Change it."
+            ) from error
+
+    @property
+    def one_hot(self):
+        """Whether training and validation labels are one-hot rows."""
+        return bool(self.soft_labels or self.mix_up or self.cut_mix)
+
+    def fits_memory(self, images, shape):
+        """Whether that many uint8 images of that shape may be held in memory.
+
+        Example:
+            >>> Options(memory_limit=1).fits_memory(1000, (32, 32, 3))
+            False
+        """
+        height, width, channels = shape
+        return images * height * width * channels <= self.memory_limit * 2**20
