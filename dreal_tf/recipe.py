@@ -122,7 +122,7 @@ class ImagenetResNet(_ResidualNetwork):
 
     name: Literal["imagenet_resnet"] = Field(description="The network.")
     depth: Literal[18, 34, 50, 101, 152] = Field(
-        default=50, description="Of the paper's table 1 (layers)."
+        default=50, description="A depth of the paper's table 1 (layers)."
     )
     width: PositiveFloat = Field(default=1.0, description="Multiplies the paper's channels (no unit).")
     stride_placement: Literal["3x3", "1x1"] = Field(
@@ -190,12 +190,12 @@ class _RefiningAttention(_Attention):
     )
     gates: Names = Field(
         default=None,
-        description="Of another backbone: layers of its own attention that become the modules, such as "
+        description="For another backbone: layers of its own attention that become the modules, such as "
         '"*_se_excite". None, and no insert_after: all that are found.',
     )
     insert_after: Names = Field(
         default=None,
-        description="Of another backbone: layers after which modules of this kind are inserted, such as "
+        description="For another backbone: layers after which modules of this kind are inserted, such as "
         '"*_project_bn".',
     )
 
@@ -211,7 +211,7 @@ class SE(_RefiningAttention):
 
     kind: Literal["se"] = Field(default="se", description="The attention module.")
     reduction: PositiveInt | None = Field(
-        default=None, description="Channels over hidden width. Paper: 16 (ratio)."
+        default=None, description="Ratio of channels to hidden width. Paper: 16 (ratio)."
     )
 
 
@@ -220,7 +220,7 @@ class CBAM(_RefiningAttention):
 
     kind: Literal["cbam"] = Field(description="The attention module.")
     reduction: PositiveInt | None = Field(
-        default=None, description="Channels over hidden width. Paper: 16 (ratio)."
+        default=None, description="Ratio of channels to hidden width. Paper: 16 (ratio)."
     )
     kernel_size: OddSize | None = Field(
         default=None, description="Side of the spatial window. Paper: 7 (positions)."
@@ -316,7 +316,7 @@ class _Method(Section):
     )
     critic: str
     critic_units: PositiveInt = Field(
-        default=64, description="Width of its encoders and memory (units)."
+        default=64, description="Width of the critic's encoders and memory (units)."
     )
     critic_grid: PositiveInt = Field(
         default=4, description="Side of the grid to which maps are averaged (cells)."
@@ -324,20 +324,21 @@ class _Method(Section):
     actor_weight: NonNegativeFloat = Field(
         default=0.1, description="Weight of the actor loss, lambda (no unit)."
     )
-    actor_warmup: NonNegativeInt = Field(default=0, description="Over which it rises from 0 (steps).")
+    actor_warmup: NonNegativeInt = Field(
+        default=0, description="Linear rise of actor_weight from 0 (steps)."
+    )
     estimator: Literal["sampled", "exact"] = Field(
         default="sampled", description="How rewards are measured in training."
     )
     reward_fraction: Fraction = Field(
-        default=0.25, description="Of each training batch that is sampled (fraction)."
+        default=0.25, description="Sampled part of each training batch (fraction)."
     )
     validation_fraction: Fraction = Field(
-        default=0.25, description="Of each validation batch that is measured exactly (fraction)."
+        default=0.25, description="Exactly measured part of each validation batch (fraction)."
     )
     instrument_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0625,
-        description="Of the validation images on which the critic's gradients are tested; 0: none "
-        "(fraction).",
+        description="Validation images on which the critic's gradients are tested; 0: none (fraction).",
     )
     reference_action: Literal["mean", "static", "identity"] = Field(
         default="mean", description="The action of an ablated module."
@@ -393,7 +394,7 @@ class _Optimizer(Section):
     """Fields of every optimizer."""
 
     name: str
-    learning_rate: PositiveFloat = Field(default=0.1, description="At its peak (per step).")
+    learning_rate: PositiveFloat = Field(default=0.1, description="Peak learning rate (per step).")
     weight_decay: NonNegativeFloat = Field(
         default=1e-4,
         description="Half of it times the squared kernels joins the loss; adamw decays by itself (no "
@@ -407,15 +408,17 @@ class _Optimizer(Section):
         description="Triplet loss of identities that joins the cross entropy, over the features before "
         "the bnneck.",
     )
-    triplet_weight: NonNegativeFloat = Field(default=1.0, description="Its weight (no unit).")
+    triplet_weight: NonNegativeFloat = Field(
+        default=1.0, description="Weight of the triplet loss (no unit)."
+    )
     margin: PositiveFloat | None = Field(
-        default=0.3, description="Of batch_hard; None: soft (unit of the features)."
+        default=0.3, description="Margin of batch_hard; None: soft (unit of the features)."
     )
     centre_weight: NonNegativeFloat = Field(
         default=0.0, description="Weight of the centre loss; 0: off (no unit)."
     )
     centre_rate: Fraction = Field(
-        default=0.5, description="How far its centres move in a step (fraction)."
+        default=0.5, description="Way of the centres to the batch's means in a step (fraction)."
     )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
@@ -427,14 +430,17 @@ class _Optimizer(Section):
         description="Largest global norm of the task loss's gradient; None: any (unit of the gradient).",
     )
     critic_learning_rate: PositiveFloat = Field(
-        default=1e-3, description="Of the critic's Adam, constant (per step)."
+        default=1e-3, description="Constant rate of the critic's Adam (per step)."
     )
     backbone_lr_multiplier: PositiveFloat = Field(
-        default=1.0, description="Of all that is neither attention nor logits (no unit)."
+        default=1.0, description="Multiplies the rate of all but attention and logits (no unit)."
     )
-    attention_lr_multiplier: PositiveFloat = Field(default=1.0, description="Of the actors (no unit).")
+    attention_lr_multiplier: PositiveFloat = Field(
+        default=1.0, description="Multiplies the rate of the actors (no unit)."
+    )
     head_lr_multiplier: PositiveFloat = Field(
-        default=1.0, description="Of the logits; adamw's decay follows the plain rate (no unit)."
+        default=1.0,
+        description="Multiplies the rate of the logits; adamw's decay follows the plain rate (no unit).",
     )
 
 
@@ -445,7 +451,9 @@ class SGD(_Optimizer):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"] = Field(default="sgd", description="The optimizer of the network.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="(no unit).")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.9, description="Momentum (no unit)."
+    )
     nesterov: bool = Field(default=False, description="Nesterov's form of momentum.")
 
 
@@ -475,7 +483,7 @@ class _Schedule(Section):
         default=10, description='Passes over the training data; "auto": chosen from the data (epochs).'
     )
     warmup_epochs: NonNegativeFloat = Field(
-        default=0.0, description="Over which the rate rises from 0 (epochs)."
+        default=0.0, description="Linear rise of the learning rate from 0 (epochs)."
     )
 
     def shrunk(self):
@@ -493,9 +501,11 @@ class StepsSchedule(_Schedule):
 
     decay: Literal["steps"] = Field(description="Course of the learning rate.")
     milestones: Milestones = Field(
-        default=(0.5, 0.75), description="When the rate falls (fractions of the training)."
+        default=(0.5, 0.75), description="Times at which the rate falls (fractions of the training)."
     )
-    factor: Fraction = Field(default=0.1, description="By which it is multiplied then (no unit).")
+    factor: Fraction = Field(
+        default=0.1, description="Multiplies the rate at each milestone (no unit)."
+    )
 
 
 class ConstantSchedule(_Schedule):
@@ -508,7 +518,7 @@ class Run(Section):
     """How a run is carried out."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        default=0, description="Of weights, splits, order, augmentation and sampling (no unit)."
+        default=0, description="Seed of weights, splits, order, augmentation and sampling (no unit)."
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         default="float32", description="In which the network computes."
@@ -705,7 +715,7 @@ class Recipe(Section):
     """
 
     name: Annotated[str, Field(pattern=r"^\w[^/\\]*$")] = Field(
-        default="unnamed", description="Of the recipe, and of the run's folder."
+        default="unnamed", description="Name of the recipe, and of the run's folder."
     )
     data: Data = Data()
     augment: Augment = Augment()
@@ -956,11 +966,11 @@ def _validated(model, tree):
     try:
         return model.model_validate(tree)
     except pydantic.ValidationError as error:
-        raise _said(error, tree) from error
+        raise _input_error(error, tree) from error
 
 
-def _said(error, tree):
-    """What pydantic found wrong first, in three parts."""
+def _input_error(error, tree):
+    """The first error of pydantic, in three parts."""
     problem = error.errors()[0]
     location = list(problem["loc"])
     section = location[0] if location else None

@@ -56,7 +56,7 @@ class Data(Section):
         "module:name of a plugin.",
     )
     folder: str | None = Field(
-        default=None, description="Where it lies; None: its usual place. `--data-dir` sets it."
+        default=None, description="Its folder; None: its usual place. `--data-dir` sets it."
     )
     download: bool = Field(
         default=False, description="Let TensorFlow Datasets fetch what is not there."
@@ -67,7 +67,7 @@ class Data(Section):
     )
     images_per_identity: Annotated[int, Field(ge=2)] | None = Field(
         default=None,
-        description="Of each identity in a batch, a divisor of batch_size; None: any (images).",
+        description="Images of each identity in a batch, a divisor of batch_size; None: any order (images).",
     )
     image_size: CountOrAuto | None = Field(
         default=None,
@@ -78,14 +78,14 @@ class Data(Section):
     )
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.1,
-        description="Of the training data held out; of identities: of these, and of the images of all "
-        "others (fraction).",
+        description="Fraction of the training data held out; for data of identities, of the identities, and "
+        "of the images of all others (fraction).",
     )
     train_limit: PositiveInt | None = Field(
         default=None, description="Most images to train on; None: all (images)."
     )
     label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="Of the training labels replaced by another class (fraction)."
+        default=0.0, description="Training labels replaced by another class (fraction)."
     )
     memory_limit: NonNegativeInt = Field(
         default=1024, description="Decoded data up to this size is held in memory (MiB)."
@@ -97,10 +97,10 @@ class Data(Section):
         default="stop", description="At an image of a folder that cannot be read."
     )
     shape: Shape = Field(
-        default=(32, 32, 3), description="Of generated images: height, width (pixels), channels."
+        default=(32, 32, 3), description="Shape of generated images: height, width (pixels), channels."
     )
     classes: Annotated[int, Field(ge=2)] = Field(
-        default=10, description="Of generated images (classes)."
+        default=10, description="Classes of generated images (classes)."
     )
     images: PositiveInt = Field(
         default=512, description="Generated for training and validation (images)."
@@ -148,7 +148,9 @@ class Options(Data, Augment):
     """
 
     folder: str | os.PathLike | None = Field(default=None, description="Where the data lies.")
-    seed: int = Field(0, description="Of held-out data, label noise, order and augmentation (no unit).")
+    seed: int = Field(
+        0, description="Seed of held-out data, label noise, order and augmentation (no unit)."
+    )
     replicas: PositiveInt = Field(1, description="That share a batch (replicas).")
     share: tuple = Field((0, 1), description="This worker's number, and how many there are (workers).")
     soft_labels: bool = Field(

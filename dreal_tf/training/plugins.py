@@ -13,8 +13,8 @@ _files = {}  # The files that this process has loaded, by the name of their modu
 def load_plugins(paths):
     """Loads Python files; each is known by its name without the suffix.
 
-    Of several files with one name the first counts: what `--plugin` gives comes before what a run has
-    recorded, which may lie elsewhere by now.
+    If several files have one name, the first counts: a file of `--plugin` replaces the one that a run
+    has recorded.
 
     Args:
         paths: sequence of str or path of `.py` files.
@@ -63,7 +63,7 @@ def loaded_plugins():
 
 
 def plugin(name, what):
-    """What a plugin defines.
+    """An attribute of a plugin.
 
     Args:
         name: str, "module:name", where the module is a loaded plugin or can be imported.
