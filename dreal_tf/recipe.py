@@ -206,7 +206,7 @@ class NoAttention(Section):
     kind: Literal["none"] = Field(description="The attention module.")
 
 
-class SE(_RefiningAttention):
+class SESection(_RefiningAttention):
     """Squeeze-and-excitation (Hu et al. 2018)."""
 
     kind: Literal["se"] = Field(default="se", description="The attention module.")
@@ -215,7 +215,7 @@ class SE(_RefiningAttention):
     )
 
 
-class CBAM(_RefiningAttention):
+class CBAMSection(_RefiningAttention):
     """Convolutional block attention (Woo et al. 2018)."""
 
     kind: Literal["cbam"] = Field(description="The attention module.")
@@ -227,13 +227,13 @@ class CBAM(_RefiningAttention):
     )
 
 
-class SRM(_RefiningAttention):
+class SRMSection(_RefiningAttention):
     """Style-based recalibration (Lee et al. 2019)."""
 
     kind: Literal["srm"] = Field(description="The attention module.")
 
 
-class ECA(_RefiningAttention):
+class ECASection(_RefiningAttention):
     """Efficient channel attention (Wang et al. 2020)."""
 
     kind: Literal["eca"] = Field(description="The attention module.")
@@ -243,19 +243,19 @@ class ECA(_RefiningAttention):
     )
 
 
-class NonLocal(_RefiningAttention):
+class NonLocalSection(_RefiningAttention):
     """Non-local blocks (Wang et al. 2018)."""
 
     kind: Literal["non_local"] = Field(description="The attention module.")
 
 
-class DoubleAttention(_RefiningAttention):
+class DoubleAttentionSection(_RefiningAttention):
     """Double attention (Chen et al. 2018)."""
 
     kind: Literal["a2"] = Field(description="The attention module.")
 
 
-class AugmentedConvolution(_Attention):
+class AugmentedConvolutionSection(_Attention):
     """Attention-augmented convolution (Bello et al. 2019); it replaces a convolution of a block."""
 
     kind: Literal["aa"] = Field(description="The attention module.")
@@ -265,7 +265,7 @@ class AugmentedConvolution(_Attention):
     heads: PositiveInt | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
 
 
-class StandAloneAttention(_Attention):
+class StandAloneAttentionSection(_Attention):
     """Stand-alone self-attention (Ramachandran et al. 2019); it replaces a convolution of a block."""
 
     kind: Literal["sasa"] = Field(description="The attention module.")
@@ -275,7 +275,7 @@ class StandAloneAttention(_Attention):
     heads: PositiveInt | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
 
 
-class DualAttention(_RefiningAttention):
+class DualAttentionSection(_RefiningAttention):
     """Dual attention (Fu et al. 2019)."""
 
     kind: Literal["danet"] = Field(description="The attention module.")
@@ -284,7 +284,7 @@ class DualAttention(_RefiningAttention):
     )
 
 
-class CrissCross(_RefiningAttention):
+class CrissCrossSection(_RefiningAttention):
     """Criss-cross attention (Huang et al. 2019)."""
 
     kind: Literal["ccnet"] = Field(description="The attention module.")
@@ -293,7 +293,7 @@ class CrissCross(_RefiningAttention):
     )
 
 
-class ExpectationMaximization(_RefiningAttention):
+class ExpectationMaximizationSection(_RefiningAttention):
     """Expectation-maximization attention (Li et al. 2019)."""
 
     kind: Literal["emanet"] = Field(description="The attention module.")
@@ -560,17 +560,17 @@ KINDS = {
         _kinds(
             (
                 NoAttention,
-                SE,
-                CBAM,
-                SRM,
-                ECA,
-                NonLocal,
-                DoubleAttention,
-                AugmentedConvolution,
-                StandAloneAttention,
-                DualAttention,
-                CrissCross,
-                ExpectationMaximization,
+                SESection,
+                CBAMSection,
+                SRMSection,
+                ECASection,
+                NonLocalSection,
+                DoubleAttentionSection,
+                AugmentedConvolutionSection,
+                StandAloneAttentionSection,
+                DualAttentionSection,
+                CrissCrossSection,
+                ExpectationMaximizationSection,
                 PluginAttention,
             ),
             "kind",
@@ -631,7 +631,7 @@ def Backbone(name: str = "resnet", **fields: Any) -> Section:
 
 
 def Attention(kind: str = "se", **fields: Any) -> Section:
-    """The attention modules: the model of their kind, such as `SE`.
+    """The attention modules: the model of their kind, such as `SESection`.
 
     Raises:
         InputError: if the kind has no such field, or a value does not fit.
@@ -720,7 +720,7 @@ class Recipe(Section):
     data: Data = Data()
     augment: Augment = Augment()
     backbone: BackboneSection = ResNet()
-    attention: AttentionSection = SE()
+    attention: AttentionSection = SESection()
     dreal: DrealSection = ComparativeMethod()
     optim: OptimSection = SGD()
     schedule: ScheduleSection = CosineSchedule()
@@ -768,6 +768,29 @@ class Recipe(Section):
             else:
                 tree[section] = value
         return _validated(Recipe, tree)
+
+    def applicable(self, changes):
+        """The changes of fields that the chosen kinds have, the changes of kind among them applied.
+
+        Args:
+            changes: dict, see `replace`.
+        Returns:
+            Dict.
+        Example:
+            >>> Recipe().applicable({"optim.name": "adam", "optim.momentum": 0.5, "run.seed": 1})
+            {'optim.name': 'adam', 'run.seed': 1}
+        """
+        taken = {}
+        for path, value in changes.items():
+            section, _, name = path.partition(".")
+            if section in KINDS:
+                field, _, models = KINDS[section]
+                kind = changes.get(f"{section}.{field}", getattr(getattr(self, section), field))
+                model = models.get(kind, models.get(None))
+                if model is not None and name not in model.model_fields:
+                    continue
+            taken[path] = value
+        return taken
 
     def shrunk(self):
         """The recipe with its kinds, stages and losses, but seconds long and on generated images.

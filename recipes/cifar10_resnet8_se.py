@@ -1,5 +1,4 @@
-from dreal_tf.data.sections import Augment, Data
-from dreal_tf.recipe import Attention, Backbone, Dreal, Optim, Recipe, Schedule
+from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Schedule
 
 
 def recipe(smoke=False):

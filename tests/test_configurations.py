@@ -108,7 +108,9 @@ ARGUMENTS = {
     ModuleR2: MODULES | dict(sums_dtype="float32"),
     ModuleMeans: MODULES | dict(sums_dtype="float64"),
     InstrumentMetrics: MODULES,
-    WarmUp: dict(schedule=lambda: keras.optimizers.schedules.CosineDecay(0.25, 100), steps=7),
+    WarmUp: dict(
+        schedule=lambda: keras.optimizers.schedules.CosineDecay(0.25, 100), steps=7, peak=0.25
+    ),
     AttachedNetwork: dict(network=squeeze_excite, gates=["block1_se_excite"]),
     DREAL: METHOD,
     FrozenDREAL: METHOD | dict(wait=5),

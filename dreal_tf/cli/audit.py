@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from dreal_tf import api
-from dreal_tf.analysis.inputs import source_of
+from dreal_tf.analysis.inputs import check_images, source_of
 from dreal_tf.cli.output import next_command, result, say, shown
 from dreal_tf.cli.tables import table_lines
 from dreal_tf.errors import InputError
@@ -186,6 +186,7 @@ def audit(
 
 
 def _audit_modules(target, data, images, data_dir, out, as_json):
+    check_images(images)
     source = source_of(target, data, data_dir)
     folder = out or source.folder
     measured = api.audit(target, images, data, data_dir, out=folder, progress=shown)

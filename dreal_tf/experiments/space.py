@@ -4,7 +4,7 @@ import json
 from typing import NamedTuple
 
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.recipe import Recipe
+from dreal_tf.recipe import KINDS, Recipe
 from dreal_tf.training.recipe_files import bundled_file, bundled_names, load_python
 
 FOLDER = "spaces"  # Bundled spaces lie here, below the recipes.
@@ -174,7 +174,16 @@ class Space:
         """
         for path, values in self.fields.items():
             for value in values.ends:
-                recipe.replace({path: value})
+                changes = self._with_a_kind(path) | {path: value}
+                recipe.replace(recipe.applicable(changes))  # Another kind's field changes nothing.
+
+    def _with_a_kind(self, path):
+        """A searched kind that has the field, if the kind of its section is searched too."""
+        section, _, name = path.partition(".")
+        field, _, models = KINDS.get(section, ("", None, {}))
+        kinds = self.fields.get(f"{section}.{field}")
+        taking = [k for k in kinds.ends if name in models[k].model_fields] if kinds else []
+        return {f"{section}.{field}": taking[0]} if taking else {}
 
     def declare(self, hp):
         """Names all fields to Keras Tuner.

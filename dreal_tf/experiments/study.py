@@ -129,7 +129,7 @@ class Study(Section):
         if arm not in self.arms:
             raise unknown_name("arm", arm, self.arms)
         changes = {p: v for p, v in self.arms[arm].items() if not p.startswith(f"{self.what}.")}
-        return self._recipe(self.changes | changes, seed, data_dir)
+        return self._recipe(changes, seed, data_dir)
 
     def network_recipe(self, seed, data_dir=None):
         """The recipe of the network that the arms of a seed share: trained without the method.
@@ -139,7 +139,7 @@ class Study(Section):
         Returns:
             `Recipe`.
         """
-        return without_method(self._recipe(self.changes, seed, data_dir))
+        return without_method(self._recipe({}, seed, data_dir))
 
     def options_of(self, arm):
         """The options of the experiment in one arm.
@@ -216,7 +216,9 @@ class Study(Section):
         )
 
     def _recipe(self, changes, seed, data_dir):
-        return load_recipe(self.recipe).replace(changes | {"run.seed": seed}).reading(data_dir)
+        # One after the other: another kind in an arm drops the fields that all arms gave to the old one.
+        recipe = load_recipe(self.recipe).replace(self.changes)
+        return recipe.replace(changes | {"run.seed": seed}).reading(data_dir)
 
 
 def bundled_studies():

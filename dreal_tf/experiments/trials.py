@@ -48,7 +48,7 @@ class Trials:
             `dreal_tf.Recipe`, named after the trial.
         """
         base = self.search.recipe
-        changed = base.replace(self.search.space.changes(values))
+        changed = base.replace(base.applicable(self.search.space.changes(values)))
         return changed.replace({"name": f"{base.name}_trial_{number}"})
 
     def run(self, number, values):

@@ -189,7 +189,8 @@ class RecipeHyperModel(keras_tuner.HyperModel):
         Returns:
             `dreal_tf.Recipe`.
         """
-        return self.recipe.replace(self.space.changes(self.space.declare(hp)))
+        changes = self.space.changes(self.space.declare(hp))
+        return self.recipe.replace(self.recipe.applicable(changes))
 
     def build(self, hp):
         """A compiled `DREAL`.

@@ -20,11 +20,6 @@ def load_plugins(paths):
         paths: sequence of str or path of `.py` files.
     Raises:
         InputError: if a file is not there, does not run, or has the name of another module.
-    Example:
-        >>> _ = Path("mine.py").write_text("answer = 42", encoding="utf-8")
-        >>> load_plugins(["mine.py"])
-        >>> plugin("mine:answer", "number")
-        42
     """
     for path in map(_whole, paths):
         module = path.stem
@@ -72,6 +67,9 @@ def plugin(name, what):
         The attribute.
     Raises:
         InputError: if there is no such module or attribute.
+    Example:
+        >>> plugin("math:pi", "number")
+        3.141592653589793
     """
     module, _, attribute = name.partition(":")
     try:

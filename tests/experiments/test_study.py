@@ -49,7 +49,7 @@ def test_every_bundled_study_loads_both_ways_with_the_same_arms(name):
         ({"recipe": "digits_resnet8"}, "Expected a recipe.*Did you mean 'digits_resnet8_se'"),
         ({"changes": {"data.nme": 1}}, "recipe path.*'data.nme'"),
         ({"changes": {"optim.learning_rate": -1}}, "Expected optim.learning_rate to be greater than 0"),
-        ({"arms": {"a": {"dreal.critic": "oracle"}}}, "Expected dreal.critic"),
+        ({"arms": {"a": {"dreal.critic": "oracle"}}}, "Expected a dreal.critic, one of"),
         (
             {"arms": {"a": {"optim.learning_rate": 0.5}}},
             "changes the critic alone.*optim.learning_rate in the arm 'a'",

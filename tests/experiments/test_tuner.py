@@ -129,7 +129,7 @@ def test_the_hyper_model_serves_keras_tuner_s_own_tuners(tmp_path):
 
 def test_a_recipe_that_cannot_be_built_stops_keras_tuner_at_once(tmp_path):
     recipe = load_recipe("digits_resnet8_se", smoke=True)
-    hypermodel = RecipeHyperModel(recipe, Space({"backbone.depth": Choice(9, 10)}))
-    with pytest.raises(keras_tuner.errors.FatalValueError, match="`depth` must"):
+    hypermodel = RecipeHyperModel(recipe, Space({"attention.stages": Choice(("conv8",), ("conv9",))}))
+    with pytest.raises(keras_tuner.errors.FatalValueError, match="`attention_stages` must be among"):
         keras_tuner.RandomSearch(hypermodel, "val_accuracy", directory=tmp_path)
     assert not list(tmp_path.rglob("trial.json"))

@@ -39,7 +39,7 @@ RECIPE = {
 CODE = """
 import sys
 import keras, numpy as np, tensorflow as tf
-from dreal_tf import training
+from dreal_tf.training import train as training
 from dreal_tf.training.recipe_files import load_recipe
 
 recipe, out, strategy, weights = sys.argv[1:]

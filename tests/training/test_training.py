@@ -12,9 +12,9 @@ import tensorflow as tf
 from dreal_tf import load_recipe
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network
+from dreal_tf.training import train as training
 from dreal_tf.training.builder import build_data, build_network
 from dreal_tf.training.callbacks.history_file import read_history
-from dreal_tf.training.train import train as training
 
 EPOCHS = 3
 
