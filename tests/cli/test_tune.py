@@ -76,7 +76,7 @@ def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
         smoke=True,
         changes=changes,
     )
-    assert again == found and len(again.to_pandas()) == 2
+    assert json.loads(json.dumps(again.to_json())) == found and len(again.to_pandas()) == 2
     assert [trial["trial"] for trial in found["trials"]] == ["0", "1"]
     best = min(found["trials"], key=lambda trial: trial["score"])
     assert (found["best"]["trial"], found["best"]["score"]) == (best["trial"], best["score"])
