@@ -589,6 +589,12 @@ OPEN_NAMES = {
 }
 
 
+def _model_of(section, kind):
+    """The model of a section for a kind, which may be any value; None if there is none."""
+    models = KINDS[section][2]
+    return models.get(kind if isinstance(kind, str) else None, models.get(None))
+
+
 def _union(section):
     """The type of a section that has kinds: the union of their models, told apart by one field."""
     field, default, models = KINDS[section]
@@ -597,7 +603,7 @@ def _union(section):
         if isinstance(value, Section):
             return type(value).__name__
         kind = value.get(field, default) if isinstance(value, dict) else None
-        model = models.get(kind if isinstance(kind, str) else None, models.get(None))
+        model = _model_of(section, kind)
         return None if model is None else model.__name__
 
     tagged = [Annotated[model, Tag(model.__name__)] for model in dict.fromkeys(models.values())]
@@ -743,10 +749,10 @@ class Recipe(Section):
             InputError: if a path is unknown or a value does not fit its field.
         """
         tree = self.model_dump()
-        for section, (field, _, models) in KINDS.items():
+        for section, (field, _, _) in KINDS.items():
             kind = changes.get(f"{section}.{field}", tree[section][field])
             if kind != tree[section][field]:
-                model = models.get(kind if isinstance(kind, str) else None, models.get(None))
+                model = _model_of(section, kind)
                 kept = set(model.kept) & set(model.model_fields) if model else ()
                 tree[section] = {name: tree[section][name] for name in kept if name in tree[section]}
         if changes.get("attention.kind") == "none":
@@ -784,9 +790,9 @@ class Recipe(Section):
         for path, value in changes.items():
             section, _, name = path.partition(".")
             if section in KINDS:
-                field, _, models = KINDS[section]
+                field = KINDS[section][0]
                 kind = changes.get(f"{section}.{field}", getattr(getattr(self, section), field))
-                model = models.get(kind, models.get(None))
+                model = _model_of(section, kind)
                 if model is not None and name not in model.model_fields:
                     continue
             taken[path] = value

@@ -27,7 +27,7 @@ from dreal_tf.data.pipeline import splits_of
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import hold_out, with_noise
-from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.errors import InputError
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
 NAMED = 5  # Bad images, or classes, that a message names; it counts the others.
@@ -109,8 +109,6 @@ def image_folder(folder=None, **options):
         {'train': 12, 'validation': 4, 'test': 4}
     """
     chosen = Options(**options)
-    if chosen.on_bad_image not in ("stop", "skip"):
-        raise unknown_name("data.on_bad_image", chosen.on_bad_image, ("stop", "skip"))
     if chosen.recorded is None:
         found = list_classes(folder)
         listed, skipped, record = _first_splits(found, chosen)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 class Result(Mapping[str, Any]):
     """A result; as a mapping it has the keys and values that its command prints with `--json`."""
 
+    @abstractmethod
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON can hold it: a dict of numbers, strings, lists and dicts."""
-        raise NotImplementedError
 
     def __getitem__(self, name: str) -> Any:
         return self.as_dict()[name]
