@@ -969,7 +969,7 @@ def _drop_fields_of_other_kinds(tree):
     """Until schema 2 a section held the fields of all kinds; those of others were without effect."""
     for section, (field, default, models) in KINDS.items():
         fields = tree.get(section)
-        model = models.get(fields.get(field, default)) if isinstance(fields, dict) else None
+        model = _model_of(section, fields.get(field, default)) if isinstance(fields, dict) else None
         if model is not None:
             others = {name for other in models.values() for name in other.model_fields}
             others -= set(model.model_fields)
@@ -1010,7 +1010,8 @@ def _input_error(error, tree):
     if section in KINDS:
         field, default, models = KINDS[section]
         kind = tree[section].get(field, default) if isinstance(tree[section], dict) else tree[section]
-        if kind not in models and (len(location) == 1 or location[1:] == [field]):
+        known = isinstance(kind, str) and kind in models
+        if not known and (len(location) == 1 or location[1:] == [field]):
             names = [name for name in models if name is not None] + OPEN_NAMES.get(section, [])
             return unknown_name(f"{section}.{field}", str(kind), names)
         takers = [name for name, model in models.items() if name and location[-1] in model.model_fields]
