@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 
 import keras
@@ -97,6 +98,33 @@ def test_recipes_import_the_recipe_and_nothing_else_of_ours():
             if isinstance(node, ast.ImportFrom | ast.Import):
                 module = getattr(node, "module", None) or node.names[0].name
                 assert module == ours, path
+
+
+def resolves(reference):
+    """Whether a dotted name of the package is a module or an attribute."""
+    found, names = dreal_tf, reference.split(".")
+    for end, name in enumerate(names[1:], start=2):
+        if not hasattr(found, name):
+            try:
+                found = importlib.import_module(".".join(names[:end]))
+            except ImportError:
+                return False
+        else:
+            found = getattr(found, name)
+    return True
+
+
+def test_every_name_of_the_package_that_a_text_gives_exists():
+    """Docstrings and pages follow what moves."""
+    texts = [*PACKAGE.rglob("*.py"), *(REPOSITORY / "tools").rglob("*.py")]
+    texts += [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    references = {
+        (name, path.name)
+        for path in texts
+        for name in re.findall(r"\bdreal_tf(?:\.[A-Za-z_]\w*)+", path.read_text(encoding="utf-8"))
+        if not name.startswith("dreal_tf.recipes")  # The folder in a wheel.
+    }
+    assert not sorted(pair for pair in references if not resolves(pair[0]))
 
 
 def test_no_utils_and_no_star_imports():

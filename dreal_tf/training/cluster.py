@@ -67,7 +67,7 @@ def cluster_of(strategy):
     """The workers that train together, or None.
 
     Args:
-        strategy: str, see `dreal_tf.strategies.strategy_named`.
+        strategy: str, see `dreal_tf.training.strategies.strategy_named`.
     Returns:
         `Cluster`; None where the strategy is for one machine.
     """
