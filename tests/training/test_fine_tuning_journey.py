@@ -79,7 +79,7 @@ def folder(tmp_path_factory):
 def weights(tmp_path_factory):
     """Weights to start from, of the network of `SMALL` without attention and with other classes."""
     path = tmp_path_factory.mktemp("weights") / "trained.keras"
-    recipe = load_recipe("finetune").replace(SMALL | {"attention.kind": "none"})
+    recipe = load_recipe("finetune").replace(SMALL).replace({"attention.kind": "none"})
     keras.utils.set_random_seed(5)
     plain_network(build_network(recipe, (64, 64, 3), 7)).save(path)
     return path
