@@ -21,11 +21,13 @@ from dreal_tf.method.formulas import per_example_score
 from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, calibrated_modules
 from dreal_tf.model import DREAL
 from dreal_tf.model.task import ends_in_softmax, outputs_are_logits
+from dreal_tf.networks.attaching import attached_where
 from dreal_tf.networks.backbones import plain_network
-from dreal_tf.recipe import Recipe
+from dreal_tf.recipe import OtherBackbone, Recipe
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, finished_run, write_whole
+from dreal_tf.training.trained_run import kept_network
 from dreal_tf.visualization.module_values import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 
@@ -266,18 +268,19 @@ def write_audit(result, folder):
 
 
 def load_network(source):
-    """The network of a file.
+    """The network of a file, with the modules of its run.
 
     Args:
         source: `dreal_tf.analysis.inputs.Source`.
     Returns:
-        `keras.Model`.
+        `keras.Model`; with auxiliary outputs if a run trained gates that the network itself has.
     Raises:
         InputError: if the run has no weights yet, or Keras cannot load the file.
     """
-    file = finished_run(source.path).network if source.is_run else source.path
+    run = finished_run(source.path) if source.is_run else None
+    file = run.network if run else source.path
     try:
-        return keras.saving.load_model(file)
+        network = kept_network(run) if run else keras.saving.load_model(file)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
@@ -285,6 +288,11 @@ def load_network(source):
             f"{type(error).__name__}: {reason}. If layers of your own are in it, import what registers "
             "them, load it, and give it to `dreal_tf.audit(network, data=...)`."
         ) from error
+    recipe = run.read_recipe() if run else None
+    own = recipe and isinstance(recipe.backbone, OtherBackbone) and recipe.attention.kind != "none"
+    if own and not recipe.attention.insert_after:
+        return attached_where(network, recipe.attention.gates)
+    return network
 
 
 def answering(network):

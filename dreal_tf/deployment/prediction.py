@@ -21,7 +21,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.run_directory import RunDirectory, finished_run
-from dreal_tf.training.trained_run import kept_preprocessing, run_data
+from dreal_tf.training.trained_run import kept_network, kept_preprocessing, run_data
 
 BATCH = 32  # Images that go through a network together.
 
@@ -146,7 +146,7 @@ def load_network(path, data=None, data_dir=None):
             f"have it. Received: {str(path)!r} without. Name the recipe of its training data with "
             "--data RECIPE."
         )
-    network = keras.saving.load_model(file)
+    network = kept_network(run) if run else keras.saving.load_model(file)
     check_finite_weights(network)
     if preprocessing is None:
         splits = build_data(data) if data else run_data(run, run.read_recipe().reading(data_dir))

@@ -122,11 +122,10 @@ def _write_run(request, recipe, network, data, old_metrics):
 
 
 def _built(recipe, source, data):
-    """A network of a recipe with the weights of another that has layers of the same names."""
+    """A network of a recipe with the weights of another of its form."""
     network = build_network(recipe, data.image_shape, len(data.class_names))
-    for layer in plain_network(network).layers:
-        if layer.weights:
-            layer.set_weights(source.get_layer(layer.name).get_weights())
+    # In order: Keras numbers layers without names of their own anew.
+    plain_network(network).set_weights(plain_network(source).get_weights())
     return network
 
 

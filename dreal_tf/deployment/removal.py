@@ -1,4 +1,4 @@
-"""How a module is removed from a network: dropped, or folded into the weights beside it."""
+"""How a module is removed from a network: dropped, or folded into the layer before or after it."""
 
 import math
 from typing import NamedTuple
@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.keras_internals import nodes_of
-from dreal_tf.layers import AttentionActor, intervene
-from dreal_tf.networks.backbones import actors_of
+from dreal_tf.keras_internals import layers_inside, nodes_of
+from dreal_tf.layers import intervene
+from dreal_tf.networks.attaching import AttachedNetwork
+from dreal_tf.networks.backbones import actors_of, plain_network
 
 FOLDED, REMOVED, KEPT = "folded", "removed", "kept"
 AUXILIARY = ("states", "actions")  # Outputs that predictions do not need.
@@ -19,10 +20,11 @@ class RemovalPlan(NamedTuple):
     """How one actor can be removed from a network.
 
     Attributes:
-        done: "folded": a constant gate replaces the actor, inside the BatchNorm before it; "removed":
-            the actor's state passes unchanged; "kept": neither is possible.
+        done: "folded": a constant gate replaces the actor, inside the BatchNorm before it or the
+            convolution after it; "removed": the actor's state passes unchanged; "kept": neither is
+            possible.
         reason: str, why it is this one.
-        norm: str, the name of that BatchNorm, or None.
+        layer: str, the name of that BatchNorm or convolution, or None.
         constants: tuple of float32 arrays, one a module of the actor: its constant gate, (channels,)
             or (1,); empty unless it is folded.
         exact: bool. Whether the replacement is the static action itself.
@@ -31,14 +33,14 @@ class RemovalPlan(NamedTuple):
 
     done: str
     reason: str
-    norm: str | None = None
+    layer: str | None = None
     constants: tuple = ()
     exact: bool = False
     blend: float = 1.0
 
     @property
     def gain(self):
-        """Factor of the BatchNorm's scale and offset, float32 (channels,) or (1,)."""
+        """Factor of the state's channels, float32 (channels,) or (1,)."""
         gate = math.prod(self.constants)
         return gate if self.blend == 1 else np.asarray(1 + self.blend * (gate - 1), np.float32)
 
@@ -49,9 +51,10 @@ def removal_plans(network, static):
     A gate y = A·F, F = gamma·x̂ + beta, becomes constant when the static action a replaces A, and then
     gamma' = a·gamma and beta' = a·beta contain all of it. F must come from a BatchNorm, through
     nothing but activations with f(a·x) = a·f(x) for a >= 0 (ReLU, leaky ReLU), and nothing else may
-    read it. BatchNorm cannot hold a spatial gate: the mean of its static action over positions is
-    folded instead. A gate that does not fold, and an action that mixes positions, are replaced by the
-    identity if the actor has an identity action.
+    read it. If F comes from elsewhere, but only one convolution or dense layer reads y, as in inverted
+    residual blocks, the input channels of its kernel are multiplied by a. Neither can hold a spatial
+    gate: the mean of its static action over positions is folded instead. A gate that does not fold, and
+    an action that mixes positions, are replaced by the identity if the actor has an identity action.
 
     Args:
         network: functional `keras.Model` with actors, with or without auxiliary outputs.
@@ -62,7 +65,7 @@ def removal_plans(network, static):
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> static = {f"conv{n}_1/se": np.full((1, 1, 1, 2 ** (n + 2)), 0.5) for n in (2, 3, 4)}
         >>> plan = removal_plans(network, static)["conv3_1_se"]
-        >>> plan.done, plan.norm, plan.gain[:2].tolist()
+        >>> plan.done, plan.layer, plan.gain[:2].tolist()
         ('folded', 'conv3_1_2_bn', [0.5, 0.5])
     """
     graph = _Graph(network)
@@ -70,25 +73,26 @@ def removal_plans(network, static):
 
 
 def _removal_plan(graph, actor, static):
-    kind = type(actor)
-    is_gate = (kind.refine, kind.walk) == (AttentionActor.refine, AttentionActor.walk)
-    if is_gate and "pairwise" not in kind.kinds:
-        exact = "spatial" not in kind.kinds
+    if not actor.is_removable:
+        return RemovalPlan(KEPT, "nothing can replace it: its layer does more than attend")
+    if actor.is_gate:
+        exact = "spatial" not in actor.kinds
         folded = RemovalPlan(
             FOLDED,
-            reason="its static action" if exact else "its static action, places averaged,",
-            constants=tuple(map(_constant, kind.kinds, (static[m] for m in actor.modules()))),
+            reason="its static action" if exact else "its static action, averaged over positions,",
+            constants=tuple(map(_constant, actor.kinds, (static[m] for m in actor.modules()))),
             exact=exact,
             blend=float(actor.blend) if actor.blended else 1.0,
         )
-        norm, obstacle = graph.norm_before(actor, positive=folded.gain.min() >= 0)
-        if norm is not None:
-            return folded._replace(norm=norm, reason=f"{folded.reason} is in {norm} now")
+        layer, obstacle = graph.norm_before(actor, positive=folded.gain.min() >= 0)
+        layer = layer or graph.kernel_after(actor)
+        if layer is not None:
+            return folded._replace(layer=layer, reason=f"{folded.reason} is in {layer} now")
     else:
-        obstacle = "its action mixes places"
+        obstacle = "its action mixes positions"
     if all(actor.has_identity(index) for index in range(len(actor.kinds))):
         return RemovalPlan(REMOVED, f"its state passes unchanged: {obstacle}")
-    return RemovalPlan(KEPT, f"nothing can take its place: {obstacle}")
+    return RemovalPlan(KEPT, f"nothing can replace it: {obstacle}")
 
 
 def _constant(kind, action):
@@ -133,6 +137,19 @@ class _Graph:
                 return None, f"it is below 0 in places, and follows {layer.name}"
             tensor = maker.input_tensors[0]
 
+    def kernel_after(self, actor):
+        """The name of the only layer that reads an actor's output if its kernel can hold the gate."""
+        tensor = self.uses[actor.name][0].outputs[0]
+        readers = self.readers.get(id(tensor), ())
+        if len(readers) != 1 or id(tensor) in self.read_outside or len(self.uses[actor.name]) > 1:
+            return None
+        layer = readers[0]
+        holds = isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.Dense) or (
+            isinstance(layer, keras.layers.Conv2D) and layer.groups == 1
+        )
+        channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+        return layer.name if holds and channels_last and len(self.uses[layer.name]) == 1 else None
+
 
 def _obstacle(norm, rank, uses):
     """Why a BatchNorm cannot hold the gate that follows it, or None."""
@@ -172,6 +189,10 @@ def without_actors(network, plans):
         >>> sorted(smaller.output["actions"])
         ['conv3_1/se', 'conv4_1/se']
     """
+    if isinstance(network, AttachedNetwork):
+        smaller = network.without(plans)
+        _fold(plans, {layer.name: layer for layer in layers_inside(plain_network(smaller))})
+        return smaller
     copies = {}
 
     def copied(layer):
@@ -194,13 +215,22 @@ def without_actors(network, plans):
     for layer in network.layers:
         if layer.name not in plans and layer.weights:
             copies[layer.name].set_weights(layer.get_weights())
+    _fold(plans, copies)
+    return smaller
+
+
+def _fold(plans, layers):
+    """Multiplies the weights of layers, a dict by name, by the constant gates of plans."""
     for plan in plans.values():
-        if plan.done == FOLDED:
-            norm = copies[plan.norm]
-            for variable in (norm.gamma, norm.beta):
+        if plan.done != FOLDED:
+            continue
+        layer = layers[plan.layer]
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for variable in (layer.gamma, layer.beta):
                 if variable is not None:
                     variable.assign(variable * plan.gain)
-    return smaller
+        else:
+            layer.kernel.assign(layer.kernel * plan.gain[:, None])  # (..., input channels, outputs)
 
 
 def imposed(plans):

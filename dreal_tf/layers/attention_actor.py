@@ -121,6 +121,8 @@ class AttentionActor(keras.layers.Layer):
         residual: bool. Whether the refined map is the state plus a term that a pairwise action
             weights. An action of zeros, which attends to nothing, then passes the state through.
         starts_as_identity: bool. Whether a new layer passes its state through, whatever its action.
+        is_gate: bool. Whether the layer only multiplies its state by its actions.
+        is_removable: bool. Whether a network can do without the layer, its state passed on.
         placement: `Placement`, the position of the layer in a network.
     Args:
         blended: bool. Whether the layer starts as an identity: it returns F + b (y - F), with y its
@@ -148,6 +150,7 @@ class AttentionActor(keras.layers.Layer):
     axes = ()
     residual = False
     starts_as_identity = False
+    is_removable = True
     placement = Placement()
 
     def __init__(self, blended: bool = False, **kwargs: Any) -> None:
@@ -199,6 +202,12 @@ class AttentionActor(keras.layers.Layer):
         if reference == "identity":
             return self.identity_action(action, index)
         raise unknown_name("reference action of a layer", reference, ("mean", "identity"))
+
+    @property
+    def is_gate(self):
+        own = type(self)
+        plain = (own.refine, own.walk) == (AttentionActor.refine, AttentionActor.walk)
+        return plain and "pairwise" not in self.kinds
 
     def has_identity(self, index=0):
         """Whether module `index` has an action that passes its state through."""

@@ -5,23 +5,40 @@ import importlib
 import keras
 
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.networks.attaching import AttachedNetwork, find_gates, insert
+from dreal_tf.networks.attaching import (
+    attached,
+    find_gates,
+    insert,
+    layers_matching,
+    without_modules,
+)
+from dreal_tf.networks.backbones import actors_of
 
 
-def other_network(make, image_shape, classes, attention=None, insert_after=None, gates=None, decay=0.0):
+def other_network(
+    make,
+    image_shape,
+    classes,
+    attention=None,
+    insert_after=None,
+    gates=None,
+    pruned=None,
+    weight_decay=0.0,
+):
     """A network of any origin with auxiliary outputs.
 
     Args:
         make: callable (image_shape, classes) that returns a functional or Sequential `keras.Model`, see
-            `maker_of`. If its output is a map (batch, height, width, channels), average pooling and a
-            dense layer "logits" follow.
+            `maker_of`. If its output is a map (batch, height, width, channels) or tokens (batch,
+            tokens, channels), average pooling and a dense layer "logits" follow.
         image_shape: tuple (height, width, channels).
         classes: int.
         attention: `AttentionActor` used as a pattern; None: no attention.
         insert_after: sequence of str, names or patterns of layers after which copies of `attention` are
             inserted, or None: the network's own gates become the actors.
         gates: sequence of str, names or patterns of these, or None: all that are found.
-        decay: float >= 0. Half of it times the squared kernels joins the loss.
+        pruned: sequence of str, names of such layers or gates that go without attention, or None.
+        weight_decay: float >= 0. Half of it times the squared kernels joins the loss.
     Returns:
         `keras.Model` whose output is a dict of `logits`, `states` and `actions`.
     Raises:
@@ -41,24 +58,33 @@ def other_network(make, image_shape, classes, attention=None, insert_after=None,
             "data.image_size."
         ) from error
     network = _with_logits(network, classes)
-    if attention is not None and insert_after:
-        network = insert(network, attention, insert_after, attention.blended)
-    for variable in network.trainable_variables:
-        if decay and variable.name.endswith("kernel") and variable.regularizer is None:
-            variable.regularizer = keras.regularizers.L2(decay / 2)
     if attention is None:
-        outputs = {"logits": network.output, "states": {}, "actions": {}}
-        return keras.Model(network.input, outputs, name=network.name)
-    if insert_after:
-        return AttachedNetwork(network)
-    gates = tuple(gates or dict.fromkeys(gate.name for gate in find_gates(network)))
-    if not gates:
-        raise InputError(
-            f"Expected a network with attention of its own. Received: {network.name!r}, in which none was "
-            "found. Name layers after which attention is to be inserted, as in "
-            "attention.insert_after='*_project_bn', or choose attention.kind=none."
-        )
-    return AttachedNetwork(network, gates)
+        made = without_modules(network)
+    elif insert_after:
+        after = layers_matching(network, insert_after)
+        _check_pruned(pruned, after)
+        after = [name for name in after if name not in (pruned or ())]
+        made = attached(insert(network, attention, after, attention.blended) if after else network)
+    else:
+        made = attached(network, gates or dict.fromkeys(gate.name for gate in find_gates(network)))
+        _check_pruned(pruned, [actor.name for actor in actors_of(made)])
+        made = made.without(pruned) if pruned else made
+        if not made.output["actions"] and not pruned:
+            raise InputError(
+                f"Expected a network with attention of its own. Received: {network.name!r}, in which none "
+                "was found. Name layers after which attention is to be inserted, as in "
+                "attention.insert_after='*_project_bn', or choose attention.kind=none."
+            )
+    for variable in made.trainable_variables:
+        if weight_decay and variable.name.endswith("kernel") and variable.regularizer is None:
+            variable.regularizer = keras.regularizers.L2(weight_decay / 2)
+    return made
+
+
+def _check_pruned(pruned, names):
+    for name in pruned or ():
+        if name not in names:
+            raise unknown_name("layer or gate with attention for attention.pruned", name, names)
 
 
 def maker_of(name, arguments=()):
@@ -78,7 +104,7 @@ def maker_of(name, arguments=()):
     except ImportError as error:
         package = library.partition(".")[0].replace("_", "-")
         raise InputError(
-            f"Expected the package of the backbone {name!r}. Received: it is not installed ({error}). "
+            f"Expected the package of the backbone {name!r}. Received: it cannot be imported ({error}). "
             f"Install it with `python -m pip install {package}`."
         ) from error
     if not hasattr(module, attribute):
@@ -97,20 +123,22 @@ def maker_of(name, arguments=()):
 
 
 def _with_logits(network, classes):
-    """The network itself if it gives a row of logits for each image, else with a head on its map."""
+    """The network itself if it gives a row of logits for each image, else with a head on its output."""
     if not isinstance(network, keras.Model) or not network.built:
         raise InputError(
             "Expected a built functional or Sequential keras.Model as a backbone. Received: "
             f"{type(network).__name__}. Return one from the plugin's function."
         )
     shape = getattr(network, "output_shape", None)
-    if isinstance(shape, tuple) and len(shape) == 4:
-        features = keras.layers.GlobalAveragePooling2D(name="average")(network.output)
+    pooling = {3: keras.layers.GlobalAveragePooling1D, 4: keras.layers.GlobalAveragePooling2D}
+    if isinstance(shape, tuple) and len(shape) in pooling:
+        features = pooling[len(shape)](name="average")(network.output)
         logits = keras.layers.Dense(classes, name="logits", dtype="float32")(features)
         return keras.Model(network.input, logits, name=network.name)
     if shape != (None, classes):
         raise InputError(
-            f"Expected a backbone with an output (batch, {classes}) or (batch, height, width, channels). "
-            f"Received: {network.name!r} with the output {shape}. Change its constructor."
+            f"Expected a backbone with an output (batch, {classes}), (batch, height, width, channels) or "
+            f"(batch, tokens, channels). Received: {network.name!r} with the output {shape}. Change its "
+            "constructor."
         )
     return network

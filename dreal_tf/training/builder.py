@@ -189,8 +189,9 @@ def build_network(recipe, image_shape, classes):
     with precision(recipe.run.precision):
         if other:
             make = _other_maker(recipe.backbone)
-            after, gates = (getattr(chosen, name, None) for name in ("insert_after", "gates"))
-            return other_network(make, image_shape, classes, attention, after, gates, decay)
+            places = ("insert_after", "gates", "pruned")
+            places = {name: getattr(chosen, name, None) for name in places}
+            return other_network(make, image_shape, classes, attention, **places, weight_decay=decay)
         of_start = {"name", "weights", "download", "frozen"}
         placement = {"stages", "blocks", "pruned"} & set(type(chosen).model_fields)
         return BACKBONES[recipe.backbone.name](
@@ -232,7 +233,7 @@ def load_weights(network, path):
 
 def _check_placement(attention, backbone, other):
     """Refuses places that the backbone does not know."""
-    foreign = ("stages", "blocks", "pruned") if other else ("gates", "insert_after")
+    foreign = ("stages", "blocks") if other else ("gates", "insert_after")
     for name in foreign:
         if getattr(attention, name, None) is not None:
             instead = "gates or insert_after" if other else "stages and blocks"

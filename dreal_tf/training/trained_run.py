@@ -3,8 +3,11 @@
 import json
 import warnings
 
+import keras
+
 from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.training.builder import build_data, build_network, load_weights
+from dreal_tf.training.plugins import load_plugins
 from dreal_tf.training.run_directory import RunDirectory, finished_run
 
 
@@ -62,6 +65,18 @@ def best_network(run, recipe, data):
     network = build_network(recipe, data.image_shape, len(data.class_names))
     load_weights(network, run.network)
     return network
+
+
+def kept_network(run):
+    """The plain network of a run, as Keras reads it; the run's plugins are loaded before.
+
+    Args:
+        run: `RunDirectory` that holds `model.keras`.
+    Returns:
+        `keras.Model`.
+    """
+    load_plugins(run.read_recipe().run.plugins)
+    return keras.saving.load_model(run.network)
 
 
 def kept_preprocessing(folder):

@@ -109,7 +109,7 @@ def test_of_two_gates_in_a_layer_the_one_over_places_is_judged_by_its_mean():
     plan = plan_pruning(network, data, Rule(1e6))
     assert plan.blocks == ("conv2_1", "conv3_1", "conv4_1")
     reasons = {decision["reason"] for decision in plan.modules.values()}
-    assert "its static action, places averaged, is in conv2_1_2_bn now" in reasons
+    assert "its static action, averaged over positions, is in conv2_1_2_bn now" in reasons
     assert plan.cost["value"] > 0 and not actors_of(plan.network)
 
 
@@ -137,9 +137,7 @@ def test_what_nothing_can_replace_stays_whatever_the_rule():
     plan = plan_pruning(network, data_for(network), Rule(keep=0))
     assert not plan.blocks
     for decision in plan.modules.values():
-        assert decision["done"] == "kept" and decision["reason"].startswith(
-            "nothing can take its place"
-        )
+        assert decision["done"] == "kept" and decision["reason"].startswith("nothing can replace it")
 
 
 def test_a_network_without_attention_and_too_many_to_keep_are_refused(planned):

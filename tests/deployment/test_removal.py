@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from foreign_networks import users_layer
 from support import ACTORS, randomized, small_network
 
 from dreal_tf.deployment.removal import imposed, removal_plans, without_actors
 from dreal_tf.layers import ACTORS as KINDS
 from dreal_tf.layers import CBAM, ECA, SRM, SqueezeExcite, intervene
+from dreal_tf.networks.attaching import AttachedNetwork
 from dreal_tf.networks.backbones import actors_of, plain_network, residual_network
 from dreal_tf.networks.backbones.residual_wiring import ResidualWiring
 from dreal_tf.networks.flops import multiply_adds
@@ -210,7 +212,7 @@ CONSTANT = {"gate/se": np.float32([0.3, 0.6, 0.9, 0.0]).reshape(1, 1, 1, 4)}
 def test_a_gate_passes_activations_that_scale_along(activation):
     network = gated(lambda hidden: activation()(NORM(name="bn")(hidden)))
     plan = removal_plans(network, CONSTANT)["gate_se"]
-    assert (plan.done, plan.norm) == ("folded", "bn")
+    assert (plan.done, plan.layer) == ("folded", "bn")
     inputs = images(shape=(6, 6, 2))
     logits_after = logits(without_actors(network, {"gate_se": plan}), inputs)
     np.testing.assert_allclose(logits_after, with_actions(network, CONSTANT, inputs), atol=1e-5)
@@ -288,3 +290,75 @@ def test_an_action_that_is_applied_otherwise_does_not_fold():
     network = gated(NORM(name="bn"), gate=AddedGate(2, name="gate_se"))
     plan = removal_plans(network, CONSTANT)["gate_se"]
     assert plan.done == "removed"
+
+
+def inverted_residual(readers, nested=False, gates=("one_mul", "two_mul")):
+    """A network with gates of its own, after an activation that no BatchNorm can be scaled through."""
+    images = keras.Input((6, 6, 2))
+    hidden = keras.layers.Conv2D(4, 3, name="stem")(images)
+    start = hidden if not nested else keras.Input(hidden.shape[1:])
+    inner = start
+    for name in ("one", "two"):
+        inner = keras.layers.Activation("swish")(keras.layers.BatchNormalization()(inner))
+        gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(inner)
+        gate = keras.layers.Conv2D(4, 1, activation="sigmoid")(gate)
+        inner = keras.layers.Multiply(name=f"{name}_mul")([inner, gate])
+        inner = readers[name](inner)
+    if nested:
+        inner = keras.Model(start, inner, name="nested")(hidden)
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(inner))
+    return AttachedNetwork(keras.Model(images, outputs), gates)
+
+
+READERS = {
+    "conv": lambda: keras.layers.Conv2D(4, 3, padding="same", name="project"),
+    "depthwise": lambda: keras.layers.DepthwiseConv2D(3, name="project"),
+    "dense": lambda: keras.layers.Dense(4, name="project"),
+    "strided": lambda: keras.layers.Conv2D(4, 1, 2, use_bias=False, name="project"),
+}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("reader", READERS)
+def test_a_networks_own_gate_folds_into_the_kernel_that_reads_it(reader, nested):
+    readers = {"one": READERS[reader](), "two": keras.layers.MaxPooling2D(2)}
+    network = lived_in(inverted_residual(readers, nested))
+    inputs, before = images(shape=(6, 6, 2)), network.get_weights()
+    static = static_of(network, images(shape=(6, 6, 2), seed=3))
+    plans = removal_plans(network, static)
+    assert (plans["one_mul"].done, plans["one_mul"].layer) == ("folded", "project")
+    assert plans["two_mul"].done == "removed" and "no BatchNorm" in plans["two_mul"].reason
+    one = {"one_mul": plans["one_mul"]}
+    smaller = without_actors(network, one)
+    expected = with_actions(network, {"one_mul/gate": static["one_mul/gate"]}, inputs)
+    np.testing.assert_allclose(logits(smaller, inputs), expected, atol=1e-5)
+    assert list(smaller.output["actions"]) == ["two_mul/gate"]
+    ones = {"one_mul/gate": static["one_mul/gate"], "two_mul/gate": np.ones((1, 1, 1, 4))}
+    none = without_actors(network, plans)
+    np.testing.assert_allclose(logits(none, inputs), with_actions(network, ones, inputs), atol=1e-5)
+    assert none.output["actions"] == {} and none.count_params() == network.count_params() - 2 * 20
+    for old, new in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        keras.layers.Conv2D(4, 1, groups=2, name="grouped"),
+        keras.layers.Rescaling(2.0),
+        keras.layers.Conv2DTranspose(4, 1),
+    ],
+)
+def test_no_other_layer_takes_a_gate_into_its_kernel(reader):
+    network = inverted_residual({"one": reader, "two": keras.layers.Identity()})
+    plan = removal_plans(network, static_of(network, images(shape=(6, 6, 2))))["one_mul"]
+    assert plan.done == "removed" and plan.layer is None
+
+
+def test_a_gate_inside_a_users_layer_stays():
+    network = AttachedNetwork(users_layer(), "users")
+    (plan,) = removal_plans(network, static_of(network, images())).values()
+    assert (plan.done, plan.reason) == (
+        "kept",
+        "nothing can replace it: its layer does more than attend",
+    )

@@ -7,6 +7,7 @@ import numpy as np
 from dreal_tf.analysis.audit import mcnemar
 from dreal_tf.analysis.report.page import Column, Fact, ReportSection, Table, written
 from dreal_tf.method.instruments import bootstrap_mean
+from dreal_tf.recipe import OtherBackbone
 
 CHANCE = 0.05  # P values below it are called a difference.
 COSTS = {  # By cost: its fact, with form and unit (counts have neither), and its column.
@@ -89,15 +90,20 @@ def described(recipe, test_images):
         Str.
     Example:
         >>> print(described(load_recipe("digits_resnet8_se"), 360))
-        A ResNet-8 with se attention, trained for 20 epochs on digits (seed 0) with the method: a comparative critic, actor weight 0.1. It was tested on the 360 images of the test split.
+        ResNet-8 with se attention, trained for 20 epochs on digits (seed 0) with the method: a comparative critic, actor weight 0.1. It was tested on the 360 images of the test split.
     """
     method = "without the method"
     if recipe.dreal.enabled:
         weight = f"actor weight {recipe.dreal.actor_weight:g}"
         method = f"with the method: a {recipe.dreal.critic} critic, {weight}"
-    epochs = recipe.schedule.epochs
+    epochs, kind = recipe.schedule.epochs, recipe.attention.kind
+    network, attention = recipe.backbone.name, "no" if kind == "none" else kind
+    if not isinstance(recipe.backbone, OtherBackbone):
+        network = f"ResNet-{recipe.backbone.depth}"
+    elif kind != "none" and not recipe.attention.insert_after:
+        attention = "its own"
     return (
-        f"A ResNet-{recipe.backbone.depth} with {recipe.attention.kind} attention, trained for {epochs} "
+        f"{network} with {attention} attention, trained for {epochs} "
         f"{'epoch' if epochs == 1 else 'epochs'} on {recipe.data.name} (seed {recipe.run.seed}) "
         f"{method}. It was tested on the {test_images:,} images of the test split."
     )

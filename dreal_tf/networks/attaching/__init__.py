@@ -1,11 +1,25 @@
-"""Networks of any origin: re-wired with auxiliary outputs, or with attention inserted."""
+"""Networks of any origin: re-wired with auxiliary outputs, attention inserted or removed."""
 
 from dreal_tf.networks.attaching.attached_network import (
     AttachedNetwork,
     Gate,
+    attached,
+    attached_where,
     find_gates,
     with_auxiliary_outputs,
+    without_modules,
 )
-from dreal_tf.networks.attaching.insertion import insert
+from dreal_tf.networks.attaching.insertion import insert, layers_matching, remove
 
-__all__ = ["AttachedNetwork", "Gate", "find_gates", "insert", "with_auxiliary_outputs"]
+__all__ = [
+    "AttachedNetwork",
+    "Gate",
+    "attached",
+    "attached_where",
+    "find_gates",
+    "insert",
+    "layers_matching",
+    "remove",
+    "with_auxiliary_outputs",
+    "without_modules",
+]

@@ -10,6 +10,7 @@ from dreal_tf.keras_internals import layers_inside
 from dreal_tf.layers import AttentionActor
 from dreal_tf.networks.attaching.cuts import NoGate, cut_named, kind_of
 from dreal_tf.networks.attaching.graph import FlatGraph, graph_of
+from dreal_tf.networks.attaching.insertion import remove
 from dreal_tf.networks.attaching.rewiring import wired
 
 ATTENTION = (
@@ -67,6 +68,38 @@ class AttachedNetwork(keras.Model):
     def from_config(cls, config, custom_objects=None):
         plain = keras.saving.deserialize_keras_object(config["network"], custom_objects)
         return cls(**(config | {"network": plain}))
+
+    def without(self, names):
+        """A network like this one without some attention, see `dreal_tf.networks.attaching.remove`.
+
+        Args:
+            names: collection of str, names of actors.
+        Returns:
+            Functional `keras.Model` with auxiliary outputs, which has copies of this network's weights.
+        """
+        copy = keras.models.clone_model(self.plain)
+        copy.set_weights(self.plain.get_weights())
+        return attached_where(remove(copy, names), self.gates)
+
+
+def attached(network, gates=()):
+    """An `AttachedNetwork`, or the same outputs without modules for a network without attention."""
+    has_actors = any(isinstance(layer, AttentionActor) for layer in layers_inside(network))
+    return AttachedNetwork(network, gates) if gates or has_actors else without_modules(network)
+
+
+def attached_where(network, gates=None):
+    """`attached` with those names or patterns that the network still has; None: all gates it has."""
+    if gates is None:
+        gates = dict.fromkeys(gate.name for gate in find_gates(network))
+    names = FlatGraph(network, lambda layer: False).names()
+    return attached(network, [gate for gate in gates if fnmatch.filter(names, gate)])
+
+
+def without_modules(network):
+    """The outputs of an `AttachedNetwork`, without modules."""
+    outputs = {"logits": network.output, "states": {}, "actions": {}}
+    return keras.Model(network.input, outputs, name=network.name)
 
 
 def with_auxiliary_outputs(network):

@@ -1,4 +1,4 @@
-"""Inserts attention layers into an existing network."""
+"""Inserts attention layers into an existing network, and takes attention out of one."""
 
 import fnmatch
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from typing import Any
 import keras
 
 from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.keras_internals import node_of
 from dreal_tf.layers import ACTORS, AttentionActor
-from dreal_tf.networks.attaching.graph import graph_of, replayed
+from dreal_tf.networks.attaching.cuts import cut_named
+from dreal_tf.networks.attaching.graph import FlatGraph, graph_of, replayed
 
 
 def insert(
@@ -53,11 +55,81 @@ def insert(
             f"attention after. Received: {type(network).__name__}, after={after!r}. Give both; "
             "[layer.name for layer in network.layers] has the names."
         )
-    names = list(_names(graph))
-    for fitting in patterns:
-        if not fnmatch.filter(names, fitting):
-            raise unknown_name("layer of the network or pattern of layers", fitting, names)
-    return _Insertion(pattern, patterns).into(network)
+
+    def refined(node, operation, args, kwargs):
+        return _refined(pattern, operation.name, operation(*args, **kwargs))
+
+    return _Rebuilding(layers_matching(network, patterns), refined).of(network)
+
+
+def layers_matching(network, patterns):
+    """The names of the layers of a network, nested models included, that some patterns match.
+
+    Args:
+        network: functional or Sequential `keras.Model`.
+        patterns: sequence of str, names or patterns.
+    Returns:
+        List of str, in depth order.
+    Raises:
+        InputError: if a pattern matches none.
+    """
+    names = list(_names(graph_of(network)))
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise unknown_name("layer of the network or pattern of layers", pattern, names)
+    return [name for name in names if any(fnmatch.fnmatchcase(name, each) for each in patterns)]
+
+
+def remove(network, names):
+    """Takes attention out of a network: the state of each named module passes unchanged.
+
+    Args:
+        network: functional or Sequential `keras.Model`, which may contain nested models. It stays
+            unchanged; the new network consists of the same layers and shares their weights.
+        names: collection of str: names of actors, or of gates for which `bypass` finds a product.
+    Returns:
+        Functional `keras.Model`.
+    Example:
+        >>> images = keras.Input((8, 8, 4))
+        >>> refined = SqueezeExcite(2, name="first_se")(images)
+        >>> network = keras.Model(images, keras.layers.GlobalAveragePooling2D()(refined))
+        >>> [layer.name for layer in network.layers[1:]], len(remove(network, ["first_se"]).layers)
+        (['first_se', 'global_average_pooling2d'], 2)
+    """
+    known = list(_names(graph_of(network)))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise unknown_name("attention of the network", unknown[0], known)
+    flat = FlatGraph(network, lambda layer: False)
+    products = dict(bypass(cut_named(flat, n)) for n in names if not _is_actor(flat, n))
+
+    def passed(node, operation, args, kwargs):
+        state = keras.tree.flatten((args, kwargs))[products.get(operation.name, 0)]
+        return [state] * len(node.outputs)  # An actor's actions, if it returns them, are not read.
+
+    chosen = {name for name in names if _is_actor(flat, name)} | set(products)
+    return _Rebuilding(chosen, passed).of(network)
+
+
+def bypass(cut):
+    """Where the state of a gate enters the product that it can be taken out of.
+
+    Args:
+        cut: `dreal_tf.networks.attaching.cuts.Cut`.
+    Returns:
+        Pair of the name of a Multiply layer or operation and the position of the state among its inputs;
+        None if the network has no operation of its own that does nothing but apply the gate.
+    """
+    node = node_of(cut.output)
+    positions = [n for n, tensor in enumerate(node.input_tensors) if tensor is cut.state]
+    is_own = type(node.operation).__name__ == "Multiply" and not cut.layers
+    return (node.operation.name, positions[0]) if is_own and positions else None
+
+
+def _is_actor(graph, name):
+    return any(
+        n.operation.name == name and isinstance(n.operation, AttentionActor) for n in graph.nodes
+    )
 
 
 def _pattern(attention, identity, arguments):
@@ -89,15 +161,21 @@ def _names(graph):
             yield from _names(nested)
 
 
-class _Insertion:
-    """Rebuilds networks with attention; a nested model only once, even if it is called repeatedly."""
+class _Rebuilding:
+    """Rebuilds networks with some layers changed; a nested model only once, however often it is called.
 
-    def __init__(self, pattern, after):
-        self.pattern = pattern
-        self.after = after
+    Args:
+        names: collection of str, the layers to change.
+        change: callable (node, operation, args, kwargs) that returns the tensors that the network reads
+            in place of the node's outputs.
+    """
+
+    def __init__(self, names, change):
+        self.names = frozenset(names)
+        self.change = change
         self.made = {}
 
-    def into(self, network):
+    def of(self, network):
         if id(network) not in self.made:
             graph = graph_of(network)
             fresh = [
@@ -112,20 +190,20 @@ class _Insertion:
     def _applied(self, node, args, kwargs):
         operation = node.operation
         nested = graph_of(operation)
-        if nested is not None and any(map(self._chosen, _names(nested))):
-            operation = self.into(operation)
-        outputs = operation(*args, **kwargs)
-        return self._refined(outputs, operation.name) if self._chosen(operation.name) else outputs
+        if nested is not None and not self.names.isdisjoint(_names(nested)):
+            operation = self.of(operation)
+        if operation.name in self.names:
+            return self.change(node, operation, args, kwargs)
+        return operation(*args, **kwargs)
 
-    def _chosen(self, name):
-        return any(fnmatch.fnmatchcase(name, fitting) for fitting in self.after)
 
-    def _refined(self, outputs, name):
-        if not isinstance(outputs, keras.KerasTensor) or len(outputs.shape) != 4:
-            shape = getattr(outputs, "shape", None)
-            raise InputError(
-                "Expected layers that give one map (batch, height, width, channels), to insert "
-                f"attention after. Received: {name!r}, which gives shape {shape}. Choose others."
-            )
-        kind, config = type(self.pattern), self.pattern.get_config()
-        return kind.from_config(config | {"name": f"{name}_{self.pattern.attention}"})(outputs)
+def _refined(pattern, name, outputs):
+    """The output of a layer, refined by a new layer like `pattern`."""
+    if not isinstance(outputs, keras.KerasTensor) or len(outputs.shape) != 4:
+        shape = getattr(outputs, "shape", None)
+        raise InputError(
+            "Expected layers that give one map (batch, height, width, channels), to insert "
+            f"attention after. Received: {name!r}, which gives shape {shape}. Choose others."
+        )
+    kind, config = type(pattern), pattern.get_config()
+    return kind.from_config(config | {"name": f"{name}_{pattern.attention}"})(outputs)

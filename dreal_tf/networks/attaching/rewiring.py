@@ -1,4 +1,4 @@
-"""Puts an actor in the place of a gate that the network already has."""
+"""Replaces a gate that the network already has by an actor."""
 
 import math
 
@@ -8,6 +8,7 @@ from keras import ops
 from dreal_tf.errors import InputError
 from dreal_tf.keras_internals import node_of
 from dreal_tf.layers import AttentionActor
+from dreal_tf.networks.attaching.insertion import bypass
 from dreal_tf.networks.backbones import Attended
 
 
@@ -24,6 +25,8 @@ class ForeignActor(AttentionActor):
             the number of tokens is a square, else one position wide.
     """
 
+    is_gate = False
+
     def __init__(self, cut):
         super().__init__(name=cut.name)
         self.attention = "attention" if cut.kind == "pairwise" else "gate"
@@ -34,6 +37,7 @@ class ForeignActor(AttentionActor):
         self.refinement = keras.Model([cut.state, cut.action], cut.output, name="refinement")
         self.opened = list(cut.layers)  # Tracks weights that belong to no layer of the two graphs.
         self.tokens = len(cut.state.shape) == 3
+        self.is_gate = self.is_removable = bypass(cut) is not None
         self.built = True
 
     def propose(self, state, index=0, training=None):
