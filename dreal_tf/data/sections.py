@@ -1,4 +1,4 @@
-"""The sections `data` and `augment` of a recipe, and the options of a data set, which hold them."""
+"""The sections `data` and `augment` of a recipe, and the options of a data set, which contain them."""
 
 import os
 from typing import Annotated, ClassVar, Literal
@@ -32,7 +32,7 @@ Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 
 
 class Section(pydantic.BaseModel):
-    """A part of a recipe: immutable, and a field that nobody knows is an error.
+    """A part of a recipe: immutable, and an unknown field is an error.
 
     Attributes:
         kept: tuple of str. Fields that a change of kind keeps; all others take the new kind's defaults.
@@ -42,12 +42,12 @@ class Section(pydantic.BaseModel):
     kept: ClassVar[tuple] = ()
 
     def shrunk(self):
-        """The section of a recipe that is seconds long."""
+        """The section of a recipe that runs in seconds."""
         return self
 
 
 class Data(Section):
-    """The data set. Fields that do not concern it are ignored."""
+    """The data set. Fields that do not apply to it are ignored."""
 
     name: str = Field(
         default="digits",
@@ -138,7 +138,7 @@ class Augment(Section):
 class Options(Data, Augment):
     """The options of a data set: both sections of a recipe, and settings of the run.
 
-    Options that do not concern a data set are ignored.
+    Options that do not apply to a data set are ignored.
 
     Raises:
         InputError: if there is no such option, or a value does not fit.
@@ -147,12 +147,12 @@ class Options(Data, Augment):
         True
     """
 
-    folder: str | os.PathLike | None = Field(default=None, description="Where the data lies.")
+    folder: str | os.PathLike | None = Field(default=None, description="The folder of the data.")
     seed: int = Field(
         0, description="Seed of held-out data, label noise, order and augmentation (no unit)."
     )
-    replicas: PositiveInt = Field(1, description="That share a batch (replicas).")
-    share: tuple = Field((0, 1), description="This worker's number, and how many there are (workers).")
+    replicas: PositiveInt = Field(1, description="Replicas that a batch is divided among (replicas).")
+    shard: tuple = Field((0, 1), description="This worker's index, and the number of workers.")
     soft_labels: bool = Field(
         False,
         description="Training and validation labels as one-hot rows, as MixUp and CutMix need them.",

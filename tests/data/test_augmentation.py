@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from dreal_tf.data.augmentation import (
     Augmentation,
-    Draws,
     RandAugment,
+    SeedSequence,
     randomly_cropped,
     randomly_flipped,
 )
@@ -33,7 +33,7 @@ def class_images(batch=64, classes=4, side=8):
 
 def test_a_crop_is_a_window_of_the_padded_image():
     images = np.random.default_rng(0).normal(size=(64, 5, 7, 2)).astype("float32")
-    cropped = randomly_cropped(images, 2, Draws(SEED)).numpy()
+    cropped = randomly_cropped(images, 2, SeedSequence(SEED)).numpy()
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
     places = set()
     for image, frame in zip(cropped, padded, strict=True):
@@ -50,7 +50,7 @@ def test_a_crop_is_a_window_of_the_padded_image():
 
 def test_half_of_the_images_are_flipped():
     images = np.random.default_rng(0).normal(size=(400, 3, 4, 1)).astype("float32")
-    flipped = randomly_flipped(images, Draws(SEED)).numpy()
+    flipped = randomly_flipped(images, SeedSequence(SEED)).numpy()
     mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
     unchanged = (flipped == images).all((1, 2, 3))
     assert np.array_equal(mirrored, ~unchanged)
@@ -124,8 +124,8 @@ def test_rand_augment_repeats_by_seed():
 
 
 def test_draws_differ_from_call_to_call_and_need_no_variable():
-    draws = Draws(SEED)
+    draws = SeedSequence(SEED)
     first, second = draws.uniform((4,)).numpy(), draws.uniform((4,)).numpy()
     assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(first, Draws(SEED).uniform((4,)))
+    np.testing.assert_array_equal(first, SeedSequence(SEED).uniform((4,)))
     assert not [value for value in vars(draws).values() if isinstance(value, tf.Variable)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreal_tf.data.decoding import central_window, random_window, read_image
+from dreal_tf.data.image_files import central_window, random_window, read_image
 
 
 def gradient(height, width):

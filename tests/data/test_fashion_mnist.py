@@ -47,8 +47,8 @@ def test_a_missing_file_is_named(tmp_path):
     [
         (gzip.compress(idx(np.zeros((3, 2))))[:-9], "cannot be unpacked"),
         (b"no archive", "cannot be unpacked"),
-        (gzip.compress(b"\0\0\x0d\x01" + bytes(8)), "does not begin like one"),
-        (gzip.compress(b""), "does not begin like one"),
+        (gzip.compress(b"\0\0\x0d\x01" + bytes(8)), "does not start like one"),
+        (gzip.compress(b""), "does not start like one"),
         (gzip.compress(b"\0\0\x08\x03\0\0"), "ends in its header"),
         (gzip.compress(idx(np.zeros((3, 2)))[:-1]), r"holds 5 values for the shape \[3, 2\]"),
     ],

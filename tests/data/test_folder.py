@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from dreal_tf.data.files import ImageTree
 from dreal_tf.data.folder import image_folder
 from dreal_tf.data.image_files import ImageFiles, inspect_images
-from dreal_tf.data.listing import ImageTree
-from dreal_tf.data.pipeline import order_of
+from dreal_tf.data.splits import epoch_order
 from dreal_tf.errors import InputError
 
 CLASSES = ("cats", "dogs")
@@ -217,7 +217,7 @@ def test_a_file_that_cannot_be_read_is_named_when_it_is_met(tmp_path, name, bad)
             path.write_bytes(BAD[name][0])
     files = ImageFiles(map(str, paths), np.arange(6), 8)
     draw = tf.constant([0, 0])
-    first = min(bad, key=order_of(6, draw).numpy().tolist().index)
+    first = min(bad, key=epoch_order(6, draw, 2).numpy().tolist().index)
     for batches, named in ((files.ordered(4), bad[0]), (files.shuffled(draw, 2), first)):
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"Received:.*/{named}.jpg"):
             list(batches)

@@ -82,7 +82,7 @@ def test_workers_share_whole_identities(root):
     options = SMALL | {"replicas": 2}
     whole = next(iter(identity_set("market1501", root, **options).train))[1].numpy()
     parts = [
-        next(iter(identity_set("market1501", root, share=(n, 2), **options).train))[1].numpy()
+        next(iter(identity_set("market1501", root, shard=(n, 2), **options).train))[1].numpy()
         for n in range(2)
     ]
     assert np.array_equal(np.concatenate([part[:4] for part in parts]), whole)
@@ -208,7 +208,7 @@ def test_a_name_that_says_nobody_stops_or_is_left_out_and_counted(tmp_path):
     paint(root / "query" / "holiday.jpg", 0, 0)
     with pytest.raises(InputError, match=r"0001_c1s1_000151_01.jpg. Received: 1 .*query/holiday.jpg"):
         identity_set("market1501", root, **SMALL)
-    with pytest.warns(UserWarning, match="1 files or folders are left out: query/holiday.jpg"):
+    with pytest.warns(UserWarning, match="1 files or folders are skipped: query/holiday.jpg"):
         data = identity_set("market1501", root, on_bad_image="skip", **SMALL)
     assert len(data.retrieval["test"].query_names) == 18 and len(data.skipped) == 1
 
@@ -220,7 +220,7 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out(tmp_path, memory_limi
     options = SMALL | {"memory_limit": memory_limit}
     with pytest.raises(InputError, match="1 that cannot: query/0030_c1s1_999999_00.jpg"):
         identity_set("market1501", root, **options)
-    with pytest.warns(UserWarning, match="1 files or folders are left out"):
+    with pytest.warns(UserWarning, match="1 files or folders are skipped"):
         data = identity_set("market1501", root, on_bad_image="skip", **options)
     assert len(data.retrieval["test"].query_names) == 18
 
@@ -311,7 +311,7 @@ def test_what_is_no_image_is_left_out_and_said(tmp_path, name):
     file = root / "bounding_box_train" / name
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"x")
-    with pytest.warns(UserWarning, match="1 files or folders are left out"):
+    with pytest.warns(UserWarning, match="1 files or folders are skipped"):
         data = identity_set("market1501", root, **SMALL)
     assert len(data.skipped) == 1
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreal_tf.data.identity_sampling import IdentitySampler
-from dreal_tf.data.pipeline import shared_order
+from dreal_tf.data.splits import epoch_order
 from dreal_tf.errors import InputError
 
 
@@ -123,7 +123,8 @@ def test_replicas_and_workers_see_whole_identities(workers):
     sampler = IdentitySampler(identities, identities_per_batch=8, images_per_identity=2, replicas=4)
     order = sampler.order(0, 0)
     for worker in range(workers):
-        mine = shared_order(tf.constant(order.ravel()), sampler.batch_size, (worker, workers))
+        shard = worker, workers
+        mine = epoch_order(len(identities), (0, 0), sampler.batch_size, shard, sampler)
         shares = identities[np.array(mine)].reshape(len(order) * 4 // workers, 2, 2)  # Of a replica.
         assert (shares[:, :, 0] == shares[:, :, 1]).all()
         assert (shares[:, 0, 0] != shares[:, 1, 0]).all()

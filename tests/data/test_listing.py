@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from PIL import Image
 
+from dreal_tf.data.files import LISTED_ANYWAY, list_files, summary_of
 from dreal_tf.data.folder import image_folder, list_classes
-from dreal_tf.data.listing import LISTED_ANYWAY, list_files, summary_of
 from dreal_tf.deployment.prediction import LooseImages
 from dreal_tf.errors import InputError
 
@@ -43,8 +43,8 @@ def test_what_systems_leave_is_listed_nowhere_and_counted(tmp_path, name):
     fill(tmp_path)
     touch(tmp_path / "cats" / name)
     found = list_classes(tmp_path)
-    assert len(found.listed["train"][0]) == 20 and len(found.left_out) == 1
-    assert "1 left out" in found.notes()[1]
+    assert len(found.listed["train"][0]) == 20 and len(found.skipped) == 1
+    assert "1 skipped" in found.notes()[1]
     assert len(LooseImages([tmp_path], lambda image: image, 3).files) == 20
     assert len(list_files(tmp_path).files) == 20
 
@@ -55,7 +55,7 @@ def test_links_are_followed_and_those_to_nothing_are_named(tmp_path):
     (tmp_path / "photos" / "cows").symlink_to("nowhere")
     found = list_classes(tmp_path / "photos")
     assert found.class_names == CLASSES and len(found.listed["train"][0]) == 20
-    assert found.left_out == {"cows": "a link to nothing"}
+    assert found.skipped == {"cows": "a link to nothing"}
     (tmp_path / "photos" / "dogs" / "gone.png").symlink_to("nowhere")
     with pytest.raises(InputError, match="dogs/gone.png .*a link to nothing"):
         image_folder(tmp_path / "photos", batch_size=4)
@@ -65,7 +65,7 @@ def test_a_link_in_a_circle_ends(tmp_path):
     fill(tmp_path)
     (tmp_path / "cats" / "again").symlink_to(tmp_path, target_is_directory=True)
     found = list_classes(tmp_path)
-    assert found.left_out == {"cats/again/": LISTED_ANYWAY}
+    assert found.skipped == {"cats/again/": LISTED_ANYWAY}
 
 
 @pytest.mark.parametrize("place", ["", "train/"])
@@ -76,7 +76,7 @@ def test_a_link_makes_no_class_twice(tmp_path, place, target):
     target = target.format(place=place or "photos/")
     (tmp_path / "photos" / place / "again").symlink_to(target, target_is_directory=True)
     found = list_classes(tmp_path / "photos")
-    assert found.class_names == CLASSES and found.left_out == {f"{place}again/": LISTED_ANYWAY}
+    assert found.class_names == CLASSES and found.skipped == {f"{place}again/": LISTED_ANYWAY}
     assert f"{LISTED_ANYWAY} 1 ({place}again/)" in found.notes()[1]
 
 
@@ -85,14 +85,14 @@ def test_a_class_that_is_reached_by_two_links_counts_once(tmp_path):
     for name in ("cats", "kitten"):
         (tmp_path / "photos" / name).symlink_to(tmp_path / "store" / "cats", target_is_directory=True)
     found = list_classes(tmp_path / "photos")
-    assert found.class_names == CLASSES and found.left_out == {"kitten/": LISTED_ANYWAY}
+    assert found.class_names == CLASSES and found.skipped == {"kitten/": LISTED_ANYWAY}
 
 
 def test_a_link_to_another_class_brings_none_of_its_images(tmp_path):
     fill(tmp_path)
     (tmp_path / "cats" / "more").symlink_to("../dogs", target_is_directory=True)
     found = list_classes(tmp_path)
-    assert len(found.listed["train"][0]) == 20 and found.left_out == {"cats/more/": LISTED_ANYWAY}
+    assert len(found.listed["train"][0]) == 20 and found.skipped == {"cats/more/": LISTED_ANYWAY}
 
 
 def test_folders_may_be_deeper_than_python_recurses(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_folders_may_be_deeper_than_python_recurses(tmp_path, monkeypatch):
     try:
         data = image_folder(tmp_path, batch_size=4, validation_fraction=0.25)
         assert sum(data.sizes.values()) == 21
-        assert "1 left out: cannot be opened: File name too long 1 (cats/a/a/" in data.notes[1]
+        assert "1 skipped: cannot be opened: File name too long 1 (cats/a/a/" in data.notes[1]
         assert len(data.notes[1]) < 250
     finally:
         # Python's own removal of folders recurses.
@@ -123,7 +123,7 @@ def test_a_class_may_be_called_like_a_folder_of_thumbnails(tmp_path, name, place
         fill(tmp_path / split / "cats", [name])  # Beside images: their thumbnails.
     found = list_classes(tmp_path)
     assert set(found.class_names) == {*CLASSES, name} and len(found.listed["train"][0]) == 30
-    assert f"{place}/cats/{name}/".lstrip("/") in found.left_out
+    assert f"{place}/cats/{name}/".lstrip("/") in found.skipped
     data = image_folder(tmp_path, batch_size=4, validation_fraction=0.25)
     record = tmp_path / "splits.csv"
     record.write_text(data.files.to_csv())
@@ -177,7 +177,7 @@ def test_what_lies_beside_is_left_out_and_said(tmp_path):
     fill(tmp_path / "train"), fill(tmp_path / "test"), fill(tmp_path / "unlabelled", ["all"])
     (tmp_path / "readme.txt").write_text("hello")
     (tmp_path / "train" / "labels.csv").write_text("a,b")
-    left_out = list_classes(tmp_path).left_out
+    left_out = list_classes(tmp_path).skipped
     assert left_out["unlabelled/"] == "beside the splits"
     assert left_out["train/labels.csv"] == "not in a folder of a class"
     assert "labels.csv" in summary_of(left_out)
@@ -260,7 +260,7 @@ def test_what_cannot_be_opened_is_left_out(tmp_path, kind):
     found = list_classes(tmp_path)
     assert len(found.listed["train"][0]) == 20
     if os.geteuid() or "closed" not in kind:  # To the administrator no folder is closed.
-        assert len(found.left_out) == 1
+        assert len(found.skipped) == 1
 
 
 @pytest.mark.parametrize(

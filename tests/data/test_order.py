@@ -161,16 +161,21 @@ PAIR = np.zeros((20, 4, 4, 1)), np.arange(20) % 2
         (PAIR, (PAIR[0], PAIR[1] * 1.0), {}, "float64 labels"),
         (PAIR, (PAIR[0][..., 0], PAIR[1]), {}, r"Received: shapes \(20, 4, 4\)"),
         (PAIR, (PAIR[0][:, :2], PAIR[1]), {}, r"one shape. .*'test': \(2, 4, 1\)"),
-        ((PAIR[0], PAIR[1] * 0), PAIR, {}, "images of each class. Received: none of class 'b'"),
+        ((PAIR[0], PAIR[1] * 0), PAIR, {}, "Received: 0 of class 'b'"),
         (
             PAIR,
             PAIR,
             {"train_limit": 0},
             "Expected train_limit to be greater than 0. Received: train_limit=0",
         ),
-        (PAIR, PAIR, {"validation_fraction": 0.01}, "a share of 0.01 .* change validation_fraction"),
+        (
+            PAIR,
+            PAIR,
+            {"validation_fraction": 0.01},
+            "validation_fraction=0.01. .*change validation_fraction",
+        ),
         (PAIR, PAIR, {"batch_size": 19}, "batch_size=19. Lower"),
-        (PAIR, PAIR, {"batch_size": 5, "share": (0, 2)}, "2 workers can share .*batch_size=5"),
+        (PAIR, PAIR, {"batch_size": 5, "shard": (0, 2)}, "2 workers can share .*batch_size=5"),
     ],
 )
 def test_what_does_not_fit_is_refused(train, test, options, said):

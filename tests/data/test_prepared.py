@@ -102,7 +102,7 @@ def test_a_limit_keeps_fewer_images(shades, memory_limit):
 def test_workers_share_the_records(shades):
     shares = [
         numbers(
-            prepared_data_set("shades", shades, batch_size=16, memory_limit=0, share=(worker, 2)).train
+            prepared_data_set("shades", shades, batch_size=16, memory_limit=0, shard=(worker, 2)).train
         )
         for worker in (0, 1)
     ]
@@ -198,11 +198,11 @@ def test_the_address_of_a_bucket_stays_an_address():
     from etils import epath
 
     from dreal_tf import load_recipe
-    from dreal_tf.data.prepared import _place
+    from dreal_tf.data.prepared import _path
 
-    place = _place("gs://mine/tfds") / "cifar10"
+    place = _path("gs://mine/tfds") / "cifar10"
     assert isinstance(place, epath.Path) and str(place) == "gs://mine/tfds/cifar10"
-    assert isinstance(_place("~/x"), Path) and _place("~/x").is_absolute()
+    assert isinstance(_path("~/x"), Path) and _path("~/x").is_absolute()
     recipe = load_recipe("cifar10_resnet8_se").reading("gs://mine/tfds")
     assert recipe.data.folder == "gs://mine/tfds" and recipe.reading(None) == recipe
 

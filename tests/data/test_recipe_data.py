@@ -5,7 +5,7 @@ import pytest
 
 from dreal_tf.cli.train import resolve
 from dreal_tf.data.built_in import generated, generated_like
-from dreal_tf.data.catalogue import KNOWN_SETS
+from dreal_tf.data.preprocessing import KNOWN_SETS
 from dreal_tf.data.sections import Augment, Data, Options
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe
@@ -16,7 +16,7 @@ def test_options_and_recipe_agree():
     fields = Data().model_dump() | Augment().model_dump()
     defaults = Options().model_dump()
     assert fields == {name: defaults[name] for name in fields}
-    assert set(defaults) - set(fields) == {"seed", "soft_labels", "share", "replicas", "recorded"}
+    assert set(defaults) - set(fields) == {"seed", "soft_labels", "shard", "replicas", "recorded"}
 
 
 def test_a_recipe_builds_its_data():
