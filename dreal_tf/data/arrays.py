@@ -2,12 +2,12 @@
 
 import numpy as np
 import tensorflow as tf
+from dreal_tf.errors import InputError
 
 from dreal_tf.data.image_files import random_window
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import add_label_noise, epoch_order, hold_out, make_splits
-from dreal_tf.errors import InputError
 
 
 def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=None, **options):

@@ -5,6 +5,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import Protocol
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -13,8 +15,6 @@ from dreal_tf.data.identities import identity_parts, identity_splits
 from dreal_tf.data.identity_layouts import Listed
 from dreal_tf.data.preprocessing import known_set, normalisation_of
 from dreal_tf.data.sections import Options
-from dreal_tf.errors import InputError
-from dreal_tf.retrieval import Protocol
 
 
 def digits(**options):
@@ -40,7 +40,8 @@ def digits(**options):
 
 
 USUAL_FOLDER = "/usr/share/datasets/fashion-mnist"  # That of Debian's package.
-CLASS_NAMES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(",")
+CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
+CLASS_NAMES += ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def fashion_mnist(folder=None, **options):

@@ -20,21 +20,20 @@ from typing import NamedTuple
 from dreal_tf.errors import InputError
 
 # Files and folders of macOS, Windows, network storage, version control and annotation tools.
-SYSTEM_FILES = set(
-    "thumbs.db/ehthumbs.db/ehthumbs_vista.db/desktop.ini/icon\r/picasa.ini/zbthumbnail.info/descript.ion".split(
-        "/"
-    )
+SYSTEM_FILE = re.compile(
+    r"(eh)?thumbs(_vista)?\.db|desktop\.ini|icon\r|picasa\.ini|zbthumbnail\.info|descript\.ion"
+    r"|.*:(zone\.identifier|com\.apple\.quarantine|encryptable)",  # Streams that other systems cannot attach.
+    re.IGNORECASE | re.DOTALL,
 )
-SYSTEM_ENDINGS = (":zone.identifier", ":com.apple.quarantine", ":encryptable")  # Alternate streams.
+SYSTEM_FOLDER = re.compile(
+    r"__macosx|@eadir|[#@]recycle|@recently-snapshot|@tmp|@synofinder-log|@synoresource|[~#]snapshot|found\.000"
+    r"|network trash folder|temporary items|captureone|cvs|\$recycle\.bin|system volume information|lost\+found"
+    r"|__pycache__",
+    re.IGNORECASE,
+)
 # Names that a class may have too. A system leaves such a folder beside images or at the top of a disk.
-AMBIGUOUS_FOLDERS = {"thumbnails", "recycled", "recycler"}
-SYSTEM_FOLDERS = AMBIGUOUS_FOLDERS | set(
-    "__macosx/@eadir/#recycle/@recycle/@recently-snapshot/@tmp/@synofinder-log/@synoresource/~snapshot/found.000/"
-    "network trash folder/temporary items/captureone/cvs/#snapshot/$recycle.bin/system volume information/"
-    "lost+found/__pycache__".split("/")
-)
+AMBIGUOUS_FOLDER = re.compile("thumbnails|recycled|recycler", re.IGNORECASE)
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-BY_SYSTEM = "left by a system"
 LISTED_ANYWAY = "a link to a folder that is listed anyway"
 NAMED = 3  # Files that a message names; it counts the others.
 SHOWN = 60  # Letters of a very long name that a summary shows from its start, and from its end.
@@ -158,10 +157,9 @@ def exclusion(name, beside_images=True):
     if any(part.startswith(".") for part in parts):
         return "hidden"
     folders = parts if name.endswith("/") else parts[:-1]
-    system = SYSTEM_FOLDERS if beside_images else SYSTEM_FOLDERS - AMBIGUOUS_FOLDERS
-    last = parts[-1].lower()
-    by_system = last.endswith(SYSTEM_ENDINGS) or last in SYSTEM_FILES
-    return BY_SYSTEM if by_system or any(part.lower() in system for part in folders) else None
+    by_system = SYSTEM_FILE.fullmatch(parts[-1]) or any(map(SYSTEM_FOLDER.fullmatch, folders))
+    by_system = by_system or (beside_images and any(map(AMBIGUOUS_FOLDER.fullmatch, folders)))
+    return "left by a system" if by_system else None
 
 
 def summary_of(skipped):
@@ -491,16 +489,21 @@ def record_of(tree, members, names, sha256):
 
     Args:
         tree: `ImageTree`.
-        members: sequence of (split, name, label), in the order of each split.
+        members: dict from a split to a pair of sequences, its files and their labels, in order.
         names: collection of str, all files; those without a split are recorded as not used.
         sha256: dict of str by name, for the files that were read.
     Returns:
         `FileRecord`.
     """
-    used = {name for _, name, _ in members}
-    members = [*members, *((UNUSED, name, "") for name in sorted(set(names) - used))]
-    rows = (FileRow(n, *tree.stamp(n), sha256.get(n, ""), label, split) for split, n, label in members)
-    return FileRecord(tuple(rows))
+    unused = sorted(set(names).difference(*(files for files, _ in members.values())))
+    members = members | {UNUSED: (unused, [""] * len(unused))}
+    return FileRecord(
+        tuple(
+            FileRow(str(name), *tree.stamp(name), sha256.get(name, ""), str(label), split)
+            for split, (files, labels) in members.items()
+            for name, label in zip(files, labels, strict=True)
+        )
+    )
 
 
 def read_record(path):

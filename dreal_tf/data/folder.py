@@ -8,40 +8,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from dreal_tf.errors import InputError
 
+from dreal_tf.data import files
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.data.files import (
-    LISTED_ANYWAY,
-    UNUSED,
-    ImageTree,
-    compared,
-    ends_like_image,
-    exclusion,
-    first_few,
-    folder_identity,
-    list_files,
-    read_record,
-    record_of,
-    summary_of,
-)
-from dreal_tf.data.image_files import READABLE, ImageFiles, inspect_images
+from dreal_tf.data.image_files import BAD_NAMED, ImageFiles, inspect_images, one_size, pixels_of
 from dreal_tf.data.preprocessing import normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import add_label_noise, hold_out, make_splits
-from dreal_tf.errors import InputError
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
-NAMED = 5  # Bad images, or classes, that a message names; it counts the others.
-IMAGES_AT_A_TIME = 1000  # Decoded into memory.
+NAMED = 5  # Classes that a message names; it counts the others.
 TEST_FRACTION = 0.2  # Held out if the folder has no test images.
 SPLITS = ("train", "validation", "test")
-# Names of folders of splits: in any case, with digits and signs, and with one of the endings.
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "eval", "evaluation"),
-    "test": ("test", "testing"),
-}
-SPLIT_ENDINGS = ("images", "split", "data", "set")
+# Names of folders of splits: in any case, with digits and signs, with an ending, or after another word.
+SPLIT_FOLDER = re.compile(
+    r"(?P<start>|.*[^a-z])"
+    r"((?P<train>train|training)|(?P<validation>validation|valid|val|dev|eval|evaluation)|(?P<test>test|testing))"
+    r"(?P<ending>([^a-z]*(images|split|data|set))*)[^a-z]*",
+    re.IGNORECASE,
+)
 # Folders of detection and segmentation, which are no classes.
 NO_CLASSES = {"images", "labels", "masks", "annotations"}
 
@@ -58,7 +44,7 @@ class ClassFolder(NamedTuple):
         skipped: dict from the name of each file or folder that is not listed to the reason.
     """
 
-    tree: ImageTree
+    tree: files.ImageTree
     class_names: tuple
     listed: dict
     folders: dict
@@ -69,8 +55,8 @@ class ClassFolder(NamedTuple):
         parts = [f"{split} from {folder or '.'}/" for split, folder in self.folders.items()]
         held = [split for split in SPLITS if split not in self.folders]
         parts += [f"{' and '.join(held)} held out of train"] if held else []
-        classes = f"{len(self.class_names)} classes: {first_few(self.class_names, NAMED)}"
-        lines = f"{classes}. Splits: {', '.join(parts)}.", summary_of(self.skipped)
+        classes = f"{len(self.class_names)} classes: {files.first_few(self.class_names, NAMED)}"
+        lines = f"{classes}. Splits: {', '.join(parts)}.", files.summary_of(self.skipped)
         return tuple(filter(None, lines))
 
 
@@ -78,7 +64,7 @@ def image_folder(folder=None, **options):
     """Splits from a folder whose subfolders are the classes, named by them, in their order.
 
     With a subfolder `train` (also `training`, `Train_Set`, ...), that one holds the classes, and so do
-    the folders of test and validation images if there are any: see `SPLIT_NAMES`. With validation images
+    the folders of test and validation images if there are any: see `SPLIT_FOLDER`. With validation images
     and no test images, as with ImageNet, the validation images are the test split. Missing splits are
     held out of the training images, the same fraction of each class: a fifth to test on, the same for
     every seed, and `validation_fraction`.
@@ -114,7 +100,13 @@ def image_folder(folder=None, **options):
     labels = {split: labels for split, (_, labels) in listed.items()}
     looks = {"class_names": images.class_names, **normalisation_of("folder", 3)}
     if options.image_size is None:
-        pairs = {split: (_pixels(paths[split], labels[split]), labels[split]) for split in paths}
+        names = [name for names, _ in listed.values() for name in names.tolist()]
+        decoded = inspect_images(images.tree, names, pixels_of)
+        decoded.check(images.tree, "stop")  # Files may change at any time.
+        pixels = {
+            split: [decoded.results[name] for name in listed[split][0].tolist()] for split in listed
+        }
+        pairs = {split: (np.stack(pixels[split]), labels[split]) for split in listed}
         splits = from_arrays(**pairs, **looks, **dict(options))
     else:
         size, limit = options.image_size, options.train_limit
@@ -125,11 +117,6 @@ def image_folder(folder=None, **options):
         preprocessing = preprocessing_of((size, size, 3), window="central", **looks)
         splits = make_splits(sources, options, preprocessing)
     return splits._replace(skipped=tuple(skipped), files=record, notes=notes)
-
-
-def _pixels(paths, labels):
-    batches = ImageFiles(paths, labels).ordered(IMAGES_AT_A_TIME).as_numpy_iterator()
-    return np.concatenate([images for images, _ in batches])
 
 
 def list_classes(folder):
@@ -182,7 +169,7 @@ def list_classes(folder):
         listed[split] = _files_of_classes(root, prefix, class_names, skipped)
         skipped |= {f"{prefix}{name}/": reason for name, reason in not_classes.items()}
         skipped |= _files_beside_classes(root, prefix)
-    return ClassFolder(ImageTree(root), class_names, listed, folders, skipped)
+    return ClassFolder(files.ImageTree(root), class_names, listed, folders, skipped)
 
 
 def _existing(folder):
@@ -201,18 +188,20 @@ def _existing(folder):
 
 def _split_folders(root):
     """The folder of each split by name, and the skipped folders beside them."""
-    folders, splits = _class_folders(root)[0], {}
+    folders, splits, affixed = _class_folders(root)[0], {}, []
+    for name in folders:
+        match = SPLIT_FOLDER.fullmatch(name)
+        split = match and next(split for split in SPLITS if match[split])
+        if match and not re.search("[a-z]", match["start"], re.IGNORECASE):
+            splits.setdefault(split, []).append(name)
+        elif match and not match["ending"]:
+            affixed.append((match["start"].lower(), split, name))
     # seg_train and seg_test are splits: both names start alike. One "crash test" is no split, nor are
     # "strength training" and "endurance test".
-    affixed = {name: _split_at_the_end(name) for name in folders if _split_of(name) is None}
-    starts = [start for start, split in affixed.values() if split]
-    for name in folders:
-        split = _split_of(name)
-        if split is None and len(starts) > 1 and len(set(starts)) == 1:
-            split = affixed[name][1]
-        if split:
+    if len(affixed) > 1 and len({start for start, *_ in affixed}) == 1:
+        for _, split, name in affixed:
             splits.setdefault(split, []).append(name)
-    named = [name for names in splits.values() for name in names]
+    named = sorted(name for names in splits.values() for name in names)
     with_classes = [name for name in named if _class_folders(root / name)[0]]
     if not with_classes:
         if "train" in splits and len(splits) > 1:
@@ -237,21 +226,6 @@ def _split_folders(root):
     if "test" not in by_split and "validation" in by_split:
         by_split["test"] = by_split.pop("validation")
     return by_split, {f"{name}/": "beside the splits" for name in folders if name not in named}
-
-
-def _split_of(name):
-    """The split that a folder's name stands for, or None."""
-    letters = re.sub("[^a-z]", "", name.lower())
-    for ending in SPLIT_ENDINGS:
-        if letters != ending:
-            letters = letters.removesuffix(ending)
-    return next((split for split, names in SPLIT_NAMES.items() if letters in names), None)
-
-
-def _split_at_the_end(name):
-    """The start of a name such as seg_train, and the split at its end or None."""
-    start, last = re.fullmatch("(.*?)([a-z]*)[^a-z]*", name.lower()).groups()
-    return start, next((split for split, names in SPLIT_NAMES.items() if last in names), None)
 
 
 def _folded(name):
@@ -282,13 +256,13 @@ def _class_folders(root):
         entries = list(root.iterdir())
     except PermissionError:  # Reading the files in it reports this.
         return (), {}
-    beside_images = any(ends_like_image(path.name) for path in entries)
+    beside_images = any(files.ends_like_image(path.name) for path in entries)
     names, reasons, identities = [], {}, _around(root)
     # A folder comes before the links to it.
     for path in sorted(filter(Path.is_dir, entries), key=lambda path: (path.is_symlink(), path.name)):
-        identity = folder_identity(path)
-        reason = exclusion(f"{path.name}/", beside_images)
-        reason = reason or (LISTED_ANYWAY if identity in identities else None)
+        identity = files.folder_identity(path)
+        reason = files.exclusion(f"{path.name}/", beside_images)
+        reason = reason or (files.LISTED_ANYWAY if identity in identities else None)
         if reason:
             reasons[path.name] = reason
         else:
@@ -300,7 +274,7 @@ def _class_folders(root):
 def _around(root):
     """The identities of a folder and of those that hold it."""
     paths = root.absolute(), root.resolve()  # A link's own folder is not its target's.
-    return {folder_identity(path) for start in paths for path in (start, *start.parents)}
+    return {files.folder_identity(path) for start in paths for path in (start, *start.parents)}
 
 
 def _files_beside_classes(root, prefix):
@@ -308,18 +282,18 @@ def _files_beside_classes(root, prefix):
     for path in filter(lambda path: not path.is_dir(), (root / prefix).iterdir()):
         dangling = path.is_symlink() and not path.exists()
         beside = "a link to nothing" if dangling else "not in a folder of a class"
-        reasons[prefix + path.name] = exclusion(path.name) or beside
+        reasons[prefix + path.name] = files.exclusion(path.name) or beside
     return reasons
 
 
 def _files_of_classes(root, prefix, class_names, skipped):
     """The names and labels of the files of a split; adds skipped ones and their reasons to `skipped`."""
     names, labels = [], []
-    identities = {name: folder_identity(root / prefix / name) for name in class_names}
+    identities = {name: files.folder_identity(root / prefix / name) for name in class_names}
     closed = _around(root / prefix) | set(identities.values())
     for label, class_name in enumerate(class_names):
         folder = f"{prefix}{class_name}/"
-        below = list_files(root / folder, closed - {identities[class_name]})
+        below = files.list_files(root / folder, closed - {identities[class_name]})
         skipped |= {folder + name: reason for name, reason in below.skipped.items()}
         if not below.files:
             raise InputError(
@@ -348,12 +322,9 @@ def _new_splits(images, options):
             names, labels = listed["train"]
             kept, held = hold_out(labels, fraction, seed, images.class_names)
             listed["train"], listed[split] = (names[kept], labels[kept]), (names[held], labels[held])
-    members = [
-        (split, name, images.class_names[label])
-        for split, (names, labels) in listed.items()
-        for name, label in zip(names.tolist(), labels.tolist(), strict=True)
-    ]
-    record = record_of(images.tree, members, list_files(images.tree.root).files, sha256)
+    class_names = np.array(images.class_names)
+    members = {split: (names, class_names[labels]) for split, (names, labels) in listed.items()}
+    record = files.record_of(images.tree, members, files.list_files(images.tree.root).files, sha256)
     if record.copies():
         warnings.warn(
             f"The same images are in several splits or classes: {record.copies()}. Remove the copies: a score on "
@@ -366,9 +337,9 @@ def _new_splits(images, options):
 def _recorded_splits(folder, options):
     """The splits that a run has recorded, of the files that are still there, and their record."""
     root = _existing(folder)
-    tree = ImageTree(root)
-    record = compared(read_record(options.recorded), tree, list_files(root).files)
-    class_names = tuple(sorted({row.label for row in record.rows if row.split != UNUSED}))
+    tree = files.ImageTree(root)
+    record = files.compared(files.read_record(options.recorded), tree, files.list_files(root).files)
+    class_names = tuple(sorted({row.label for row in record.rows if row.split != files.UNUSED}))
     unreadable = inspect_images(tree, record.changed).problems
     listed = {}
     for split in SPLITS:
@@ -388,13 +359,9 @@ def _verified(images, options):
     tree, listed = images.tree, dict(images.listed)
     inspected = inspect_images(tree, [name for names, _ in listed.values() for name in names])
     bad = inspected.problems
+    inspected.check(tree, options.on_bad_image)
     if bad:
-        some = first_few(_with_reasons(tree, bad), NAMED, "; ")
-        if options.on_bad_image == "stop":
-            raise InputError(
-                f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
-                f"{some}. Remove or replace them, or skip them with data.on_bad_image=skip."
-            )
+        some = files.first_few(_with_reasons(tree, bad), BAD_NAMED, "; ")
         warnings.warn(f"{len(bad)} images cannot be read and are skipped: {some}", stacklevel=4)
         for split, (names, labels) in listed.items():
             good = np.isin(names, list(bad), invert=True)
@@ -408,22 +375,7 @@ def _verified(images, options):
                 )
     inspected.warn_of_depth(tree)
     if options.image_size is None:
-        _check_one_size({tree.path(name): size for name, size in inspected.results.items()}, options)
+        size = one_size({tree.path(name): size for name, size in inspected.results.items()})
+        if not options.fits_memory(len(inspected.results), (*size, 3)):
+            raise options.size_needed(len(inspected.results), size)
     return listed, inspected.sha256, bad
-
-
-def _check_one_size(sizes, options):
-    if len(set(sizes.values())) > 1:
-        least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
-        raise InputError(
-            "Expected images of one size if data.image_size is not set. Received: "
-            f"{sizes[least]} of {least}, {sizes[most]} of {most} (height, width in pixels). Set "
-            "data.image_size, such as 224."
-        )
-    shape = (*next(iter(sizes.values()), (1, 1)), 3)
-    if not options.fits_memory(len(sizes), shape):
-        raise InputError(
-            "Expected data.image_size for images that take more memory than data.memory_limit="
-            f"{options.memory_limit} MiB. Received: {len(sizes)} images of shape {shape}. Set "
-            "data.image_size, or raise the limit."
-        )

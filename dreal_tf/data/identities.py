@@ -5,26 +5,26 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import Labels, Protocol
+from dreal_tf.retrieval.protocol import relations
 
 from dreal_tf.data.arrays import Arrays
 from dreal_tf.data.files import compared, first_few, read_record, record_of
 from dreal_tf.data.identity_layouts import LAYOUTS, Listed, list_identities
 from dreal_tf.data.identity_sampling import IdentitySampler, held_out_identities, held_out_images
 from dreal_tf.data.image_files import (
-    READABLE,
     ImageFiles,
     Inspected,
     decoded,
     inspect_image,
     inspect_images,
+    one_size,
     read_whole,
 )
 from dreal_tf.data.preprocessing import known_set, normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import add_label_noise, make_splits
-from dreal_tf.errors import InputError
-from dreal_tf.retrieval import Labels, Protocol
-from dreal_tf.retrieval.protocol import relations
 
 TEST = ("query", "gallery")
 PARTS = ("train", "validation", "validation_query", "validation_gallery", *TEST)
@@ -86,13 +86,9 @@ def identity_set(name, folder=None, **options):
     names = list(dict.fromkeys(image for part in listed.values() for image in part.images.tolist()))
     inspected, pixels, size = _inspected(tree, names, options, known_set(name), record)
     bad = inspected.problems
-    if bad and options.on_bad_image == "stop":
-        raise InputError(
-            f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
-            f"{_some(bad)}. Remove or replace them, or skip them with data.on_bad_image=skip."
-        )
+    inspected.check(tree, options.on_bad_image)
     if pixels is not None:
-        size = _one_size(pixels)
+        size = one_size({image: pixels[image].shape[:2] for image in pixels})
     listed = {s: part.chosen(~np.isin(part.images, list(bad))) for s, part in listed.items()}
     skipped |= bad
     if skipped:
@@ -110,11 +106,10 @@ def identity_set(name, folder=None, **options):
     listed = _without_lone_cameras(listed)
     parts = listed if record is not None else identity_parts(listed, options, protocol)
     if record is None:
-        members = [
-            (split, image, titles[identity])
+        members = {
+            split: (part.images, [titles[identity] for identity in part.identities.tolist()])
             for split, part in parts.items()
-            for image, identity in zip(part.images.tolist(), part.identities.tolist(), strict=True)
-        ]
+        }
         record = record_of(tree, members, names, inspected.sha256)
     looks = {"image_shape": (*size, 3), **normalisation_of(name, 3)}
     splits = identity_splits(parts, source, options, looks, protocol, titles)
@@ -228,25 +223,10 @@ def _inspected(tree, names, options, known, record):
             "give the folder, choose a smaller data.image_size, or raise the limit."
         )
     if size is None:
-        raise InputError(
-            "Expected data.image_size for images that take more memory than data.memory_limit="
-            f"{options.memory_limit} MiB. Received: {len(names)} images. Set it, and "
-            "data.image_width if they are not square."
-        )
+        raise options.size_needed(len(names), shape)
     if record is not None:
         return inspect_images(tree, record.changed), None, size  # The run inspected the others.
     return inspect_images(tree, names) if options.verify else Inspected({}, {}, {}, []), None, size
-
-
-def _one_size(pixels):
-    sizes = {image.shape[:2] for image in pixels.values()}
-    if len(sizes) > 1:
-        raise InputError(
-            "Expected images of one size if data.image_size is not set. Received: "
-            f"{first_few([*map(str, sorted(sizes))])} (height, width in pixels). Set it, and "
-            "data.image_width if they are not square."
-        )
-    return next(iter(sizes))
 
 
 def _recorded_parts(tree, listed, titles, path):

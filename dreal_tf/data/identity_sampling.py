@@ -1,7 +1,6 @@
 """Batches of whole identities, and the identities that are held out."""
 
 import numpy as np
-
 from dreal_tf.errors import InputError, check_at_least_one
 
 
@@ -202,11 +201,5 @@ def _count_up(counts):
 
 def _most_batches(groups, per_batch):
     """The largest number of batches of different identities that the identities' groups fill."""
-    fewest, most = 1, int(groups.sum()) // per_batch
-    while fewest < most:  # Bisection: the usable groups per batch fall with the number of batches.
-        middle = (fewest + most + 1) // 2
-        if np.minimum(groups, middle).sum() >= middle * per_batch:
-            fewest = middle
-        else:
-            most = middle - 1
-    return fewest
+    steps = range(int(groups.sum()) // per_batch, 0, -1)
+    return next(count for count in steps if np.minimum(groups, count).sum() >= count * per_batch)

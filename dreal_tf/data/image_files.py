@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import tensorflow as tf
+from dreal_tf.errors import InputError
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from dreal_tf.data.files import digest
+from dreal_tf.data.files import digest, first_few
 from dreal_tf.data.splits import epoch_order
 
 # A profile or a comment may be longer than Pillow's 1 MiB; all text of an image stays within its 64 MiB.
@@ -39,6 +40,7 @@ PNG_PIXELS_OF_TENSORFLOW, PNG_SIDE_OF_TENSORFLOW = 2**26, 1_000_000  # It refuse
 LUMINANCE = (19595, 38470, 7471)  # Weights of red, green and blue, in 65536ths: Pillow's.
 STRAY_BYTES = 16  # Before the end of a JPEG; some cameras leave them.
 EDGE = 32  # Columns beside a window of a JPEG whose colours a decoder may blend into it.
+BAD_NAMED = 5  # Bad images that a message names; it counts the others.
 CURE = "Restore or remove it; with data.verify=true all such files are named before training."
 
 
@@ -62,6 +64,27 @@ def decoded(data, channels=3):
         [2, 3, 3]
     """
     return _decoded_by(_plan_of(data), data, channels)
+
+
+_decoded_in_a_graph = tf.function(
+    decoded, input_signature=[tf.TensorSpec((), tf.string)], autograph=False
+)
+
+
+def pixels_of(content):
+    """The pixels of an image, as `decoded` gives them, but faster outside a graph.
+
+    Args:
+        content: bytes.
+    Returns:
+        uint8 array (height, width, 3).
+    Raises:
+        tf.errors.OpError: if it cannot be decoded, see `unreadable`.
+    Example:
+        >>> pixels_of(tf.io.encode_png(np.zeros((2, 3, 1), "uint8")).numpy()).shape
+        (2, 3, 3)
+    """
+    return _decoded_in_a_graph(content).numpy()
 
 
 def inspect_image(content):
@@ -419,6 +442,23 @@ class Inspected(NamedTuple):
     sha256: dict
     deep: list
 
+    def check(self, tree, on_bad_image):
+        """Refuses images that cannot be read, unless they are to be skipped.
+
+        Args:
+            tree: `dreal_tf.data.files.ImageTree` of the files.
+            on_bad_image: str, "stop" or "skip".
+        Raises:
+            InputError: naming some.
+        """
+        if self.problems and on_bad_image == "stop":
+            bad = [f"{tree.path(name)} ({reason})" for name, reason in self.problems.items()]
+            raise InputError(
+                f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
+                f"{first_few(bad, BAD_NAMED, '; ')}. Remove or replace them, or skip them with "
+                "data.on_bad_image=skip."
+            )
+
     def warn_of_depth(self, tree):
         """Warns that images lose bits.
 
@@ -466,6 +506,29 @@ def inspect_images(tree, names, inspect=inspect_image):
         {name: sha256 for name, (_, _, sha256, _) in rows.items()},
         [name for name, (*_, deep) in rows.items() if deep],
     )
+
+
+def one_size(sizes):
+    """The size of images that must have one.
+
+    Args:
+        sizes: dict from an image's name to its size: (height, width) in pixels.
+    Returns:
+        Pair of int; (1, 1) if there are no images.
+    Raises:
+        InputError: naming two images of different sizes.
+    Example:
+        >>> one_size({"a.png": (2, 3), "b.png": (2, 3)})
+        (2, 3)
+    """
+    if len(set(sizes.values())) > 1:
+        least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+        raise InputError(
+            "Expected images of one size if data.image_size is not set. Received: "
+            f"{sizes[least]} of {least}, {sizes[most]} of {most} (height, width in pixels). Set "
+            "data.image_size, such as 224."
+        )
+    return next(iter(sizes.values()), (1, 1))
 
 
 class ImageFiles:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from dreal_tf.errors import InputError
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.files import ImageTree, compared, digest, first_few, read_record, record_of
@@ -14,7 +15,6 @@ from dreal_tf.data.image_files import read_image
 from dreal_tf.data.preprocessing import KNOWN_SETS, normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import hold_out, make_splits
-from dreal_tf.errors import InputError
 
 FILES_AT_A_TIME = 16  # From which records are read in turn.
 BLOCK = 2048  # Records, still encoded, that are shuffled together.
@@ -24,7 +24,8 @@ class Records:
     """A source of examples in TFRecord files; see `dreal_tf.data.splits.make_splits`.
 
     The files are read in a shuffled order, several in turn, and blocks of their records are
-    shuffled: not quite the order of a full shuffle, but without holding all records.
+    shuffled: not quite the order of a full shuffle, but without holding all records. The reader of
+    TensorFlow Datasets would not repeat the order of an epoch in a resumed run.
 
     Args:
         info: `tfds.core.DatasetInfo`.
@@ -44,12 +45,8 @@ class Records:
         self.least_area = least_area
         slices = [info.splits[f"{split}[{start}:{stop}]"].file_instructions for start, stop in ranges]
         pieces = [piece for instructions in slices for piece in instructions]
-        with tf.device("CPU"):
-            self.files = (
-                tf.constant([piece.filename for piece in pieces]),
-                tf.constant([piece.skip for piece in pieces], tf.int64),
-                tf.constant([piece.take for piece in pieces], tf.int64),
-            )
+        columns = zip(*((piece.filename, piece.skip, piece.take) for piece in pieces), strict=True)
+        self.files = tuple(map(np.array, columns))
 
     def shuffled(self, epoch_seed, batch_size, shard=(0, 1)):
         """Full batches, in an order that follows from `epoch_seed`."""
@@ -109,9 +106,7 @@ def _shuffled(positions, seed):
 USUAL_FOLDER = "~/tensorflow_datasets"
 TEST_FRACTION = 0.2  # Held out if the data set has no labelled test images.
 IMAGES_AT_A_TIME = 1000  # Decoded into memory.
-HASHED = (
-    2**31
-)  # Bytes of the largest set whose files are hashed; of larger ones sizes and times are compared.
+HASHED = 2**31  # Bytes of the largest set whose files are hashed; of others size and time are compared.
 
 
 def prepared_data_set(name, folder=None, **options):
@@ -218,7 +213,7 @@ def _record(name, folder, recorded):
     if recorded is None:
         small = sum(tree.stamp(file)[0] for file in names) <= HASHED
         sha256 = {file: digest(tree.content(file)) for file in names} if small else {}
-        return record_of(tree, [("", file, "") for file in names], names, sha256)
+        return record_of(tree, {"": (names, [""] * len(names))}, names, sha256)
     record = compared(read_record(recorded), tree, names)
     if record.missing or record.changed:
         raise InputError(

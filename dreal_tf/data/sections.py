@@ -4,6 +4,7 @@ import os
 from typing import Annotated, ClassVar, Literal
 
 import pydantic
+from dreal_tf.errors import InputError
 from pydantic import (
     ConfigDict,
     Field,
@@ -13,8 +14,6 @@ from pydantic import (
     PositiveInt,
     WrapValidator,
 )
-
-from dreal_tf.errors import InputError
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -58,9 +57,7 @@ class Data(Section):
     folder: str | None = Field(
         default=None, description="Its folder; None: its usual place. `--data-dir` sets it."
     )
-    download: bool = Field(
-        default=False, description="Let TensorFlow Datasets fetch what is not there."
-    )
+    download: bool = Field(default=False, description="Let TensorFlow Datasets download missing data.")
     batch_size: CountOrAuto = Field(
         default=64,
         description='Training batch over all replicas; "auto": chosen from the data (images).',
@@ -87,14 +84,10 @@ class Data(Section):
     label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Training labels replaced by another class (fraction)."
     )
-    memory_limit: NonNegativeInt = Field(
-        default=1024, description="Decoded data up to this size is held in memory (MiB)."
-    )
-    verify: bool = Field(
-        default=True, description="Read all images of a folder before training starts."
-    )
+    memory_limit: NonNegativeInt = Field(default=1024, description="Most decoded data in memory (MiB).")
+    verify: bool = Field(default=True, description="Read all images of a folder before training.")
     on_bad_image: Literal["stop", "skip"] = Field(
-        default="stop", description="At an image of a folder that cannot be read."
+        default="stop", description="At an image that cannot be read."
     )
     shape: Shape = Field(
         default=(32, 32, 3), description="Shape of generated images: height, width (pixels), channels."
@@ -108,7 +101,7 @@ class Data(Section):
 
 
 class Augment(Section):
-    """How training images are varied, in this order. Random in (seed, epoch, position in the epoch)."""
+    """How training images are augmented, in this order. Random in (seed, epoch, position in the epoch)."""
 
     resized_crop: Fraction | None = Field(
         default=None,
@@ -121,11 +114,11 @@ class Augment(Section):
         default=0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
     )
     crop_padding: NonNegativeInt = Field(
-        default=0, description="Zeros on each side before a random crop (pixels)."
+        default=0, description="Zero padding before random crops (pixels)."
     )
-    flip: bool = Field(default=False, description="Mirror left and right, half of the time.")
+    flip: bool = Field(default=False, description="Mirror left and right with probability 1/2.")
     erasing: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="That a rectangle is erased (probability)."
+        default=0.0, description="Erase a rectangle (probability)."
     )
     mix_up: NonNegativeFloat = Field(
         default=0.0, description="Alpha of MixUp; 0: off. Labels become soft (no unit)."
@@ -186,3 +179,11 @@ class Options(Data, Augment):
         """
         height, width, channels = shape
         return images * height * width * channels <= self.memory_limit * 2**20
+
+    def size_needed(self, images, size):
+        """An `InputError` for images that do not fit into memory and have no `image_size`."""
+        return InputError(
+            "Expected data.image_size for images that take more memory than data.memory_limit="
+            f"{self.memory_limit} MiB. Received: {images} images of {size[0]}×{size[1]} pixels. Set "
+            "data.image_size (and data.image_width if they are not square), or raise the limit."
+        )
