@@ -2,12 +2,12 @@
 
 import numpy as np
 import tensorflow as tf
-from dreal_tf.errors import InputError
 
 from dreal_tf.data.image_files import random_window
 from dreal_tf.data.preprocessing import preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import add_label_noise, epoch_order, hold_out, make_splits
+from dreal_tf.errors import InputError
 
 
 def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=None, **options):
@@ -33,9 +33,7 @@ def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=No
     """
     options = Options(**options)
     pairs = {"train": train, "validation": validation, "test": test}
-    pairs = {
-        name: _checked(pair, class_names, name) for name, pair in pairs.items() if pair is not None
-    }
+    pairs = {s: _checked(pair, class_names, s) for s, pair in pairs.items() if pair is not None}
     images, labels = pairs["train"]
     top = 255.0 if np.issubdtype(images.dtype, np.integer) else 1.0
     if validation is None:
@@ -49,9 +47,7 @@ def from_arrays(train, test, class_names, mean=0.0, deviation=1.0, validation=No
     )
     shapes = {split: images.shape[1:] for split, (images, _) in pairs.items()}
     if len(set(shapes.values())) > 1:
-        raise InputError(
-            f"Expected images of one shape. Received: {shapes}. Bring them to the same size first."
-        )
+        raise InputError(f"Expected images of one shape. Received: {shapes}. Resize them first.")
     sources = {
         split: Arrays(_resized(images, options.image_size), labels, options.resized_crop)
         for split, (images, labels) in pairs.items()

@@ -5,8 +5,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from dreal_tf.errors import InputError
-from dreal_tf.retrieval import Protocol
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -15,6 +13,8 @@ from dreal_tf.data.identities import identity_parts, identity_splits
 from dreal_tf.data.identity_layouts import Listed
 from dreal_tf.data.preprocessing import known_set, normalisation_of
 from dreal_tf.data.sections import Options
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import Protocol
 
 
 def digits(**options):

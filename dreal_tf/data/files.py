@@ -326,9 +326,8 @@ def _existing(folder, expected):
 def _check_only(paths, root, expected):
     if len(paths) != 1:
         contents = sorted(path.name for path in root.iterdir())[:8] if root.is_dir() else [root.name]
-        received = (
-            f"several: {', '.join(map(str, paths))}" if paths else ", ".join(contents) or "nothing"
-        )
+        several = f"several: {', '.join(map(str, paths))}" if paths else ""
+        received = several or ", ".join(contents) or "nothing"
         raise InputError(
             f"Expected {expected}, in a folder or a zip file. Received: {str(root)!r} with {received}. Point "
             "--data-dir at the one."
@@ -349,10 +348,8 @@ def _trees(root, marks):
     trees = []
     for file in filter(zipfile.is_zipfile, [root] if root.is_file() else sorted(root.glob("*.zip"))):
         with zipfile.ZipFile(file) as archive:
-            first = [
-                re.match(rf"([^/]+/)?{re.escape(marks[0])}(/|$)", name) for name in archive.namelist()
-            ]
-        tops = sorted({match[1] or "" for match in first if match})
+            matches = map(re.compile(rf"([^/]+/)?{re.escape(marks[0])}(/|$)").match, archive.namelist())
+        tops = sorted({match[1] or "" for match in matches if match})
         trees += marked(ImageTree(file, top) for top in tops)[:1]
     return trees
 
@@ -422,9 +419,8 @@ class FileRecord(NamedTuple):
     def difference(self):
         """Text: how the files differ from the recorded ones; "" if they do not."""
         groups = {"missing": self.missing, "changed": self.changed, "new": self.new}
-        return ", ".join(
-            f"{len(paths)} {word} ({first_few(paths)})" for word, paths in groups.items() if paths
-        )
+        parts = [f"{len(paths)} {word} ({first_few(paths)})" for word, paths in groups.items() if paths]
+        return ", ".join(parts)
 
     def copies(self):
         """Text: the images whose content is in two splits or in two classes; "" if there are none.

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from dreal_tf.errors import InputError
 
 from dreal_tf.data import files
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.data.image_files import BAD_NAMED, ImageFiles, inspect_images, one_size, pixels_of
+from dreal_tf.data.image_files import (
+    BAD_NAMED,
+    ImageFiles,
+    Inspected,
+    inspect_images,
+    one_size,
+    pixels_of,
+)
 from dreal_tf.data.preprocessing import normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import add_label_noise, hold_out, make_splits
+from dreal_tf.errors import InputError
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
 NAMED = 5  # Classes that a message names; it counts the others.
@@ -96,24 +103,25 @@ def image_folder(folder=None, **options):
     else:
         images, record = _recorded_splits(folder, options)
         listed, skipped, notes = images.listed, (), ()
-    paths = {split: [images.tree.path(name) for name in names] for split, (names, _) in listed.items()}
-    labels = {split: labels for split, (_, labels) in listed.items()}
     looks = {"class_names": images.class_names, **normalisation_of("folder", 3)}
     if options.image_size is None:
         names = [name for names, _ in listed.values() for name in names.tolist()]
         decoded = inspect_images(images.tree, names, pixels_of)
         decoded.check(images.tree, "stop")  # Files may change at any time.
         pixels = {
-            split: [decoded.results[name] for name in listed[split][0].tolist()] for split in listed
+            split: [decoded.results[name] for name in names] for split, (names, _) in listed.items()
         }
-        pairs = {split: (np.stack(pixels[split]), labels[split]) for split in listed}
+        pairs = {split: (np.stack(pixels[split]), labels) for split, (_, labels) in listed.items()}
         splits = from_arrays(**pairs, **looks, **dict(options))
     else:
-        size, limit = options.image_size, options.train_limit
-        paths["train"], labels["train"] = paths["train"][:limit], labels["train"][:limit]
+        names, labels = (part[: options.train_limit] for part in listed["train"])
         noise = options.label_noise, len(images.class_names), options.seed
-        labels["train"] = add_label_noise(labels["train"], *noise)
-        sources = {s: ImageFiles(paths[s], labels[s], size, options.resized_crop) for s in paths}
+        listed["train"] = names, add_label_noise(labels, *noise)
+        size = options.image_size
+        sources = {
+            split: ImageFiles(map(images.tree.path, names), labels, size, options.resized_crop)
+            for split, (names, labels) in listed.items()
+        }
         preprocessing = preprocessing_of((size, size, 3), window="central", **looks)
         splits = make_splits(sources, options, preprocessing)
     return splits._replace(skipped=tuple(skipped), files=record, notes=notes)
@@ -156,7 +164,8 @@ def list_classes(folder):
         names, not_classes = _class_folders(root / split_folder)
         if names != class_names:
             missing, extra = (
-                sorted({*a} - {*b})[:5] for a, b in ((class_names, names), (names, class_names))
+                sorted({*class_names} - {*names})[:5],
+                sorted({*names} - {*class_names})[:5],
             )
             like = set(map(_folded, names)) == set(map(_folded, class_names))
             hint = " They differ in case, or in how accents are stored, alone." if like else ""
@@ -307,9 +316,9 @@ def _files_of_classes(root, prefix, class_names, skipped):
 
 def _new_splits(images, options):
     """The splits of a folder that no run has recorded."""
-    listed, sha256, bad = dict(images.listed), {}, {}
+    listed, inspected = dict(images.listed), Inspected()
     if options.verify:
-        listed, sha256, bad = _verified(images, options)
+        listed, inspected = _verified(images, options)
     elif options.image_size is None or options.on_bad_image == "skip":
         raise InputError(
             "Expected data.verify=true if bad images are to be skipped, or data.image_size is not set. "
@@ -324,14 +333,15 @@ def _new_splits(images, options):
             listed["train"], listed[split] = (names[kept], labels[kept]), (names[held], labels[held])
     class_names = np.array(images.class_names)
     members = {split: (names, class_names[labels]) for split, (names, labels) in listed.items()}
-    record = files.record_of(images.tree, members, files.list_files(images.tree.root).files, sha256)
+    names = files.list_files(images.tree.root).files
+    record = files.record_of(images.tree, members, names, inspected.sha256)
     if record.copies():
         warnings.warn(
             f"The same images are in several splits or classes: {record.copies()}. Remove the copies: a score on "
             "images that were trained on, or that have two labels, is no measure.",
             stacklevel=4,
         )
-    return listed, _with_reasons(images.tree, bad), record
+    return listed, inspected.bad(images.tree), record
 
 
 def _recorded_splits(folder, options):
@@ -350,21 +360,17 @@ def _recorded_splits(folder, options):
     return ClassFolder(tree, class_names, listed, {}, {}), record
 
 
-def _with_reasons(tree, bad):
-    return [f"{tree.path(name)} ({reason})" for name, reason in bad.items()]
-
-
 def _verified(images, options):
     """Reads all images before training starts, and skips bad ones if the options say so."""
     tree, listed = images.tree, dict(images.listed)
     inspected = inspect_images(tree, [name for names, _ in listed.values() for name in names])
-    bad = inspected.problems
+    bad = inspected.bad(tree)
     inspected.check(tree, options.on_bad_image)
     if bad:
-        some = files.first_few(_with_reasons(tree, bad), BAD_NAMED, "; ")
+        some = files.first_few(bad, BAD_NAMED, "; ")
         warnings.warn(f"{len(bad)} images cannot be read and are skipped: {some}", stacklevel=4)
         for split, (names, labels) in listed.items():
-            good = np.isin(names, list(bad), invert=True)
+            good = np.isin(names, list(inspected.problems), invert=True)
             listed[split] = names[good], labels[good]
             empty = np.flatnonzero(np.bincount(labels[good], minlength=len(images.class_names)) == 0)
             if len(empty):
@@ -378,4 +384,4 @@ def _verified(images, options):
         size = one_size({tree.path(name): size for name, size in inspected.results.items()})
         if not options.fits_memory(len(inspected.results), (*size, 3)):
             raise options.size_needed(len(inspected.results), size)
-    return listed, inspected.sha256, bad
+    return listed, inspected

@@ -5,9 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from dreal_tf.errors import InputError
-from dreal_tf.retrieval import Labels, Protocol
-from dreal_tf.retrieval.protocol import relations
 
 from dreal_tf.data.arrays import Arrays
 from dreal_tf.data.files import compared, first_few, read_record, record_of
@@ -25,6 +22,9 @@ from dreal_tf.data.image_files import (
 from dreal_tf.data.preprocessing import known_set, normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import add_label_noise, make_splits
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import Labels, Protocol
+from dreal_tf.retrieval.protocol import relations
 
 TEST = ("query", "gallery")
 PARTS = ("train", "validation", "validation_query", "validation_gallery", *TEST)
@@ -77,9 +77,7 @@ def identity_set(name, folder=None, **options):
     query = listed["query"]
     is_nobody = np.isin(query.identities, _nobody(protocol))
     listed["query"] = query.chosen(~is_nobody)
-    skipped |= dict.fromkeys(
-        query.images[is_nobody].tolist(), "junk or a distractor, which is no query"
-    )
+    skipped |= dict.fromkeys(query.images[is_nobody].tolist(), "junk or a distractor: no query")
     record = None
     if options.recorded is not None:
         record, listed = _recorded_parts(tree, listed, titles, options.recorded)
@@ -226,7 +224,7 @@ def _inspected(tree, names, options, known, record):
         raise options.size_needed(len(names), shape)
     if record is not None:
         return inspect_images(tree, record.changed), None, size  # The run inspected the others.
-    return inspect_images(tree, names) if options.verify else Inspected({}, {}, {}, []), None, size
+    return inspect_images(tree, names) if options.verify else Inspected(), None, size
 
 
 def _recorded_parts(tree, listed, titles, path):

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from dreal_tf.errors import InputError
-from dreal_tf.retrieval import Protocol
 
 from dreal_tf.data.files import ends_like_image, exclusion, first_few, image_table, image_tree
+from dreal_tf.errors import InputError
+from dreal_tf.retrieval import Protocol
 
 SPLITS = ("train", "query", "gallery")
 

@@ -1,6 +1,7 @@
 """Batches of whole identities, and the identities that are held out."""
 
 import numpy as np
+
 from dreal_tf.errors import InputError, check_at_least_one
 
 
@@ -78,9 +79,8 @@ def held_out_images(identities, fraction, seed):
     if not quotas.any():
         quotas[counts.argmax()] = 1
     shuffled = np.random.default_rng((seed, 1)).permutation(len(identities))
-    held = [
-        shuffled[identities[shuffled] == n][:quota] for n, quota in zip(numbers, quotas, strict=True)
-    ]
+    groups = [shuffled[identities[shuffled] == number] for number in numbers]
+    held = [group[:quota] for group, quota in zip(groups, quotas, strict=True)]
     held = np.sort(np.concatenate(held))
     return shuffled[~np.isin(shuffled, held)], held
 

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import tensorflow as tf
-from dreal_tf.errors import InputError
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from dreal_tf.data.files import digest, first_few
 from dreal_tf.data.splits import epoch_order
+from dreal_tf.errors import InputError
 
 # A profile or a comment may be longer than Pillow's 1 MiB; all text of an image stays within its 64 MiB.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
@@ -66,9 +66,7 @@ def decoded(data, channels=3):
     return _decoded_by(_plan_of(data), data, channels)
 
 
-_decoded_in_a_graph = tf.function(
-    decoded, input_signature=[tf.TensorSpec((), tf.string)], autograph=False
-)
+_decoded_graph = tf.function(decoded, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def pixels_of(content):
@@ -84,7 +82,7 @@ def pixels_of(content):
         >>> pixels_of(tf.io.encode_png(np.zeros((2, 3, 1), "uint8")).numpy()).shape
         (2, 3, 3)
     """
-    return _decoded_in_a_graph(content).numpy()
+    return _decoded_graph(content).numpy()
 
 
 def inspect_image(content):
@@ -428,7 +426,7 @@ def random_window(shape, seed, least_area):
 
 
 class Inspected(NamedTuple):
-    """The result of inspecting image files, by name.
+    """The result of inspecting image files, by name; empty without arguments.
 
     Attributes:
         results: dict of the results of the inspection, for files that can be read.
@@ -437,10 +435,14 @@ class Inspected(NamedTuple):
         deep: list of str, the images with 16 bits a channel.
     """
 
-    results: dict
-    problems: dict
-    sha256: dict
-    deep: list
+    results: dict = {}
+    problems: dict = {}
+    sha256: dict = {}
+    deep: list = []
+
+    def bad(self, tree):
+        """The paths in a tree of the images that cannot be read, with the reasons: list of str."""
+        return [f"{tree.path(name)} ({reason})" for name, reason in self.problems.items()]
 
     def check(self, tree, on_bad_image):
         """Refuses images that cannot be read, unless they are to be skipped.
@@ -451,8 +453,8 @@ class Inspected(NamedTuple):
         Raises:
             InputError: naming some.
         """
-        if self.problems and on_bad_image == "stop":
-            bad = [f"{tree.path(name)} ({reason})" for name, reason in self.problems.items()]
+        bad = self.bad(tree)
+        if bad and on_bad_image == "stop":
             raise InputError(
                 f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
                 f"{first_few(bad, BAD_NAMED, '; ')}. Remove or replace them, or skip them with "
@@ -582,9 +584,7 @@ class ImageFiles:
         """
         count = tf.size(positions, tf.int64)
         numbered = tf.data.Dataset.from_tensor_slices(positions).enumerate()
-        examples = numbered.map(
-            lambda n, position: (n, *self._read(position, epoch_seed)), tf.data.AUTOTUNE
-        )
+        examples = numbered.map(lambda n, row: (n, *self._read(row, epoch_seed)), tf.data.AUTOTUNE)
         _, image, label = examples.element_spec
         # One more example, or nothing would follow a gap at the end.
         last = (

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from dreal_tf.errors import InputError
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.files import ImageTree, compared, digest, first_few, read_record, record_of
@@ -15,6 +14,7 @@ from dreal_tf.data.image_files import read_image
 from dreal_tf.data.preprocessing import KNOWN_SETS, normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import hold_out, make_splits
+from dreal_tf.errors import InputError
 
 FILES_AT_A_TIME = 16  # From which records are read in turn.
 BLOCK = 2048  # Records, still encoded, that are shuffled together.
@@ -345,9 +345,8 @@ def _ranges(info, names, options):
     Held out is a block, as TensorFlow Datasets shuffles records when it prepares them; the seed selects
     the block.
     """
-    parts = {
-        split: (stored, [(0, info.splits[stored].num_examples)]) for split, stored in names.items()
-    }
+    sizes = {split: info.splits[stored].num_examples for split, stored in names.items()}
+    parts = {split: (stored, [(0, sizes[split])]) for split, stored in names.items()}
     start, end = parts["train"][1][0]
     if "test" not in parts:
         count = round(TEST_FRACTION * end)

@@ -4,7 +4,6 @@ import os
 from typing import Annotated, ClassVar, Literal
 
 import pydantic
-from dreal_tf.errors import InputError
 from pydantic import (
     ConfigDict,
     Field,
@@ -15,18 +14,20 @@ from pydantic import (
     WrapValidator,
 )
 
+from dreal_tf.errors import InputError
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+AtLeastTwo = Annotated[int, Field(ge=2)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
-def _count_or_auto(value, count):
+def _or_auto(value, count):
     """A count, or "auto": chosen from the data."""
     return value if value == "auto" else count(value)
 
 
-CountOrAuto = Annotated[
-    PositiveInt, WrapValidator(_count_or_auto), PlainSerializer(lambda count: count)
-]
+CountOrAuto = Annotated[PositiveInt, WrapValidator(_or_auto), PlainSerializer(lambda count: count)]
 Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 
 
@@ -62,7 +63,7 @@ class Data(Section):
         default=64,
         description='Training batch over all replicas; "auto": chosen from the data (images).',
     )
-    images_per_identity: Annotated[int, Field(ge=2)] | None = Field(
+    images_per_identity: AtLeastTwo | None = Field(
         default=None,
         description="Images of each identity in a batch, a divisor of batch_size; None: any order (images).",
     )
@@ -92,12 +93,8 @@ class Data(Section):
     shape: Shape = Field(
         default=(32, 32, 3), description="Shape of generated images: height, width (pixels), channels."
     )
-    classes: Annotated[int, Field(ge=2)] = Field(
-        default=10, description="Classes of generated images (classes)."
-    )
-    images: PositiveInt = Field(
-        default=512, description="Generated for training and validation (images)."
-    )
+    classes: AtLeastTwo = Field(default=10, description="Classes of generated images (classes).")
+    images: PositiveInt = Field(default=512, description="Generated to train and validate on (images).")
 
 
 class Augment(Section):
@@ -113,17 +110,13 @@ class Augment(Section):
     rand_magnitude: Fraction = Field(
         default=0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
     )
-    crop_padding: NonNegativeInt = Field(
-        default=0, description="Zero padding before random crops (pixels)."
-    )
+    crop_padding: NonNegativeInt = Field(default=0, description="Padding before random crops (pixels).")
     flip: bool = Field(default=False, description="Mirror left and right with probability 1/2.")
-    erasing: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="Erase a rectangle (probability)."
-    )
+    erasing: Probability = Field(default=0.0, description="Erase a rectangle (probability).")
     mix_up: NonNegativeFloat = Field(
         default=0.0, description="Alpha of MixUp; 0: off. Labels become soft (no unit)."
     )
-    cut_mix: Annotated[float, Field(ge=0, le=1)] = Field(
+    cut_mix: Probability = Field(
         default=0.0, description="Alpha of CutMix; 0: off. Labels become soft (no unit)."
     )
 
@@ -141,9 +134,7 @@ class Options(Data, Augment):
     """
 
     folder: str | os.PathLike | None = Field(default=None, description="The folder of the data.")
-    seed: int = Field(
-        0, description="Seed of held-out data, label noise, order and augmentation (no unit)."
-    )
+    seed: int = Field(0, description="Seed of held-out data, noise, order and augmentation (no unit).")
     replicas: PositiveInt = Field(1, description="Replicas that a batch is divided among (replicas).")
     shard: tuple = Field((0, 1), description="This worker's index, and the number of workers.")
     soft_labels: bool = Field(

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from dreal_tf.errors import InputError
 from sklearn.model_selection import train_test_split
 
 from dreal_tf.data.augmentation import Augmentation
+from dreal_tf.errors import InputError
 
 
 class Splits(NamedTuple):
