@@ -85,7 +85,8 @@ def test_images_that_fill_the_memory_need_a_size(tmp_path):
         image_folder(fill(tmp_path), batch_size=4, memory_limit=0)
 
 
-BAD = {"empty.jpg": b"", "notes.txt": b"remember the milk", "cut.png": b"\x89PNG\r\n\x1a\n"}
+CUT = encoded(Image.new("RGB", (8, 8)), "PNG")[:-20]
+BAD = {"empty.jpg": b"", "notes.txt": b"remember the milk", "cut.png": CUT}
 REASONS = {"empty.jpg": "an empty file", "notes.txt": "not a JPEG, PNG, GIF, BMP or WebP image"}
 REASONS["cut.png"] = "damaged or cut short"
 
