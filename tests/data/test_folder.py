@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from class_folder import CLASSES, fill
+from class_folder import CLASSES, encoded, fill
 from PIL import Image
 
 from dreal_tf.data.files import LISTED_ANYWAY
