@@ -5,7 +5,7 @@ def recipe(smoke=False):
     """A folder of your own images, ResNet-50 from ImageNet weights with squeeze-and-excitation.
 
     Size of the images, images a step and epochs are found from the folder; files in it that are no
-    images are named and left out. The weights are those of
+    images are named and skipped. The weights are those of
     keras.applications; they are fetched with backbone.download=true, or backbone.weights names a file
     (docs/weights.md). Attention starts as if it were not there, so that nothing learnt is lost; the
     pretrained layers learn at a tenth of the rate; the method sets in after the first epoch.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dreal_tf.data.examples import draw_examples
+from dreal_tf.data.splits import sample_examples
 from dreal_tf.errors import InputError
 from dreal_tf.experiments.arms import BASELINE, OURS
 from dreal_tf.experiments.comparison import seed_difference
@@ -320,7 +320,7 @@ def measure_networks(folder, arms, data_dir=None, say=print):
         recipe = run.read_recipe().reading(data_dir)
         if seed != seed_of_data:  # The arms of a seed share their data, and so their pictures.
             data, seed_of_data = run_data(run, recipe), seed
-            images, labels = draw_examples(data.test, data.sizes["test"], IMAGES)
+            images, labels = sample_examples(data.test, data.sizes["test"], IMAGES)
             pictures = grid_pictures(images, labels, PICTURES)
         row = measured_run(run, recipe, data, images, pictures)
         seconds = round(time.perf_counter() - started, 1)

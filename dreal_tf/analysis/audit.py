@@ -12,8 +12,7 @@ import tensorflow as tf
 from scipy import stats
 
 from dreal_tf.analysis.inputs import Source, check_images, source_of, unvaried
-from dreal_tf.data.examples import drawn_batches
-from dreal_tf.data.splits import Splits
+from dreal_tf.data.splits import Splits, sample_batches
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import intervene
 from dreal_tf.method.finite import check_finite_weights, propagate_nonfinite
@@ -136,7 +135,7 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
             "none. Audit one whose attention layers are ours, or make actors of its own attention with "
             "`dreal_tf.attach`."
         )
-    batches = drawn_batches(splits.test, splits.sizes["test"], images, IMAGES_AT_A_TIME, seed)
+    batches = sample_batches(splits.test, splits.sizes["test"], images, IMAGES_AT_A_TIME, seed)
     groups = _groups(specs)
     measured = measure_differences(
         network, batches, static, tuple(dict.fromkeys(groups.values())), from_logits, track

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.analysis.inputs import FinishedRun, critic_run
-from dreal_tf.data.examples import draw_examples
+from dreal_tf.data.splits import sample_examples
 from dreal_tf.method.formulas import Targets
 from dreal_tf.method.instruments import Instruments, bootstrap_mean, held_modules, r2
 from dreal_tf.method.rewards import KINDS, sample_plan
@@ -56,7 +56,7 @@ def audit_critic(run, images=2000, data_dir=None, track=None):
     model, data, _ = build(run.recipe.reading(data_dir))
     epochs = restore_last(run.directory.checkpoints, model)
     seed = run.recipe.run.seed
-    examples = draw_examples(data.test, data.sizes["test"], images, seed=seed)
+    examples = sample_examples(data.test, data.sizes["test"], images, seed=seed)
     return CriticAudit(measure_critic(model, *examples, seed, track) | {"epochs": epochs})
 
 

@@ -21,8 +21,8 @@ from keras import ops
 from scipy import stats
 
 from dreal_tf.data.built_in import generated_like
-from dreal_tf.data.catalogue import known_set
-from dreal_tf.data.pipeline import images_per_second
+from dreal_tf.data.preprocessing import known_set
+from dreal_tf.data.splits import images_per_second
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.keras_internals import layers_inside
 from dreal_tf.method.rewards import count_of_fraction

@@ -5,17 +5,17 @@ import tensorflow as tf
 from keras import layers
 
 
-class Draws(keras.random.SeedGenerator):
-    """A row of seeds that follows from one seed; Keras's layers take it as `seed=`.
+class SeedSequence(keras.random.SeedGenerator):
+    """A sequence of seeds that follows from one seed; Keras's layers take it as `seed=`.
 
-    Keras's own generator keeps its place in a variable. Inside tf.data that variable moves with
-    every batch and every iteration, in the order in which parallel calls happen to run, and a new
-    process starts it anew. Here the place is a count of the draws in the traced function.
+    Keras's own generator counts in a variable. Inside tf.data that variable moves with every batch and
+    every iteration, in the order in which parallel calls happen to run, and a new process resets it.
+    Here the traced function counts.
 
     Args:
         seed: int tensor (2,).
     Example:
-        >>> first, second = Draws((0, 7)), Draws((0, 7))
+        >>> first, second = SeedSequence((0, 7)), SeedSequence((0, 7))
         >>> bool(keras.random.uniform((), seed=first) == keras.random.uniform((), seed=second))
         True
     """
@@ -33,21 +33,21 @@ class Draws(keras.random.SeedGenerator):
         """Numbers from `low` up to but not including `high`.
 
         Example:
-            >>> tuple(Draws((0, 7)).uniform((2, 3)).shape)
+            >>> tuple(SeedSequence((0, 7)).uniform((2, 3)).shape)
             (2, 3)
         """
         return tf.random.stateless_uniform(shape, self.next(), low, high, dtype)
 
 
 class RandAugment:
-    """Applies operations to an image, each drawn from the same eleven.
+    """Applies operations to an image, each sampled from the same eleven.
 
-    `keras.layers.RandAugment` draws the operations once for the whole batch, and computes all
-    eleven each time. This draws them for each image, as the paper does, and computes those drawn.
+    `keras.layers.RandAugment` samples the operations once for the whole batch, and computes all eleven
+    each time. This samples them for each image, as the paper does, and computes only those.
 
     Args:
-        operations: int >= 1. How many, one after the other. Paper: 2 for ImageNet.
-        magnitude: float in (0, 1]. How strong; 1 stands for the paper's 10.
+        operations: int >= 1. Operations per image, one after the other. Paper: 2 for ImageNet.
+        magnitude: float in (0, 1]. Strength; 1 stands for the paper's 10.
         top: float. The value of white; black is 0.
     Call arguments:
         image: float tensor (height, width, channels), of 1 or 3 channels.
@@ -59,7 +59,7 @@ class RandAugment:
         >>> tuple(RandAugment(2, 0.5)(image, seed=(0, 1)).shape)
         (8, 8, 3)
     Source: Cubuk, Zoph, Shlens, Le, "RandAugment", 2020, https://arxiv.org/abs/1909.13719. Departs
-        from it in: strengths are drawn up to the magnitude, as Keras's layers do, not at it; and
+        from it in: strengths are sampled up to the magnitude, as Keras's layers do, not set to it; and
         "identity" is not among the operations.
     """
 
@@ -67,14 +67,14 @@ class RandAugment:
         self.operations = operations
         self.magnitude = magnitude
         self.top = top
-        common = {"dtype": "float32"}  # Whatever the policy of the network.
+        common = {"dtype": "float32"}  # Independent of the network's policy.
         scaled = {"value_range": (0, top), **common}
         enhance = 0.9 * magnitude
         kept_bits = 8 - round(4 * magnitude)
         self.layers = [
             layers.RandomShear(0.3 * magnitude, 0.3 * magnitude, **common),
             layers.RandomTranslation(0.3 * magnitude, 0.3 * magnitude, **common),
-            layers.RandomRotation(magnitude * 30 / 360, **common),  # Of a full turn.
+            layers.RandomRotation(magnitude * 30 / 360, **common),  # Fraction of a full turn.
             layers.RandomBrightness(enhance, **scaled),
             layers.RandomContrast((enhance, enhance), **scaled),
             layers.RandomSharpness((0.5 - enhance / 2, 0.5 + enhance / 2), **scaled),
@@ -85,14 +85,14 @@ class RandAugment:
         ]
 
     def __call__(self, image, seed):
-        draws = Draws(seed)
+        seeds = SeedSequence(seed)
         image = tf.convert_to_tensor(image, tf.float32)
         channels = image.shape[-1]
         if channels == 1:
             image = tf.image.grayscale_to_rgb(image)
         for _ in range(self.operations):
-            choice = draws.uniform((), 0, len(self.layers) + 1, tf.int32)
-            inner = draws.next()
+            choice = seeds.uniform((), 0, len(self.layers) + 1, tf.int32)
+            inner = seeds.next()
             applied = [self._layer_applied(layer, image, inner) for layer in self.layers]
             image = tf.switch_case(choice, [*applied, self._solarized(image)])
         return image[..., :channels]
@@ -100,8 +100,8 @@ class RandAugment:
     def _layer_applied(self, layer, image, seed):
         def branch():
             batch = image[None]
-            drawn = layer.get_random_transformation(batch, training=True, seed=Draws(seed))
-            return tf.ensure_shape(layer.transform_images(batch, drawn)[0], image.shape)
+            transformation = layer.get_random_transformation(batch, True, seed=SeedSequence(seed))
+            return tf.ensure_shape(layer.transform_images(batch, transformation)[0], image.shape)
 
         return branch
 
@@ -112,10 +112,10 @@ class RandAugment:
 
 
 class Augmentation:
-    """Varies and normalises the images of a training batch, and mixes them where that is asked.
+    """Augments and normalises the images of a training batch, and mixes them if the options say so.
 
-    In this order: RandAugment, normalisation, crop, flip, erasing, MixUp or CutMix. All is drawn
-    from the seed, by the place in the batch.
+    In this order: RandAugment, normalisation, crop, flip, erasing, MixUp or CutMix. All follows from
+    the seed and the position in the batch.
 
     Args:
         options: `dreal_tf.data.sections.Options`.
@@ -127,8 +127,7 @@ class Augmentation:
         labels: int tensor (batch,).
         seed: int tensor (2,). The same seed gives the same batch.
     Returns:
-        Float images of the same shape; labels, as float rows (batch, classes) where
-        `options.one_hot`.
+        Float images of the same shape; labels, as float rows (batch, classes) if `options.one_hot`.
     Example:
         >>> augmentation = Augmentation(Options(mix_up=0.2), lambda images: images / 255, 255.0, 2)
         >>> images, labels = augmentation(np.zeros((4, 8, 8, 3)), tf.constant([0, 1, 0, 1]), (0, 7))
@@ -140,107 +139,106 @@ class Augmentation:
         self.options = options
         self.normalise = normalise
         self.classes = classes
-        dtype = "float32"  # Whatever the policy of the network.
+        dtype = "float32"  # Independent of the network's policy.
         self.rand_augment, self.erase, self.mixes = None, None, []
         if options.rand_augment:
             self.rand_augment = RandAugment(options.rand_augment, options.rand_magnitude, top)
         if options.erasing:
-            chance = (options.erasing, options.erasing)
-            self.erase = layers.RandomErasing(chance, fill_value=0.0, dtype=dtype)
+            self.erase = layers.RandomErasing((options.erasing,) * 2, fill_value=0.0, dtype=dtype)
         if options.mix_up:
             self.mixes.append(layers.MixUp(options.mix_up, dtype=dtype))
         if options.cut_mix:
-            alpha = (options.cut_mix, options.cut_mix)
-            self.mixes.append(CutMix(alpha, dtype=dtype))
+            self.mixes.append(CutMix((options.cut_mix,) * 2, dtype=dtype))
 
     def __call__(self, images, labels, seed):
-        options, draws = self.options, Draws(seed)
+        options, seeds = self.options, SeedSequence(seed)
         images = tf.cast(images, tf.float32)
         if self.rand_augment:
-            images = self._rand_augmented(images, draws.next())
+            images = self._rand_augmented(images, seeds.next())
         images = self.normalise(images)
         if options.crop_padding:
-            images = randomly_cropped(images, options.crop_padding, draws)
+            images = randomly_cropped(images, options.crop_padding, seeds)
         if options.flip:
-            images = randomly_flipped(images, draws)
+            images = randomly_flipped(images, seeds)
         if self.erase:
-            images, _ = _applied(self.erase, images, labels, draws)
+            images, _ = _applied(self.erase, images, labels, seeds)
         if options.one_hot:
             labels = tf.one_hot(labels, self.classes)
         if self.mixes:
-            images, labels = self._mixed(images, labels, draws)
+            images, labels = self._mixed(images, labels, seeds)
         return images, labels
 
     def _rand_augmented(self, images, seed):
-        def varied(pair):
-            image, place = pair
-            return self.rand_augment(image, tf.random.experimental.stateless_fold_in(seed, place))
+        def augmented(pair):
+            image, position = pair
+            return self.rand_augment(image, tf.random.experimental.stateless_fold_in(seed, position))
 
-        places = tf.range(tf.shape(images)[0])
-        varied_image = tf.TensorSpec(images.shape[1:], tf.float32)
-        return tf.map_fn(varied, (images, places), fn_output_signature=varied_image)
+        positions = tf.range(tf.shape(images)[0])
+        augmented_image = tf.TensorSpec(images.shape[1:], tf.float32)
+        return tf.map_fn(augmented, (images, positions), fn_output_signature=augmented_image)
 
-    def _mixed(self, images, labels, draws):
-        # With both, a batch gets one of them, each half of the time.
-        choice, seed = draws.uniform((), 0, len(self.mixes), tf.int32), draws.next()
+    def _mixed(self, images, labels, seeds):
+        # With both, a batch gets one of them, each with probability 1/2.
+        choice, seed = seeds.uniform((), 0, len(self.mixes), tf.int32), seeds.next()
 
         def branch(mix):
-            return lambda: _applied(mix, images, labels, Draws(seed))
+            return lambda: _applied(mix, images, labels, SeedSequence(seed))
 
         return tf.switch_case(choice, [branch(mix) for mix in self.mixes])
 
 
 class CutMix(layers.CutMix):
-    """Keras's CutMix; labels are mixed by the pixels that were exchanged.
+    """Keras's CutMix, with labels mixed by the fraction of exchanged pixels.
 
-    Keras takes the area of the box before it is rounded to pixels: at 16 pixels it is off by up to 0.12.
+    Keras mixes labels by the area of the box before it is rounded to pixels: at 16 pixels that is off by
+    up to 0.12.
     """
 
     def get_random_transformation(self, data, training=True, seed=None):
-        drawn = super().get_random_transformation(data, training, seed)
-        exchanged = tf.cast(drawn["batch_masks"], tf.float32)  # (batch, H, W, C)
-        return drawn | {"mix_weight": 1.0 - tf.reduce_mean(exchanged, axis=(1, 2, 3))}
+        transformation = super().get_random_transformation(data, training, seed)
+        exchanged = tf.cast(transformation["batch_masks"], tf.float32)  # (batch, H, W, C)
+        return transformation | {"mix_weight": 1.0 - tf.reduce_mean(exchanged, axis=(1, 2, 3))}
 
 
-def randomly_cropped(images, padding, draws):
-    """Each image out of its own place in a frame of zeros.
+def randomly_cropped(images, padding, seeds):
+    """Crops each image at a random position, after padding it with zeros.
 
     Args:
         images: float tensor (batch, height, width, channels).
         padding: int. Zeros on each side (pixels).
-        draws: `Draws`.
+        seeds: `SeedSequence`.
     Returns:
         Tensor of the same shape.
     Example:
-        >>> tuple(randomly_cropped(np.ones((2, 4, 6, 1)), 1, Draws((0, 7))).shape)
+        >>> tuple(randomly_cropped(np.ones((2, 4, 6, 1)), 1, SeedSequence((0, 7))).shape)
         (2, 4, 6, 1)
     """
     batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     frame = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
-    corner = draws.uniform((batch, 2), 0, 2 * padding + 1, tf.int32)
+    corner = seeds.uniform((batch, 2), 0, 2 * padding + 1, tf.int32)
     frame = tf.gather(frame, corner[:, :1] + tf.range(height), axis=1, batch_dims=1)
     return tf.gather(frame, corner[:, 1:] + tf.range(width), axis=2, batch_dims=1)
 
 
-def randomly_flipped(images, draws):
-    """Each image mirrored left and right, half of the time.
+def randomly_flipped(images, seeds):
+    """Mirrors each image left and right with probability 1/2.
 
     Args:
         images: tensor (batch, height, width, channels).
-        draws: `Draws`.
+        seeds: `SeedSequence`.
     Returns:
         Tensor of the same shape.
     Example:
-        >>> float(tf.reduce_sum(randomly_flipped(np.ones((2, 4, 4, 1)), Draws((0, 7)))))
+        >>> float(tf.reduce_sum(randomly_flipped(np.ones((2, 4, 4, 1)), SeedSequence((0, 7)))))
         32.0
     """
-    flips = draws.uniform((tf.shape(images)[0], 1, 1, 1)) < 0.5
+    flips = seeds.uniform((tf.shape(images)[0], 1, 1, 1)) < 0.5
     return tf.where(flips, tf.reverse(images, axis=[2]), images)
 
 
-def _applied(layer, images, labels, draws):
-    """A Keras layer's transformation, drawn from our seeds and not from its own variable."""
-    drawn = layer.get_random_transformation(images, training=True, seed=draws)
-    shape = images.shape
-    images = tf.ensure_shape(layer.transform_images(images, drawn, training=True), shape)
-    return images, layer.transform_labels(labels, drawn, training=True)
+def _applied(layer, images, labels, seeds):
+    """Applies a Keras layer's transformation, random in our seeds and not in its own variable."""
+    transformation = layer.get_random_transformation(images, training=True, seed=seeds)
+    transformed = layer.transform_images(images, transformation, training=True)
+    transformed = tf.ensure_shape(transformed, images.shape)
+    return transformed, layer.transform_labels(labels, transformation, training=True)

@@ -9,9 +9,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from dreal_tf.data.arrays import Arrays, from_arrays
-from dreal_tf.data.catalogue import known_set, normalisation_of
 from dreal_tf.data.identities import identity_parts, identity_splits
 from dreal_tf.data.identity_layouts import Listed
+from dreal_tf.data.preprocessing import known_set, normalisation_of
 from dreal_tf.data.sections import Options
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Protocol
@@ -34,37 +34,21 @@ def digits(**options):
     train_images, test_images, train_labels, test_labels = train_test_split(
         images, labels, test_size=0.2, random_state=0, stratify=labels
     )
-    mean, deviation = normalisation_of("digits", channels=1)
-    return from_arrays(
-        (train_images, train_labels),
-        (test_images, test_labels),
-        class_names=[str(digit) for digit in range(10)],
-        mean=mean,
-        deviation=deviation,
-        **options,
-    )
+    pairs = (train_images, train_labels), (test_images, test_labels)
+    looks = {"class_names": list("0123456789"), **normalisation_of("digits", channels=1, top=1.0)}
+    return from_arrays(*pairs, **looks, **options)
 
 
-USUAL_FOLDER = "/usr/share/datasets/fashion-mnist"  # Of Debian's package.
-CLASS_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+USUAL_FOLDER = "/usr/share/datasets/fashion-mnist"  # That of Debian's package.
+CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
+CLASS_NAMES += ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def fashion_mnist(folder=None, **options):
     """Fashion-MNIST's splits; the test split is the data set's own.
 
     Args:
-        folder: str, path or None. Where `train-images-idx3-ubyte.gz` and the three other files lie;
+        folder: str, path or None. The folder of `train-images-idx3-ubyte.gz` and the three other files;
             None for the folder of Debian's package `dataset-fashion-mnist`.
         options: fields of `dreal_tf.data.sections.Options`, such as `batch_size`, `seed` and `flip`.
     Returns:
@@ -83,16 +67,9 @@ def fashion_mnist(folder=None, **options):
     pairs = []
     for split in ("train", "t10k"):
         images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
-        labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
-        pairs.append((images[..., None], labels))
-    mean, deviation = normalisation_of("fashion_mnist", channels=1)
-    return from_arrays(
-        *pairs,
-        class_names=CLASS_NAMES,
-        mean=[255 * value for value in mean],
-        deviation=[255 * value for value in deviation],
-        **options,
-    )
+        pairs.append((images[..., None], read_idx(folder / f"{split}-labels-idx1-ubyte.gz")))
+    looks = {"class_names": CLASS_NAMES, **normalisation_of("fashion_mnist", channels=1)}
+    return from_arrays(*pairs, **looks, **options)
 
 
 def read_idx(path):
@@ -118,27 +95,27 @@ def read_idx(path):
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"which cannot be unpacked ({error})") from error
     if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise _damaged(path, "which does not begin like one")
-    begin = 4 + 4 * content[3]
-    if len(content) < begin:
+        raise _damaged(path, "which does not start like one")
+    start = 4 + 4 * content[3]
+    if len(content) < start:
         raise _damaged(path, "which ends in its header")
-    shape = np.frombuffer(content[4:begin], ">u4").astype(int)
-    values = np.frombuffer(content, "uint8")[begin:]
+    shape = np.frombuffer(content[4:start], ">u4").astype(int)
+    values = np.frombuffer(content, "uint8")[start:]
     if values.size != shape.prod():
         raise _damaged(path, f"which holds {values.size} values for the shape {shape.tolist()}")
     return values.reshape(shape)
 
 
-def _damaged(path, how):
+def _damaged(path, problem):
     return InputError(
-        f"Expected a compressed IDX file of bytes. Received: {str(path)!r}, {how}. "
-        "Fetch the file again."
+        f"Expected a compressed IDX file of bytes. Received: {str(path)!r}, {problem}. Download it again."
     )
 
 
-NOISE = 32.0  # Its deviation, on the scale from 0 to 255.
-CAMERAS = 3  # That see each identity, in turns.
-VIEWS = 2  # Of a camera, of each identity that is asked for.
+NOISE = 32.0  # Its standard deviation, on the scale from 0 to 255.
+CAMERAS = 3  # Each sees every identity, in turns.
+VIEWS = 2  # Gallery images of each queried identity by each camera.
+SCALE = {"mean": 127.5, "deviation": 63.75}
 
 
 def generated(**options):
@@ -156,61 +133,59 @@ def generated(**options):
         >>> generated(shape=(8, 8, 3), classes=4, images=80, batch_size=16).sizes
         {'train': 72, 'validation': 8, 'test': 20}
     """
-    chosen = Options(**options)
-    if chosen.images_per_identity is not None:
-        return _generated_identities(chosen)
-    test_images = max(chosen.images // 4, chosen.classes)
-    return from_arrays(
-        _drawn(chosen, np.arange(chosen.images) % chosen.classes, seed=1),
-        _drawn(chosen, np.arange(test_images) % chosen.classes, seed=2),
-        class_names=[f"class {label}" for label in range(chosen.classes)],
-        mean=127.5,
-        deviation=63.75,
-        **options,
+    settings = Options(**options)
+    if settings.images_per_identity is not None:
+        return _generated_identities(settings)
+    test_images = max(settings.images // 4, settings.classes)
+    pairs = (
+        _patterned(settings, np.arange(count) % settings.classes, seed)
+        for seed, count in enumerate((settings.images, test_images), start=1)
     )
+    return from_arrays(*pairs, class_names=_numbered(settings.classes), **SCALE, **options)
 
 
-def _drawn(options, labels, seed):
+def _numbered(classes):
+    return [f"class {label}" for label in range(classes)]
+
+
+def _patterned(options, labels, seed):
     height, width, channels = options.shape
     patterns = np.random.default_rng(0).uniform(64, 192, (max(labels) + 1, 2, 2, channels))
     rows, columns = np.arange(height) * 2 // height, np.arange(width) * 2 // width
 
-    made = np.empty((len(labels), height, width, channels), "uint8")
+    images = np.empty((len(labels), height, width, channels), "uint8")
     random = np.random.default_rng(seed)
-    for place, label in enumerate(labels):  # One by one: floats of all would fill the memory.
+    for position, label in enumerate(labels):  # One by one: floats of all would fill the memory.
         pattern = patterns[label][rows][:, columns]
-        made[place] = np.clip(random.normal(pattern, NOISE), 0, 255)
-    return made, labels
+        images[position] = np.clip(random.normal(pattern, NOISE), 0, 255)
+    return images, labels
 
 
 def _generated_identities(options):
     def listed(labels, cameras, seed):
-        # 0 and -1 have a meaning of their own.
-        return Listed(_drawn(options, labels, seed)[0], labels + 1, cameras)
+        # Identities start from 1: 0 and -1 have a meaning of their own.
+        return Listed(_patterned(options, labels, seed)[0], labels + 1, cameras)
 
-    count, asked = options.classes, options.classes * CAMERAS
-    place = np.arange(options.images)
-    others = count + np.arange(asked) // CAMERAS
-    cameras = np.arange(asked) % CAMERAS
+    count, positions = options.classes, np.arange(options.images)
+    queried, cameras = count + np.arange(count).repeat(CAMERAS), np.tile(np.arange(CAMERAS), count)
     parts = {
-        "train": listed(place % count, place // count % CAMERAS, seed=1),
-        "query": listed(others, cameras, seed=2),
-        "gallery": listed(np.repeat(others, VIEWS), np.repeat(cameras, VIEWS), seed=3),
+        "train": listed(positions % count, positions // count % CAMERAS, seed=1),
+        "query": listed(queried, cameras, seed=2),
+        "gallery": listed(queried.repeat(VIEWS), cameras.repeat(VIEWS), seed=3),
     }
 
     def source(part, labels, sampler=None):
         return Arrays(part.images, labels, options.resized_crop, sampler)
 
-    looks = {"image_shape": options.shape, "mean": 127.5, "deviation": 63.75}
     parts = identity_parts(parts, options, Protocol())
-    return identity_splits(parts, source, options, looks, Protocol())
+    return identity_splits(parts, source, options, {"image_shape": options.shape, **SCALE}, Protocol())
 
 
 def generated_like(name, **options):
-    """A few images of pure noise, of the shape and number of classes that a known data set has.
+    """A few images of pure noise, with the shape and number of classes of a known data set.
 
     Args:
-        name: str. A data set of the catalogue; of any other, `options` say the shape.
+        name: str. A known data set; for any other, `options` give the shape.
         options: fields of `dreal_tf.data.sections.Options`: `images` in each split, however many classes
             there are; `image_size` replaces height and width.
     Returns:
@@ -220,19 +195,11 @@ def generated_like(name, **options):
         >>> data.image_shape, len(data.class_names)
         ((64, 64, 3), 1000)
     """
-    chosen = Options(**options)
-    known = known_set(name)
-    shape, classes = (known.image_shape, known.classes) if known else (chosen.shape, chosen.classes)
-    if chosen.image_size:
-        shape = (chosen.image_size, chosen.image_width or chosen.image_size, shape[-1])
-    random = np.random.default_rng(0)
-    pair = random.integers(0, 256, (chosen.images, *shape), "uint8"), np.arange(chosen.images) % classes
-    return from_arrays(
-        pair,
-        pair,
-        class_names=[f"class {label}" for label in range(classes)],
-        mean=127.5,
-        deviation=63.75,
-        validation=pair,
-        **options,
-    )
+    settings, known = Options(**options), known_set(name)
+    shape = known.image_shape if known else settings.shape
+    classes = known.classes if known else settings.classes
+    if settings.image_size:
+        shape = (settings.image_size, settings.image_width or settings.image_size, shape[-1])
+    images = np.random.default_rng(0).integers(0, 256, (settings.images, *shape), "uint8")
+    pair = images, np.arange(settings.images) % classes
+    return from_arrays(pair, pair, _numbered(classes), validation=pair, **SCALE, **options)

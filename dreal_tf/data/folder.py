@@ -9,45 +9,32 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dreal_tf.data import files
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.data.catalogue import normalisation_of
-from dreal_tf.data.decoding import READABLE
-from dreal_tf.data.file_record import LEFT_OUT, compared, no_recorded_images, read_record, record_of
-from dreal_tf.data.image_files import ImageFiles, inspect_images, warn_of_depth
-from dreal_tf.data.listing import (
-    LISTED_ANYWAY,
-    ImageTree,
-    ends_like_image,
-    exclusion,
-    folder_identity,
-    list_files,
-    summary_of,
+from dreal_tf.data.image_files import (
+    BAD_NAMED,
+    ImageFiles,
+    Inspected,
+    inspect_images,
+    one_size,
+    pixels_of,
 )
-from dreal_tf.data.pipeline import splits_of
-from dreal_tf.data.preprocessing import preprocessing_of
+from dreal_tf.data.preprocessing import normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
-from dreal_tf.data.splits import hold_out, with_noise
+from dreal_tf.data.splits import add_label_noise, hold_out, make_splits
 from dreal_tf.errors import InputError
 
 LAYOUT = "DIR/<class>/<image>, or DIR/train/<class>/<image> with test/ and val/ beside train/"
-NAMED = 5  # Bad images, or classes, that a message names; it counts the others.
-IMAGES_AT_A_TIME = 1000  # Decoded into memory.
-TEST_FRACTION = 0.2  # Held out where the folder brings no test images.
+NAMED = 5  # Classes that a message names; it counts the others.
+TEST_FRACTION = 0.2  # Held out if the folder has no test images.
 SPLITS = ("train", "validation", "test")
-# Names of folders of splits: in any case, with digits and signs, and with one of the endings.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "eval": "validation",
-    "evaluation": "validation",
-    "test": "test",
-    "testing": "test",
-}
-SPLIT_ENDINGS = ("images", "split", "data", "set")
+# Names of folders of splits: in any case, with digits and signs, with an ending, or after another word.
+SPLIT_FOLDER = re.compile(
+    r"(?P<start>|.*[^a-z])"
+    r"((?P<train>train|training)|(?P<validation>validation|valid|val|dev|eval|evaluation)|(?P<test>test|testing))"
+    r"(?P<ending>([^a-z]*(images|split|data|set))*)[^a-z]*",
+    re.IGNORECASE,
+)
 # Folders of detection and segmentation, which are no classes.
 NO_CLASSES = {"images", "labels", "masks", "annotations"}
 
@@ -58,43 +45,43 @@ class ClassFolder(NamedTuple):
     Attributes:
         tree: `ImageTree` of the folder.
         class_names: tuple of str.
-        listed: dict from those of "train", "validation" and "test" that the folder brings to pairs:
+        listed: dict from the splits of the folder, among "train", "validation" and "test", to pairs:
             array of names in the tree, int array of labels.
         folders: dict from these to the folder of the split, str; "" for the folder itself.
-        left_out: dict from the name of each file or folder that is not listed to the reason.
+        skipped: dict from the name of each file or folder that is not listed to the reason.
     """
 
-    tree: ImageTree
+    tree: files.ImageTree
     class_names: tuple
     listed: dict
     folders: dict
-    left_out: dict
+    skipped: dict
 
     def notes(self):
-        """Which folders were taken for classes and which for splits, and what was left out: lines."""
-        some = ", ".join(self.class_names[:NAMED]) + (", ..." if self.class_names[NAMED:] else "")
+        """Lines that name the classes, the folders of the splits, and the skipped files."""
         parts = [f"{split} from {folder or '.'}/" for split, folder in self.folders.items()]
         held = [split for split in SPLITS if split not in self.folders]
         parts += [f"{' and '.join(held)} held out of train"] if held else []
-        lines = [f"{len(self.class_names)} classes: {some}. Splits: {', '.join(parts)}."]
-        return (*lines, *filter(None, [summary_of(self.left_out)]))
+        classes = f"{len(self.class_names)} classes: {files.first_few(self.class_names, NAMED)}"
+        lines = f"{classes}. Splits: {', '.join(parts)}.", files.summary_of(self.skipped)
+        return tuple(filter(None, lines))
 
 
 def image_folder(folder=None, **options):
     """Splits from a folder whose subfolders are the classes, named by them, in their order.
 
     With a subfolder `train` (also `training`, `Train_Set`, ...), that one holds the classes, and so do
-    the folders of test and validation images where they are: see `SPLIT_NAMES`. With validation images
-    and no test images, as with ImageNet, the former are the test split. Missing splits are held
-    out of the training images, the same fraction of each class: a fifth to test on, the same for every
-    seed, and `validation_fraction`.
+    the folders of test and validation images if there are any: see `SPLIT_FOLDER`. With validation images
+    and no test images, as with ImageNet, the validation images are the test split. Missing splits are
+    held out of the training images, the same fraction of each class: a fifth to test on, the same for
+    every seed, and `validation_fraction`.
 
-    Every file under a class is taken for an image, except those that `list_files` leaves out, and read
-    by its content, whatever its name: see `dreal_tf.data.decoding.decoded`. Images have three channels.
+    Every file under a class is taken for an image, except those that `list_files` skips, and read by its
+    content, whatever its name: see `dreal_tf.data.image_files.decoded`. Images have three channels.
 
     Args:
         folder: str or path.
-        options: fields of `dreal_tf.data.sections.Options`: `image_size`, where the images differ in size;
+        options: fields of `dreal_tf.data.sections.Options`: `image_size`, if the images differ in size;
             `recorded`, for the splits of a run; `verify`; `on_bad_image`; `batch_size`, ...
     Returns:
         `Splits`.
@@ -108,17 +95,35 @@ def image_folder(folder=None, **options):
         >>> image_folder("pets", batch_size=4, validation_fraction=0.25).sizes
         {'train': 12, 'validation': 4, 'test': 4}
     """
-    chosen = Options(**options)
-    if chosen.recorded is None:
-        found = list_classes(folder)
-        listed, skipped, record = _first_splits(found, chosen)
-        notes = found.notes()
+    options = Options(**options)
+    if options.recorded is None:
+        images = list_classes(folder)
+        listed, skipped, record = _new_splits(images, options)
+        notes = images.notes()
     else:
-        found, listed, record = _recorded_splits(folder, chosen)
-        skipped, notes = (), ()
-    mean, deviation = ([255 * value for value in row] for row in normalisation_of("folder", 3))
-    split = _split_in_memory if chosen.image_size is None else _split_in_files
-    splits = split(found.tree, listed, chosen, found.class_names, mean, deviation)
+        images, record = _recorded_splits(folder, options)
+        listed, skipped, notes = images.listed, (), ()
+    looks = {"class_names": images.class_names, **normalisation_of("folder", 3)}
+    if options.image_size is None:
+        names = [name for names, _ in listed.values() for name in names.tolist()]
+        decoded = inspect_images(images.tree, names, pixels_of)
+        decoded.check(images.tree, "stop")  # Files may change at any time.
+        pixels = {
+            split: [decoded.results[name] for name in names] for split, (names, _) in listed.items()
+        }
+        pairs = {split: (np.stack(pixels[split]), labels) for split, (_, labels) in listed.items()}
+        splits = from_arrays(**pairs, **looks, **dict(options))
+    else:
+        names, labels = (part[: options.train_limit] for part in listed["train"])
+        noise = options.label_noise, len(images.class_names), options.seed
+        listed["train"] = names, add_label_noise(labels, *noise)
+        size = options.image_size
+        sources = {
+            split: ImageFiles(map(images.tree.path, names), labels, size, options.resized_crop)
+            for split, (names, labels) in listed.items()
+        }
+        preprocessing = preprocessing_of((size, size, 3), window="central", **looks)
+        splits = make_splits(sources, options, preprocessing)
     return splits._replace(skipped=tuple(skipped), files=record, notes=notes)
 
 
@@ -138,44 +143,49 @@ def list_classes(folder):
         ('cats', 'dogs')
     """
     root = _existing(folder)
-    folders, left_out = _split_folders(root)
+    folders, skipped = _split_folders(root)
+    train = str(root / folders["train"])
     class_names, _ = _class_folders(root / folders["train"])
     if len(class_names) < 2:
         raise InputError(
-            f"Expected at least two classes, as {LAYOUT}. Received: {str(root / folders['train'])!r} "
-            f"with {len(class_names)} of them{f', {class_names[0]!r}' if class_names else ''}. Point "
-            "--data-dir at the folder that holds the subfolders of the classes."
+            f"Expected at least two classes, as {LAYOUT}. Received: {train!r} with {len(class_names)} of "
+            f"them{f', {class_names[0]!r}' if class_names else ''}. Point --data-dir at the folder that "
+            "holds the subfolders of the classes."
         )
     if {name.lower() for name in class_names} <= NO_CLASSES:
         raise InputError(
             f"Expected one subfolder per class, as {LAYOUT}. Received: {', '.join(class_names)} in "
-            f"{str(root / folders['train'])!r}, as of detection or segmentation. Sort the images into folders "
-            "of classes: whole images are classified here."
+            f"{train!r}, as of detection or segmentation. Sort the images into folders of classes: whole "
+            "images are classified here."
         )
     _warn_of_like_names(class_names)
     listed = {}
-    for split, place in folders.items():
-        names, not_classes = _class_folders(root / place)
+    for split, split_folder in folders.items():
+        names, not_classes = _class_folders(root / split_folder)
         if names != class_names:
-            missing = sorted(set(class_names) - set(names))
-            extra = sorted(set(names) - set(class_names))
-            alike = set(map(_folded, names)) == set(map(_folded, class_names))
-            hint = " They differ in case, or in how accents are stored, alone." if alike else ""
-            raise InputError(
-                f"Expected the {len(class_names)} classes of {str(root / folders['train'])!r} in the "
-                f"{split} split too. Received: {len(names)} in {str(root / place)!r}, missing "
-                f"{missing[:5]}, not in training {extra[:5]}.{hint} Give all splits the same class folders."
+            missing, extra = (
+                sorted({*class_names} - {*names})[:5],
+                sorted({*names} - {*class_names})[:5],
             )
-        listed[split] = _files_of_classes(root, place, class_names, left_out)
-        left_out |= _loose(root, place, not_classes)
-    return ClassFolder(ImageTree(root), class_names, listed, folders, left_out)
+            like = set(map(_folded, names)) == set(map(_folded, class_names))
+            hint = " They differ in case, or in how accents are stored, alone." if like else ""
+            raise InputError(
+                f"Expected the {len(class_names)} classes of {train!r} in the {split} split too. Received: "
+                f"{len(names)} in {str(root / split_folder)!r}, missing {missing}, not in training {extra}."
+                f"{hint} Give all splits the same class folders."
+            )
+        prefix = f"{split_folder}/" if split_folder else ""
+        listed[split] = _files_of_classes(root, prefix, class_names, skipped)
+        skipped |= {f"{prefix}{name}/": reason for name, reason in not_classes.items()}
+        skipped |= _files_beside_classes(root, prefix)
+    return ClassFolder(files.ImageTree(root), class_names, listed, folders, skipped)
 
 
 def _existing(folder):
     root = Path(folder).expanduser() if folder else None
     try:
         readable = root is not None and root.is_dir() and os.access(root, os.R_OK | os.X_OK)
-    except OSError:  # Such as a name that is too long.
+    except OSError:  # For example, the name is too long.
         readable = False
     if not readable:
         raise InputError(
@@ -186,20 +196,21 @@ def _existing(folder):
 
 
 def _split_folders(root):
-    """The folder of each split by name, and what lies beside them."""
-    splits, folders = {}, _class_folders(root)[0]
-    ending = {name: _split_at_the_end(name) for name in folders if _split_named(name) is None}
-    # One "crash test" is no split, nor are "strength training" and "endurance test"; seg_train and
-    # seg_test are.
-    begins = [begin for begin, _ in filter(None, ending.values())]
+    """The folder of each split by name, and the skipped folders beside them."""
+    folders, splits, affixed = _class_folders(root)[0], {}, []
     for name in folders:
-        split = _split_named(name)
-        if split is None and ending[name] is not None:
-            split = ending[name][1]
-            split = split if len(begins) > 1 and len(set(begins)) == 1 else None
-        if split:
+        match = SPLIT_FOLDER.fullmatch(name)
+        split = match and next(split for split in SPLITS if match[split])
+        if match and not re.search("[a-z]", match["start"], re.IGNORECASE):
             splits.setdefault(split, []).append(name)
-    named = [name for names in splits.values() for name in names]
+        elif match and not match["ending"]:
+            affixed.append((match["start"].lower(), split, name))
+    # seg_train and seg_test are splits: both names start alike. One "crash test" is no split, nor are
+    # "strength training" and "endurance test".
+    if len(affixed) > 1 and len({start for start, *_ in affixed}) == 1:
+        for _, split, name in affixed:
+            splits.setdefault(split, []).append(name)
+    named = sorted(name for names in splits.values() for name in names)
     with_classes = [name for name in named if _class_folders(root / name)[0]]
     if not with_classes:
         if "train" in splits and len(splits) > 1:
@@ -220,25 +231,10 @@ def _split_folders(root):
                 f"Expected one folder of {split} images. Received: {', '.join(names)} in "
                 f"{str(root)!r}. Keep one of them there, or join them."
             )
-    found = {split: splits[split][0] for split in SPLITS if split in splits}
-    if "test" not in found and "validation" in found:
-        found["test"] = found.pop("validation")
-    beside = [name for name in folders if name not in named]
-    return found, {f"{name}/": "beside the splits" for name in beside}
-
-
-def _split_named(name):
-    letters = re.sub("[^a-z]", "", name.lower())
-    for ending in SPLIT_ENDINGS:
-        if letters != ending:
-            letters = letters.removesuffix(ending)
-    return SPLIT_NAMES.get(letters)
-
-
-def _split_at_the_end(name):
-    """The beginning of a name such as seg_train and the split at its end; None where there is none."""
-    begin, last = re.fullmatch("(.*?)([a-z]*)[^a-z]*", name.lower()).groups()
-    return (begin, SPLIT_NAMES[last]) if last in SPLIT_NAMES else None
+    by_split = {split: splits[split][0] for split in SPLITS if split in splits}
+    if "test" not in by_split and "validation" in by_split:
+        by_split["test"] = by_split.pop("validation")
+    return by_split, {f"{name}/": "beside the splits" for name in folders if name not in named}
 
 
 def _folded(name):
@@ -250,17 +246,15 @@ def _warn_of_like_names(class_names):
     by_name = {}
     for name in class_names:
         by_name.setdefault(_folded(name), []).append(name)
-    alike = [names for names in by_name.values() if len(names) > 1]
-    if alike:
+    groups = []
+    for names in filter(lambda names: len(names) > 1, by_name.values()):
         # Accents that are stored in two ways look the same: their numbers tell them apart.
-        shown = [
-            ascii if len({unicodedata.normalize("NFC", n) for n in names}) == 1 else repr
-            for names in alike
-        ]
-        said = "; ".join(", ".join(map(show, names)) for show, names in zip(shown, alike, strict=True))
+        same_look = len({unicodedata.normalize("NFC", name) for name in names}) == 1
+        groups.append(", ".join(map(ascii if same_look else repr, names)))
+    if groups:
         warnings.warn(
-            f"Classes whose names differ in case, or in how accents are stored, alone: {said}. Join the "
-            "folders if they are one class.",
+            "Classes whose names differ in case, or in how accents are stored, alone: "
+            f"{'; '.join(groups)}. Join the folders if they are one class.",
             stacklevel=4,
         )
 
@@ -269,181 +263,125 @@ def _class_folders(root):
     """The names of the folders in a folder that may be classes, and why the others may not, by name."""
     try:
         entries = list(root.iterdir())
-    except PermissionError:  # Whoever reads the files in it says so.
+    except PermissionError:  # Reading the files in it reports this.
         return (), {}
-    beside = any(ends_like_image(path.name) for path in entries)
-    found, reasons, listed = [], {}, _around(root)
-    # A folder stands before the links to it.
+    beside_images = any(files.ends_like_image(path.name) for path in entries)
+    names, reasons, identities = [], {}, _around(root)
+    # A folder comes before the links to it.
     for path in sorted(filter(Path.is_dir, entries), key=lambda path: (path.is_symlink(), path.name)):
-        identity = folder_identity(path)
-        reason = exclusion(f"{path.name}/", beside) or (LISTED_ANYWAY if identity in listed else None)
+        identity = files.folder_identity(path)
+        reason = files.exclusion(f"{path.name}/", beside_images)
+        reason = reason or (files.LISTED_ANYWAY if identity in identities else None)
         if reason:
             reasons[path.name] = reason
         else:
-            found.append(path.name)
-            listed.add(identity)
-    return tuple(sorted(found)), reasons
+            names.append(path.name)
+            identities.add(identity)
+    return tuple(sorted(names)), reasons
 
 
 def _around(root):
     """The identities of a folder and of those that hold it."""
-    places = root.absolute(), root.resolve()  # A link to it lies elsewhere than itself.
-    return {folder_identity(path) for place in places for path in (place, *place.parents)}
+    paths = root.absolute(), root.resolve()  # A link's own folder is not its target's.
+    return {files.folder_identity(path) for start in paths for path in (start, *start.parents)}
 
 
-def _loose(root, place, not_classes):
-    """What lies beside the folders of classes."""
-    begin = f"{place}/" if place else ""
-    loose = {f"{begin}{name}/": why for name, why in not_classes.items()}
-    for path in filter(lambda path: not path.is_dir(), (root / place).iterdir()):
+def _files_beside_classes(root, prefix):
+    reasons = {}
+    for path in filter(lambda path: not path.is_dir(), (root / prefix).iterdir()):
         dangling = path.is_symlink() and not path.exists()
         beside = "a link to nothing" if dangling else "not in a folder of a class"
-        loose[begin + path.name] = exclusion(path.name) or beside
-    return loose
+        reasons[prefix + path.name] = files.exclusion(path.name) or beside
+    return reasons
 
 
-def _files_of_classes(root, place, class_names, left_out):
-    names, labels, begin = [], [], f"{place}/" if place else ""
-    classes = {name: folder_identity(root / begin / name) for name in class_names}
-    closed = _around(root / place) | set(classes.values())
+def _files_of_classes(root, prefix, class_names, skipped):
+    """The names and labels of the files of a split; adds skipped ones and their reasons to `skipped`."""
+    names, labels = [], []
+    identities = {name: files.folder_identity(root / prefix / name) for name in class_names}
+    closed = _around(root / prefix) | set(identities.values())
     for label, class_name in enumerate(class_names):
-        begin_class = f"{begin}{class_name}/"
-        found = list_files(root / begin_class, closed - {classes[class_name]})
-        left_out |= {begin_class + name: why for name, why in found.left_out.items()}
-        if not found.files:
+        folder = f"{prefix}{class_name}/"
+        below = files.list_files(root / folder, closed - {identities[class_name]})
+        skipped |= {folder + name: reason for name, reason in below.skipped.items()}
+        if not below.files:
             raise InputError(
-                f"Expected images of each class. Received: {str(root / begin_class)!r}, which holds none. "
+                f"Expected images of each class. Received: {str(root / folder)!r}, which holds none. "
                 "Fill it, or remove it everywhere."
             )
-        names += [begin_class + name for name in found.files]
-        labels += [label] * len(found.files)
+        names += [folder + name for name in below.files]
+        labels += [label] * len(below.files)
     return np.array(names), np.array(labels)
 
 
-def _first_splits(found, options):
+def _new_splits(images, options):
     """The splits of a folder that no run has recorded."""
-    listed, sha256, bad = dict(found.listed), {}, {}
+    listed, inspected = dict(images.listed), Inspected()
     if options.verify:
-        listed, sha256, bad = _verified(found, options)
+        listed, inspected = _verified(images, options)
     elif options.image_size is None or options.on_bad_image == "skip":
         raise InputError(
-            "Expected data.verify=true where images are to be skipped, or data.image_size is not "
-            f"set. Received: data.verify=false, data.on_bad_image={options.on_bad_image!r}, "
-            f"data.image_size={options.image_size}. Verify, or set data.image_size and stop at a "
-            "bad image."
+            "Expected data.verify=true if bad images are to be skipped, or data.image_size is not set. "
+            f"Received: data.verify=false, data.on_bad_image={options.on_bad_image!r}, data.image_size="
+            f"{options.image_size}. Verify, or set data.image_size and stop at a bad image."
         )
-    for split, fraction, seed in (
-        ("test", TEST_FRACTION, 0),
-        ("validation", options.validation_fraction, options.seed),
-    ):
+    held_out = {"test": (TEST_FRACTION, 0), "validation": (options.validation_fraction, options.seed)}
+    for split, (fraction, seed) in held_out.items():
         if split not in listed:
-            listed["train"], listed[split] = _parted(listed["train"], fraction, seed, found.class_names)
-    members = [
-        (split, name, found.class_names[label])
-        for split, (names, labels) in listed.items()
-        for name, label in zip(names.tolist(), labels.tolist(), strict=True)
-    ]
-    record = record_of(found.tree, members, list_files(found.tree.root).files, sha256)
+            names, labels = listed["train"]
+            kept, held = hold_out(labels, fraction, seed, images.class_names)
+            listed["train"], listed[split] = (names[kept], labels[kept]), (names[held], labels[held])
+    class_names = np.array(images.class_names)
+    members = {split: (names, class_names[labels]) for split, (names, labels) in listed.items()}
+    names = files.list_files(images.tree.root).files
+    record = files.record_of(images.tree, members, names, inspected.sha256)
     if record.copies():
         warnings.warn(
-            f"The same images are in several places: {record.copies()}. Remove the copies: a score on images "
-            "that were trained on, or that have two labels, is no measure.",
+            f"The same images are in several splits or classes: {record.copies()}. Remove the copies: a score on "
+            "images that were trained on, or that have two labels, is no measure.",
             stacklevel=4,
         )
-    skipped = [f"{found.tree.path(name)} ({why})" for name, why in bad.items()]
-    return listed, skipped, record
+    return listed, inspected.bad(images.tree), record
 
 
 def _recorded_splits(folder, options):
-    """The splits that a run has recorded, of the files that are still there."""
+    """The splits that a run has recorded, of the files that are still there, and their record."""
     root = _existing(folder)
-    tree = ImageTree(root)
-    record = compared(read_record(options.recorded), tree, list_files(root).files)
-    class_names = tuple(sorted({row.label for row in record.rows if row.split != LEFT_OUT}))
-    numbers = {name: number for number, name in enumerate(class_names)}
-    labels = {row.path: numbers.get(row.label) for row in record.rows}
+    tree = files.ImageTree(root)
+    record = files.compared(files.read_record(options.recorded), tree, files.list_files(root).files)
+    class_names = tuple(sorted({row.label for row in record.rows if row.split != files.UNUSED}))
     unreadable = inspect_images(tree, record.changed).problems
     listed = {}
     for split in SPLITS:
-        names = [name for name in record.paths(split) if name not in unreadable]
-        if not names:
-            raise no_recorded_images(split, root)
-        listed[split] = np.array(names), np.array([labels[name] for name in names])
+        rows = record.present(split, root, unreadable)
+        labels = np.array([class_names.index(row.label) for row in rows])
+        listed[split] = np.array([row.path for row in rows]), labels
     record.warn(root)
-    return ClassFolder(tree, class_names, listed, {}, {}), listed, record
+    return ClassFolder(tree, class_names, listed, {}, {}), record
 
 
-def _verified(found, options):
-    """Looks at all images before training starts; leaves out the bad ones if that is asked for."""
-    inspected = inspect_images(found.tree, [n for names, _ in found.listed.values() for n in names])
-    listed, bad = dict(found.listed), inspected.problems
+def _verified(images, options):
+    """Reads all images before training starts, and skips bad ones if the options say so."""
+    tree, listed = images.tree, dict(images.listed)
+    inspected = inspect_images(tree, [name for names, _ in listed.values() for name in names])
+    bad = inspected.bad(tree)
+    inspected.check(tree, options.on_bad_image)
     if bad:
-        named = [f"{found.tree.path(name)} ({why})" for name, why in bad.items()]
-        some = "; ".join(named[:NAMED]) + (f"; and {len(bad) - NAMED} more" if named[NAMED:] else "")
-        if options.on_bad_image == "stop":
-            raise InputError(
-                f"Expected {READABLE} images that can be read. Received: {len(bad)} that cannot: "
-                f"{some}. Remove or replace them, or leave them out with data.on_bad_image=skip."
-            )
-        warnings.warn(f"{len(bad)} images cannot be read and are left out: {some}", stacklevel=4)
+        some = files.first_few(bad, BAD_NAMED, "; ")
+        warnings.warn(f"{len(bad)} images cannot be read and are skipped: {some}", stacklevel=4)
         for split, (names, labels) in listed.items():
-            good = np.isin(names, list(bad), invert=True)
+            good = np.isin(names, list(inspected.problems), invert=True)
             listed[split] = names[good], labels[good]
-            empty = sorted(set(range(len(found.class_names))) - set(labels[good].tolist()))
-            if empty:
+            empty = np.flatnonzero(np.bincount(labels[good], minlength=len(images.class_names)) == 0)
+            if len(empty):
                 raise InputError(
                     f"Expected images of each class in the {split} split. Received: none that can be "
-                    f"read of class {found.class_names[empty[0]]!r}; left out were {some}. Replace "
-                    "them, or leave the class out."
+                    f"read of class {images.class_names[empty[0]]!r}; skipped were {some}. Replace "
+                    "them, or remove the class."
                 )
-    warn_of_depth([found.tree.path(name) for name in inspected.deep])
+    inspected.warn_of_depth(tree)
     if options.image_size is None:
-        _check_one_size({found.tree.path(n): f.size for n, f in inspected.facts.items()}, options)
-    return listed, inspected.sha256, bad
-
-
-def _check_one_size(sizes, options):
-    if len(set(sizes.values())) > 1:
-        least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
-        raise InputError(
-            "Expected images of one size where data.image_size is not set. Received: "
-            f"{sizes[least]} of {least}, {sizes[most]} of {most} (height, width in pixels). Set "
-            "data.image_size, such as 224."
-        )
-    shape = (*next(iter(sizes.values()), (1, 1)), 3)
-    if not options.fits_memory(len(sizes), shape):
-        raise InputError(
-            "Expected data.image_size for images that take more memory than data.memory_limit="
-            f"{options.memory_limit} MiB. Received: {len(sizes)} images of shape {shape}. Set "
-            "data.image_size, or raise the limit."
-        )
-
-
-def _parted(pair, fraction, seed, class_names):
-    names, labels = pair
-    kept, held = hold_out(labels, fraction, seed, class_names)
-    return (names[kept], labels[kept]), (names[held], labels[held])
-
-
-def _split_in_memory(tree, listed, options, class_names, mean, deviation):
-    arrays = {}
-    for split, (names, labels) in listed.items():
-        paths = [tree.path(name) for name in names]
-        batches = ImageFiles(paths, labels).ordered(IMAGES_AT_A_TIME).as_numpy_iterator()
-        arrays[split] = np.concatenate([images for images, _ in batches]), labels
-    return from_arrays(
-        **arrays, class_names=class_names, mean=mean, deviation=deviation, **dict(options)
-    )
-
-
-def _split_in_files(tree, listed, options, class_names, mean, deviation):
-    names, labels = (part[: options.train_limit] for part in listed["train"])
-    labels = with_noise(labels, options.label_noise, len(class_names), options.seed)
-    listed = listed | {"train": (names, labels)}
-    size = options.image_size
-    sources = {
-        split: ImageFiles([tree.path(n) for n in names], labels, size, options.resized_crop)
-        for split, (names, labels) in listed.items()
-    }
-    prepared = preprocessing_of((size, size, 3), mean, deviation, "central", class_names)
-    return splits_of(sources, options, prepared)
+        size = one_size({tree.path(name): size for name, size in inspected.results.items()})
+        if not options.fits_memory(len(inspected.results), (*size, 3)):
+            raise options.size_needed(len(inspected.results), size)
+    return listed, inspected

@@ -8,14 +8,14 @@ from dreal_tf.errors import InputError, check_at_least_one
 def held_out_identities(train, fraction, seed):
     """Holds identities out, as queries and a gallery.
 
-    Only those that have a right answer are drawn: seen by two cameras, or where no cameras are known,
-    on two images. Each is asked for once by every camera that saw it, and its images are all in the
-    gallery, where its own camera's are left out for the query. Without cameras it is asked for once,
-    and the other images are the gallery.
+    Only identities with a right answer can be held out: seen by two cameras or, without cameras, on two
+    images. Each is queried once by every camera that saw it. All its images are in the gallery, where a
+    query ignores those of its own camera. Without cameras it is queried once, and its other images are
+    the gallery.
 
     Args:
         train: `Listed`.
-        fraction: float in (0, 1). Share of the identities, at least two.
+        fraction: float in (0, 1). Fraction of the identities, at least two.
         seed: int.
     Returns:
         Int arrays of positions: images kept to train on, queries, and the gallery.
@@ -28,27 +28,26 @@ def held_out_identities(train, fraction, seed):
         >>> len(kept), len(query), len(gallery)
         (8, 4, 8)
     """
-    found, images = np.unique(train.identities, return_counts=True)
-    if train.cameras is None:
-        able = found[images >= 2]
-    else:
+    identities, views = np.unique(train.identities, return_counts=True)
+    if train.cameras is not None:
         pairs = np.unique(np.stack([train.identities, train.cameras]), axis=1)
-        able = found[np.unique(pairs[0], return_counts=True)[1] >= 2]
-    count = max(round(fraction * len(found)), 2)
-    if len(able) < count or len(found) - count < 2:
-        what = "on two images" if train.cameras is None else "seen by two cameras"
+        views = np.unique(pairs[0], return_counts=True)[1]
+    eligible = identities[views >= 2]
+    count = max(round(fraction * len(identities)), 2)
+    if len(eligible) < count or len(identities) - count < 2:
+        condition = "on two images" if train.cameras is None else "seen by two cameras"
         raise InputError(
-            f"Expected {count} identities {what} to hold out, and two others to train on. Received: "
-            f"{len(found)} identities, {len(able)} of them {what}. Bring more, or change "
+            f"Expected {count} identities {condition} to hold out, and two others to train on. Received: "
+            f"{len(identities)} identities, {len(eligible)} of them {condition}. Add some, or change "
             f"data.validation_fraction={fraction}."
         )
     random = np.random.default_rng((seed, 0))
-    held = np.isin(train.identities, random.choice(able, count, replace=False))
+    held = np.isin(train.identities, random.choice(eligible, count, replace=False))
     gallery = np.flatnonzero(held)
-    mixed = random.permutation(gallery)
-    asked = [train.identities[mixed]] + ([] if train.cameras is None else [train.cameras[mixed]])
-    _, first = np.unique(np.stack(asked), axis=1, return_index=True)
-    query = np.sort(mixed[first])
+    shuffled = random.permutation(gallery)
+    keys = [train.identities[shuffled]] + ([] if train.cameras is None else [train.cameras[shuffled]])
+    _, first = np.unique(np.stack(keys), axis=1, return_index=True)
+    query = np.sort(shuffled[first])
     if train.cameras is None:
         gallery = np.setdiff1d(gallery, query)
     return np.flatnonzero(~held), query, gallery
@@ -59,7 +58,7 @@ def held_out_images(identities, fraction, seed):
 
     Args:
         identities: int array (images,).
-        fraction: float in (0, 1). Share of each identity's images; at least one image in all.
+        fraction: float in (0, 1). Fraction of each identity's images; at least one image in all.
         seed: int.
     Returns:
         Int arrays of positions: images kept, in random order, and those held out.
@@ -70,45 +69,41 @@ def held_out_images(identities, fraction, seed):
         >>> len(kept), bool(held.max() < 10)
         (10, True)
     """
-    random = np.random.default_rng((seed, 1))
-    mixed = random.permutation(len(identities))
-    held = []
-    for identity in np.unique(identities):
-        own = mixed[identities[mixed] == identity]
-        share = int(fraction * len(own) + 0.5)
-        held.append(own[: max(min(share, len(own) - 2), 0)])
-    if not any(map(len, held)):
-        of_each = np.unique(identities, return_counts=True)
-        largest = of_each[0][of_each[1].argmax()]
-        if of_each[1].max() < 3:
-            raise InputError(
-                "Expected an identity with three images to train on, one of them to hold out. "
-                f"Received: {of_each[1].max()} at most. Bring more images."
-            )
-        held = [mixed[identities[mixed] == largest][:1]]
+    numbers, counts = np.unique(identities, return_counts=True)
+    if counts.max() < 3:
+        raise InputError(
+            "Expected an identity with three images to train on, one of them to hold out. "
+            f"Received: {counts.max()} at most. Add images."
+        )
+    quotas = np.clip((fraction * counts + 0.5).astype(int), 0, np.maximum(counts - 2, 0))
+    if not quotas.any():
+        quotas[counts.argmax()] = 1
+    shuffled = np.random.default_rng((seed, 1)).permutation(len(identities))
+    groups = [shuffled[identities[shuffled] == number] for number in numbers]
+    held = [group[:quota] for group, quota in zip(groups, quotas, strict=True)]
     held = np.sort(np.concatenate(held))
-    return mixed[~np.isin(mixed, held)], held
+    return shuffled[~np.isin(shuffled, held)], held
 
 
 class IdentitySampler:
     """Batches of P identities × K images, in an order that follows from (seed, epoch) alone.
 
     An epoch shows each image about once, as is usual in the field. The images of an identity are
-    dealt, in random order, into groups of K; a batch is P groups of different identities, one after
-    the other. What is left of an identity after its last full group waits for another epoch. The
-    number of batches is the largest for which no identity need be twice in a batch, and the same in
-    every epoch; groups that find no place are left out, drawn anew each epoch, and never the only one
-    of an identity while another has two.
+    divided, in random order, into groups of K; a batch is P groups of different identities, one after
+    the other. The images of an identity after its last full group wait for another epoch. The number of
+    batches is the largest for which no identity need be twice in a batch, and the same in every epoch.
+    Surplus groups are not used; they are chosen at random each epoch, and never the only one of an
+    identity while another has two.
 
     An identity with fewer than K images makes one group, its images repeated, each as often as the
-    others or once more. One with a single image is K times that image, which augmentation alone
-    tells apart: it adds to triplets as negatives, hardly as positives.
+    others or once more. One with a single image is K times that image, which differ by augmentation
+    alone: it adds to triplets as negatives, hardly as positives.
 
     Args:
         identities: int array (images,), of the training images, numbered in any way.
         identities_per_batch: int >= 2. P, over all replicas.
         images_per_identity: int >= 2. K.
-        replicas: int >= 1. Replicas of all workers; P must be a multiple, so that each one's share of
+        replicas: int >= 1. Replicas of all workers; P must be a multiple, so that each replica's part of
             a batch holds whole identities.
     Attributes:
         batch_size: int, P·K.
@@ -129,10 +124,11 @@ class IdentitySampler:
 
     def __init__(self, identities, identities_per_batch, images_per_identity, replicas=1):
         check_at_least_one(replicas=replicas)
-        for name, count in {
+        sizes = {
             "identities_per_batch": identities_per_batch,
             "images_per_identity": images_per_identity,
-        }.items():
+        }
+        for name, count in sizes.items():
             if count < 2:
                 raise InputError(
                     f"`{name}` must be at least 2, or there is nothing to compare. Received: {name}="
@@ -146,7 +142,13 @@ class IdentitySampler:
             )
         _, self._identity, counts = np.unique(identities, return_inverse=True, return_counts=True)
         self.batch_size = identities_per_batch * images_per_identity
-        _check_enough(identities, counts, identities_per_batch, images_per_identity)
+        if len(counts) < identities_per_batch or len(identities) < self.batch_size:
+            raise InputError(
+                f"Expected at least {identities_per_batch} identities and {self.batch_size} images for one "
+                f"batch. Received: {len(counts)} identities and {len(identities)} images with "
+                f"identities_per_batch={identities_per_batch}, images_per_identity={images_per_identity}. "
+                "Lower them, or add data."
+            )
         if identities_per_batch % replicas:
             raise InputError(
                 f"Expected identities that {replicas} replicas can share equally. Received: "
@@ -165,13 +167,13 @@ class IdentitySampler:
         Args:
             seed, epoch: ints >= 0.
         Returns:
-            Int array (steps_per_epoch, P·K) of places among the images; K in a row are of one
+            Int array (steps_per_epoch, P·K) of positions among the images; K in a row are of one
             identity. Cut into equal parts, as replicas cut it, each holds whole identities.
         """
         random = np.random.default_rng((seed, epoch))
         # Images by identity, in random order within each.
         shuffled = np.lexsort((random.random(len(self._identity)), self._identity))
-        identity, group = self._placed_groups(random)
+        identity, group = self._used_groups(random)
         within = group[:, None] * self._images + np.arange(self._images)
         within %= self._counts[identity][:, None]  # Repeats those of an identity that has too few.
         images = shuffled[self._starts[identity][:, None] + within]
@@ -179,14 +181,14 @@ class IdentitySampler:
         batches = images.reshape(self._per_batch, self.steps_per_epoch, self._images).swapaxes(0, 1)
         return random.permutation(batches).reshape(self.steps_per_epoch, self.batch_size)
 
-    def _placed_groups(self, random):
-        """The groups that find a place, those of one identity in a row: whose, and its how-manieth."""
+    def _used_groups(self, random):
+        """The identity of each group of an epoch and the group's number in it, by identity."""
         possible = np.minimum(self._groups, self.steps_per_epoch)
         group = _count_up(possible)
-        places = self._per_batch * self.steps_per_epoch
-        # First groups last, as an identity should not be left out while another has two.
-        left_out = np.lexsort((random.random(len(group)), group == 0))[: len(group) - places]
-        kept = np.delete(np.repeat(np.arange(len(possible)), possible), left_out)
+        surplus = len(group) - self._per_batch * self.steps_per_epoch
+        # First groups last: no identity is dropped while another has two.
+        dropped = np.lexsort((random.random(len(group)), group == 0))[:surplus]
+        kept = np.delete(np.repeat(np.arange(len(possible)), possible), dropped)
         kept = np.bincount(kept, minlength=len(possible))
         order = random.permutation(len(possible))
         return np.repeat(order, kept[order]), _count_up(kept[order])
@@ -198,21 +200,6 @@ def _count_up(counts):
 
 
 def _most_batches(groups, per_batch):
-    """The most batches of so many different identities each that the identities' groups fill."""
-    fewest, most = 1, int(groups.sum()) // per_batch
-    while fewest < most:  # The groups there are for a batch become fewer with every batch.
-        middle = (fewest + most + 1) // 2
-        if np.minimum(groups, middle).sum() >= middle * per_batch:
-            fewest = middle
-        else:
-            most = middle - 1
-    return fewest
-
-
-def _check_enough(identities, counts, per_batch, images):
-    if len(counts) < per_batch or len(identities) < per_batch * images:
-        raise InputError(
-            f"Expected at least {per_batch} identities and {per_batch * images} images for one batch. "
-            f"Received: {len(counts)} identities and {len(identities)} images with identities_per_batch="
-            f"{per_batch}, images_per_identity={images}. Lower them, or bring more data."
-        )
+    """The largest number of batches of different identities that the identities' groups fill."""
+    steps = range(int(groups.sum()) // per_batch, 0, -1)
+    return next(count for count in steps if np.minimum(groups, count).sum() >= count * per_batch)

@@ -9,14 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.data.catalogue import KNOWN_SETS, normalisation_of
-from dreal_tf.data.decoding import read_image
-from dreal_tf.data.file_record import compared, digest, read_record, record_of
-from dreal_tf.data.listing import ImageTree
-from dreal_tf.data.pipeline import splits_of
-from dreal_tf.data.preprocessing import preprocessing_of
+from dreal_tf.data.files import ImageTree, compared, digest, first_few, read_record, record_of
+from dreal_tf.data.image_files import read_image
+from dreal_tf.data.preprocessing import KNOWN_SETS, normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
-from dreal_tf.data.splits import hold_out
+from dreal_tf.data.splits import hold_out, make_splits
 from dreal_tf.errors import InputError
 
 FILES_AT_A_TIME = 16  # From which records are read in turn.
@@ -24,71 +21,62 @@ BLOCK = 2048  # Records, still encoded, that are shuffled together.
 
 
 class Records:
-    """A source of examples in TFRecord files; see `dreal_tf.data.pipeline.splits_of`.
+    """A source of examples in TFRecord files; see `dreal_tf.data.splits.make_splits`.
 
     The files are read in a shuffled order, several in turn, and blocks of their records are
-    shuffled: not quite the order that shuffling all would give, but without holding all.
+    shuffled: not quite the order of a full shuffle, but without holding all records. The reader of
+    TensorFlow Datasets would not repeat the order of an epoch in a resumed run.
 
     Args:
         info: `tfds.core.DatasetInfo`.
-        split: str. Which of its splits.
+        split: str. One of its splits.
         ranges: sequence of pairs of int: from which to before which of the split's examples.
         keys: pair of str: the names of image and label.
-        size: int or None, see `dreal_tf.data.decoding.read_image`.
-        least_area: float or None. Of a random-resized crop in training.
+        size: int or None, see `dreal_tf.data.image_files.read_image`.
+        least_area: float in (0, 1] for a random-resized crop in training, or None.
     """
 
     def __init__(self, info, split, ranges, keys, size=None, least_area=None):
-        self.ranges = [(start, stop) for start, stop in ranges if stop > start]
-        self.size = sum(stop - start for start, stop in self.ranges)
+        ranges = [(start, stop) for start, stop in ranges if stop > start]
+        self.size = sum(stop - start for start, stop in ranges)
         self.features = info.features
         self.keys = keys
         self.image_size = size
         self.least_area = least_area
-        pieces = [
-            piece
-            for start, stop in self.ranges
-            for piece in info.splits[f"{split}[{start}:{stop}]"].file_instructions
-        ]
-        with tf.device("CPU"):
-            self.files = (
-                tf.constant([piece.filename for piece in pieces]),
-                tf.constant([piece.skip for piece in pieces], tf.int64),
-                tf.constant([piece.take for piece in pieces], tf.int64),
-            )
+        slices = [info.splits[f"{split}[{start}:{stop}]"].file_instructions for start, stop in ranges]
+        pieces = [piece for instructions in slices for piece in instructions]
+        columns = zip(*((piece.filename, piece.skip, piece.take) for piece in pieces), strict=True)
+        self.files = tuple(map(np.array, columns))
 
-    def shuffled(self, draw, batch_size, share=(0, 1)):
-        """Full batches, in an order that follows from `draw`."""
-        worker, workers = share
-        count = len(self.files[0])
-        order = tf.random.experimental.stateless_shuffle(tf.range(count), seed=draw)
-        files = tuple(tf.gather(column, order) for column in self.files)
-        records = self._records(files, share)
-        # Workers get a few records more or less than others: all draw equally many, and go around.
-        own = self.size // batch_size * batch_size // workers
-        records = records.repeat().take(own) if workers > 1 else records
+    def shuffled(self, epoch_seed, batch_size, shard=(0, 1)):
+        """Full batches, in an order that follows from `epoch_seed`."""
+        worker, workers = shard
+        order = _shuffled(tf.range(len(self.files[0])), epoch_seed)
+        records = self._records(tuple(tf.gather(column, order) for column in self.files), shard)
+        if workers > 1:
+            # Some workers get a few records more than others: all read equally many, and start again.
+            records = records.repeat().take(self.size // batch_size * batch_size // workers)
 
-        def block_shuffled(number, block):
-            seed = tf.random.experimental.stateless_fold_in(draw, tf.cast(number, tf.int32))
-            order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(block)), seed=seed)
-            return tf.gather(block, order)
+        def shuffled_block(number, block):
+            seed = tf.random.experimental.stateless_fold_in(epoch_seed, tf.cast(number, tf.int32))
+            return tf.gather(block, _shuffled(tf.range(tf.size(block)), seed))
 
-        def read(place, record):
-            seed = tf.random.experimental.stateless_fold_in(draw, tf.cast(place, tf.int32))
+        def read(position, record):
+            seed = tf.random.experimental.stateless_fold_in(epoch_seed, tf.cast(position, tf.int32))
             seed = tf.random.experimental.stateless_fold_in(seed, worker)
             return self._example(record, seed, self.least_area)
 
-        records = records.batch(BLOCK).enumerate().map(block_shuffled).unbatch()
+        records = records.batch(BLOCK).enumerate().map(shuffled_block).unbatch()
         examples = records.enumerate().map(read, tf.data.AUTOTUNE)
-        # A worker's last batch may be smaller: see `dreal_tf.data.pipeline`.
+        # A worker's last batch may be smaller: see `dreal_tf.data.splits.make_splits`.
         return examples.batch(batch_size, drop_remainder=workers == 1)
 
     def ordered(self, batch_size):
         """All examples, in batches."""
         return self._records(self.files).map(self._example, tf.data.AUTOTUNE).batch(batch_size)
 
-    def _records(self, files, share=(0, 1)):
-        worker, workers = share
+    def _records(self, files, shard=(0, 1)):
+        worker, workers = shard
         pieces = tf.data.Dataset.from_tensor_slices(files)
         by_file = len(self.files[0]) >= workers
         if by_file:
@@ -111,21 +99,25 @@ class Records:
         return image, tf.cast(example[label_key], tf.int32)
 
 
+def _shuffled(positions, seed):
+    return tf.random.experimental.stateless_shuffle(positions, seed=seed)
+
+
 USUAL_FOLDER = "~/tensorflow_datasets"
-TEST_FRACTION = 0.2  # Held out where the data set brings no labelled test images.
+TEST_FRACTION = 0.2  # Held out if the data set has no labelled test images.
 IMAGES_AT_A_TIME = 1000  # Decoded into memory.
-HASHED = 2**31  # Bytes of a set of which hashes are taken; of larger ones sizes and times are compared.
+HASHED = 2**31  # Bytes of the largest set whose files are hashed; of others size and time are compared.
 
 
 def prepared_data_set(name, folder=None, **options):
     """Splits of any image-classification set of TensorFlow Datasets, or of one in its format.
 
-    Sets whose images have one size and fit into `memory_limit` are decoded once and held in memory;
-    of others, the records are read as training goes, in an order that follows from (seed, epoch).
+    A set whose images have one size and fit into `memory_limit` is decoded once and held in memory; the
+    records of any other are read during training, in an order that follows from (seed, epoch).
 
-    The test split is "test" where it has labels, else "validation", else a fifth of the training
-    images. The validation split is "validation" where that is not the test split, else held out of
-    the training images: the same share of each class in memory, else a block of records.
+    The test split is "test" if it has labels, else "validation", else a fifth of the training images.
+    The validation split is "validation" if that is not the test split, else it is held out of the
+    training images: the same fraction of each class in memory, else a block of records.
 
     Args:
         name: str, as TensorFlow Datasets spells it: "cifar10", "imagenette/320px-v2",
@@ -146,37 +138,36 @@ def prepared_data_set(name, folder=None, **options):
         Expected the prepared data set 'cifar10'.
     Source: https://www.tensorflow.org/datasets
     """
-    chosen = Options(**options)
-    info = _builder(name, folder, chosen.download).info
-    record = _record(name, Path(info.data_dir), chosen.recorded)
+    settings = Options(**options)
+    info = _builder(name, folder, settings.download).info
+    record = _record(name, Path(info.data_dir), settings.recorded)
     keys = _image_and_label(name, info)
-    names = _split_names(info, keys)
-    shape = info.features[keys[0]].shape
-    shape = (*shape[:2], 1 if shape[2] == 1 else 3)
-    mean, deviation = ([255 * value for value in row] for row in normalisation_of(name, shape[2]))
-    common = {"class_names": info.features[keys[1]].names, "mean": mean, "deviation": deviation}
-    images = sum(info.splits[split].num_examples for split in names.values())
-    if None not in shape and chosen.fits_memory(images, shape):
-        splits = from_arrays(**_arrays(info, names, keys), **common, **options)
+    stored = _split_names(info, keys)
+    height, width, channels = info.features[keys[0]].shape
+    shape = height, width, 1 if channels == 1 else 3
+    looks = {"class_names": info.features[keys[1]].names, **normalisation_of(name, shape[2])}
+    images = sum(info.splits[split].num_examples for split in stored.values())
+    if None not in shape and settings.fits_memory(images, shape):
+        splits = from_arrays(**_arrays(info, stored, keys), **looks, **options)
         return splits._replace(files=record)
-    if chosen.label_noise:
+    if settings.label_noise:
         raise InputError(
-            "Expected data.label_noise=0 where records are read as training goes. Received: "
-            f"data.label_noise={chosen.label_noise}. Raise data.memory_limit so that {name!r} is held "
+            "Expected data.label_noise=0 for records that are read during training. Received: "
+            f"data.label_noise={settings.label_noise}. Raise data.memory_limit so that {name!r} is held "
             "in memory."
         )
-    size = chosen.image_size or (shape[0] if shape[0] == shape[1] else None)
+    size = settings.image_size or (height if height == width else None)
     if size is None:
         raise InputError(
             f"Expected data.image_size for the images of {name!r}, which differ in size. Received: "
             "none. Set it, such as data.image_size=224."
         )
     sources = {
-        split: Records(info, stored, ranges, keys, size, chosen.resized_crop)
-        for split, (stored, ranges) in _ranges(info, names, chosen).items()
+        split: Records(info, *records, keys, size, settings.resized_crop)
+        for split, records in _ranges(info, stored, settings).items()
     }
-    prepared = preprocessing_of((size, size, shape[2]), window="central", **common)
-    return splits_of(sources, chosen, prepared)._replace(files=record)
+    preprocessing = preprocessing_of((size, size, shape[2]), window="central", **looks)
+    return make_splits(sources, settings, preprocessing, files=record)
 
 
 def find_prepared(name, folder):
@@ -186,36 +177,35 @@ def find_prepared(name, folder):
         name: str, see `prepared_data_set`.
         folder: str or path.
     Returns:
-        Path, of the newest version where the name states none; None if there is none.
+        Path of the newest version if the name states none; None if there is none.
     Raises:
-        InputError: if several configurations lie there, and the name states none.
+        InputError: if there are several configurations, and the name states none.
     Example:
         >>> print(find_prepared("cifar10", "no/such/folder"))
         None
     """
     base, _, version = name.partition(":")
-    folder = _place(folder)
-    for place in (folder / base, folder):
-        found = [place / "dataset_info.json"] if (place / "dataset_info.json").is_file() else []
-        found = found or list(place.glob("*/dataset_info.json"))
-        found = found or list(place.glob("*/*/dataset_info.json"))
-        found = [path.parent for path in found if _stored_name(path) == base.split("/")[0]]
-        found = [path for path in found if not version or path.name == version]
-        if len({path.parent for path in found}) > 1:
-            configurations = sorted(path.parent.name for path in found)
+    root = _path(folder)
+    for start in (root / base, root):
+        patterns = ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json")
+        files = next(filter(None, (list(start.glob(pattern)) for pattern in patterns)), [])
+        folders = [file.parent for file in files if _stored_name(file) == base.split("/")[0]]
+        folders = [path for path in folders if not version or path.name == version]
+        if len({path.parent for path in folders}) > 1:
+            configurations = sorted(path.parent.name for path in folders)
             raise InputError(
                 f"Expected one configuration of {name!r}. Received: {', '.join(configurations)} in "
-                f"{str(place)!r}. Choose one, such as {base}/{configurations[0]}."
+                f"{str(start)!r}. Choose one, such as {base}/{configurations[0]}."
             )
-        if found:
-            return max(found, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
+        if folders:
+            return max(folders, key=lambda path: [int(n) for n in path.name.split(".") if n.isdigit()])
     return None
 
 
 def _record(name, folder, recorded):
-    """The files of a prepared set, which a run's must be; None where they lie in a bucket.
+    """The files of a prepared set, which must be the recorded ones; None if they are in a bucket.
 
-    Images lie together in them, so that no image can be told from another once a file has changed.
+    A file holds many images: once it has changed, none of them can be identified.
     """
     if not folder.is_dir():
         return None
@@ -223,22 +213,22 @@ def _record(name, folder, recorded):
     if recorded is None:
         small = sum(tree.stamp(file)[0] for file in names) <= HASHED
         sha256 = {file: digest(tree.content(file)) for file in names} if small else {}
-        return record_of(tree, [("", file, "") for file in names], names, sha256)
+        return record_of(tree, {"": (names, [""] * len(names))}, names, sha256)
     record = compared(read_record(recorded), tree, names)
     if record.missing or record.changed:
         raise InputError(
             f"Expected the prepared data set {name!r} that the run was trained on. Received: "
             f"{str(folder)!r} with other files: {record.difference()}. Prepare the same version again, "
-            "or train anew with --fresh."
+            "or start again with --fresh."
         )
     return record
 
 
-def _place(folder):
+def _path(folder):
     """A folder of this machine, or one in a bucket such as gs://mine/tfds."""
     if "://" not in str(folder):
         return Path(folder).expanduser()
-    from etils import epath  # Comes with TensorFlow Datasets, which reads buckets by it.
+    from etils import epath  # Comes with TensorFlow Datasets, which reads buckets through it.
 
     return epath.Path(str(folder))
 
@@ -250,38 +240,38 @@ def _stored_name(info_file):
 def _builder(name, folder, download):
     import tensorflow_datasets as tfds
 
-    root = _place(folder or os.environ.get("TFDS_DATA_DIR", USUAL_FOLDER))
-    found = find_prepared(name, root)
-    if found:
-        return tfds.builder_from_directory(found)
+    root = _path(folder or os.environ.get("TFDS_DATA_DIR", USUAL_FOLDER))
+    prepared = find_prepared(name, root)
+    if prepared:
+        return tfds.builder_from_directory(prepared)
     if not download:
-        raise _not_found(name, root, tfds.list_builders(with_community_datasets=False))
+        raise _missing(name, root, tfds.list_builders(with_community_datasets=False))
     try:
         builder = tfds.builder(name, data_dir=root)
         builder.download_and_prepare()
     except (OSError, ImportError, AssertionError, ValueError, tfds.download.DownloadError) as error:
         raise InputError(
-            f"Expected TensorFlow Datasets to fetch {name!r} into {str(root)!r}. Received: "
-            f"{type(error).__name__}: {str(error)[:300]}. Fetch it by hand as its page on "
+            f"Expected TensorFlow Datasets to download {name!r} into {str(root)!r}. Received: "
+            f"{type(error).__name__}: {str(error)[:300]}. Download it by hand as its page on "
             "https://www.tensorflow.org/datasets says, or give the folder that holds it."
         ) from error
     return builder
 
 
-def _not_found(name, root, known):
+def _missing(name, root, known):
     base = name.split(":")[0].split("/")[0]
-    place = "which does not exist"
+    state = "does not exist"
     if root.is_dir():
-        holds = sorted(path.name for path in root.iterdir())
-        place = f"which holds {', '.join(holds[:10]) or 'nothing'}{', ...' if holds[10:] else ''}"
+        contents = sorted(path.name for path in root.iterdir())
+        state = f"holds {first_few(contents, most=10) or 'nothing'}"
     if base in known:
-        cure = ", or let TensorFlow Datasets fetch it with --set data.download=true."
+        cure = ", or let TensorFlow Datasets download it with --set data.download=true."
     else:
         ours = [*KNOWN_SETS, "folder", "generated"]
         near = difflib.get_close_matches(base, [*ours, *known], n=1)
         cure = f"; if the name is mistyped: did you mean {near[0]!r}?" if near else "."
     return InputError(
-        f"Expected the prepared data set {name!r}. Received: the folder {str(root)!r}, {place}. "
+        f"Expected the prepared data set {name!r}. Received: the folder {str(root)!r}, which {state}. "
         f"Give the folder that holds {base}/<version> with --data-dir DIR{cure}"
     )
 
@@ -300,8 +290,8 @@ def _image_and_label(name, info):
     if not fits or features[keys[0]].np_dtype != np.uint8:
         raise InputError(
             "Expected a data set for image classification: an image of bytes and a class label. "
-            f"Received: {name!r} with the features {', '.join(sorted(features))}, of which {keys} are for "
-            "supervised learning. Choose another data set."
+            f"Received: {name!r} with the features {', '.join(sorted(features))}, and {keys} for supervised "
+            "learning. Choose another data set."
         )
     if info.file_format.value != "tfrecord" or "train" not in info.splits:
         raise InputError(
@@ -313,7 +303,7 @@ def _image_and_label(name, info):
 
 
 def _split_names(info, keys):
-    """Which stored split serves as which of ours."""
+    """The stored split for each of ours."""
     names = {"train": "train"}
     if "test" in info.splits and _has_labels(info, keys):
         names["test"] = "test"
@@ -323,7 +313,7 @@ def _split_names(info, keys):
 
 
 def _has_labels(info, keys):
-    """A split whose labels are kept secret has -1 in their place, as ImageNet's test split."""
+    """Whether the test split has labels: secret ones are -1, as in ImageNet's test split."""
     (_, labels), *_ = Records(info, "test", [(0, 1)], keys).ordered(1)
     return int(labels[0]) >= 0
 
@@ -350,26 +340,25 @@ def _arrays(info, names, keys):
 
 
 def _ranges(info, names, options):
-    """Which records of which stored split each of ours reads: pairs (split, ranges).
+    """The records of each of our splits: pairs of stored split and ranges.
 
-    What is held out is a block, as TensorFlow Datasets shuffles records when it prepares them; the
-    seed says which block.
+    Held out is a block, as TensorFlow Datasets shuffles records when it prepares them; the seed selects
+    the block.
     """
-    parts = {
-        split: (stored, [(0, info.splits[stored].num_examples)]) for split, stored in names.items()
-    }
-    begin, end = parts["train"][1][0]
+    sizes = {split: info.splits[stored].num_examples for split, stored in names.items()}
+    parts = {split: (stored, [(0, sizes[split])]) for split, stored in names.items()}
+    start, end = parts["train"][1][0]
     if "test" not in parts:
         count = round(TEST_FRACTION * end)
         parts["test"] = "train", [(0, count)]
-        begin = count
-    training = [(begin, end)]
+        start = count
+    training = [(start, end)]
     if "validation" not in parts:
-        count = max(round(options.validation_fraction * (end - begin)), 1)
-        blocks = (end - begin) // count
-        first = begin + options.seed % blocks * count
+        count = max(round(options.validation_fraction * (end - start)), 1)
+        blocks = (end - start) // count
+        first = start + options.seed % blocks * count
         parts["validation"] = "train", [(first, first + count)]
-        training = [(begin, first), (first + count, end)]
+        training = [(start, first), (first + count, end)]
     parts["train"] = "train", _first(training, options.train_limit)
     return parts
 

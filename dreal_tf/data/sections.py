@@ -1,4 +1,4 @@
-"""The sections `data` and `augment` of a recipe, and the options of a data set, which hold them."""
+"""The sections `data` and `augment` of a recipe, and the options of a data set, which contain them."""
 
 import os
 from typing import Annotated, ClassVar, Literal
@@ -17,22 +17,22 @@ from pydantic import (
 from dreal_tf.errors import InputError
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+AtLeastTwo = Annotated[int, Field(ge=2)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
-def _count_or_auto(value, count):
+def _or_auto(value, count):
     """A count, or "auto": chosen from the data."""
     return value if value == "auto" else count(value)
 
 
-CountOrAuto = Annotated[
-    PositiveInt, WrapValidator(_count_or_auto), PlainSerializer(lambda count: count)
-]
+CountOrAuto = Annotated[PositiveInt, WrapValidator(_or_auto), PlainSerializer(lambda count: count)]
 Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
 
 
 class Section(pydantic.BaseModel):
-    """A part of a recipe: immutable, and a field that nobody knows is an error.
+    """A part of a recipe: immutable, and an unknown field is an error.
 
     Attributes:
         kept: tuple of str. Fields that a change of kind keeps; all others take the new kind's defaults.
@@ -42,12 +42,12 @@ class Section(pydantic.BaseModel):
     kept: ClassVar[tuple] = ()
 
     def shrunk(self):
-        """The section of a recipe that is seconds long."""
+        """The section of a recipe that runs in seconds."""
         return self
 
 
 class Data(Section):
-    """The data set. Fields that do not concern it are ignored."""
+    """The data set. Fields that do not apply to it are ignored."""
 
     name: str = Field(
         default="digits",
@@ -58,14 +58,12 @@ class Data(Section):
     folder: str | None = Field(
         default=None, description="Its folder; None: its usual place. `--data-dir` sets it."
     )
-    download: bool = Field(
-        default=False, description="Let TensorFlow Datasets fetch what is not there."
-    )
+    download: bool = Field(default=False, description="Let TensorFlow Datasets download missing data.")
     batch_size: CountOrAuto = Field(
         default=64,
         description='Training batch over all replicas; "auto": chosen from the data (images).',
     )
-    images_per_identity: Annotated[int, Field(ge=2)] | None = Field(
+    images_per_identity: AtLeastTwo | None = Field(
         default=None,
         description="Images of each identity in a batch, a divisor of batch_size; None: any order (images).",
     )
@@ -87,28 +85,20 @@ class Data(Section):
     label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Training labels replaced by another class (fraction)."
     )
-    memory_limit: NonNegativeInt = Field(
-        default=1024, description="Decoded data up to this size is held in memory (MiB)."
-    )
-    verify: bool = Field(
-        default=True, description="Read all images of a folder before training starts."
-    )
+    memory_limit: NonNegativeInt = Field(default=1024, description="Most decoded data in memory (MiB).")
+    verify: bool = Field(default=True, description="Read all images of a folder before training.")
     on_bad_image: Literal["stop", "skip"] = Field(
-        default="stop", description="At an image of a folder that cannot be read."
+        default="stop", description="At an image that cannot be read."
     )
     shape: Shape = Field(
         default=(32, 32, 3), description="Shape of generated images: height, width (pixels), channels."
     )
-    classes: Annotated[int, Field(ge=2)] = Field(
-        default=10, description="Classes of generated images (classes)."
-    )
-    images: PositiveInt = Field(
-        default=512, description="Generated for training and validation (images)."
-    )
+    classes: AtLeastTwo = Field(default=10, description="Classes of generated images (classes).")
+    images: PositiveInt = Field(default=512, description="Generated to train and validate on (images).")
 
 
 class Augment(Section):
-    """How training images are varied, in this order. Random in (seed, epoch, position in the epoch)."""
+    """How training images are augmented, in this order. Random in (seed, epoch, position in the epoch)."""
 
     resized_crop: Fraction | None = Field(
         default=None,
@@ -120,17 +110,13 @@ class Augment(Section):
     rand_magnitude: Fraction = Field(
         default=0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
     )
-    crop_padding: NonNegativeInt = Field(
-        default=0, description="Zeros on each side before a random crop (pixels)."
-    )
-    flip: bool = Field(default=False, description="Mirror left and right, half of the time.")
-    erasing: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="That a rectangle is erased (probability)."
-    )
+    crop_padding: NonNegativeInt = Field(default=0, description="Padding before random crops (pixels).")
+    flip: bool = Field(default=False, description="Mirror left and right with probability 1/2.")
+    erasing: Probability = Field(default=0.0, description="Erase a rectangle (probability).")
     mix_up: NonNegativeFloat = Field(
         default=0.0, description="Alpha of MixUp; 0: off. Labels become soft (no unit)."
     )
-    cut_mix: Annotated[float, Field(ge=0, le=1)] = Field(
+    cut_mix: Probability = Field(
         default=0.0, description="Alpha of CutMix; 0: off. Labels become soft (no unit)."
     )
 
@@ -138,7 +124,7 @@ class Augment(Section):
 class Options(Data, Augment):
     """The options of a data set: both sections of a recipe, and settings of the run.
 
-    Options that do not concern a data set are ignored.
+    Options that do not apply to a data set are ignored.
 
     Raises:
         InputError: if there is no such option, or a value does not fit.
@@ -147,12 +133,10 @@ class Options(Data, Augment):
         True
     """
 
-    folder: str | os.PathLike | None = Field(default=None, description="Where the data lies.")
-    seed: int = Field(
-        0, description="Seed of held-out data, label noise, order and augmentation (no unit)."
-    )
-    replicas: PositiveInt = Field(1, description="That share a batch (replicas).")
-    share: tuple = Field((0, 1), description="This worker's number, and how many there are (workers).")
+    folder: str | os.PathLike | None = Field(default=None, description="The folder of the data.")
+    seed: int = Field(0, description="Seed of held-out data, noise, order and augmentation (no unit).")
+    replicas: PositiveInt = Field(1, description="Replicas that a batch is divided among (replicas).")
+    shard: tuple = Field((0, 1), description="This worker's index, and the number of workers.")
     soft_labels: bool = Field(
         False,
         description="Training and validation labels as one-hot rows, as MixUp and CutMix need them.",
@@ -186,3 +170,11 @@ class Options(Data, Augment):
         """
         height, width, channels = shape
         return images * height * width * channels <= self.memory_limit * 2**20
+
+    def size_needed(self, images, size):
+        """An `InputError` for images that do not fit into memory and have no `image_size`."""
+        return InputError(
+            "Expected data.image_size for images that take more memory than data.memory_limit="
+            f"{self.memory_limit} MiB. Received: {images} images of {size[0]}×{size[1]} pixels. Set "
+            "data.image_size (and data.image_width if they are not square), or raise the limit."
+        )

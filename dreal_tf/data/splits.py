@@ -1,33 +1,14 @@
-"""Splits of a data set: what is held out, label noise, and the splits themselves."""
+"""Splits of a data set, the tf.data pipeline behind them, and samples of their examples."""
 
+import time
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
+from dreal_tf.data.augmentation import Augmentation
 from dreal_tf.errors import InputError
-
-
-def with_noise(labels, share, classes, seed):
-    """Labels, some of which are replaced by another class: symmetric noise.
-
-    Args:
-        labels: int array (n,).
-        share: float in [0, 1). Share of the labels that are made wrong.
-        classes: int >= 2.
-        seed: int. The same labels are made wrong each time.
-    Returns:
-        int array (n,); each wrong label is any of the other classes, all as likely.
-    Example:
-        >>> noisy = with_noise(np.zeros(8, int), share=0.5, classes=3, seed=0)
-        >>> int(np.sum(noisy > 0)), int(noisy.max()) < 3
-        (4, True)
-    """
-    random = np.random.default_rng([seed, 1])  # Another stream than that of what is held out.
-    wrong = random.permutation(len(labels))[: round(share * len(labels))]
-    noisy = np.array(labels)
-    noisy[wrong] = (noisy[wrong] + random.integers(1, classes, len(wrong))) % classes
-    return noisy
 
 
 class Splits(NamedTuple):
@@ -39,19 +20,19 @@ class Splits(NamedTuple):
         validation: tf.data.Dataset of (images, labels), held out of the training data, or the data
             set's own.
         test: tf.data.Dataset of (images, labels), read once at the end; its labels are ints.
-        preprocessing: `Preprocessing`, what validation and test images went through.
+        preprocessing: `Preprocessing` of the validation and test images.
         sizes: dict of int: images in "train", "validation" and "test".
         steps_per_epoch: int.
-        clock: `EpochClock` that says which epoch `train` draws.
+        clock: `EpochClock` that holds the epoch of `train`.
         soft_labels: bool. True: the labels of `train` and `validation` are float rows (batch,
             classes) that sum to 1, as `keras.losses.CategoricalCrossentropy` takes them. False:
             ints (batch,), as `keras.losses.SparseCategoricalCrossentropy` takes them.
-        skipped: tuple of str: path and reason of each image that was left out, being unreadable.
-        files: `dreal_tf.data.file_record.FileRecord` of data in files; else None.
+        skipped: tuple of str: path and reason of each unreadable image that was skipped.
+        files: `dreal_tf.data.files.FileRecord` of data in files; else None.
         notes: tuple of str, lines on how the data was read.
-        retrieval: None, or of data of identities a dict of `RetrievalSet`: "validation", identities
-            held out of the training data, and "test". `validation` and `test` above are then images
-            held out of the identities that are trained on.
+        retrieval: dict of `RetrievalSet` for data of identities, else None: "validation", identities
+            held out of the training data, and "test". `validation` and `test` above are then held-out
+            images of the training identities.
     """
 
     train: object
@@ -79,10 +60,10 @@ class Splits(NamedTuple):
 
 
 class EpochClock:
-    """The epoch that the next iteration over the training data draws; moved by a callback.
+    """The epoch of the next iteration over the training data; a callback sets it.
 
-    Order and augmentation depend on (seed, epoch) alone, so a resumed run draws what an
-    uninterrupted one would have drawn.
+    Order and augmentation depend on (seed, epoch) alone, so a resumed run reads the same batches as an
+    uninterrupted one.
 
     Example:
         >>> clock = EpochClock()
@@ -100,11 +81,11 @@ class EpochClock:
 
 
 def hold_out(labels, fraction, seed, class_names):
-    """Which examples to keep and which to hold out: the same share of each class.
+    """Holds examples out, the same fraction of each class.
 
     Args:
         labels: int array (n,).
-        fraction: float in (0, 1). Share to hold out.
+        fraction: float in (0, 1). Fraction to hold out.
         seed: int.
         class_names: sequence of str, by label.
     Returns:
@@ -118,23 +99,253 @@ def hold_out(labels, fraction, seed, class_names):
     """
     classes = len(class_names)
     counts = np.bincount(labels, minlength=classes)
-    if counts.min() == 0:
-        raise InputError(
-            "Expected training images of each class. Received: none of class "
-            f"{class_names[int(counts.argmin())]!r}. Bring some, or leave the class out."
-        )
     if counts.min() < 2:
         rarest = int(counts.argmin())
         raise InputError(
             "Expected at least two training images of each class, one of them to hold out. "
-            f"Received: {counts[rarest]} of class {class_names[rarest]!r}. Bring more of them, or "
-            "leave the class out."
+            f"Received: {counts[rarest]} of class {class_names[rarest]!r}. Add images, or remove the class."
         )
     if min(len(labels) * fraction, len(labels) * (1 - fraction)) < classes:
         raise InputError(
             f"Expected at least one image of each of the {classes} classes to train on and to hold "
-            f"out. Received: {len(labels)} training images, of which a share of {fraction} is to be "
-            "held out. Bring more images, or change validation_fraction."
+            f"out. Received: {len(labels)} training images and validation_fraction={fraction}. Add "
+            "images, or change validation_fraction."
         )
     positions = np.arange(len(labels))
     return train_test_split(positions, test_size=fraction, random_state=seed, stratify=labels)
+
+
+def add_label_noise(labels, fraction, classes, seed):
+    """Labels, some of which are replaced by another class: symmetric noise.
+
+    Args:
+        labels: int array (n,).
+        fraction: float in [0, 1). Fraction of the labels that become wrong.
+        classes: int >= 2.
+        seed: int. The same seed changes the same labels.
+    Returns:
+        int array (n,); each wrong label is any of the other classes with equal probability.
+    Example:
+        >>> noisy = add_label_noise(np.zeros(8, int), fraction=0.5, classes=3, seed=0)
+        >>> int(np.sum(noisy > 0)), int(noisy.max()) < 3
+        (4, True)
+    """
+    random = np.random.default_rng([seed, 1])  # Another stream than that of the held-out images.
+    wrong = random.permutation(len(labels))[: round(fraction * len(labels))]
+    noisy = np.array(labels)
+    noisy[wrong] = (noisy[wrong] + random.integers(1, classes, len(wrong))) % classes
+    return noisy
+
+
+def make_splits(sources, options, preprocessing, steps_per_epoch=None, **fields):
+    """Splits from three sources of examples.
+
+    A source has `size`, the number of its examples; `shuffled(epoch_seed, batch_size, shard)`, the full
+    batches of an epoch in an order that follows from `epoch_seed` alone; and `ordered(batch_size)`, all
+    examples. Both give tf.data.Datasets of (images, int labels), images with values from 0 to the
+    preprocessing's `top`.
+
+    Args:
+        sources: dict of sources: "train", "validation" and "test".
+        options: `Options`.
+        preprocessing: `Preprocessing`; the sources have resized the images already.
+        steps_per_epoch: int; None: the number of full batches.
+        **fields: further fields of `Splits`, such as `skipped` and `retrieval`.
+    Returns:
+        `Splits`.
+    Raises:
+        InputError: if there is not one batch to train on, or workers cannot share it equally.
+    """
+    train, clock = sources["train"], EpochClock()
+    _check_batch(train.size, options)
+    classes = len(preprocessing.class_names)
+    augmentation = Augmentation(options, preprocessing.standardised, preprocessing.top, classes)
+
+    def epoch_batches(epoch):
+        epoch_seed = tf.cast(tf.stack([options.seed, epoch]), tf.int32)
+        worker_seed = tf.random.experimental.stateless_fold_in(epoch_seed, options.shard[0])
+
+        def augmented(step, batch):
+            seed = tf.random.experimental.stateless_fold_in(worker_seed, tf.cast(step, tf.int32))
+            return augmentation(*batch, seed)
+
+        batches = train.shuffled(epoch_seed, options.batch_size, options.shard)
+        return batches.enumerate().map(augmented, tf.data.AUTOTUNE)
+
+    def evaluation(source, one_hot):
+        def prepared(images, labels):
+            return preprocessing.standardised(images), tf.one_hot(
+                labels, classes
+            ) if one_hot else labels
+
+        batches = source.ordered(options.batch_size).map(prepared, tf.data.AUTOTUNE)
+        steps = -(-source.size // options.batch_size)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+        # Workers share the images, not the files, whose number the source relies on.
+        return _with_sharding(batches.prefetch(tf.data.AUTOTUNE), "DATA")
+
+    steps = steps_per_epoch or train.size // options.batch_size
+    epochs = tf.data.Dataset.from_generator(clock.now, output_signature=tf.TensorSpec((), tf.int64))
+    batches = epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+    if options.shard[1] == 1:
+        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+    else:
+        # The examples are sharded already, and tf.distribute cuts each batch into one piece for each
+        # replica of all workers: a worker's batch lasts for as many steps as there are workers. The
+        # number of batches stays unknown, or `fit` would take it for the number of steps.
+        batches = _with_sharding(batches, "OFF")
+    return Splits(
+        train=batches,
+        validation=evaluation(sources["validation"], options.one_hot),
+        test=evaluation(sources["test"], one_hot=False),
+        preprocessing=preprocessing,
+        sizes={split: sources[split].size for split in ("train", "validation", "test")},
+        steps_per_epoch=steps,
+        clock=clock,
+        soft_labels=options.one_hot,
+        **fields,
+    )
+
+
+def _check_batch(images, options):
+    if images < options.batch_size:
+        raise InputError(
+            f"Expected at least one batch of training images. Received: {images} images with "
+            f"batch_size={options.batch_size}. Lower the batch size, or add images."
+        )
+    if options.batch_size % options.shard[1]:
+        raise InputError(
+            f"Expected a batch size that {options.shard[1]} workers can share equally. Received: "
+            f"batch_size={options.batch_size}. Choose a multiple of {options.shard[1]}."
+        )
+
+
+def _with_sharding(batches, policy):
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy[policy]
+    return batches.with_options(options)
+
+
+def epoch_order(size, epoch_seed, batch_size, shard=(0, 1), sampler=None):
+    """The positions of the images that a worker reads in an epoch: its rows of every full batch.
+
+    Args:
+        size: int. Number of images.
+        epoch_seed: int32 tensor (2,): seed and epoch.
+        batch_size: int. Images per step, over all workers.
+        shard: pair of int: this worker's index, and the number of workers.
+        sampler: `IdentitySampler`, whose batches follow each other; None: all images, shuffled.
+    Returns:
+        int32 tensor. Together, the workers read in each step the images that one alone would read.
+    Example:
+        >>> halves = [epoch_order(9, tf.constant([0, 7]), 4, (worker, 2)) for worker in (0, 1)]
+        >>> [len(half) for half in halves], len(set(np.concatenate(halves).tolist()))
+        ([4, 4], 8)
+    """
+    if sampler is None:
+        order = tf.random.experimental.stateless_shuffle(tf.range(size), seed=epoch_seed)
+    else:
+
+        def sampled(seed_and_epoch):
+            return sampler.order(*map(int, seed_and_epoch)).ravel().astype("int32")
+
+        order = tf.numpy_function(sampled, [epoch_seed], tf.int32, stateful=False)
+        order = tf.ensure_shape(order, (sampler.steps_per_epoch * sampler.batch_size,))
+    worker, workers = shard
+    steps = tf.size(order) // batch_size
+    rows = tf.reshape(order[: steps * batch_size], (steps, workers, batch_size // workers))
+    return tf.reshape(rows[:, worker], [-1])
+
+
+def worker_shard():
+    """The shard of the data that this process reads under the current distribution strategy.
+
+    Returns:
+        Pair of int: this worker's index, and the number of workers.
+    Example:
+        >>> worker_shard()
+        (0, 1)
+    """
+    strategy = tf.distribute.get_strategy()
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return 0, 1
+    tasks = resolver.cluster_spec().as_dict()
+    chiefs = len(tasks.get("chief", []))
+    index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+    return index, chiefs + len(tasks.get("worker", []))
+
+
+def sample_examples(data, size, count, seed=0):
+    """A random sample of a data set's examples, in random order and held in memory.
+
+    Args:
+        data: tf.data.Dataset of (images, int labels), batched.
+        size: int. Number of its examples.
+        count: int. Size of the sample; all examples if there are fewer.
+        seed: int.
+    Returns:
+        Array (count, ...) of the images, and int32 array (count,).
+    Example:
+        >>> data = tf.data.Dataset.from_tensor_slices((np.arange(9.0), np.arange(9))).batch(4)
+        >>> images, labels = sample_examples(data, 9, 5)
+        >>> len(set(labels.tolist())), bool((images == labels).all())
+        (5, True)
+    """
+    order, sampled = _sample(size, count, seed)
+    images, labels, start = [], [], 0
+    for batch, batch_labels in data.as_numpy_iterator():  # Memory holds the sample alone.
+        rows = sampled[start : start + len(batch_labels)]
+        images.append(batch[rows])
+        labels.append(batch_labels[rows])
+        start += len(rows)
+    shuffled = np.argsort(np.argsort(order))  # From the order of the data to the random one.
+    return np.concatenate(images)[shuffled], np.concatenate(labels)[shuffled].astype("int32")
+
+
+def sample_batches(data, size, count, batch_size, seed=0):
+    """The same sample, but in the order of the data and read when needed.
+
+    Args:
+        data, size, count, seed: see `sample_examples`.
+        batch_size: int.
+    Returns:
+        tf.data.Dataset of (images, labels), which knows its length.
+    Example:
+        >>> data = tf.data.Dataset.from_tensor_slices((np.arange(9.0), np.arange(9))).batch(4)
+        >>> batches = sample_batches(data, 9, 5, batch_size=3)
+        >>> len(batches), [len(labels) for _, labels in batches]
+        (2, [3, 2])
+    """
+    order, sampled = _sample(size, count, seed)
+    sampled = tf.constant(sampled)
+    rows = data.unbatch().enumerate().filter(lambda position, _: sampled[position])
+    batches = rows.map(lambda _, example: example).batch(batch_size)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(-(-len(order) // batch_size)))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _sample(size, count, seed):
+    """The positions of a random sample, in random order, and a mask (size,) of them."""
+    order = np.random.default_rng(seed).permutation(size)[:count]
+    return order, np.isin(np.arange(size), order)
+
+
+def images_per_second(dataset, seconds=3.0):
+    """The speed of a pipeline, without the first batch, which pays for the start.
+
+    Args:
+        dataset: tf.data.Dataset of (images, labels), batched; restarted at its end.
+        seconds: float > 0. Duration of the measurement.
+    Returns:
+        Float: images per second.
+    Example:
+        >>> images_per_second(tf.data.Dataset.from_tensors((np.zeros((8, 2)), 0)), seconds=0.1) > 0
+        True
+    """
+    count, batches = 0, iter(dataset.repeat())
+    next(batches)
+    start = time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        count += int(next(batches)[0].shape[0])
+    return count / elapsed

@@ -9,9 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.data.decoding import UnreadableImage, decoded, inspect_image, unreadable
-from dreal_tf.data.image_files import opening_problem
-from dreal_tf.data.listing import list_files, summary_of
+from dreal_tf.data.files import list_files, summary_of
+from dreal_tf.data.image_files import UnreadableImage, decoded, inspect_image, unreadable
 from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.exported_model import format_of
 from dreal_tf.deployment.exported_model import load as load_export
@@ -33,7 +32,7 @@ class LooseImages:
 
     Args:
         paths: sequence of paths, of image files and folders; a folder stands for every file in it and
-            below, by name, except those that `dreal_tf.data.listing.list_files` excludes.
+            below, by name, except those that `dreal_tf.data.files.list_files` skips.
         prepare: callable from a uint8 tensor (height, width, channels) to the array that the network
             takes.
         channels: int, 1 or 3.
@@ -90,9 +89,7 @@ class LooseImages:
             # differ from TensorFlow's, which the network was trained on, by up to 14 of 255.
             inspect_image(content)
             return self.prepare(decoded(tf.constant(content), self.channels))
-        except OSError as error:
-            self.skipped[str(file)] = opening_problem(error)
-        except (tf.errors.OpError, UnreadableImage) as error:
+        except (OSError, tf.errors.OpError, UnreadableImage) as error:
             self.skipped[str(file)] = unreadable(error)
         return None
 
@@ -105,7 +102,7 @@ def _listed(paths):
         if path.is_dir():
             listing = list_files(path)
             files += [path / name for name in listing.files]
-            excluded |= {str(path / name): reason for name, reason in listing.left_out.items()}
+            excluded |= {str(path / name): reason for name, reason in listing.skipped.items()}
         elif path.exists() or path.is_symlink():
             files.append(path)
         else:

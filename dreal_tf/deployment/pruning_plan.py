@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.analysis.audit import IMAGES_AT_A_TIME, audit, calibration_images, values_of
-from dreal_tf.data.examples import drawn_batches
+from dreal_tf.data.splits import sample_batches
 from dreal_tf.deployment.removal import FOLDED, KEPT, removal_plans, without_actors
 from dreal_tf.errors import InputError
 from dreal_tf.method.formulas import per_example_score
@@ -102,7 +102,7 @@ def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
     audited = audit(network, images, validation, track=progress, seed=seed)
     values = {module: value["static"] for module, value in audited["modules"].items()}
     plans = removal_plans(network, static_actions(network, calibration_images(data)))
-    batches = drawn_batches(validation.test, validation.sizes["test"], images, IMAGES_AT_A_TIME, seed)
+    batches = sample_batches(validation.test, validation.sizes["test"], images, IMAGES_AT_A_TIME, seed)
     evaluator = CostEvaluator(network, batches, seed)
 
     def without(names):

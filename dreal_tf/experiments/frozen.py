@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.data.examples import draw_examples
+from dreal_tf.data.splits import sample_examples
 from dreal_tf.layers import intervene
 from dreal_tf.method.formulas import per_example_score, targets_of
 from dreal_tf.model import DREAL, FactualPass
@@ -169,7 +169,7 @@ def draw_held_out(data, count, seed):
         >>> len(draw_held_out(data, 40, seed=0).labels)
         40
     """
-    return HeldOut(*draw_examples(data.test, data.sizes["test"], count, seed))
+    return HeldOut(*sample_examples(data.test, data.sizes["test"], count, seed))
 
 
 class Quality(NamedTuple):

@@ -15,9 +15,8 @@ from dreal_tf.data.built_in import digits, fashion_mnist, generated
 from dreal_tf.data.folder import image_folder, list_classes
 from dreal_tf.data.identities import identity_set
 from dreal_tf.data.identity_layouts import LAYOUTS
-from dreal_tf.data.pipeline import worker_share
 from dreal_tf.data.prepared import prepared_data_set
-from dreal_tf.data.splits import Splits
+from dreal_tf.data.splits import Splits, worker_shard
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS, AttentionActor
 from dreal_tf.method.critics import CRITICS
@@ -162,7 +161,7 @@ def data_options(recipe):
         64
     """
     options = recipe.data.model_dump(exclude={"name"}) | recipe.augment.model_dump()
-    options |= {"seed": recipe.run.seed, "share": worker_share()}
+    options |= {"seed": recipe.run.seed, "shard": worker_shard()}
     options |= {"replicas": tf.distribute.get_strategy().num_replicas_in_sync}
     return options | {"soft_labels": recipe.optim.label_smoothing > 0}
 

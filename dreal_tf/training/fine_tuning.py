@@ -5,9 +5,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dreal_tf.data.catalogue import known_set
 from dreal_tf.data.folder import TEST_FRACTION, list_classes
 from dreal_tf.data.image_files import inspect_images
+from dreal_tf.data.preprocessing import known_set
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.keras_internals import variable_key
 from dreal_tf.modules import stage_name
@@ -82,8 +82,8 @@ def _of_folder(recipe, values):
     listed = found.listed
     names = np.concatenate([names for names, _ in listed.values()])
     apart = np.linspace(0, len(names) - 1, min(len(names), LOOKED_AT)).astype(int)
-    facts = inspect_images(found.tree, names[apart].tolist()).facts
-    sides = [min(fact.size) for fact in facts.values()] or [SIDES[1]]
+    sizes = inspect_images(found.tree, names[apart].tolist()).results
+    sides = [min(size) for size in sizes.values()] or [SIDES[1]]
     side = int(np.clip(round(np.median(sides) / STEP) * STEP, *SIDES))
     # What a folder does not bring is held out of its training images.
     missing = [TEST_FRACTION if "test" not in listed else 0, 0 if "validation" in listed else 1]

@@ -9,8 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from dreal_tf.data.file_record import LEFT_OUT, read_record
-from dreal_tf.data.listing import list_files
+from dreal_tf.data.files import UNUSED, list_files, read_record
 from dreal_tf.errors import InputError
 from dreal_tf.training.builder import build
 from dreal_tf.training.callbacks.best_network import BestNetwork
@@ -91,7 +90,7 @@ def _check_images(run, recipe):
     folder = recipe.data.folder
     if run.recorded_splits is None or recipe.data.name != "folder" or not Path(folder or "").is_dir():
         return
-    recorded = {row.path for row in read_record(run.splits).rows if row.split != LEFT_OUT}
+    recorded = {row.path for row in read_record(run.splits).rows if row.split != UNUSED}
     missing = recorded - set(list_files(folder).files)
     if missing:
         raise InputError(

@@ -59,7 +59,7 @@ def test_the_journey(run, images, tmp_path):
     of_run = predicted(run, images, "--json")
     of_run, errors = json.loads(of_run.stdout), of_run.stderr
     assert len(of_run["predictions"]) == 30 and "30 images, 1 skipped." in errors
-    assert "1 left out: hidden 1 (" in errors and ".hidden)" in errors
+    assert "1 skipped: hidden 1 (" in errors and ".hidden)" in errors
     assert [skipped["image"] for skipped in of_run["skipped"]] == [str(images / "broken.jpg")]
     correct = [
         one["classes"][0]["class"] in one["image"].split("/")[-2] for one in of_run["predictions"]

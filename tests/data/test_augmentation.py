@@ -1,4 +1,4 @@
-"""What augmentation does to a batch, against NumPy and by what must stay true."""
+"""Augmentation of a batch, against NumPy and by its invariants."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from dreal_tf.data.augmentation import (
     Augmentation,
-    Draws,
     RandAugment,
+    SeedSequence,
     randomly_cropped,
     randomly_flipped,
 )
@@ -33,31 +33,26 @@ def class_images(batch=64, classes=4, side=8):
 
 def test_a_crop_is_a_window_of_the_padded_image():
     images = np.random.default_rng(0).normal(size=(64, 5, 7, 2)).astype("float32")
-    cropped = randomly_cropped(images, 2, Draws(SEED)).numpy()
+    cropped = randomly_cropped(images, 2, SeedSequence(SEED)).numpy()
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
-    places = set()
+    corners = set()
     for image, frame in zip(cropped, padded, strict=True):
-        found = [
-            (top, left)
-            for top in range(5)
-            for left in range(5)
-            if np.array_equal(frame[top : top + 5, left : left + 7], image)
-        ]
-        assert len(found) == 1
-        places.add(found[0])
-    assert {top for top, _ in places} == {left for _, left in places} == set(range(5))
+        windows = np.lib.stride_tricks.sliding_window_view(frame, image.shape)[:, :, 0]
+        ((top, left),) = np.argwhere((windows == image).all((2, 3, 4)))
+        corners.add((top, left))
+    assert {top for top, _ in corners} == {left for _, left in corners} == set(range(5))
 
 
 def test_half_of_the_images_are_flipped():
     images = np.random.default_rng(0).normal(size=(400, 3, 4, 1)).astype("float32")
-    flipped = randomly_flipped(images, Draws(SEED)).numpy()
+    flipped = randomly_flipped(images, SeedSequence(SEED)).numpy()
     mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
     unchanged = (flipped == images).all((1, 2, 3))
     assert np.array_equal(mirrored, ~unchanged)
-    assert 160 < mirrored.sum() < 240  # Four deviations of a fair coin.
+    assert 160 < mirrored.sum() < 240  # Four standard deviations of a fair coin.
 
 
-def test_mix_up_mixes_images_and_labels_alike():
+def test_mix_up_mixes_images_and_labels_by_the_same_weights():
     images, labels = class_images()
     mixed, soft = augment(images, labels, mix_up=0.4)
     assert soft.dtype == np.float32
@@ -67,7 +62,7 @@ def test_mix_up_mixes_images_and_labels_alike():
 
 
 @pytest.mark.parametrize("side", [8, 16, 32])
-def test_cut_mix_labels_tell_the_share_of_the_pixels(side):
+def test_cut_mix_labels_are_the_fractions_of_the_pixels(side):
     images, labels = class_images(side=side)
     mixed, soft = augment(images, labels, cut_mix=1.0)
     np.testing.assert_allclose(soft.sum(1), 1, atol=1e-6)
@@ -78,14 +73,13 @@ def test_cut_mix_labels_tell_the_share_of_the_pixels(side):
 
 def test_with_both_a_batch_gets_one_of_them():
     images, labels = class_images()
-    binary = [
-        set(np.unique(augment(images, labels, seed=(0, step), mix_up=1.0, cut_mix=1.0)[0])) == {0, 1}
-        for step in range(12)
-    ]
+    mixing = Augmentation(Options(mix_up=1.0, cut_mix=1.0), lambda images: images, 255.0, 4)
+    mix = tf.function(lambda step: mixing(images, labels, tf.stack([0, step]))[0])
+    binary = [set(np.unique(mix(tf.constant(step)))) == {0, 1} for step in range(12)]
     assert 0 < sum(binary) < 12
 
 
-def test_labels_are_rows_only_when_asked_for():
+def test_labels_are_rows_only_with_soft_labels():
     images, labels = class_images()
     assert augment(images, labels, flip=True)[1].tolist() == labels.tolist()
     np.testing.assert_array_equal(augment(images, labels, soft_labels=True)[1], np.eye(4)[labels])
@@ -123,9 +117,9 @@ def test_rand_augment_repeats_by_seed():
     assert not np.array_equal(made[0], made[2])
 
 
-def test_draws_differ_from_call_to_call_and_need_no_variable():
-    draws = Draws(SEED)
-    first, second = draws.uniform((4,)).numpy(), draws.uniform((4,)).numpy()
+def test_seeds_differ_from_call_to_call_and_need_no_variable():
+    seeds = SeedSequence(SEED)
+    first, second = seeds.uniform((4,)).numpy(), seeds.uniform((4,)).numpy()
     assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(first, Draws(SEED).uniform((4,)))
-    assert not [value for value in vars(draws).values() if isinstance(value, tf.Variable)]
+    np.testing.assert_array_equal(first, SeedSequence(SEED).uniform((4,)))
+    assert not [value for value in vars(seeds).values() if isinstance(value, tf.Variable)]

@@ -1,53 +1,33 @@
-"""A folder of images: its layouts, and damaged images among good ones."""
+"""A folder of images by class: its layouts, its splits, and damaged images among good ones."""
 
-import io
+import os
+import subprocess
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from class_folder import CLASSES, encoded, fill
 from PIL import Image
 
-from dreal_tf.data.folder import image_folder
-from dreal_tf.data.image_files import ImageFiles, inspect_images
-from dreal_tf.data.listing import ImageTree
-from dreal_tf.data.pipeline import order_of
+from dreal_tf.data.files import LISTED_ANYWAY
+from dreal_tf.data.folder import image_folder, list_classes
 from dreal_tf.errors import InputError
 
-CLASSES = ("cats", "dogs")
-PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype="uint8")
-
-
-def encoded(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def fill(root, classes=CLASSES, count=10, shape=(8, 8), kind="png"):
-    """Each image is of one colour: red tells the class, green the number."""
-    for label, name in enumerate(classes):
-        (root / name).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            image = Image.new("RGB", shape[::-1], (100 * label, 10 * number, 0))
-            image.save(root / name / f"{number}.{kind}")
-    return root
+OPTIONS = dict(batch_size=4, validation_fraction=0.25)
+EVERY = {(label, 100 * label, 10 * number) for label in (0, 1) for number in range(10)}
 
 
 def colours(dataset):
-    """Of each image: label, red, green, as stored."""
+    """Label, red and green of each image, as stored."""
     rows = []
-    for images, labels in dataset.as_numpy_iterator():
-        pixels = images[:, 0, 0] * 255 * [0.229, 0.224, 0.225] + 255 * np.array([0.485, 0.456, 0.406])
-        rows += [(int(label), *np.rint(p[:2]).astype(int)) for p, label in zip(pixels, labels)]  # noqa: B905
+    for image, label in dataset.unbatch().as_numpy_iterator():
+        pixels = 255 * (image[0, 0] * [0.229, 0.224, 0.225] + [0.485, 0.456, 0.406])
+        rows.append((int(label), *np.rint(pixels[:2]).astype(int)))
     return rows
-
-
-EVERY = {(label, 100 * label, 10 * number) for label in (0, 1) for number in range(10)}
 
 
 @pytest.mark.parametrize("image_size", [None, 8])
 def test_classes_in_the_root(tmp_path, image_size):
-    data = image_folder(fill(tmp_path), batch_size=4, image_size=image_size, validation_fraction=0.25)
+    data = image_folder(fill(tmp_path), image_size=image_size, **OPTIONS)
     assert data.class_names == CLASSES
     assert data.image_shape == (8, 8, 3)
     assert data.sizes == {"train": 12, "validation": 4, "test": 4}
@@ -60,50 +40,35 @@ def test_classes_in_the_root(tmp_path, image_size):
 
 def test_the_test_split_is_the_same_for_every_seed(tmp_path):
     fill(tmp_path)
-    first, second = (
-        image_folder(tmp_path, batch_size=4, seed=seed, validation_fraction=0.25) for seed in (0, 1)
-    )
+    first, second = (image_folder(tmp_path, seed=seed, **OPTIONS) for seed in (0, 1))
     assert set(colours(first.test)) == set(colours(second.test))
     assert set(colours(first.validation)) != set(colours(second.validation))
 
 
-def test_splits_in_subfolders(tmp_path):
-    for split, count in (("train", 10), ("val", 3), ("test", 2)):
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [
+        ({"train": 10, "val": 3, "test": 2}, {"train": 20, "validation": 6, "test": 4}),
+        ({"train": 10, "val": 3}, {"train": 16, "validation": 4, "test": 6}),
+    ],
+)
+def test_splits_in_subfolders(tmp_path, counts, sizes):
+    for split, count in counts.items():
         fill(tmp_path / split, count=count)
-    data = image_folder(tmp_path, batch_size=4)
-    assert data.sizes == {"train": 20, "validation": 6, "test": 4}
-
-
-def test_a_lone_val_is_the_test_split(tmp_path):
-    fill(tmp_path / "train"), fill(tmp_path / "val", count=3)
-    data = image_folder(tmp_path, batch_size=4, validation_fraction=0.2)
-    assert data.sizes == {"train": 16, "validation": 4, "test": 6}
-
-
-def test_a_class_may_be_called_train(tmp_path):
-    assert image_folder(
-        fill(tmp_path, ("bus", "train")), batch_size=4, validation_fraction=0.25
-    ).class_names == ("bus", "train")
+    assert image_folder(tmp_path, batch_size=4, validation_fraction=0.2).sizes == sizes
 
 
 @pytest.mark.parametrize("image_size", [None, 8])
 def test_epochs_repeat_and_differ(tmp_path, image_size):
-    fill(tmp_path)
+    options = dict(image_size=image_size, resized_crop=0.5, flip=True, **OPTIONS)
+    data, resumed = (image_folder(fill(tmp_path), **options) for _ in range(2))
 
-    def drawn(epoch):
-        data = image_folder(
-            tmp_path,
-            batch_size=4,
-            image_size=image_size,
-            validation_fraction=0.25,
-            resized_crop=0.5,
-            flip=True,
-        )
+    def images(data, epoch):
         data.clock.epoch = epoch
         return [images for images, _ in data.train.as_numpy_iterator()]
 
-    np.testing.assert_array_equal(drawn(2), drawn(2))
-    assert not np.array_equal(drawn(2), drawn(3))
+    np.testing.assert_array_equal(images(data, 2), images(resumed, 2))
+    assert not np.array_equal(images(data, 2), images(data, 3))
 
 
 def test_images_of_many_sizes_need_a_size(tmp_path):
@@ -111,94 +76,64 @@ def test_images_of_many_sizes_need_a_size(tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "cats" / "dot.png")
     with pytest.raises(InputError, match=r"\(1, 1\) of .*dot.png, \(8, 8\).* Set data.image_size"):
         image_folder(tmp_path, batch_size=4)
-    data = image_folder(tmp_path, batch_size=4, image_size=16, validation_fraction=0.25)
+    data = image_folder(tmp_path, image_size=16, **OPTIONS)
     assert data.image_shape == next(iter(data.train))[0].shape[1:] == (16, 16, 3)
 
 
 def test_images_that_fill_the_memory_need_a_size(tmp_path):
-    with pytest.raises(InputError, match=r"memory_limit=0 MiB.* 20 images of shape \(8, 8, 3\)"):
+    with pytest.raises(InputError, match=r"memory_limit=0 MiB.* 20 images of 8×8 pixels"):
         image_folder(fill(tmp_path), batch_size=4, memory_limit=0)
 
 
-# What is read although it looks odd, and how: (name, bytes, what the first pixel becomes).
-JPEG, PNG = encoded(Image.fromarray(PIXELS), "JPEG"), encoded(Image.fromarray(PIXELS), "PNG")
-DEEP = np.full((24, 32), 0x7F80, "uint16")
-FINE = {
-    "cmyk.jpg": (encoded(Image.new("CMYK", (32, 24), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
-    "deep.png": (encoded(Image.fromarray(DEEP), "PNG"), (0x7F,) * 3),
-    "grey.jpg": (encoded(Image.new("L", (32, 24), 90), "JPEG"), (90, 90, 90)),
-    "clear.png": (encoded(Image.new("RGBA", (32, 24), (9, 8, 7, 0)), "PNG"), (9, 8, 7)),
-    "palette.gif": (encoded(Image.new("RGB", (32, 24), (9, 8, 7)), "GIF"), (9, 8, 7)),
-    "png_inside.jpg": (PNG, tuple(PIXELS[0, 0])),
-    "no_ending": (PNG, tuple(PIXELS[0, 0])),
-    "dot.png": (encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG"), (9, 8, 7)),
-}
-# What cannot be read, and how it is named.
-BAD = {
-    "cut.jpg": (JPEG[: len(JPEG) // 2], "damaged or cut short"),
-    "cut.png": (PNG[:-200], "damaged or cut short"),
-    "scratched.png": (PNG[:300] + bytes(50) + PNG[350:], "damaged or cut short"),
-    "empty.jpg": (b"", "an empty file"),
-    "notes.txt": (b"remember the milk", "not a JPEG, PNG, GIF, BMP or WebP image"),
-    "text.jpg": (b"remember the milk", "not a JPEG, PNG, GIF, BMP or WebP image"),
-    "scan.tiff": (encoded(Image.fromarray(PIXELS), "TIFF"), "not a JPEG, PNG, GIF, BMP or WebP image"),
-}
-
-
-@pytest.mark.parametrize("name", FINE)
-def test_odd_images_are_read(tmp_path, name):
-    content, colour = FINE[name]
-    for folder in CLASSES:
-        (tmp_path / folder).mkdir()
-        for number in range(10):
-            (tmp_path / folder / f"{number}{name}").write_bytes(content)
-    data = image_folder(tmp_path, batch_size=4, validation_fraction=0.25)
-    assert data.sizes["test"] == 4
-    _, red, green = colours(data.test)[0]
-    assert abs(red - int(colour[0])) <= 2 and abs(green - int(colour[1])) <= 2
+CUT = encoded(Image.new("RGB", (8, 8)), "PNG")[:-20]
+BAD = {"empty.jpg": b"", "notes.txt": b"remember the milk", "cut.png": CUT}
+REASONS = {"empty.jpg": "an empty file", "notes.txt": "not a JPEG, PNG, GIF, BMP or WebP image"}
+REASONS["cut.png"] = "damaged or cut short"
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_image_is_named(tmp_path, name):
-    fill(tmp_path)
-    bad = tmp_path / "dogs" / name
-    bad.write_bytes(BAD[name][0])
+    bad = fill(tmp_path) / "dogs" / name
+    bad.write_bytes(BAD[name])
     with pytest.raises(InputError) as raised:
         image_folder(tmp_path, batch_size=4)
-    assert f"Received: 1 that cannot: {bad} ({BAD[name][1]})" in str(raised.value)
+    assert f"Received: 1 that cannot: {bad} ({REASONS[name]})" in str(raised.value)
     assert "on_bad_image=skip" in str(raised.value)
 
 
 @pytest.mark.parametrize("image_size", [None, 8])
 def test_bad_images_are_skipped_and_counted(tmp_path, image_size):
     fill(tmp_path)
-    for name, (content, _) in BAD.items():
-        (tmp_path / "cats" / name).write_bytes(content)
-    options = {"batch_size": 4, "image_size": image_size, "validation_fraction": 0.25}
-    with pytest.warns(UserWarning, match=f"{len(BAD)} images cannot be read .* and 2 more"):
-        data = image_folder(tmp_path, on_bad_image="skip", **options)
+    (tmp_path / "cats" / ".DS_Store").write_bytes(b"x")  # Hidden, so not a bad image.
+    bad = {str(tmp_path / folder / name) for folder in CLASSES for name in BAD}
+    for path in bad:
+        with open(path, "wb") as file:
+            file.write(BAD[path.rpartition("/")[2]])
+    with pytest.warns(UserWarning, match="6 images cannot be read .* and 1 more"):
+        data = image_folder(tmp_path, on_bad_image="skip", image_size=image_size, **OPTIONS)
     assert sum(data.sizes.values()) == 20
-    assert len(data.skipped) == len(BAD)
-    assert set(colours(data.train)) | set(colours(data.validation)) | set(colours(data.test)) == EVERY
+    assert {text.partition(" (")[0] for text in data.skipped} == bad
+    splits = [colours(split) for split in (data.train, data.validation, data.test)]
+    assert set().union(*splits) == EVERY
+    sizes = data.steps_per_epoch * 4, data.sizes["validation"], data.sizes["test"]
+    assert tuple(map(len, splits)) == sizes
 
 
-def test_hidden_files_are_no_images(tmp_path):
-    (fill(tmp_path) / "cats" / ".DS_Store").write_bytes(b"x")
-    assert image_folder(tmp_path, batch_size=4, validation_fraction=0.25).skipped == ()
+@pytest.mark.parametrize("image_size", [None, 8])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_without_a_readable_image_is_refused(tmp_path, split, image_size):
+    fill(tmp_path / "train"), fill(tmp_path / "test")
+    for file in (tmp_path / split / "dogs").iterdir():
+        file.write_text("no image")
+    with pytest.raises(InputError, match=f"each class in the {split} split.*of class 'dogs'"):
+        image_folder(tmp_path, batch_size=4, image_size=image_size, on_bad_image="skip")
 
 
-def test_an_image_that_may_not_be_opened(tmp_path):
-    (tmp_path / "gone.png").symlink_to("nowhere")
-    problems = inspect_images(ImageTree(tmp_path), ["gone.png"]).problems
-    assert list(problems) == ["gone.png"] and "a link to nothing" in problems["gone.png"]
-
-
-def test_without_verification_what_is_no_image_is_named_when_met(tmp_path):
+def test_without_verification_a_file_that_is_no_image_is_named_when_it_is_met(tmp_path):
     fill(tmp_path)
-    options = {"batch_size": 4, "image_size": 8, "verify": False, "validation_fraction": 0.25}
-    for folder in CLASSES:
-        for number in range(10):
-            (tmp_path / folder / f"{number}.png").write_bytes(b"remember the milk")
+    options = OPTIONS | {"image_size": 8, "verify": False}
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"remember the milk")
     data = image_folder(tmp_path, **options)
     with pytest.raises(Exception, match=r"Received:.*\.png.*data.verify=true"):
         next(iter(data.test))
@@ -206,38 +141,12 @@ def test_without_verification_what_is_no_image_is_named_when_met(tmp_path):
         image_folder(tmp_path, **options, on_bad_image="skip")
 
 
-@pytest.mark.parametrize("bad", [[0], [2, 3], [4, 5]])
-@pytest.mark.parametrize("name", ["cut.jpg", "scratched.png", "gone"])
-def test_a_file_that_cannot_be_read_is_named_when_it_is_met(tmp_path, name, bad):
-    paths = [tmp_path / f"{number}.jpg" for number in range(6)]
-    for number, path in enumerate(paths):
-        if number not in bad:
-            path.write_bytes(JPEG)
-        elif name != "gone":
-            path.write_bytes(BAD[name][0])
-    files = ImageFiles(map(str, paths), np.arange(6), 8)
-    draw = tf.constant([0, 0])
-    first = min(bad, key=order_of(6, draw).numpy().tolist().index)
-    for batches, named in ((files.ordered(4), bad[0]), (files.shuffled(draw, 2), first)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"Received:.*/{named}.jpg"):
-            list(batches)
-
-
-def test_images_that_can_be_read_come_once_and_in_order(tmp_path):
-    for number in range(7):
-        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(tmp_path / f"{number}.png")
-    files = ImageFiles([str(tmp_path / f"{number}.png") for number in range(7)], np.arange(7))
-    assert int(files.ordered(3).cardinality()) == 3
-    images, labels = (np.concatenate(part) for part in zip(*files.ordered(3).as_numpy_iterator()))  # noqa: B905
-    assert labels.tolist() == list(range(7))
-    assert (images[:, 0, 0, 0] == 9 * labels).all()
-
-
 def test_folders_that_will_not_do(tmp_path):
     with pytest.raises(InputError, match=r"data.folder=None. Give one with --data-dir"):
         image_folder()
-    with pytest.raises(InputError, match=r"nowhere', which is no folder"):
-        image_folder(str(tmp_path / "nowhere"))
+    for folder in (str(tmp_path / "nowhere"), "x" * 300):
+        with pytest.raises(InputError, match="which is no folder that can be opened"):
+            image_folder(folder)
     with pytest.raises(InputError, match=r"two classes, as .* with 0 of them\."):
         image_folder(tmp_path)
     fill(tmp_path, ["cats"])
@@ -253,51 +162,225 @@ def test_folders_that_will_not_do(tmp_path):
 
 def test_classes_must_match_between_splits(tmp_path):
     fill(tmp_path / "train"), fill(tmp_path / "test", ("cats", "cows"))
-    said = (
+    message = (
         r"2 classes of .*train' in the test split too.*missing \['dogs'\], not in training \['cows'\]"
     )
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         image_folder(tmp_path)
 
 
-def damaged(number):
-    """The file name and bytes of a damaged or unusual image, and whether it is to be read."""
-    jpeg, png = encoded(Image.fromarray(PIXELS), "jpeg"), encoded(Image.fromarray(PIXELS), "png")
-    deep = Image.fromarray(np.uint16(PIXELS[:, :, 0]) * 257)
-    kinds = [
-        ("truncated.jpg", jpeg[: len(jpeg) // 2], False),
-        ("truncated.png", png[: len(png) // 2], False),
-        ("empty.jpg", b"", False),
-        ("text.png", b"this is no image", False),
-        ("notes.txt", b"nor is this", False),
-        ("wrong_extension.png", jpeg, True),
-        ("cmyk.jpg", encoded(Image.fromarray(PIXELS).convert("CMYK"), "jpeg"), True),
-        ("deep.png", encoded(deep, "png"), True),
-        ("one_pixel.png", encoded(Image.new("RGB", (1, 1)), "png"), True),
-        ("tiff.jpg", encoded(Image.fromarray(PIXELS), "tiff"), False),
-    ]
-    name, content, readable = kinds[number % len(kinds)]
-    return f"{number}_{name}", content, readable
+# Which files and folders count, as list_classes finds them.
 
 
-def test_a_thousand_images_a_hundred_of_them_damaged(tmp_path):
-    unreadable = set()
-    for label, name in enumerate(CLASSES):
-        (tmp_path / name).mkdir()
-        good = encoded(Image.fromarray(PIXELS), "jpeg")
-        for number in range(450):
-            (tmp_path / name / f"{number}.jpg").write_bytes(good)
-        for number in range(50):
-            file, content, readable = damaged(number + 50 * label)
-            (tmp_path / name / file).write_bytes(content)
-            if not readable:
-                unreadable.add(str(tmp_path / name / file))
-    assert len(unreadable) == 60
-    with pytest.raises(InputError, match="Expected.*Received.*60") as stopped:
-        image_folder(tmp_path, batch_size=16, image_size=16)
-    assert any(path in str(stopped.value) for path in unreadable)
-    data = image_folder(tmp_path, batch_size=16, image_size=16, on_bad_image="skip")
-    assert len(data.skipped) == 60 and sum(data.sizes.values()) == 940
-    assert all(any(said.startswith(path) for path in unreadable) for said in data.skipped)
-    seen = sum(len(labels) for split in (data.train, data.validation, data.test) for _, labels in split)
-    assert seen == data.steps_per_epoch * 16 + data.sizes["validation"] + data.sizes["test"]
+def test_links_are_followed_and_those_to_nothing_are_named(tmp_path):
+    fill(tmp_path / "store", ["cats"]), fill(tmp_path / "photos", ["dogs"])
+    (tmp_path / "photos" / "cats").symlink_to(tmp_path / "store" / "cats", target_is_directory=True)
+    (tmp_path / "photos" / "cows").symlink_to("nowhere")
+    photos = list_classes(tmp_path / "photos")
+    assert photos.class_names == CLASSES and len(photos.listed["train"][0]) == 20
+    assert photos.skipped == {"cows": "a link to nothing"}
+    (tmp_path / "photos" / "dogs" / "gone.png").symlink_to("nowhere")
+    with pytest.raises(InputError, match="dogs/gone.png .*a link to nothing"):
+        image_folder(tmp_path / "photos", batch_size=4)
+
+
+@pytest.mark.parametrize("prefix", ["", "train/"])
+@pytest.mark.parametrize("target", [".", "..", "cats", "../{prefix}cats"])
+def test_a_link_makes_no_class_twice(tmp_path, prefix, target):
+    for split in ("train", "test") if prefix else ("",):
+        fill(tmp_path / "photos" / split)
+    target = target.format(prefix=prefix or "photos/")
+    (tmp_path / "photos" / prefix / "again").symlink_to(target, target_is_directory=True)
+    photos = list_classes(tmp_path / "photos")
+    assert photos.class_names == CLASSES and photos.skipped == {f"{prefix}again/": LISTED_ANYWAY}
+    assert f"{LISTED_ANYWAY} 1 ({prefix}again/)" in photos.notes()[1]
+
+
+def test_a_class_that_is_reached_by_two_links_counts_once(tmp_path):
+    fill(tmp_path / "store", ["cats"]), fill(tmp_path / "photos", ["dogs"])
+    for name in ("cats", "kitten"):
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "store" / "cats", target_is_directory=True)
+    photos = list_classes(tmp_path / "photos")
+    assert photos.class_names == CLASSES and photos.skipped == {"kitten/": LISTED_ANYWAY}
+
+
+@pytest.mark.parametrize("target", [".", "..", "../dogs", "../../photos"])
+def test_a_link_inside_a_class_brings_no_image_twice(tmp_path, target):
+    (fill(tmp_path / "photos") / "cats" / "more").symlink_to(target, target_is_directory=True)
+    photos = list_classes(tmp_path / "photos")
+    names, labels = photos.listed["train"]
+    assert [name.split("/")[0] for name in names] == [CLASSES[label] for label in labels]
+    assert labels.tolist() == [0] * 10 + [1] * 10 and photos.skipped == {"cats/more/": LISTED_ANYWAY}
+
+
+def test_folders_may_be_deeper_than_python_recurses(tmp_path, monkeypatch):
+    image = (fill(tmp_path) / "cats" / "00.png").read_bytes()
+    monkeypatch.chdir(tmp_path / "cats")
+    for depth in range(3000):  # More than a path may have letters.
+        os.mkdir("a")
+        os.chdir("a")
+        if depth == 1200:
+            with open("deep.png", "wb") as file:
+                file.write(image)
+    monkeypatch.chdir(tmp_path)
+    try:
+        data = image_folder(tmp_path, **OPTIONS)
+        assert sum(data.sizes.values()) == 21
+        assert "1 skipped: cannot be opened: File name too long 1 (cats/a/a/" in data.notes[1]
+        assert len(data.notes[1]) < 250
+    finally:
+        # Python's own removal of folders recurses.
+        subprocess.run(["rm", "-rf", tmp_path / "cats"], check=True)
+
+
+@pytest.mark.parametrize("name", ["thumbnails", "Recycled", "recycler"])
+@pytest.mark.parametrize("prefix", ["", "train/"])
+def test_a_class_may_be_called_like_a_folder_of_thumbnails(tmp_path, name, prefix):
+    for split in ("train", "test") if prefix else ("",):
+        fill(tmp_path / split, (*CLASSES, name))
+        fill(tmp_path / split / "cats", [name])  # Beside images: their thumbnails.
+    photos = list_classes(tmp_path)
+    assert set(photos.class_names) == {*CLASSES, name} and len(photos.listed["train"][0]) == 30
+    assert f"{prefix}cats/{name}/" in photos.skipped
+
+
+SPLITS = {
+    ("train", "val", "test"): ("train", "validation", "test"),
+    ("Training", "Testing"): ("train", "test"),
+    ("training_set", "test_set"): ("train", "test"),
+    ("train", "eval"): ("train", "test"),
+    ("train", "dev", "test"): ("train", "validation", "test"),
+    ("TRAIN", "VALID"): ("train", "test"),
+    ("train2017", "val2017"): ("train", "test"),
+    ("train-images", "validation-images", "test-images"): ("train", "validation", "test"),
+    ("seg_train", "seg_test"): ("train", "test"),
+    ("data_train", "data_val", "data_test"): ("train", "validation", "test"),
+}
+
+
+@pytest.mark.parametrize("folders", SPLITS)
+def test_folders_of_splits_by_their_usual_names(tmp_path, folders):
+    for folder in folders:
+        fill(tmp_path / folder, count=4)
+    photos = list_classes(tmp_path)
+    assert photos.folders == dict(zip(SPLITS[folders], folders, strict=True))
+    assert photos.class_names == CLASSES
+    for split, folder in photos.folders.items():
+        assert f"{split} from {folder}/" in photos.notes()[0]
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("strength training", "endurance test"),
+        ("crash test", "dogs"),
+        ("maths_eval", "cats"),
+        ("images", "words"),
+    ],
+)
+def test_classes_may_have_names_like_those_of_splits_and_of_detection(tmp_path, folders):
+    for folder in folders:
+        fill(tmp_path / folder, ("p1", "p2"))
+    assert list_classes(tmp_path).class_names == tuple(sorted(folders))
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert list_classes(fill(tmp_path, ("bus", "train"))).class_names == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (
+            ["train/cats", "val/cats", "valid/cats"],
+            "one folder of validation images. Received: val, valid",
+        ),
+        (["cats", "dogs", "test/cats"], "test, which hold folders themselves, and no train"),
+        (["train", "test"], "test, train and no classes in them"),
+        (["train", "test", "sample"], "test, train and no classes in them"),
+    ],
+)
+def test_unclear_splits_are_refused(tmp_path, folders, message):
+    fill(tmp_path, folders, count=1)
+    with pytest.raises(InputError, match=message):
+        list_classes(tmp_path)
+
+
+def test_files_and_folders_beside_the_classes_are_skipped(tmp_path):
+    fill(tmp_path / "train"), fill(tmp_path / "test"), fill(tmp_path / "unlabelled", ["all"])
+    (tmp_path / "readme.txt").write_text("hello")
+    (tmp_path / "train" / "labels.csv").write_text("a,b")
+    photos = list_classes(tmp_path)
+    beside = {"unlabelled/": "beside the splits", "train/labels.csv": "not in a folder of a class"}
+    assert photos.skipped == beside and "train/labels.csv" in photos.notes()[1]
+
+
+@pytest.mark.parametrize(
+    "classes", [("images", "masks"), ("Images", "Labels"), ("annotations", "images")]
+)
+@pytest.mark.parametrize("split", ["", "train"])
+def test_folders_of_detection_and_segmentation_are_no_classes(tmp_path, classes, split):
+    fill(tmp_path / split, classes)
+    with pytest.raises(InputError, match=f"one subfolder per class.*Received: {', '.join(classes)} in"):
+        list_classes(tmp_path)
+
+
+LIKE = {
+    "case": (("Cats", "cats"), "'Cats', 'cats'"),
+    "accents": (("caf\u00e9", "cafe\u0301"), r"'cafe\u0301', 'caf\xe9'"),
+    "both": (("Caf\u00e9", "cafe\u0301"), "'Caf\u00e9', 'cafe\u0301'"),
+}
+
+
+@pytest.mark.parametrize("kind", LIKE)
+def test_classes_of_nearly_one_name_are_named(tmp_path, kind):
+    names, shown = LIKE[kind]
+    fill(tmp_path, (*names, "dogs"))
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system takes the names for one")
+    with pytest.warns(UserWarning) as caught:
+        list_classes(tmp_path)
+    assert len(caught) == 1 and f"alone: {shown}. Join" in str(caught[0].message)
+
+
+def test_splits_whose_classes_have_nearly_the_same_names(tmp_path):
+    fill(tmp_path / "train", ("caf\u00e9", "dogs")), fill(tmp_path / "test", ("cafe\u0301", "dogs"))
+    with pytest.raises(
+        InputError, match="They differ in case, or in how accents are stored, alone. Give"
+    ):
+        list_classes(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_a_name_that_is_not_utf_8(tmp_path):
+    fill(tmp_path)
+    odd = os.fsencode(tmp_path / "cats") + b"/caf\xe9.png"
+    with open(odd, "wb") as file:
+        file.write((tmp_path / "cats" / "00.png").read_bytes())
+    with pytest.warns(UserWarning, match="The same images"):  # It is a copy of another.
+        data = image_folder(tmp_path, image_size=8, **OPTIONS)
+    assert sum(data.sizes.values()) == 21
+    list(data.train), list(data.validation), list(data.test)
+    data.files.to_csv().encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("kind", ["circle", "pipe", "closed folder", "closed folder beside"])
+def test_files_and_folders_that_cannot_be_opened_are_skipped(tmp_path, kind):
+    fill(tmp_path / "train"), fill(tmp_path / "test")
+    if kind == "circle":
+        (tmp_path / "train" / "cats" / "a").symlink_to("a")
+    elif kind == "pipe":
+        os.mkfifo(tmp_path / "train" / "cats" / "pipe.png")
+    else:
+        (tmp_path / ("train/cats" if kind == "closed folder" else ".") / "closed").mkdir(mode=0)
+    photos = list_classes(tmp_path)
+    assert len(photos.listed["train"][0]) == 20
+    if os.geteuid() or "closed" not in kind:  # To the administrator no folder is closed.
+        assert len(photos.skipped) == 1
+
+
+def test_an_unknown_policy_is_refused(tmp_path):
+    with pytest.raises(
+        InputError, match="Expected on_bad_image to be 'stop' or 'skip'. Received: on_bad_image='Stop'"
+    ):
+        image_folder(fill(tmp_path), on_bad_image="Stop")

@@ -1,5 +1,6 @@
 """Sets of TensorFlow Datasets: small ones prepared here, and the ready-made ones where they are."""
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from fresh_process import PREPARED
 
-from dreal_tf.data.prepared import prepared_data_set
+from dreal_tf.data.prepared import find_prepared, prepared_data_set
 from dreal_tf.errors import InputError
 
 tfds.disable_progress_bar()
@@ -40,18 +41,24 @@ def prepare(folder, name="shades", shape=(8, 8, 3), label=None, **sizes):
 
 
 @pytest.fixture(scope="module")
-def shades(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("tfds"), train=100, test=20)
+def prepared(tmp_path_factory):
+    """A function that prepares a set, once for all tests of the same sizes."""
+    return functools.cache(lambda **sizes: prepare(tmp_path_factory.mktemp("tfds"), **sizes))
+
+
+@pytest.fixture
+def shades(prepared):
+    return prepared(train=100, test=20)
 
 
 def numbers(dataset):
-    """Which images are in it, in order; checks the labels on the way."""
-    found = []
+    """The numbers of its images, in order; checks the labels on the way."""
+    rows = []
     for images, labels in dataset.as_numpy_iterator():
         shades = np.rint(255 * (images[:, 0, 0, 0] * 0.229 + 0.485)).astype(int)
         np.testing.assert_array_equal(shades % 2, labels)
-        found += shades.tolist()
-    return found
+        rows += shades.tolist()
+    return rows
 
 
 # In memory, and as the records are read.
@@ -77,37 +84,36 @@ def test_splits_part_the_images(shades, memory_limit):
 
 @BOTH
 def test_order_follows_from_seed_and_epoch(shades, memory_limit):
-    def drawn(epoch, seed=0):
-        data = prepared_data_set(
-            "shades", shades, batch_size=16, seed=seed, memory_limit=memory_limit, resized_crop=0.5
-        )
+    options = dict(batch_size=16, memory_limit=memory_limit, resized_crop=0.5)
+    first, resumed, other = (prepared_data_set("shades", shades, seed=n, **options) for n in (0, 0, 1))
+
+    def order(data, epoch):
         data.clock.epoch = epoch
         return numbers(data.train)
 
-    assert drawn(3) == drawn(3)
-    assert drawn(3) != drawn(4)
-    assert drawn(3) != drawn(3, seed=1)
+    third = order(first, 3)
+    assert third == order(resumed, 3)
+    assert third != order(first, 4) and third != order(other, 3)
 
 
 @BOTH
 def test_a_limit_keeps_fewer_images(shades, memory_limit):
     data = prepared_data_set("shades", shades, batch_size=16, memory_limit=memory_limit, train_limit=33)
     assert data.sizes == {"train": 33, "validation": 10, "test": 20}
-    found = set()
+    trained = set()
     for data.clock.epoch in range(10):
-        found |= set(numbers(data.train))
-    assert len(found) == 33 and not found & set(numbers(data.validation))
+        trained |= set(numbers(data.train))
+    assert len(trained) == 33 and not trained & set(numbers(data.validation))
 
 
 def test_workers_share_the_records(shades):
-    shares = [
-        numbers(
-            prepared_data_set("shades", shades, batch_size=16, memory_limit=0, share=(worker, 2)).train
-        )
+    options = dict(batch_size=16, memory_limit=0)
+    parts = [
+        numbers(prepared_data_set("shades", shades, shard=(worker, 2), **options).train)
         for worker in (0, 1)
     ]
-    assert [len(share) for share in shares] == [40, 40]
-    assert not set(shares[0]) & set(shares[1])
+    assert [len(part) for part in parts] == [40, 40]
+    assert not set(parts[0]) & set(parts[1])
 
 
 def test_images_of_many_sizes_need_a_size(tmp_path):
@@ -120,34 +126,32 @@ def test_images_of_many_sizes_need_a_size(tmp_path):
 
 
 @BOTH
-def test_a_lone_validation_split_is_the_test_split(tmp_path, memory_limit):
-    prepare(tmp_path, train=60, validation=20)
-    data = prepared_data_set("shades", tmp_path, batch_size=8, memory_limit=memory_limit)
-    assert data.sizes == {"train": 54, "validation": 6, "test": 20}
+@pytest.mark.parametrize(
+    ("stored", "sizes"),
+    [
+        ({"train": 60, "validation": 20}, {"train": 54, "validation": 6, "test": 20}),
+        ({"train": 60, "validation": 30, "test": 20}, {"train": 60, "validation": 30, "test": 20}),
+    ],
+)
+def test_a_validation_split_is_kept_or_is_the_test_split(prepared, memory_limit, stored, sizes):
+    data = prepared_data_set("shades", prepared(**stored), batch_size=8, memory_limit=memory_limit)
+    assert data.sizes == sizes
 
 
 @BOTH
-def test_its_own_validation_split_is_kept(tmp_path, memory_limit):
-    prepare(tmp_path, train=60, validation=30, test=20)
-    data = prepared_data_set("shades", tmp_path, batch_size=8, memory_limit=memory_limit)
-    assert data.sizes == {"train": 60, "validation": 30, "test": 20}
-
-
-@BOTH
-def test_without_a_test_split_a_fifth_is_held_out(tmp_path, memory_limit):
-    prepare(tmp_path, train=100)
-    data = prepared_data_set("shades", tmp_path, batch_size=8, memory_limit=memory_limit)
+def test_without_a_test_split_a_fifth_is_held_out(prepared, memory_limit):
+    data = prepared_data_set("shades", prepared(train=100), batch_size=8, memory_limit=memory_limit)
     assert data.sizes == {"train": 72, "validation": 8, "test": 20}
     parts = [set(numbers(split)) for split in (data.validation, data.test, data.train)]
     assert not parts[0] & parts[1] and not parts[2] & (parts[0] | parts[1])
 
 
-@pytest.mark.parametrize("place", [".", "shades", "shades/1.0.0"])
-def test_the_folder_may_be_any_of_three(shades, place):
-    assert prepared_data_set("shades:1.0.0", shades / place).sizes["test"] == 20
+@pytest.mark.parametrize("folder", [".", "shades", "shades/1.0.0"])
+def test_the_folder_may_be_any_of_three(shades, folder):
+    assert find_prepared("shades:1.0.0", shades / folder) == shades / "shades" / "1.0.0"
 
 
-def test_a_wrong_folder_says_where_was_searched(shades, tmp_path):
+def test_a_wrong_folder_is_named_with_its_content(shades, tmp_path):
     with pytest.raises(
         InputError, match=rf"'cifar10'.*'{tmp_path}', which holds nothing.*download=true"
     ):
@@ -169,7 +173,7 @@ def test_the_usual_folder_is_the_environments(shades, monkeypatch, tmp_path):
         prepared_data_set("shades")
 
 
-def test_what_is_not_for_classification_is_refused(tmp_path):
+def test_a_set_that_is_not_for_classification_is_refused(tmp_path):
     prepare(tmp_path, label=tfds.features.Scalar(np.int64), train=20)
     with pytest.raises(
         InputError, match=r"image classification.*'shades' with the features image, label"
@@ -198,29 +202,27 @@ def test_the_address_of_a_bucket_stays_an_address():
     from etils import epath
 
     from dreal_tf import load_recipe
-    from dreal_tf.data.prepared import _place
+    from dreal_tf.data.prepared import _path
 
-    place = _place("gs://mine/tfds") / "cifar10"
-    assert isinstance(place, epath.Path) and str(place) == "gs://mine/tfds/cifar10"
-    assert isinstance(_place("~/x"), Path) and _place("~/x").is_absolute()
+    path = _path("gs://mine/tfds") / "cifar10"
+    assert isinstance(path, epath.Path) and str(path) == "gs://mine/tfds/cifar10"
+    assert isinstance(_path("~/x"), Path) and _path("~/x").is_absolute()
     recipe = load_recipe("cifar10_resnet8_se").reading("gs://mine/tfds")
     assert recipe.data.folder == "gs://mine/tfds" and recipe.reading(None) == recipe
 
 
-def test_label_noise_needs_labels_that_are_at_hand(shades):
+def test_label_noise_needs_labels_in_memory(shades):
     with pytest.raises(InputError, match="memory_limit"):
         prepared_data_set("shades", shades, batch_size=16, memory_limit=0, label_noise=0.1)
 
 
 @BOTH
-def test_a_set_whose_content_has_changed_is_not_taken_for_the_one_of_a_run(tmp_path, memory_limit):
-    prepare(tmp_path / "old", train=100, test=20)
+def test_a_set_with_other_content_is_not_that_of_the_run(prepared, shades, tmp_path, memory_limit):
     options = dict(batch_size=16, memory_limit=memory_limit)
     record = tmp_path / "splits.csv"
-    record.write_text(prepared_data_set("shades", tmp_path / "old", **options).files.to_csv())
-    shutil.copytree(tmp_path / "old", tmp_path / "copy")
+    record.write_text(prepared_data_set("shades", shades, **options).files.to_csv())
+    shutil.copytree(shades, tmp_path / "copy")
     again = prepared_data_set("shades", tmp_path / "copy", recorded=record, **options)
     assert again.files.difference() == ""
-    prepare(tmp_path / "new", train=120, test=20)
     with pytest.raises(InputError, match="that the run was trained on.*changed"):
-        prepared_data_set("shades", tmp_path / "new", recorded=record, **options)
+        prepared_data_set("shades", prepared(train=120, test=20), recorded=record, **options)

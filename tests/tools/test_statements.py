@@ -5,7 +5,7 @@ import pytest
 from fresh_process import COMMAND, REPOSITORY, ended
 from statements import Statement, followed, statement_lines, statements
 
-from dreal_tf.data.examples import draw_examples
+from dreal_tf.data.splits import sample_examples
 from dreal_tf.experiments.directory import StudyDirectory
 from dreal_tf.experiments.rows import parse_rows
 from dreal_tf.training.builder import build_data
@@ -130,7 +130,7 @@ def test_the_kept_measurements_are_those_of_the_network(folder):
         if row["arm"] == "comparative"
     ]
     data = build_data(RunDirectory(path).read_recipe())
-    images, _ = draw_examples(data.test, data.sizes["test"], 2000)
+    images, _ = sample_examples(data.test, data.sizes["test"], 2000)
     _, _, network = trained_network(path)
     gate = network(images, training=False)["actions"]["conv4_1/se"]
     gate = gate.numpy().reshape(len(images), -1)

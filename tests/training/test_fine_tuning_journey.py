@@ -110,7 +110,7 @@ def run(folder, weights, tmp_path_factory):
 def test_it_starts_from_the_weights_and_says_so(run, weights, folder):
     out, said = run
     assert "Found from the data: data.image_size=64, data.batch_size=4.\n" in said
-    assert "Warning: 2 images cannot be read and are left out: " in said and "notes.txt (not a" in said
+    assert "Warning: 2 images cannot be read and are skipped: " in said and "notes.txt (not a" in said
     assert "conv5_1_se, conv5_2_se: not in the file" in said
     assert "logits    0 of 2  (64, 7) in the file, (64, 3) here; (7,) in the file, (3,) here" in said
     kept = json.loads((out / "recipe.json").read_text())["data"]
@@ -172,4 +172,4 @@ def test_from_a_network_of_keras_applications(folder, tmp_path):
             assert "265 of 347 variables loaded" in done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
     rows = done.stdout.splitlines()
-    assert len(rows) == 1 + CLASSES["tabby"] + 2 and "2 left out" in done.stderr
+    assert len(rows) == 1 + CLASSES["tabby"] + 2 and "2 skipped" in done.stderr

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from dreal_tf.analysis.audit import Audit, audit
 from dreal_tf.analysis.inputs import unvaried
-from dreal_tf.data.examples import draw_examples
-from dreal_tf.data.splits import Splits
+from dreal_tf.data.splits import Splits, sample_examples
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import actors_of, plain_network
 from dreal_tf.networks.flops import multiply_adds
@@ -128,7 +127,7 @@ def gather(inputs, data_dir=None, track=None):
             "all go without. Name one that has, and this one with --against."
         )
     times = latencies(networks, data.image_shape)
-    examples = draw_examples(data.test, data.sizes["test"], inputs.images, seed)
+    examples = sample_examples(data.test, data.sizes["test"], inputs.images, seed)
     evidence = []
     for run, network, milliseconds in zip(runs, networks, times, strict=True):
         labels, probabilities = predictions(network, data.test, track)

@@ -1,13 +1,13 @@
-"""Which images a batch of P identities × K images holds."""
+"""The images of a batch of P identities × K images, and the identities and images that are held out."""
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreal_tf.data.identity_sampling import IdentitySampler
-from dreal_tf.data.pipeline import shared_order
+from dreal_tf.data.identity_layouts import Listed
+from dreal_tf.data.identity_sampling import IdentitySampler, held_out_identities, held_out_images
+from dreal_tf.data.splits import epoch_order
 from dreal_tf.errors import InputError
 
 
@@ -60,7 +60,7 @@ def test_every_batch_holds_different_identities_and_as_many_images_of_each(case)
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(data())
-def test_no_identity_is_left_out_while_another_comes_twice(case):
+def test_no_identity_is_dropped_while_another_comes_twice(case):
     counts, per_batch, images, epoch = case
     identities = numbered(*counts)
     if sum(counts) < per_batch * images:
@@ -101,7 +101,7 @@ def test_identities_meet_different_ones_in_every_epoch():
     met = {
         tuple(sorted(set(row))) for epoch in range(30) for row in identities[sampler.order(0, epoch)]
     }
-    assert len(met) > 80  # Of 120 drawn, 220 possible.
+    assert len(met) > 80  # 120 were sampled, and 220 are possible.
 
 
 def test_an_identity_does_not_come_in_one_batch_after_the_other():
@@ -123,10 +123,11 @@ def test_replicas_and_workers_see_whole_identities(workers):
     sampler = IdentitySampler(identities, identities_per_batch=8, images_per_identity=2, replicas=4)
     order = sampler.order(0, 0)
     for worker in range(workers):
-        mine = shared_order(tf.constant(order.ravel()), sampler.batch_size, (worker, workers))
-        shares = identities[np.array(mine)].reshape(len(order) * 4 // workers, 2, 2)  # Of a replica.
-        assert (shares[:, :, 0] == shares[:, :, 1]).all()
-        assert (shares[:, 0, 0] != shares[:, 1, 0]).all()
+        shard = worker, workers
+        mine = epoch_order(len(identities), (0, 0), sampler.batch_size, shard, sampler)
+        rows = identities[np.array(mine)].reshape(len(order) * 4 // workers, 2, 2)  # (replicas, P, K)
+        assert (rows[:, :, 0] == rows[:, :, 1]).all()
+        assert (rows[:, 0, 0] != rows[:, 1, 0]).all()
 
 
 WRONG = [
@@ -145,7 +146,25 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changed", "message"), WRONG)
-def test_what_does_not_fit_is_refused(changed, message):
+def test_arguments_that_do_not_fit_are_refused(changed, message):
     arguments = {"identities": numbered(3, 3, 3), "identities_per_batch": 3, "images_per_identity": 2}
     with pytest.raises(InputError, match=message):
         IdentitySampler(**(arguments | changed))
+
+
+def test_too_few_identities_to_hold_out():
+    alone = Listed(np.zeros(8), np.repeat([1, 2, 3, 4], 2), np.repeat([1, 2, 1, 2], 2))
+    with pytest.raises(InputError, match="4 identities, 0 of them seen by two cameras"):
+        held_out_identities(alone, 0.1, seed=0)
+    with pytest.raises(InputError, match="with three images"):
+        held_out_images(np.array([1, 1, 2, 2]), 0.5, seed=0)
+
+
+def test_other_seeds_hold_out_others():
+    identities, cameras = np.repeat(np.arange(20), 4), np.tile([1, 2], 40)
+    held = [
+        held_out_identities(Listed(identities, identities, cameras), 0.1, seed)[2] for seed in (0, 1, 0)
+    ]
+    assert np.array_equal(held[0], held[2]) and not np.array_equal(held[0], held[1])
+    kept, out = held_out_images(np.repeat(np.arange(20), 10), 0.1, 0)
+    assert sorted([*kept, *out]) == list(range(200)) and len(out) == 20

@@ -1,11 +1,8 @@
 """The recipe's sections `data` and `augment`, and what they become."""
 
-import numpy as np
 import pytest
 
 from dreal_tf.cli.train import resolve
-from dreal_tf.data.built_in import generated, generated_like
-from dreal_tf.data.catalogue import KNOWN_SETS
 from dreal_tf.data.sections import Augment, Data, Options
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe
@@ -16,7 +13,7 @@ def test_options_and_recipe_agree():
     fields = Data().model_dump() | Augment().model_dump()
     defaults = Options().model_dump()
     assert fields == {name: defaults[name] for name in fields}
-    assert set(defaults) - set(fields) == {"seed", "soft_labels", "share", "replicas", "recorded"}
+    assert set(defaults) - set(fields) == {"seed", "soft_labels", "shard", "replicas", "recorded"}
 
 
 def test_a_recipe_builds_its_data():
@@ -46,24 +43,3 @@ def test_the_data_folder_reaches_the_data(tmp_path, monkeypatch):
 def test_values_out_of_range_are_refused(change):
     with pytest.raises(InputError, match=change.split("=")[0]):
         resolve("digits_resnet8_se", changes=[change])
-
-
-def test_generated_classes_can_be_told_apart():
-    data = generated(shape=(8, 8, 3), classes=4, images=400, batch_size=32)
-    images, labels = (
-        np.concatenate(part) for part in zip(*data.train.as_numpy_iterator(), strict=True)
-    )
-    centres = np.stack([images[labels == label].mean(0) for label in range(4)])
-    tests, wanted = (np.concatenate(part) for part in zip(*data.test.as_numpy_iterator(), strict=True))
-    nearest = np.square(tests[:, None] - centres).sum((2, 3, 4)).argmin(1)
-    assert (nearest == wanted).mean() > 0.95
-
-
-@pytest.mark.parametrize("name", ["cifar10", "digits", "imagenette/320px-v2", "imagenet2012"])
-def test_generated_data_takes_a_known_shape(name):
-    """Few images, however many classes."""
-    known = KNOWN_SETS[name.split("/")[0]]
-    data = generated_like(name, images=16, batch_size=8, image_size=16)
-    assert (data.image_shape, len(data.class_names)) == ((16, 16, known.image_shape[2]), known.classes)
-    assert data.sizes == {"train": 16, "validation": 16, "test": 16} and data.steps_per_epoch == 2
-    assert generated_like("cifar10", images=4, batch_size=4).image_shape == (32, 32, 3)

@@ -1,4 +1,4 @@
-"""Which images an epoch draws, and in which order: for every kind of source."""
+"""Splits of arrays: the images of an epoch, their order and labels, and wrong input."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def splits(**options):
     return from_arrays(train, test, ["even", "odd"], **({"batch_size": BATCH} | options))
 
 
-def drawn(splits, epoch):
+def read(splits, epoch):
     """The numbers of the images of an epoch, in order, and all of its batches' bytes."""
     splits.clock.epoch = epoch
     batches = list(splits.train.as_numpy_iterator())
@@ -31,7 +31,7 @@ def drawn(splits, epoch):
 
 def test_an_epoch_holds_full_batches_of_different_images():
     data = splits()
-    numbers, batches = drawn(data, 0)
+    numbers, batches = read(data, 0)
     assert data.sizes == {"train": 39, "validation": 5, "test": 10}
     assert data.steps_per_epoch == len(batches) == int(data.train.cardinality()) == 4
     assert {len(images) for images, _ in batches} == {BATCH}
@@ -43,7 +43,7 @@ def test_an_epoch_holds_full_batches_of_different_images():
 def test_training_and_validation_share_no_image():
     data = splits(seed=3)
     held = np.concatenate([images[:, 0, 0, 0] for images, _ in data.validation.as_numpy_iterator()])
-    trained = np.concatenate([drawn(data, epoch)[0] for epoch in range(8)])
+    trained = np.concatenate([read(data, epoch)[0] for epoch in range(8)])
     assert len(held) == 5
     assert set(held) | set(trained) == set(range(44))
     assert not set(held) & set(trained)
@@ -60,19 +60,19 @@ def test_evaluation_drops_nothing_and_keeps_the_order():
 )
 def test_batches_follow_from_seed_and_epoch_alone(varied):
     data = splits(seed=1, **varied)
-    first, again, later = (drawn(data, epoch)[1] for epoch in (2, 2, 3))
+    first, again, later = (read(data, epoch)[1] for epoch in (2, 2, 3))
     tf.random.set_seed(99)  # Must not matter, nor must the state of any other generator.
-    resumed = drawn(splits(seed=1, **varied), 2)[1]
-    other_seed = drawn(splits(seed=2, **varied), 2)[1]
-    for batch, same, fresh in zip(first, again, resumed, strict=True):
-        for part, same_part, fresh_part in zip(batch, same, fresh, strict=True):
-            np.testing.assert_array_equal(part, same_part)
-            np.testing.assert_array_equal(part, fresh_part)
+    resumed = read(splits(seed=1, **varied), 2)[1]
+    other_seed = read(splits(seed=2, **varied), 2)[1]
+    for position in (0, 1):
+        expected = [batch[position] for batch in first]
+        for epoch in (again, resumed):
+            np.testing.assert_array_equal([batch[position] for batch in epoch], expected)
     assert not np.array_equal(first[0][0], later[0][0])
     assert not np.array_equal(first[0][0], other_seed[0][0])
 
 
-def test_a_new_process_draws_the_same():
+def test_a_new_process_reads_the_same():
     program = (
         "import hashlib, numpy as np\n"
         "from dreal_tf.data.built_in import generated\n"
@@ -82,39 +82,38 @@ def test_a_new_process_draws_the_same():
         "parts = [part.tobytes() for batch in data.train.as_numpy_iterator() for part in batch]\n"
         "digest = hashlib.sha256(b''.join(parts)).hexdigest()\n"
     )
-    here = {}
-    exec(program, here)
-    there = ended("-c", program + "print(digest)").stdout
-    assert there.strip().splitlines()[-1] == here["digest"]
+    variables = {}
+    exec(program, variables)
+    other = ended("-c", program + "print(digest)").stdout
+    assert other.strip().splitlines()[-1] == variables["digest"]
 
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_share_each_batch(workers):
-    source, draw = Arrays(*numbered()), (0, 7)
-    alone = np.stack([labels for _, labels in source.shuffled(draw, BATCH)])
-    numbers = np.stack([images[:, 0, 0, 0] for images, _ in source.shuffled(draw, BATCH)])
-    shares = []
+    source, epoch_seed = Arrays(*numbered()), (0, 7)
+    numbers = np.stack([images[:, 0, 0, 0] for images, _ in source.shuffled(epoch_seed, BATCH)])
+    parts = []
     for worker in range(workers):
-        batches = source.shuffled(draw, BATCH, (worker, workers))
+        batches = source.shuffled(epoch_seed, BATCH, (worker, workers))
         row = np.concatenate([images[:, 0, 0, 0] for images, _ in batches])
-        shares.append(row.reshape(len(alone), BATCH // workers))
-    np.testing.assert_array_equal(np.concatenate(shares, axis=1), numbers)
+        parts.append(row.reshape(len(numbers), BATCH // workers))
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), numbers)
 
 
 def test_a_limit_keeps_fewer_images():
     data = splits(train_limit=20)
     assert data.sizes == {"train": 20, "validation": 5, "test": 10}
-    trained = np.concatenate([drawn(data, epoch)[0] for epoch in range(12)])
+    trained = np.concatenate([read(data, epoch)[0] for epoch in range(12)])
     assert len(set(trained)) == 20
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25])
-def test_label_noise_makes_training_labels_wrong_and_no_others(share):
+@pytest.mark.parametrize("fraction", [0.0, 0.25])
+def test_label_noise_makes_training_labels_wrong_and_no_others(fraction):
     labels = np.arange(400) % 4
     pair = np.zeros((400, 2, 2, 1), "uint8") + np.arange(400).reshape(-1, 1, 1, 1) % 251, labels
     clean, noisy, again = (
         from_arrays(pair, pair, list("abcd"), batch_size=8, label_noise=noise)
-        for noise in (0.0, share, share)
+        for noise in (0.0, fraction, fraction)
     )
 
     def of(data, split):
@@ -125,7 +124,7 @@ def test_label_noise_makes_training_labels_wrong_and_no_others(share):
         np.testing.assert_array_equal(of(noisy, split)[1], of(clean, split)[1])
     (images, given), (same, true) = of(noisy, "train"), of(clean, "train")
     np.testing.assert_array_equal(images, same)
-    assert np.sum(given != true) == share * 360 and set(given) == set(range(4))
+    assert np.sum(given != true) == fraction * 360 and set(given) == set(range(4))
     np.testing.assert_array_equal(of(again, "train")[1], given)
 
 
@@ -154,27 +153,32 @@ PAIR = np.zeros((20, 4, 4, 1)), np.arange(20) % 2
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "options", "said"),
+    ("train", "test", "options", "message"),
     [
         ((PAIR[0], PAIR[1] + 1), PAIR, {}, "training labels from 0 to 1, .* 1 to 2. Number"),
         (PAIR, (PAIR[0], PAIR[1] - 1), {}, "test labels from 0 to 1, .* -1 to 0. Number"),
         (PAIR, (PAIR[0], PAIR[1] * 1.0), {}, "float64 labels"),
         (PAIR, (PAIR[0][..., 0], PAIR[1]), {}, r"Received: shapes \(20, 4, 4\)"),
         (PAIR, (PAIR[0][:, :2], PAIR[1]), {}, r"one shape. .*'test': \(2, 4, 1\)"),
-        ((PAIR[0], PAIR[1] * 0), PAIR, {}, "images of each class. Received: none of class 'b'"),
+        ((PAIR[0], PAIR[1] * 0), PAIR, {}, "Received: 0 of class 'b'"),
         (
             PAIR,
             PAIR,
             {"train_limit": 0},
             "Expected train_limit to be greater than 0. Received: train_limit=0",
         ),
-        (PAIR, PAIR, {"validation_fraction": 0.01}, "a share of 0.01 .* change validation_fraction"),
+        (
+            PAIR,
+            PAIR,
+            {"validation_fraction": 0.01},
+            "validation_fraction=0.01. .*change validation_fraction",
+        ),
         (PAIR, PAIR, {"batch_size": 19}, "batch_size=19. Lower"),
-        (PAIR, PAIR, {"batch_size": 5, "share": (0, 2)}, "2 workers can share .*batch_size=5"),
+        (PAIR, PAIR, {"batch_size": 5, "shard": (0, 2)}, "2 workers can share .*batch_size=5"),
     ],
 )
-def test_what_does_not_fit_is_refused(train, test, options, said):
-    with pytest.raises(InputError, match=said):
+def test_input_that_does_not_fit_is_refused(train, test, options, message):
+    with pytest.raises(InputError, match=message):
         from_arrays(train, test, ["a", "b"], **({"batch_size": 4} | options))
 
 
@@ -186,6 +190,6 @@ def test_augmentation_differs_between_epochs(options):
     image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), "uint8")
     images, labels = np.repeat(image, 44, axis=0), np.arange(44) % 2
     data = from_arrays((images, labels), (images, labels), ["a", "b"], batch_size=BATCH, **options)
-    epochs = [np.concatenate([images for images, _ in drawn(data, epoch)[1]]) for epoch in (0, 1, 0)]
+    epochs = [np.concatenate([images for images, _ in read(data, epoch)[1]]) for epoch in (0, 1, 0)]
     assert not np.array_equal(epochs[0], epochs[1])
     np.testing.assert_array_equal(epochs[0], epochs[2])

@@ -1,4 +1,4 @@
-"""What an exported network does to its images is what training's validation data went through."""
+"""An exported network prepares its images as the validation data of the training."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_images_of_a_folder_are_prepared_as_its_test_images_are(tmp_path, size):
     assert not kept
 
 
-def test_of_arrays_too_whose_whole_images_are_scaled():
+def test_whole_images_of_arrays_are_prepared_as_their_test_images_are():
     recipe = load_recipe("digits_resnet8_se").replace({"data.image_size": 12})
     data = build_data(recipe)
     inputs, _ = next(iter(data.test))
@@ -37,7 +37,7 @@ def test_of_arrays_too_whose_whole_images_are_scaled():
     assert error < 1.1 / 255 / data.preprocessing.deviation[0]
 
 
-def test_pixels_undo_it_to_the_bit():
+def test_pixels_undo_the_normalisation_exactly():
     prepare = preprocessing_of((4, 4, 3), [120.0, 110.0, 100.0], [60.0, 50.0, 40.0], "central", "ab")
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), "uint8")
     np.testing.assert_array_equal(prepare.pixels(prepare(images)), images)

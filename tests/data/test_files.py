@@ -1,4 +1,4 @@
-"""Recorded splits: later files move none of them."""
+"""The files of a data set: one listing for all commands, and recorded splits that later files do not move."""
 
 import csv
 import os
@@ -8,34 +8,47 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from class_folder import fill, picture
 
-from dreal_tf.data.file_record import COLUMNS, LEFT_OUT, read_record
-from dreal_tf.data.folder import image_folder
+from dreal_tf.data.files import COLUMNS, UNUSED, list_files, read_record
+from dreal_tf.data.folder import image_folder, list_classes
+from dreal_tf.deployment.prediction import LooseImages
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.trained_run import run_data
 
+SYSTEM = (
+    ".DS_Store",
+    "._1.png",
+    "Thumbs.db",
+    "desktop.ini",
+    ".thumbnails/1.png",
+    "@eaDir/1.png/SYNOPHOTO_THUMB_S.png",
+    "__MACOSX/._1.png",
+    ".ipynb_checkpoints/1-checkpoint.png",
+    "$RECYCLE.BIN/1.png",
+)
+
+
+@pytest.mark.parametrize("name", SYSTEM)
+def test_files_of_systems_are_listed_nowhere_and_counted(tmp_path, name):
+    picture(fill(tmp_path) / "cats" / name)
+    photos = list_classes(tmp_path)
+    assert len(photos.listed["train"][0]) == 20 and len(photos.skipped) == 1
+    assert "1 skipped" in photos.notes()[1]
+    for paths in ([tmp_path], str(tmp_path)):  # One path is one path.
+        assert len(LooseImages(paths, lambda image: image, 3).files) == 20
+    assert len(list_files(tmp_path).files) == 20
+
+
 OPTIONS = dict(batch_size=4, validation_fraction=0.25)
 
 
-def picture(path, colour):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), colour).save(path)
-
-
-def fill(root, count=10, names=("cats", "dogs")):
-    for label, name in enumerate(names):
-        for number in range(count):
-            picture(root / name / f"{number:02}.png", (100 * label, 10 * number, 0))
-    return root
-
-
-def recorded(folder, path, **options):
+def recorded(folder, path, newline=None, **options):
     data = image_folder(folder, **(OPTIONS | options))
-    path.write_text(data.files.to_csv())
+    path.write_text(data.files.to_csv(), newline=newline)
     return data
 
 
@@ -58,7 +71,7 @@ def test_images_that_come_later_move_none(tmp_path, image_size):
     for number in range(10, 30):
         picture(folder / "cats" / f"a{number}.png", (200, number, 9))  # First in the order of names.
     picture(folder / "cows" / "0.png", (1, 2, 3))
-    with pytest.warns(UserWarning, match="21 new .*New ones are left out"):
+    with pytest.warns(UserWarning, match="21 new .*New ones are not used"):
         after = image_folder(folder, recorded=record, image_size=image_size, **OPTIONS)
     assert after.class_names == before.class_names == ("cats", "dogs")
     assert after.sizes == before.sizes
@@ -68,17 +81,17 @@ def test_images_that_come_later_move_none(tmp_path, image_size):
         ):
             np.testing.assert_array_equal(one, two)
     assert not set(after.files.new) & {row.path for row in before.files.rows}
-    after.files.check_unchanged()  # New images harm nobody.
+    after.files.check_unchanged()  # New images are harmless.
 
 
 def test_each_file_has_its_row(tmp_path):
     folder = fill(tmp_path / "photos")
     (folder / "dogs" / "bad.png").write_bytes(b"no image")
     (folder / "readme.txt").write_text("hello")
-    with pytest.warns(UserWarning, match="left out"):
+    with pytest.warns(UserWarning, match="skipped"):
         data = image_folder(folder, on_bad_image="skip", **OPTIONS)
     rows = {row.path: row for row in data.files.rows}
-    assert len(rows) == 22 and rows["dogs/bad.png"].split == rows["readme.txt"].split == LEFT_OUT
+    assert len(rows) == 22 and rows["dogs/bad.png"].split == rows["readme.txt"].split == UNUSED
     parts = names_of(data)
     assert {len(set(part)) for part in parts.values()} == {4, 12}
     assert all(rows[path].label == path.split("/")[0] for part in parts.values() for path in part)
@@ -91,7 +104,7 @@ def test_each_file_has_its_row(tmp_path):
     (tmp_path / "splits.csv").write_text(data.files.to_csv())
     (folder / "dogs" / "bad.png").unlink(), (folder / "readme.txt").unlink()
     again = image_folder(folder, recorded=tmp_path / "splits.csv", **OPTIONS)
-    assert again.files.difference() == "" and names_of(again) == parts  # Nobody used them.
+    assert again.files.difference() == "" and names_of(again) == parts  # They were not used.
 
 
 def test_a_copy_with_other_times_is_the_same(tmp_path):
@@ -110,11 +123,13 @@ def test_changed_and_missing_files_are_named_and_no_training_goes_on_with_them(t
     with pytest.warns(UserWarning, match=rf"1 missing \({parts['test'][0]}\), 1 changed"):
         data = image_folder(folder, recorded=record, **OPTIONS)
     assert data.sizes == {"train": 12, "validation": 4, "test": 3}
-    with pytest.raises(InputError, match="the files that the run began with.*begin anew with --fresh"):
+    with pytest.raises(
+        InputError, match="the files that the run started with.*start again with --fresh"
+    ):
         data.files.check_unchanged()
 
 
-def test_same_size_and_time_are_believed_and_another_size_is_not(tmp_path):
+def test_another_size_is_a_change(tmp_path):
     folder, record = fill(tmp_path / "photos"), tmp_path / "splits.csv"
     recorded(folder, record)
     path = folder / "cats" / "00.png"
@@ -126,7 +141,7 @@ def test_same_size_and_time_are_believed_and_another_size_is_not(tmp_path):
 def test_a_folder_without_the_recorded_images_is_refused(tmp_path):
     record = tmp_path / "splits.csv"
     recorded(fill(tmp_path / "photos"), record)
-    other = fill(tmp_path / "other", names=("cows", "sheep"))
+    other = fill(tmp_path / "other", classes=("cows", "sheep"))
     with pytest.raises(InputError, match="the train images that the run has recorded.*holds none"):
         image_folder(other, recorded=record, **OPTIONS)
 
@@ -148,7 +163,7 @@ def test_label_noise_and_the_limit_fall_on_the_same_images(tmp_path):
 
 
 @pytest.mark.parametrize("image_size", [None, 8])
-def test_noisy_labels_are_wrong_by_their_share(tmp_path, image_size):
+def test_the_wanted_fraction_of_labels_is_wrong(tmp_path, image_size):
     folder = fill(tmp_path / "photos", count=40)
     data = image_folder(
         folder, label_noise=0.25, image_size=image_size, **(OPTIONS | {"batch_size": 48})
@@ -176,10 +191,12 @@ def test_the_same_image_in_two_splits_or_two_classes_is_named(tmp_path):
     parts = names_of(data)
     both = {f"train/cats/0{number}.png" for number in (1, 2)}
     assert both <= set(parts["train"]) and len(caught) == 1
-    said = str(caught[0].message)
-    assert "places: 2 in both train and test, 1 in two classes (" in said and "harmless" not in said
-    assert "test/cats/00.png = test/dogs/again.png" in said
-    assert all(f"{path} = test/cats/other{path[-5]}.png" in said for path in both)
+    message = str(caught[0].message)
+    assert (
+        "classes: 2 in both train and test, 1 in two classes (" in message and "harmless" not in message
+    )
+    assert "test/cats/00.png = test/dogs/again.png" in message
+    assert all(f"{path} = test/cats/other{path[-5]}.png" in message for path in both)
     data = image_folder(tmp_path, verify=False, image_size=8, **OPTIONS)  # Nothing was read.
     assert data.files.copies() == ""
 
@@ -188,25 +205,27 @@ def test_up_to_three_copies_are_named(tmp_path):
     fill(tmp_path / "train"), fill(tmp_path / "test")
     with pytest.warns(UserWarning) as caught:
         image_folder(tmp_path, **OPTIONS)
-    said = str(caught[0].message)
+    message = str(caught[0].message)
     # Each of the twenty test images is also one of train or of validation.
-    assert "in both train and validation" not in said
-    assert said.count(" = ") == 3 and ", ...)" in said
-    counts = [int(n) for n in re.findall(r"(\d+) in both", said)]
+    assert "in both train and validation" not in message
+    assert message.count(" = ") == 3 and ", and 17 more)" in message
+    counts = [int(n) for n in re.findall(r"(\d+) in both", message)]
     assert sum(counts) == 20
 
 
-@pytest.mark.parametrize("name", ["a\rb.png", "a\nb.png", "a,b.png", 'a"b.png', "a\tb.png", " a .png"])
-def test_any_name_survives_the_record(tmp_path, name):
-    folder, record = fill(tmp_path / "photos"), tmp_path / "splits.csv"
-    picture(folder / "cats" / name, (9, 9, 9))
-    data = image_folder(folder, **OPTIONS)
-    record.write_text(data.files.to_csv(), newline="\n")
+@pytest.mark.parametrize("class_name", ["cats", "thumbnails"])
+def test_any_name_survives_the_record(tmp_path, class_name):
+    folder, record = fill(tmp_path / "photos", classes=(class_name, "dogs")), tmp_path / "splits.csv"
+    names = ["a\rb.png", "a\nb.png", "a,b.png", 'a"b.png', "a\tb.png", " a .png"]
+    for number, name in enumerate(names):
+        picture(folder / class_name / name, (9, 9, number))
+    data = recorded(folder, record, newline="\n")
     assert read_record(record).rows == data.files.rows
-    assert image_folder(folder, recorded=record, **OPTIONS).files.difference() == ""
+    again = image_folder(folder, recorded=record, **OPTIONS)
+    assert again.files.difference() == "" and again.sizes == data.sizes
 
 
-def test_a_run_without_its_record_says_so(tmp_path):
+def test_a_run_without_its_record_warns(tmp_path):
     images = fill(tmp_path / "images", count=40)
     run = RunDirectory(tmp_path / "run")
     recipe = Recipe().replace({"data.name": "folder", "data.folder": str(images), "data.batch_size": 8})

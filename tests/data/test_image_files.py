@@ -1,4 +1,4 @@
-"""One decoder for every format, mode, depth, orientation, transparency and animation."""
+"""Images in files: one decoder for every format, windows of the right size, and reading in batches."""
 
 import io
 import struct
@@ -7,29 +7,30 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from class_folder import encoded
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 
-from dreal_tf.data.decoding import (
+from dreal_tf.data.files import ImageTree
+from dreal_tf.data.image_files import (
+    ImageFiles,
     UnreadableImage,
     central_window,
     decoded,
     has_16_bits,
     inspect_image,
+    inspect_images,
+    random_window,
     read_image,
     scaled,
     unreadable,
 )
+from dreal_tf.data.splits import epoch_order
+from dreal_tf.errors import InputError
 
 PHOTO = Image.fromarray(load_sample_image("china.jpg")[:160, :200])
 SMALL = PHOTO.resize((20, 16))
 ORIENTATIONS = range(1, 9)
-
-
-def encoded(image, kind, **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def turned(orientation):
@@ -106,21 +107,13 @@ def test_a_turned_photo_is_its_upright_twin(orientation):
         8: lambda a: a.transpose(1, 0, 2)[::-1],
     }
     np.testing.assert_array_equal(pixels(content), ways[orientation](flat))
-    assert inspect_image(content).size == ways[orientation](flat).shape[:2]
+    assert inspect_image(content) == ways[orientation](flat).shape[:2]
 
 
-@pytest.mark.parametrize("name", ["16 bits grey", "16 bits colour"])
-def test_of_16_bits_the_upper_8_are_kept_and_it_is_known(name):
-    if name == "16 bits grey":
-        content, expected = (
-            encoded(Image.fromarray(GREY), "PNG"),
-            np.repeat((GREY >> 8)[..., None], 3, 2),
-        )
-    else:
-        deep = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
-        content = tf.io.encode_png(deep).numpy()
-        expected = deep >> 8
-    np.testing.assert_array_equal(pixels(content), expected)
+@pytest.mark.parametrize("deep", [GREY[..., None], np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)])
+def test_the_upper_8_of_16_bits_are_kept_and_the_depth_is_known(deep):
+    content = tf.io.encode_png(deep).numpy()
+    np.testing.assert_array_equal(pixels(content), np.broadcast_to(deep >> 8, (16, 20, 3)))
     assert has_16_bits(content) and not has_16_bits(PNG)
 
 
@@ -135,7 +128,7 @@ def test_a_png_may_be_wider_than_tensorflow_takes():
     wide = np.zeros((2, 1_000_001, 3), np.uint8)
     wide[1, -1] = (1, 2, 3)
     content = encoded(Image.fromarray(wide), "PNG")
-    assert inspect_image(content).size == (2, 1_000_001)
+    assert inspect_image(content) == (2, 1_000_001)
     np.testing.assert_array_equal(pixels(content)[:, -2:], wide[:, -2:])
 
 
@@ -157,12 +150,14 @@ BAD = {
     "half a WebP": (EXACT["webp"][:100], "damaged or cut short"),
     "a hole in a JPEG": (JPEG[:MIDDLE] + bytes(500) + JPEG[MIDDLE + 500 :], "damaged or cut short"),
     "a piece missing": (JPEG[:MIDDLE] + JPEG[MIDDLE + 500 :], "damaged or cut short"),
+    "cut": (PNG[:-200], "damaged or cut short"),
+    "scratched": (PNG[:300] + bytes(50) + PNG[350:], "damaged or cut short"),
     "too large": (encoded(Image.new("1", (14000, 14000)), "PNG"), "larger than 179 million pixels"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_image_says_why(name):
+def test_the_reason_why_an_image_is_bad(name):
     content, reason = BAD[name]
     with pytest.raises(UnreadableImage) as raised:
         inspect_image(content)
@@ -172,7 +167,7 @@ def test_a_bad_image_says_why(name):
 @pytest.mark.parametrize(
     "name", ["empty", "text", "tiff", "half a JPEG", "half a PNG", "half a WebP", "too large"]
 )
-def test_it_says_so_too_when_it_is_decoded(name):
+def test_decoding_a_bad_image_gives_the_same_reason(name):
     content, reason = BAD[name]
     with pytest.raises(tf.errors.OpError) as raised:
         decoded(tf.constant(content))
@@ -180,7 +175,7 @@ def test_it_says_so_too_when_it_is_decoded(name):
 
 
 def test_a_very_large_png_is_read():
-    assert inspect_image(encoded(Image.new("1", (12000, 9000)), "PNG")).size == (9000, 12000)
+    assert inspect_image(encoded(Image.new("1", (12000, 9000)), "PNG")) == (9000, 12000)
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}])
@@ -215,7 +210,7 @@ def with_segments(*segments):
 
 def test_an_orientation_far_from_the_beginning_is_found():
     content = with_segments(*[segment(0xED, bytes(60000))] * 5, ON_ITS_SIDE)
-    assert inspect_image(content).size == pixels(content).shape[:2] == (20, 16)
+    assert inspect_image(content) == pixels(content).shape[:2] == (20, 16)
 
 
 ODD = {
@@ -228,17 +223,17 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_invalid_metadata_turns_nothing_and_refuses_nothing(name):
     content = with_segments(ODD[name])
-    assert inspect_image(content).size == (16, 20)
+    assert inspect_image(content) == (16, 20)
     np.testing.assert_array_equal(pixels(content), pixels(BARE))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_garbage_metadata_in_other_formats(kind):
     content = encoded(SMALL, kind, exif=b"Exif\0\0" + bytes(range(40)))
-    assert inspect_image(content).size == pixels(content).shape[:2] == (16, 20)
+    assert inspect_image(content) == pixels(content).shape[:2] == (16, 20)
 
 
-def test_what_a_jpeg_only_says_about_itself_refuses_nothing():
+def test_remarks_in_a_jpeg_refuse_nothing():
     newer = BARE[:11] + b"\x02" + BARE[12:]  # JFIF version 2.
     stray = BARE[:-2] + bytes(12) + BARE[-2:]
     for content in (newer, stray):
@@ -253,9 +248,9 @@ def test_a_png_without_its_end_is_refused(cut):
 
 
 def test_a_png_with_a_wrong_sum_is_refused():
-    place = PNG.index(b"IDAT") + 30
+    position = PNG.index(b"IDAT") + 30
     with pytest.raises(UnreadableImage, match="damaged or cut short"):
-        inspect_image(PNG[:place] + bytes([PNG[place] ^ 1]) + PNG[place + 1 :])
+        inspect_image(PNG[:position] + bytes([PNG[position] ^ 1]) + PNG[position + 1 :])
 
 
 def with_text(kilobytes, kind=b"zTXt"):
@@ -268,13 +263,13 @@ def with_text(kilobytes, kind=b"zTXt"):
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
 @pytest.mark.parametrize("kilobytes", [1, 2_000, 60_000])
-def test_long_texts_in_a_png_are_passed_over(kilobytes, kind):
+def test_long_texts_in_a_png_are_ignored(kilobytes, kind):
     content = with_text(kilobytes, kind)
-    assert inspect_image(content).size == (160, 200)
+    assert inspect_image(content) == (160, 200)
     np.testing.assert_array_equal(pixels(content), pixels(PNG))
 
 
-def test_a_long_colour_profile_in_a_png_is_passed_over():
+def test_a_long_colour_profile_in_a_png_is_ignored():
     content = encoded(PHOTO, "PNG", icc_profile=bytes(2 * 2**20))
     inspect_image(content)
     np.testing.assert_array_equal(pixels(content), pixels(PNG))
@@ -283,3 +278,137 @@ def test_a_long_colour_profile_in_a_png_is_passed_over():
 def test_a_text_that_would_fill_the_memory_is_refused():
     with pytest.raises(UnreadableImage, match="damaged or cut short"):
         inspect_image(with_text(70_000))
+
+
+def gradient(height, width):
+    """A smooth image, which JPEG hardly changes: red tells the column, green the row."""
+    columns, rows = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return np.stack([columns, rows, np.full_like(rows, 128)], -1).astype("uint8")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "window"),
+    [
+        ((256, 256), 224, (16, 16, 224, 224)),
+        ((256, 512), 224, (16, 144, 224, 224)),
+        ((400, 200), 224, (112, 12, 175, 175)),  # Seven eighths of 200.
+        ((64, 64), 64, (0, 0, 64, 64)),
+        ((1, 1), 32, (0, 0, 1, 1)),
+        ((3000, 1), 32, (1499, 0, 1, 1)),
+    ],
+)
+def test_the_central_window(shape, size, window):
+    assert tuple(central_window(shape, size).numpy()) == window
+
+
+@pytest.mark.parametrize("encode", [tf.io.encode_png, lambda i: tf.io.encode_jpeg(i, quality=100)])
+def test_evaluation_sees_the_centre(encode):
+    image = gradient(80, 160)  # Window: rows 5 to 75, columns 45 to 115.
+    seen = read_image(encode(image), 35).numpy()
+    assert seen.shape == (35, 35, 3)
+    wanted = image[5:75, 45:115].reshape(35, 2, 35, 2, 3).mean((1, 3))  # Half the size.
+    assert np.abs(seen - wanted)[1:-1, 1:-1].max() < 4
+
+
+def test_an_image_of_the_wanted_size_is_left_as_it_is():
+    image = gradient(32, 32)
+    np.testing.assert_array_equal(read_image(tf.io.encode_png(image), 32), image)
+
+
+@pytest.mark.parametrize("encode", [tf.io.encode_png, lambda i: tf.io.encode_jpeg(i, quality=100)])
+def test_a_random_resized_crop_shows_its_window(encode):
+    image = gradient(90, 120)
+    for number in range(20):
+        seed = (0, number)
+        top, left, height, width = random_window((90, 120), seed, 0.1).numpy()
+        seen = read_image(encode(image), 24, seed=seed, least_area=0.1).numpy()
+        window = image[top : top + height, left : left + width].astype(float)
+        np.testing.assert_allclose(seen.mean((0, 1)), window.mean((0, 1)), atol=4)
+
+
+def test_random_windows_keep_to_their_bounds():
+    windows = np.array([random_window((90, 120), (1, n), 0.25).numpy() for n in range(300)])
+    top, left, height, width = windows.T
+    assert (top >= 0).all() and (left >= 0).all()
+    assert (top + height <= 90).all() and (left + width <= 120).all()
+    area, ratio = height * width / (90 * 120), width / height
+    assert area.min() > 0.23 and area.max() <= 1.0 and area.max() - area.min() > 0.5
+    assert ratio.min() > 0.72 and ratio.max() < 1.4  # 3/4 to 4/3, but for whole pixels.
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_images(channels):
+    grey = gradient(20, 20)[..., :1]
+    seen = read_image(tf.io.encode_png(grey), 20, channels)
+    np.testing.assert_array_equal(seen, np.repeat(grey, channels, -1))
+
+
+ODD_FILES = {
+    "cmyk.jpg": (encoded(Image.new("CMYK", (32, 24), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
+    "deep.png": (encoded(Image.fromarray(np.full((24, 32), 0x7F80, "uint16")), "PNG"), (0x7F,) * 3),
+    "grey.jpg": (encoded(Image.new("L", (32, 24), 90), "JPEG"), (90, 90, 90)),
+    "clear.png": (encoded(Image.new("RGBA", (32, 24), (9, 8, 7, 0)), "PNG"), (9, 8, 7)),
+    "palette.gif": (encoded(Image.new("RGB", (32, 24), (9, 8, 7)), "GIF"), (9, 8, 7)),
+    "png_inside.jpg": (encoded(Image.new("RGB", (32, 24), (90, 8, 7)), "PNG"), (90, 8, 7)),
+    "no_ending": (encoded(Image.new("RGB", (32, 24), (9, 80, 7)), "PNG"), (9, 80, 7)),
+    "dot.png": (encoded(Image.new("RGB", (1, 1), (9, 8, 70)), "PNG"), (9, 8, 70)),
+}
+
+
+def test_odd_files_are_read(tmp_path):
+    for name, (content, _) in ODD_FILES.items():
+        (tmp_path / name).write_bytes(content)
+    inspected = inspect_images(ImageTree(tmp_path), list(ODD_FILES))
+    assert inspected.problems == {} and inspected.deep == ["deep.png"]
+    with pytest.warns(UserWarning, match="1 images have 16 bits a channel, such as .*deep.png"):
+        inspected.warn_of_depth(ImageTree(tmp_path))
+    files = ImageFiles([str(tmp_path / name) for name in ODD_FILES], np.arange(8), 16)
+    ((images, labels),) = files.ordered(8).as_numpy_iterator()
+    assert labels.tolist() == list(range(8))
+    colours = np.array([colour for _, colour in ODD_FILES.values()])
+    np.testing.assert_allclose(images, np.broadcast_to(colours[:, None, None], images.shape), atol=2)
+
+
+def test_bad_files_are_named_with_the_reasons(tmp_path):
+    for name, (content, _) in BAD.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "gone").symlink_to("nowhere")
+    inspected = inspect_images(ImageTree(tmp_path), [*BAD, "gone"])
+    reasons = {name: reason for name, (_, reason) in BAD.items()}
+    gone = "cannot be opened: there is no such file, or it is a link to nothing"
+    assert inspected.problems == reasons | {"gone": gone} and inspected.results == {}
+    with pytest.raises(
+        InputError,
+        match=r"12 that cannot: .*empty \(an empty file\); .*; and 7 more\. .*on_bad_image=skip",
+    ):
+        inspected.check(ImageTree(tmp_path), "stop")
+    inspected.check(ImageTree(tmp_path), "skip")
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"), [("half a JPEG", [0]), ("scratched", [2, 3]), ("gone", [4, 5]), ("gone", [0])]
+)
+def test_a_file_that_cannot_be_read_is_named_when_it_is_met(tmp_path, name, bad):
+    paths = [tmp_path / f"{number}.jpg" for number in range(6)]
+    for number, path in enumerate(paths):
+        if number not in bad:
+            path.write_bytes(JPEG)
+        elif name != "gone":
+            path.write_bytes(BAD[name][0])
+    files = ImageFiles(map(str, paths), np.arange(6), 8)
+    epoch_seed = tf.constant([0, 0])
+    first = min(bad, key=epoch_order(6, epoch_seed, 2).numpy().tolist().index)
+    for batches, named in ((files.ordered(4), bad[0]), (files.shuffled(epoch_seed, 2), first)):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=f"Received:.*/{named}.jpg.*data.verify=true"
+        ):
+            list(batches)
+
+
+def test_images_that_can_be_read_come_once_and_in_order(tmp_path):
+    for number in range(7):
+        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    files = ImageFiles([str(tmp_path / f"{number}.png") for number in range(7)], np.arange(7))
+    assert int(files.ordered(3).cardinality()) == 3
+    rows = files.ordered(3).unbatch().as_numpy_iterator()
+    assert [(label, image[0, 0, 0]) for image, label in rows] == [(n, 9 * n) for n in range(7)]
