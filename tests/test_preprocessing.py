@@ -1,4 +1,4 @@
-"""What an exported network does to its images is what training's validation data went through."""
+"""An exported network prepares its images as the validation data of its training."""
 
 import numpy as np
 import pytest

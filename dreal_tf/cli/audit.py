@@ -1,4 +1,4 @@
-"""`dreal-tf audit`."""
+"""The verb `audit`."""
 
 import shlex
 from pathlib import Path
@@ -8,8 +8,8 @@ import typer
 
 from dreal_tf import api
 from dreal_tf.analysis.inputs import check_images, source_of
-from dreal_tf.cli.output import next_command, result, say, shown
-from dreal_tf.cli.tables import table_lines
+from dreal_tf.cli.options import DataRecipe, Json, Plugins, RunDataDir, TestImages
+from dreal_tf.cli.output import next_command, result, say, shown, table_lines
 from dreal_tf.errors import InputError
 
 
@@ -148,26 +148,26 @@ def _for_classes(audit, module):
 def audit(
     target: Annotated[
         Optional[Path],
-        typer.Argument(help="Run directory or .keras file whose modules are measured."),
+        typer.Argument(help="Run directory or .keras file to audit."),
     ] = None,
     critic: Annotated[
         Optional[Path],
-        typer.Option("--critic", metavar="RUN", help="Run whose critic is measured instead."),
+        typer.Option("--critic", metavar="RUN", help="Run whose critic to audit instead."),
     ] = None,
-    data: Annotated[
-        Optional[str], typer.Option(help="Recipe whose data a .keras file was trained on.")
-    ] = None,
-    images: Annotated[int, typer.Option(help="Test images to measure on, at most.")] = 2000,
-    data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: the recipe's]")
-    ] = None,
+    data: DataRecipe = None,
+    images: TestImages = 2000,
+    data_dir: RunDataDir = None,
     out: Annotated[
         Optional[Path],
         typer.Option(help="Folder to write. [default: RUN/audit, or MODEL_audit beside the file]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """Measure what each attention module contributes, or whether a critic can be trusted."""
+    """Measure what each attention module contributes.
+
+    With --critic RUN, measure the quality of the run's critic instead.
+    """
     if (critic is None) == (target is None):
         received = "neither" if critic is None else f"{str(target)!r} beside --critic"
         raise InputError(
@@ -178,7 +178,7 @@ def audit(
         _audit_modules(target, data, images, data_dir, out, as_json)
     elif data is not None or out is not None:
         raise InputError(
-            "Expected --critic and a run, whose own data it is judged on and which is left as it is. "
+            "Expected --critic and a run alone: the audit uses the run's data and writes nothing. "
             "Received: --data or --out beside it. Leave them out."
         )
     else:

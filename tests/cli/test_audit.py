@@ -15,7 +15,7 @@ from dreal_tf.cli.main import main
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.training.builder import build_network
-from dreal_tf.training.callbacks.checkpoint import restore_last
+from dreal_tf.training.callbacks import restore_last
 
 
 def run(*arguments, folder):
@@ -42,16 +42,16 @@ def copied(trained, tmp_path):
 def test_with_json_it_prints_one_object(trained):
     process = run("audit", "--critic", "run", "--images", 10, "--json", folder=trained)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout)
-    assert found["images"] == 10 and found["epochs"] == 2
-    assert set(found["alignment"]) == {"conv2_1/se", "conv3_1/se", "conv4_1/se"}
-    for alignment in found["alignment"].values():
+    audited = json.loads(process.stdout)
+    assert audited["images"] == 10 and audited["epochs"] == 2
+    assert set(audited["alignment"]) == {"conv2_1/se", "conv3_1/se", "conv4_1/se"}
+    for alignment in audited["alignment"].values():
         assert alignment["mean"] == pytest.approx(1, abs=1e-5)
         assert set(alignment) == {"mean", "low", "high", "positive"}
-    for module in found["alignment"]:
-        assert set(found["r2"][module]) == {"all", "right", "held"}
-        assert set(found["differences"][module]) == {"reference", "permuted", "noise"}
-        assert {"along", "random", "mean", "low", "high"} == set(found["direction"][module])
+    for module in audited["alignment"]:
+        assert set(audited["r2"][module]) == {"all", "right", "held"}
+        assert set(audited["differences"][module]) == {"reference", "permuted", "noise"}
+        assert {"along", "random", "mean", "low", "high"} == set(audited["direction"][module])
     assert process.stderr.strip().splitlines()[-1] == "Next: dreal-tf evaluate run"
 
 
@@ -72,8 +72,8 @@ def test_network_critic_and_trust_are_those_of_the_last_epoch(trained):
     last = tf.train.load_checkpoint(str(trained / "run" / "checkpoints" / "epoch-2"))
     owners = [model.network, model.optimizer, model.critic, model.critic_optimizer, model.trust]
     for number, owner in enumerate(owners):
-        for place, variable in enumerate(owner.variables):
-            stored = last.get_tensor(f"state/{number}/{place}/.ATTRIBUTES/VARIABLE_VALUE")
+        for position, variable in enumerate(owner.variables):
+            stored = last.get_tensor(f"state/{number}/{position}/.ATTRIBUTES/VARIABLE_VALUE")
             assert (stored == tf.convert_to_tensor(variable).numpy()).all()
     assert int(model.optimizer.iterations) > 0
     assert float(tf.reduce_sum(tf.convert_to_tensor(model.trust.sums))) != 0
@@ -115,9 +115,9 @@ def test_a_file_alone_gives_the_same_with_the_recipe_of_its_data(trained, tmp_pa
     data = trained / "run" / "recipe.json"
     process = run("audit", "mine.keras", "--data", data, "--json", folder=tmp_path)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout)
+    audited = json.loads(process.stdout)
     kept = json.loads((tmp_path / "mine_audit" / "audit.json").read_text())
-    assert found == kept == audit(trained / "run")
+    assert audited == kept == audit(trained / "run")
     last = process.stderr.strip().splitlines()[-1]
     assert last == f"Next: dreal-tf predict mine.keras IMAGES --data {data}"
 
@@ -186,10 +186,10 @@ def test_a_run_without_attention_is_refused(copied):
 
 
 def test_a_folder_that_cannot_be_written_is_named(trained, tmp_path):
-    found = json.loads((trained / "run" / "audit" / "audit.json").read_text())
+    audited = json.loads((trained / "run" / "audit" / "audit.json").read_text())
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="folder that can be written. Received:.*taken.*--out"):
-        write_audit(Audit(found), tmp_path / "taken")
+        write_audit(Audit(audited), tmp_path / "taken")
 
 
 def test_a_run_without_a_critic_is_refused(copied):

@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 import dreal_tf
 from dreal_tf.experiments.directory import SearchDirectory
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import RunDirectory
 
 SPACE = """from dreal_tf import Choice, Range, Space
@@ -63,8 +63,8 @@ def searched(tmp_path_factory):
 
 def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
     folder, search, process = searched
-    found = json.loads(process.stdout)
-    assert found == json.loads(search.results.read_text())
+    printed = json.loads(process.stdout)
+    assert printed == json.loads(search.results.read_text())
     changes = dict(change.split("=") for change in TUNE if "=" in change)
     again = dreal_tf.tune(
         "digits_resnet8_se",
@@ -76,10 +76,10 @@ def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
         smoke=True,
         changes=changes,
     )
-    assert json.loads(json.dumps(again.to_json())) == found and len(again.to_pandas()) == 2
-    assert [trial["trial"] for trial in found["trials"]] == ["0", "1"]
-    best = min(found["trials"], key=lambda trial: trial["score"])
-    assert (found["best"]["trial"], found["best"]["score"]) == (best["trial"], best["score"])
+    assert json.loads(json.dumps(again.to_json())) == printed and len(again.to_pandas()) == 2
+    assert [trial["trial"] for trial in printed["trials"]] == ["0", "1"]
+    best = min(printed["trials"], key=lambda trial: trial["score"])
+    assert (printed["best"]["trial"], printed["best"]["score"]) == (best["trial"], best["score"])
     rows = read_history(search.trial("1").run.history if best["trial"] == "0" else search.best.history)
     assert [row["epoch"] for row in rows] == [0, 1]
     assert "trial 0, of 2" not in process.stderr  # It had ended.

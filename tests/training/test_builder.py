@@ -1,4 +1,4 @@
-"""What a recipe becomes."""
+"""The model, schedule and losses that a recipe becomes."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from dreal_tf import build, load_recipe
 from dreal_tf.errors import InputError
-from dreal_tf.training.schedules import WarmUp
+from dreal_tf.training.optimizers import WarmUp
 
 SMALL = load_recipe("digits_resnet8_se", smoke=True)
 
@@ -67,7 +67,7 @@ def formula(t, total, warmup, decay, milestones=(), factor=0.1):
         return t / warmup
     if decay == "cosine":
         return (1 + np.cos(np.pi * (t - warmup) / (total - warmup))) / 2
-    return factor ** sum(round(share * total) <= t for share in milestones)
+    return factor ** sum(round(milestone * total) <= t for milestone in milestones)
 
 
 @pytest.mark.parametrize("warmup_epochs", [0, 1, 3])  # With 3 of 4 the first milestone lies in it.

@@ -1,4 +1,4 @@
-"""What a network starts from, what is frozen, how fast each part learns, when the method sets in."""
+"""Initial weights, frozen stages, learning rates of the parts, and the delayed start of the method."""
 
 import keras
 import numpy as np
@@ -9,8 +9,9 @@ from dreal_tf import Recipe, SqueezeExcite, build, load_recipe, residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import actors_of
 from dreal_tf.training.builder import build_network
-from dreal_tf.training.callbacks.epochs import DelayedStart
-from dreal_tf.training.fine_tuning import OPTIMIZERS, freeze, lr_multipliers, settled
+from dreal_tf.training.callbacks import DelayedStart
+from dreal_tf.training.fine_tuning import freeze, resolve_auto
+from dreal_tf.training.optimizers import OPTIMIZERS, lr_multipliers
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +36,12 @@ SMALL = {
 
 def test_what_is_open_is_found_from_the_folder(folder):
     recipe = load_recipe("finetune").replace({"data.folder": str(folder)})
-    found = settled(recipe)
-    assert (found.data.image_size, found.data.batch_size, found.schedule.epochs) == (64, 4, 50)
-    assert settled(found) is found
-    kept = settled(recipe.replace({"data.batch_size": 16, "schedule.epochs": 3}))
+    resolved = resolve_auto(recipe)
+    assert (resolved.data.image_size, resolved.data.batch_size, resolved.schedule.epochs) == (64, 4, 50)
+    assert resolve_auto(resolved) is resolved
+    kept = resolve_auto(recipe.replace({"data.batch_size": 16, "schedule.epochs": 3}))
     assert (kept.data.image_size, kept.data.batch_size, kept.schedule.epochs) == (64, 16, 3)
-    other = settled(recipe.replace({"data.name": "cifar10"}))
+    other = resolve_auto(recipe.replace({"data.name": "cifar10"}))
     assert (other.data.image_size, other.data.batch_size, other.schedule.epochs) == (None, 32, 10)
     with pytest.raises(InputError, match="Expected a folder of images"):
         build(load_recipe("finetune"))
@@ -97,11 +98,11 @@ def test_each_part_learns_at_its_share_of_the_rate(name):
     groups = {}
     for variable, gradient in zip(twin.trainable_variables, gradients, strict=True):
         layer = variable.path.split("/")[0]
-        share = 2.0 if layer == "logits" else 0.5 if layer.endswith("_se") else 0.1
-        groups.setdefault(share, []).append((gradient, variable))
-    for share, pairs in groups.items():
-        decay = {"weight_decay": shared.weight_decay / share} if name == "adamw" else {}
-        optimizer = plain(0.01 * share, **decay)
+        multiplier = 2.0 if layer == "logits" else 0.5 if layer.endswith("_se") else 0.1
+        groups.setdefault(multiplier, []).append((gradient, variable))
+    for multiplier, pairs in groups.items():
+        decay = {"weight_decay": shared.weight_decay / multiplier} if name == "adamw" else {}
+        optimizer = plain(0.01 * multiplier, **decay)
         for _ in range(3):
             optimizer.apply([g for g, _ in pairs], [v for _, v in pairs])
     for ours, theirs in zip(network.trainable_variables, twin.trainable_variables, strict=True):

@@ -40,9 +40,9 @@ def photographs():
     """Images of Tiny ImageNet as files, by class; drawn ones where it is not there."""
     if not PREPARED.is_dir():
         random = np.random.default_rng(0)
-        for place, (name, count) in enumerate(CLASSES.items()):
+        for number, (name, count) in enumerate(CLASSES.items()):
             for _ in range(count):
-                pixels = random.integers(0, 100, (64, 64, 3)) + 70 * place
+                pixels = random.integers(0, 100, (64, 64, 3)) + 70 * number
                 yield name, tf.io.encode_jpeg(np.uint8(pixels)).numpy()
         return
     import tensorflow_datasets as tfds
@@ -108,11 +108,16 @@ def run(folder, weights, tmp_path_factory):
 
 
 def test_it_starts_from_the_weights_and_says_so(run, weights, folder):
-    out, said = run
-    assert "Found from the data: data.image_size=64, data.batch_size=4.\n" in said
-    assert "Warning: 2 images cannot be read and are left out: " in said and "notes.txt (not a" in said
-    assert "conv5_1_se, conv5_2_se: not in the file" in said
-    assert "logits    0 of 2  (64, 7) in the file, (64, 3) here; (7,) in the file, (3,) here" in said
+    out, messages = run
+    assert "Found from the data: data.image_size=64, data.batch_size=4.\n" in messages
+    assert (
+        "Warning: 2 images cannot be read and are left out: " in messages
+        and "notes.txt (not a" in messages
+    )
+    assert "conv5_1_se, conv5_2_se: not in the file" in messages
+    assert (
+        "logits    0 of 2  (64, 7) in the file, (64, 3) here; (7,) in the file, (3,) here" in messages
+    )
     kept = json.loads((out / "recipe.json").read_text())["data"]
     assert (kept["image_size"], kept["batch_size"], kept["folder"]) == (64, 4, str(folder))
     rows = list(csv.DictReader((out / "history.csv").open()))

@@ -134,7 +134,7 @@ def test_gates_belong_to_backbones_of_other_origin():
         ("absent.py", None, "Expected a Python file as a plugin"),
         ("notes.txt", "x = 1", "Expected a Python file as a plugin"),
         ("json.py", "x = 1", "'json' is taken"),
-        ("two-words.py", "x = 1", "is taken or no name"),
+        ("two-words.py", "x = 1", "is taken or not an identifier"),
         ("ends.py", "1 / 0", "ends in ZeroDivisionError: division by zero"),
     ],
 )

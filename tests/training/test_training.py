@@ -14,7 +14,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.training import train as training
 from dreal_tf.training.builder import build_data, build_network
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 
 EPOCHS = 3
 

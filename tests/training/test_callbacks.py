@@ -8,10 +8,15 @@ from support import compiled, logits_loss, small_data, small_network
 from dreal_tf import DREAL
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.method.critics import DirectCritic
-from dreal_tf.training.callbacks.best_network import BestNetwork
-from dreal_tf.training.callbacks.checkpoint import SCHEMA, Checkpoint, restore_last
-from dreal_tf.training.callbacks.history_file import HistoryFile, read_history
-from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
+from dreal_tf.training.callbacks import (
+    SCHEMA,
+    BestNetwork,
+    Checkpoint,
+    HistoryFile,
+    StopOnNaN,
+    read_history,
+    restore_last,
+)
 
 IMAGES, LABELS = small_data(24)
 
@@ -115,7 +120,7 @@ def test_a_checkpoint_of_another_schema_is_refused_with_the_version_that_wrote_i
     tmp_path, monkeypatch, schema
 ):
     with monkeypatch.context() as other_version:
-        other_version.setattr("dreal_tf.training.callbacks.checkpoint.SCHEMA", schema)
+        other_version.setattr("dreal_tf.training.callbacks.SCHEMA", schema)
         other_version.setattr("dreal_tf.__version__", "7.8.9")
         fit(fresh_model(), tmp_path, epochs=1)
     message = f"Expected a checkpoint of schema {SCHEMA}.*schema {schema}, written by dreal_tf 7.8.9"
@@ -159,12 +164,12 @@ def test_averaged_weights_are_judged_and_kept_while_the_others_train_on(tmp_path
             swap.on_test_end()
 
     best, _ = fit(model, tmp_path, callbacks=[swap, Averages()])
-    judged = fresh_model(use_ema=True, ema_momentum=0.5)
-    best.restore(judged.network)
-    accuracy = judged.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)["accuracy"]
+    evaluated = fresh_model(use_ema=True, ema_momentum=0.5)
+    best.restore(evaluated.network)
+    accuracy = evaluated.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)["accuracy"]
     assert accuracy == pytest.approx(best.state["value"])
     theirs = averages[best.state["epoch"]]
-    for kept, average in zip(judged.network.get_weights(), theirs, strict=True):
+    for kept, average in zip(evaluated.network.get_weights(), theirs, strict=True):
         np.testing.assert_allclose(kept, average, rtol=1e-5, atol=1e-6)
     pairs = zip(trained[best.state["epoch"]], theirs, strict=True)
     assert max(np.abs(one - average).max() for one, average in pairs) > 1e-3
@@ -194,7 +199,7 @@ def test_a_loss_that_is_no_number_stops_the_run():
 
 def test_a_nan_on_the_second_replica_alone_stops_the_run(two_replicas):
     images = IMAGES.copy()
-    images[6] = np.nan  # Of a batch of 8, images 4 to 7 go to the second replica.
+    images[6] = np.nan  # Images 4 to 7 of a batch of 8 go to the second replica.
     with two_replicas.scope():
         model = compiled()
     with pytest.raises(RunError, match="Received: nan"):
