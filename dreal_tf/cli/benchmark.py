@@ -1,12 +1,12 @@
 """The verb `benchmark`."""
 
 import shlex
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
-from dreal_tf.cli.options import Changes, Json, Plugins, RecipeName, Smoke
+from dreal_tf.cli.options import Changes, Json, Plugins, RecipeName, Smoke, Strategy
 from dreal_tf.cli.output import next_command, result, say, table_lines
 from dreal_tf.cli.train import resolve
 
@@ -15,16 +15,14 @@ def benchmark(
     recipe: RecipeName,
     smoke: Smoke = False,
     changes: Changes = None,
-    rounds: Annotated[int, typer.Option(help="Number of measurements of each arm.")] = 15,
+    rounds: Annotated[int, Option(help="Number of measurements of each arm.")] = 15,
     data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: generated images]")
+        str | None, Option(help="Folder of the data. [default: generated images]")
     ] = None,
-    strategy: Annotated[
-        str, typer.Option(help="Distribution strategy: auto, none, mirrored or tpu.")
-    ] = "auto",
-    memory: Annotated[bool, typer.Option(help="Measure memory too, in separate processes.")] = True,
+    strategy: Strategy = "auto",
+    memory: Annotated[bool, Option(help="Measure memory too, in separate processes.")] = True,
     processes: Annotated[
-        int, typer.Option(help="Processes that measure the memory of each arm; it is their median.")
+        int, Option(help="Processes that measure the memory of each arm; it is their median.")
     ] = 3,
     as_json: Json = False,
     plugin: Plugins = None,

@@ -66,7 +66,7 @@ def main(arguments=None):
         sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
     except SystemExit as end:  # Typer exits by itself, on an interrupt too.
         if end.code == INTERRUPTED:
-            say("Interrupted. Finished work is kept; the same command goes on from there.")
+            say("Interrupted. Finished work is kept; the same command continues from there.")
         raise
 
 

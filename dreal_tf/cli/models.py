@@ -3,42 +3,29 @@
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from dreal_tf import api
 from dreal_tf.cli.options import DataRecipe, Json, Plugins, Run, RunDataDir, TestImages
-from dreal_tf.cli.output import (
-    csv_lines,
-    metric_lines,
-    next_command,
-    result,
-    say,
-    say_skipped,
-    shown,
-)
+from dreal_tf.cli.output import csv_lines, metric_lines, next_command, result, say, say_skipped, shown
 from dreal_tf.training.run_directory import RunDirectory
 
-Model = Annotated[Path, typer.Argument(help="Run directory or .keras file.")]
+Model = Annotated[Path, Argument(help="Run directory or .keras file.")]
 
 
 def evaluate(
     run: Run,
     data_dir: RunDataDir = None,
     metric: Annotated[
-        Optional[str],
-        typer.Option(help="Distance between embeddings, cosine or euclidean. [default: cosine]"),
+        str | None, Option(help="Distance between embeddings, cosine or euclidean. [default: cosine]")
     ] = None,
     flip: Annotated[
-        bool, typer.Option("--flip", help="Average the embeddings of each image and its mirror image.")
+        bool, Option("--flip", help="Average the embeddings of each image and its mirror image.")
     ] = False,
-    expansion: Annotated[
-        int, typer.Option(help="Number of nearest images that expand a query.", min=0)
-    ] = 0,
-    rerank: Annotated[
-        bool, typer.Option("--rerank", help="Re-rank by k-reciprocal neighbours.")
-    ] = False,
+    expansion: Annotated[int, Option(help="Number of nearest images that expand a query.", min=0)] = 0,
+    rerank: Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal neighbours.")] = False,
     as_json: Json = False,
     plugin: Plugins = None,
 ):
@@ -59,12 +46,10 @@ def evaluate(
 
 def report(
     run: Run,
-    against: Annotated[
-        Optional[Path], typer.Option(metavar="RUN", help="Baseline run to compare with.")
-    ] = None,
+    against: Annotated[Path | None, Option(metavar="RUN", help="Baseline run to compare with.")] = None,
     out: Annotated[
-        Optional[Path],
-        typer.Option(metavar="FILE.html", help="Page to write. [default: report.html in the run]"),
+        Path | None,
+        Option(metavar="FILE.html", help="Page to write. [default: report.html in the run]"),
     ] = None,
     images: TestImages = 2000,
     data_dir: RunDataDir = None,
@@ -87,11 +72,9 @@ def report(
 
 def export(
     run: Run,
-    out: Annotated[Path, typer.Option(help="New folder to write.")],
-    format: Annotated[str, typer.Option(help="saved_model, litert or onnx.")] = "saved_model",
-    precision: Annotated[
-        str, typer.Option(help="float32; for litert also float16 or int8.")
-    ] = "float32",
+    out: Annotated[Path, Option(help="New folder to write.")],
+    format: Annotated[str, Option(help="saved_model, litert or onnx.")] = "saved_model",
+    precision: Annotated[str, Option(help="float32; for litert also float16 or int8.")] = "float32",
     data_dir: RunDataDir = None,
     as_json: Json = False,
     plugin: Plugins = None,
@@ -141,9 +124,9 @@ def export_lines(figures):
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Run directory, .keras file or exported folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
-    top: Annotated[int, typer.Option(help="Number of classes for each image.")] = 1,
+    model: Annotated[Path, Argument(help="Run directory, .keras file or exported folder.")],
+    images: Annotated[list[Path], Argument(help="Image files and folders.")],
+    top: Annotated[int, Option(help="Number of classes for each image.")] = 1,
     data: DataRecipe = None,
     data_dir: RunDataDir = None,
     as_json: Json = False,
@@ -164,11 +147,10 @@ def predict(
 
 def index(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
-    out: Annotated[Path, typer.Option(help="New folder for the index.")],
+    images: Annotated[list[Path], Argument(help="Image files and folders.")],
+    out: Annotated[Path, Option(help="New folder for the index.")],
     approximate: Annotated[
-        bool,
-        typer.Option("--approximate", help="Build a graph by faiss, for a million images and more."),
+        bool, Option("--approximate", help="Build a graph by faiss, for a million images and more.")
     ] = False,
     data: DataRecipe = None,
     data_dir: RunDataDir = None,
@@ -192,9 +174,9 @@ def index(
 
 
 def search(
-    index: Annotated[Path, typer.Argument(help="Folder that `dreal-tf index` wrote.")],
-    images: Annotated[list[Path], typer.Argument(help="Queries: image files and folders.")],
-    top: Annotated[int, typer.Option(help="Number of images to find for each query.")] = 10,
+    index: Annotated[Path, Argument(help="Folder that `dreal-tf index` wrote.")],
+    images: Annotated[list[Path], Argument(help="Queries: image files and folders.")],
+    top: Annotated[int, Option(help="Number of images to find for each query.")] = 10,
     as_json: Json = False,
     plugin: Plugins = None,
 ):

@@ -3,9 +3,9 @@
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
 from dreal_tf.cli.options import Json, Plugins, Run, RunDataDir
@@ -23,22 +23,17 @@ FIGURES = {
 def prune(
     run: Run,
     threshold: Annotated[
-        Optional[float],
-        typer.Option(
+        float | None,
+        Option(
             help="Keep a module whose value is above it with 95 % confidence, in nats. [default: 0]"
         ),
     ] = None,
     keep: Annotated[
-        Optional[int],
-        typer.Option(help="Keep this number of modules instead, those of greatest value."),
+        int | None, Option(help="Keep this number of modules instead, those of greatest value.")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning.")] = 0,
-    images: Annotated[
-        int, typer.Option(help="Maximum number of validation images to measure on.")
-    ] = 2000,
-    out: Annotated[
-        Optional[Path], typer.Option(help="New run directory. [default: RUN_pruned]")
-    ] = None,
+    epochs: Annotated[int, Option(help="Epochs of fine-tuning.")] = 0,
+    images: Annotated[int, Option(help="Maximum number of validation images to measure on.")] = 2000,
+    out: Annotated[Path | None, Option(help="New run directory. [default: RUN_pruned]")] = None,
     data_dir: RunDataDir = None,
     as_json: Json = False,
     plugin: Plugins = None,

@@ -4,9 +4,9 @@ import json
 import shlex
 import sys
 import textwrap
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from dreal_tf.cli.options import Json, Plugins
 from dreal_tf.cli.output import next_command, result
@@ -16,10 +16,10 @@ from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe, loa
 
 def recipes(
     name: Annotated[
-        Optional[str], typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")
+        str | None, Argument(help="Bundled name, .py recipe, or recipe.json of a run.")
     ] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of all recipes and stop.")
+        bool, Option("--schema", help="Print the JSON Schema of all recipes and stop.")
     ] = False,
     as_json: Json = False,
     plugin: Plugins = None,

@@ -2,9 +2,9 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from dreal_tf import api
 from dreal_tf.cli.options import DataDir, Json, Plugins
@@ -13,25 +13,20 @@ from dreal_tf.errors import InputError
 
 
 def study(
-    study: Annotated[str, typer.Argument(help="Bundled name or .py study.")],
-    out: Annotated[Path, typer.Option(help="Folder of the study; existing rows are kept.")],
-    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the study to seconds a run.")] = False,
+    study: Annotated[str, Argument(help="Bundled name or .py study.")],
+    out: Annotated[Path, Option(help="Folder of the study; existing rows are kept.")],
+    smoke: Annotated[bool, Option("--smoke", help="Shrink the study to seconds a run.")] = False,
     data_dir: DataDir = None,
     networks: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Folder of trained networks, seed<N>, to reuse. [default: train them into --out]"
-        ),
+        Path | None,
+        Option(help="Folder of trained networks, seed<N>, to reuse. [default: train them into --out]"),
     ] = None,
-    arms: Annotated[
-        Optional[str], typer.Option(help="Arms to run, separated by commas. [default: all]")
-    ] = None,
+    arms: Annotated[str | None, Option(help="Arms to run, separated by commas. [default: all]")] = None,
     seeds: Annotated[
-        Optional[str], typer.Option(help="Seeds to run, separated by commas. [default: the study's]")
+        str | None, Option(help="Seeds to run, separated by commas. [default: the study's]")
     ] = None,
     known: Annotated[
-        Optional[Path],
-        typer.Option("--rows", help="CSV file with rows of the same study, made elsewhere."),
+        Path | None, Option("--rows", help="CSV file with rows of the same study, made elsewhere.")
     ] = None,
     as_json: Json = False,
     plugin: Plugins = None,

@@ -3,12 +3,12 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
-from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Smoke
+from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Seed, Smoke, Strategy
 from dreal_tf.cli.output import metric_lines, next_command, result, say, training_callbacks
 from dreal_tf.errors import InputError
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
@@ -18,26 +18,19 @@ from dreal_tf.training.run_directory import RunDirectory
 def train(
     recipe: RecipeName,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Train the same recipe without the method.")
+        bool, Option("--baseline", help="Train the same recipe without the method.")
     ] = False,
     smoke: Smoke = False,
     changes: Changes = None,
     out: Annotated[
-        Optional[Path],
-        typer.Option(help="Run directory. [default: runs/<recipe>[_baseline]_seed<N>]"),
+        Path | None, Option(help="Run directory. [default: runs/<recipe>[_baseline]_seed<N>]")
     ] = None,
     data_dir: DataDir = None,
-    strategy: Annotated[
-        str, typer.Option(help="Distribution strategy: auto, none, mirrored, multi_worker or tpu.")
-    ] = "auto",
-    seed: Annotated[
-        Optional[int], typer.Option(help="Seed of the run. [default: the recipe's]")
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Move a run in --out aside and begin anew.")
-    ] = False,
+    strategy: Strategy = "auto",
+    seed: Seed = None,
+    fresh: Annotated[bool, Option("--fresh", help="Move a run in --out aside and begin anew.")] = False,
     print_recipe: Annotated[
-        bool, typer.Option("--print-recipe", help="Print the resolved recipe as JSON and stop.")
+        bool, Option("--print-recipe", help="Print the resolved recipe as JSON and stop.")
     ] = False,
     as_json: Json = False,
     plugin: Plugins = None,

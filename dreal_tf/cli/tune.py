@@ -2,12 +2,12 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
-from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName
+from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Seed, Strategy
 from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.cli.train import resolve
 from dreal_tf.experiments.search import default_search_folder
@@ -16,39 +16,27 @@ from dreal_tf.experiments.space import load_space
 
 def tune(
     recipe: RecipeName,
-    space: Annotated[
-        str, typer.Option(help="Search space: attention, method, optimizer, or a .py file.")
-    ],
+    space: Annotated[str, Option(help="Search space: attention, method, optimizer, or a .py file.")],
     trials: Annotated[
-        int, typer.Option(min=1, help="Number of trials, besides the runs without the method.")
+        int, Option(min=1, help="Number of trials, besides the runs without the method.")
     ] = 20,
-    tuner: Annotated[
-        str, typer.Option(help="Search algorithm: random, bayesian or hyperband.")
-    ] = "bayesian",
-    objective: Annotated[
-        str, typer.Option(help="Logged validation quantity to optimise.")
-    ] = "val_accuracy",
+    tuner: Annotated[str, Option(help="Search algorithm: random, bayesian or hyperband.")] = "bayesian",
+    objective: Annotated[str, Option(help="Logged validation quantity to optimise.")] = "val_accuracy",
     patience: Annotated[
-        Optional[int],
-        typer.Option(
-            min=1, help="End a trial after so many epochs without a better value. [default: never]"
-        ),
+        int | None,
+        Option(min=1, help="End a trial after so many epochs without a better value. [default: never]"),
     ] = None,
     out: Annotated[
-        Optional[Path],
-        typer.Option(help="Folder of the search. [default: searches/<recipe>_<space>_<tuner>_seed<N>]"),
+        Path | None,
+        Option(help="Folder of the search. [default: searches/<recipe>_<space>_<tuner>_seed<N>]"),
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Shrink recipe and space to seconds a trial.")
+        bool, Option("--smoke", help="Shrink recipe and space to seconds a trial.")
     ] = False,
     changes: Changes = None,
     data_dir: DataDir = None,
-    strategy: Annotated[
-        str, typer.Option(help="Strategy of each trial: auto, none, mirrored or tpu.")
-    ] = "auto",
-    seed: Annotated[
-        Optional[int], typer.Option(help="Seed of the runs and the search. [default: the recipe's]")
-    ] = None,
+    strategy: Strategy = "auto",
+    seed: Seed = None,
     as_json: Json = False,
     plugin: Plugins = None,
 ):

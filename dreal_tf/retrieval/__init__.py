@@ -1,12 +1,6 @@
 """Retrieval: losses that train embeddings, rankings of embeddings, and the scores of rankings."""
 
-from dreal_tf.retrieval.distance import (
-    METRICS,
-    distance_blocks,
-    distances,
-    mean_of_views,
-    unit_length,
-)
+from dreal_tf.retrieval.distance import METRICS, distance_blocks, distances, mean_of_views, unit_length
 from dreal_tf.retrieval.neighbours import ApproximateIndex, Neighbours, nearest
 from dreal_tf.retrieval.ranking import (
     Labels,

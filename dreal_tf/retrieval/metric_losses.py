@@ -288,10 +288,7 @@ class EmbeddingLosses(keras.layers.Layer):
     @property
     def names(self):
         """Names of the losses in use, list of str."""
-        return [
-            *(["triplet_loss"] if self.triplet != "none" else []),
-            *(["centre_loss"] if self.centres else []),
-        ]
+        return ["triplet_loss"] * (self.triplet != "none") + ["centre_loss"] * bool(self.centres)
 
     def build(self, features_shape, labels_shape=None):
         if self.centres:
@@ -312,8 +309,5 @@ class EmbeddingLosses(keras.layers.Layer):
         return total, parts
 
     def get_config(self):
-        own = {
-            name: getattr(self, name)
-            for name in ("identities", "triplet", "triplet_weight", "margin", "centre_weight")
-        }
-        return super().get_config() | own | {"centre_rate": self.centre_rate}
+        names = ("identities", "triplet", "triplet_weight", "margin", "centre_weight", "centre_rate")
+        return super().get_config() | {name: getattr(self, name) for name in names}

@@ -136,27 +136,23 @@ class ApproximateIndex:
         Raises:
             InputError: if there is no such file, or it does not hold such an index.
         """
-        faiss = _faiss()
         if metric not in METRICS:
             raise unknown_name("metric", metric, METRICS)
-        if not Path(path).is_file():
-            raise InputError(
-                f"Expected an index in a file. Received: {str(path)!r}, which does not exist. Build it first."
-            )
+        faiss, received = _faiss(), "a file that does not exist"
         self = cls.__new__(cls)
         self.metric = metric
-        try:
-            self._index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise InputError(
-                f"Expected an index in {str(path)!r}. Received: a file that faiss cannot read. Build the index again."
-            ) from error
-        if not isinstance(self._index, faiss.IndexHNSWFlat):
-            raise InputError(
-                f"Expected an `ApproximateIndex` in {str(path)!r}. Received: {type(self._index).__name__}. Build "
-                "the index again."
-            )
-        return self
+        if Path(path).is_file():
+            try:
+                self._index = faiss.read_index(str(path))
+            except RuntimeError:
+                received = "a file that faiss cannot read"
+            else:
+                if isinstance(self._index, faiss.IndexHNSWFlat):
+                    return self
+                received = type(self._index).__name__
+        raise InputError(
+            f"Expected an `ApproximateIndex` in {str(path)!r}. Received: {received}. Build the index again."
+        )
 
     def _prepared(self, embeddings):
         embeddings = unit_length(embeddings) if self.metric == "cosine" else embeddings

@@ -1,6 +1,5 @@
 """Ranks a gallery for each query and scores the rankings."""
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -96,125 +95,49 @@ def _checked_labels(labels, images, name):
     return Labels(*checked)
 
 
-class TieGroups(NamedTuple):
-    """The gallery images at each distance at which a query has matches, nearest first.
+def expected_scores(before, size, matches, ranks):
+    """Scores of one query, each its mean over all orders of tied images.
 
-    Attributes:
-        queries: int array (queries,): the queries with matches, ascending.
-        first: int array (queries,): each query's first group.
-        query: int array (groups,): each group's position in `queries`.
-        before: int array (groups,): number of images nearer than the group.
-        size: int array (groups,): number of images in the group.
+    Only groups of equally distant images that contain matches count, nearest first.
+
+    Args:
+        before: int array (groups,): number of images nearer than each group.
+        size: int array (groups,): number of images in each group.
         matches: int array (groups,): number of matches among them, at least one.
-        matches_before: int array (groups,): number of matches nearer than the group.
+        ranks: ints >= 1.
+    Returns:
+        Float array (ranks,), the probability that a match is among the first images; float, the
+        average precision; float, the number of matches over the rank of the last match.
+    Example:
+        >>> cmc, precision, penalty = expected_scores(*np.array([[0], [2], [1]]), ranks=[1, 2])
+        >>> cmc.round(6).tolist(), round(float(precision), 6), round(float(penalty), 6)
+        ([0.5, 1.0], 0.75, 0.75)
     """
+    from scipy.special import digamma  # Imported late: it is slow, and few commands rank.
 
-    queries: np.ndarray
-    first: np.ndarray
-    query: np.ndarray
-    before: np.ndarray
-    size: np.ndarray
-    matches: np.ndarray
-    matches_before: np.ndarray
-
-    @classmethod
-    def of(cls, query, nearer, not_farther):
-        """The groups of some matches.
-
-        Args:
-            query: int array (matches,), ascending.
-            nearer: int array (matches,). Number of images, matches or not, nearer to the query.
-            not_farther: int array (matches,). Number of images not farther, itself included.
-        Returns:
-            `TieGroups`.
-        Example:
-            >>> groups = TieGroups.of(np.array([4, 4, 4]), np.array([5, 0, 5]), np.array([9, 1, 9]))
-            >>> groups.queries.tolist(), groups.size.tolist(), groups.matches.tolist()
-            ([4], [1, 4], [1, 2])
-        """
-        order = np.lexsort((nearer, query))
-        query, nearer, not_farther = query[order], nearer[order], not_farther[order]
-        is_first = np.ones(len(query), bool)
-        is_first[1:] = (query[1:] != query[:-1]) | (nearer[1:] != nearer[:-1])
-        starts = np.flatnonzero(is_first)
-        matches = np.diff(np.append(starts, len(query)))
-        queries, first, position = np.unique(query[starts], return_index=True, return_inverse=True)
-        before = nearer[starts]
-        size = not_farther[starts] - before
-        return cls(queries, first, position, before, size, matches, starts - starts[first][position])
-
-    def cmc(self, ranks):
-        """The probability that a match is among the first images.
-
-        Args:
-            ranks: ints >= 1.
-        Returns:
-            Float array (queries, ranks).
-        Example:
-            >>> one_of_four = TieGroups.of(np.array([0]), np.array([0]), np.array([4]))
-            >>> one_of_four.cmc([1, 2, 5]).round(6).tolist()
-            [[0.25, 0.5, 1.0]]
-        """
-        before, size, matches = (
-            part[self.first][:, None] for part in (self.before, self.size, self.matches)
-        )
-        within = np.clip(np.asarray(ranks) - before, 0, size)  # Images of the group up to that rank.
-        # All its matches lie beyond that rank in C(size - within, matches) of C(size, matches) orders.
-        return 1.0 - np.exp(_log_choose(size - within, matches) - _log_choose(size, matches))
-
-    def average_precision(self):
-        """The expected mean of the precision at each match.
-
-        Returns:
-            Float array (queries,).
-        Example:
-            >>> one_of_two = TieGroups.of(np.array([0]), np.array([0]), np.array([2]))
-            >>> one_of_two.average_precision().round(6).tolist()
-            [0.75]
-        """
-        harmonic = _harmonic(self.before, self.before + self.size)
-        # A match at position i of its group has on average (i - 1) * slope matches before it there.
-        slope = (self.matches - 1) / np.maximum(self.size - 1, 1)
-        constant = self.matches_before + 1 - slope
-        precision = slope * self.size + (constant - slope * self.before) * harmonic
-        precision = precision * self.matches / self.size
-        return np.bincount(self.query, precision) / np.bincount(self.query, self.matches)
-
-    def inverse_negative_penalty(self):
-        """The expected number of matches over the rank of the last match.
-
-        Returns:
-            Float array (queries,).
-        Example:
-            >>> one_of_two = TieGroups.of(np.array([0]), np.array([0]), np.array([2]))
-            >>> one_of_two.inverse_negative_penalty().round(6).tolist()
-            [0.75]
-        """
-        last = np.cumsum(np.bincount(self.query)) - 1  # Each query's last group.
-        before, size, matches = self.before[last], self.size[last], self.matches[last]
-        inverse = 1.0 / (before + size)  # If the whole group matches.
-        for row in np.flatnonzero(matches < size):
-            position = np.arange(matches[row], size[row] + 1)  # Possible positions of the last match.
-            log_chance = _log_choose(position - 1, matches[row] - 1) - _log_choose(
-                size[row], matches[row]
-            )
-            inverse[row] = np.sum(np.exp(log_chance) / (before[row] + position))
-        return np.bincount(self.query, self.matches) * inverse
+    within = np.clip(np.asarray(ranks) - before[0], 0, size[0])  # Images of the first group by rank.
+    # All its matches lie beyond that rank in C(size - within, matches) of C(size, matches) orders.
+    beyond = np.exp(_log_choose(size[0] - within, matches[0]) - _log_choose(size[0], matches[0]))
+    # The sum of 1 / rank over each group, exact for single images.
+    harmonic = np.where(
+        size == 1, 1 / (before + 1), digamma(before + size + 1.0) - digamma(before + 1.0)
+    )
+    # A match at position i of its group has on average (i - 1) * slope matches before it there.
+    slope = (matches - 1) / np.maximum(size - 1, 1)
+    constant = np.cumsum(matches) - matches + 1 - slope
+    precision = slope * size + (constant - slope * before) * harmonic
+    total = matches.sum()
+    position = np.arange(matches[-1], size[-1] + 1)  # Possible positions of the last match.
+    chance = np.exp(_log_choose(position - 1, matches[-1] - 1) - _log_choose(size[-1], matches[-1]))
+    penalty = total * np.sum(chance / (before[-1] + position))
+    return 1 - beyond, np.sum(precision * matches / size) / total, penalty
 
 
 def _log_choose(n, k):
-    """Log of the number of ways to choose k of n; minus infinity if there is none."""
-    from scipy.special import gammaln  # Imported late: it is slow, and few commands rank.
+    """Log of the number of ways to choose k of n; minus infinity if k > n."""
+    from scipy.special import gammaln
 
-    possible = k <= n
-    n = np.where(possible, n, k)
-    return np.where(possible, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
-
-
-def _harmonic(start, end):
-    """1/(start + 1) + ... + 1/end, for arrays of ints."""
-    sums = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, end.max(initial=1) + 1))])
-    return np.where(end == start + 1, 1.0 / end, sums[end] - sums[start])
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
 class Scores(NamedTuple):
@@ -381,11 +304,18 @@ def _scores(blocks, queries, images, query_labels, gallery_labels, protocol, ran
     cmc = np.full((queries, len(ranks)), np.nan)
     scores = Scores(tuple(ranks), cmc, np.full(queries, np.nan), np.full(queries, np.nan))
     for rows, block, matches, excluded in _related(blocks, labels, gallery_labels, protocol):
-        groups = _tie_groups(block, matches, excluded)
-        matched = rows.start + groups.queries
-        scores.cmc[matched] = groups.cmc(ranks)
-        scores.average_precision[matched] = groups.average_precision()
-        scores.inverse_negative_penalty[matched] = groups.inverse_negative_penalty()
+        if not np.isfinite(block).all():
+            raise InputError(
+                "Expected finite distances. Received: NaN or infinity among them. Remove those images, "
+                "or check how the distances are made."
+            )
+        for row in np.flatnonzero(matches.any(axis=1)):
+            ordered = np.sort(block[row, ~excluded[row]])
+            tied, count = np.unique(block[row, matches[row]], return_counts=True)
+            before, end = (np.searchsorted(ordered, tied, side) for side in ("left", "right"))
+            query, expected = rows.start + row, expected_scores(before, end - before, count, ranks)
+            for values, value in zip(scores[1:], expected, strict=True):
+                values[query] = value
     if not scores.matched.any():
         raise InputError(
             "Expected at least one query with a match in the gallery, of its identity and, if cameras "
@@ -393,22 +323,3 @@ def _scores(blocks, queries, images, query_labels, gallery_labels, protocol, ran
             "Check the identities and cameras, or change the protocol."
         )
     return scores
-
-
-def _tie_groups(block, matches, excluded):
-    """The groups of the matches of some queries, by counting the nearer images."""
-    block = np.asarray(block)
-    if not np.isfinite(block).all():
-        raise InputError(
-            "Expected finite distances. Received: NaN or infinity among them. Remove those images, or "
-            "check how the distances are made."
-        )
-    ordered = np.sort(np.where(excluded, np.inf, block), axis=1)
-    query, image = np.nonzero(matches)
-    distance = block[query, image]
-    nearer, not_farther = np.empty(len(query), int), np.empty(len(query), int)
-    edges = np.searchsorted(query, np.arange(len(block) + 1))
-    for row, (begin, end) in enumerate(itertools.pairwise(edges)):
-        nearer[begin:end] = np.searchsorted(ordered[row], distance[begin:end], "left")
-        not_farther[begin:end] = np.searchsorted(ordered[row], distance[begin:end], "right")
-    return TieGroups.of(query, nearer, not_farther)

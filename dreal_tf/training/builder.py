@@ -228,10 +228,9 @@ def load_weights(network, path):
 
 def _check_placement(attention, backbone, other):
     """Refuses placement fields that the backbone does not have."""
-    foreign = PLACEMENT if other else OTHER_PLACEMENT
-    for name in foreign:
+    instead = "gates or insert_after" if other else "stages and blocks"
+    for name in PLACEMENT if other else OTHER_PLACEMENT:
         if getattr(attention, name, None) is not None:
-            instead = "gates or insert_after" if other else "stages and blocks"
             raise InputError(
                 f"Expected attention.{name}=None with backbone.name={backbone!r}. Received: attention."
                 f"{name}={getattr(attention, name)!r}. Place attention by {instead}."
@@ -262,14 +261,8 @@ def _embedding_losses(recipe, identities):
             f"{recipe.augment.mix_up}, augment.cut_mix={recipe.augment.cut_mix}. Set the first, such as "
             "4, set the others to 0, and choose data of identities."
         )
-    return EmbeddingLosses(
-        identities,
-        optim.triplet,
-        optim.triplet_weight,
-        optim.margin,
-        optim.centre_weight,
-        optim.centre_rate,
-    )
+    fields = {"triplet", "triplet_weight", "margin", "centre_weight", "centre_rate"}
+    return EmbeddingLosses(identities, **optim.model_dump(include=fields))
 
 
 def _attention(recipe):

@@ -17,11 +17,11 @@ def load_plugins(paths):
     that a run has recorded.
 
     Args:
-        paths: sequence of str or path of `.py` files.
+        paths: sequence of str or path of `.py` files, or None.
     Raises:
         InputError: if a file is missing, raises an error, or has the name of another module.
     """
-    for path in paths:
+    for path in paths or ():
         path = Path(path).expanduser().resolve()
         module = path.stem
         if module in _files:

@@ -13,13 +13,7 @@ from dreal_tf.data.file_record import LEFT_OUT, read_record
 from dreal_tf.data.listing import list_files
 from dreal_tf.errors import InputError
 from dreal_tf.training.builder import build
-from dreal_tf.training.callbacks import (
-    BestNetwork,
-    Checkpoint,
-    HistoryFile,
-    StopOnNaN,
-    read_history,
-)
+from dreal_tf.training.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
 from dreal_tf.training.evaluation import evaluate_splits
 from dreal_tf.training.fine_tuning import describe_auto, resolve_auto
 from dreal_tf.training.run_directory import RunDirectory, reporting_full_disk, write_whole
@@ -27,9 +21,6 @@ from dreal_tf.training.strategies import cluster_of, naming_lost_workers, strate
 from dreal_tf.training.tensorboard import TensorBoardFigures, TensorBoardLog
 from dreal_tf.training.trained_run import trained_network
 
-NO_ATTENTION = (
-    "attention.kind='none': no attention module, hence no critic; the plain network is trained."
-)
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows as histograms.
 
 log = logging.getLogger(__name__)
@@ -77,7 +68,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         for note in data.notes:
             log.info(note)
         if recipe.attention.kind == "none":
-            log.info(NO_ATTENTION)
+            log.info("attention.kind='none': no attention module, hence no critic; training is plain.")
         run.begin(recipe, fresh)  # Only after all input has been checked.
         with reporting_full_disk(run.path):
             if data.files is not None and recorded is None:

@@ -56,20 +56,6 @@ def everything(model):
     return [v.numpy() for v in variables]
 
 
-def test_a_checkpoint_holds_everything_both_optimizers_included(tmp_path):
-    part = tmp_path / "part"
-    part.mkdir()
-    whole = fresh_model()
-    fit(whole, tmp_path, epochs=4)
-    fit(fresh_model(), part, epochs=2)
-    resumed = fresh_model()
-    _, checkpoint = fit(resumed, part, epochs=4)
-    assert checkpoint.epochs_done == 4
-    for one, two in zip(everything(whole), everything(resumed), strict=True):
-        np.testing.assert_array_equal(one, two)
-    assert [row["epoch"] for row in read_history(part / "history.csv")] == [0, 1, 2, 3]
-
-
 class Informed(DirectCritic):
     """Knows the true gradient, and has it tried on noisy actions: it is soon trusted."""
 
@@ -101,41 +87,45 @@ def damage(path, part="*"):
 
 
 @pytest.mark.parametrize("part", [pytest.param("index", marks=pytest.mark.slow), "data*"])
-def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said(tmp_path, caplog, part):
+def test_from_a_damaged_checkpoint_it_falls_back_on_the_one_before_or_stops(tmp_path, caplog, part):
+    """A checkpoint holds everything, both optimizers included."""
     whole, run = tmp_path / "whole", tmp_path / "run"
     for folder in (whole, run):
         folder.mkdir()
-    fit(fresh_model(), whole, epochs=4)
+    uninterrupted, resumed = fresh_model(), fresh_model()
+    fit(uninterrupted, whole, epochs=4)
     fit(fresh_model(), run, epochs=3)
     damage(run / "checkpoints" / "epoch-3", part)
     with caplog.at_level(logging.WARNING, "dreal_tf"):
-        fit(fresh_model(), run, epochs=4)
-    assert "epoch-3 is damaged" in caplog.text
+        _, checkpoint = fit(resumed, run, epochs=4)
+    assert "epoch-3 is damaged" in caplog.text and checkpoint.epochs_done == 4
+    for one, two in zip(everything(uninterrupted), everything(resumed), strict=True):
+        np.testing.assert_array_equal(one, two)
     one, two = (read_history(folder / "history.csv") for folder in (whole, run))
+    assert [row["epoch"] for row in one] == [0, 1, 2, 3]
     assert [row | {"seconds": 0} for row in one] == [row | {"seconds": 0} for row in two]
+    for epoch in (3, 4):
+        damage(run / "checkpoints" / f"epoch-{epoch}")
+    with pytest.raises(RunError, match="Expected a checkpoint that can be read. Received: 2 damaged"):
+        fit(fresh_model(), run, epochs=5)
 
 
 @pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
 def test_a_checkpoint_of_another_schema_is_refused_with_the_version_that_wrote_it(
     tmp_path, monkeypatch, schema
 ):
+    checkpoint = Checkpoint(tmp_path / "checkpoints", BestNetwork(tmp_path))
+    checkpoint.set_model(fresh_model())
+    checkpoint.on_train_begin()
     with monkeypatch.context() as other_version:
         other_version.setattr("dreal_tf.training.callbacks.SCHEMA", schema)
         other_version.setattr("dreal_tf.__version__", "7.8.9")
-        fit(fresh_model(), tmp_path, epochs=1)
+        checkpoint.on_epoch_end(0)
     message = f"Expected a checkpoint of schema {SCHEMA}.*schema {schema}, written by dreal_tf 7.8.9"
     with pytest.raises(InputError, match=message):
         fit(fresh_model(), tmp_path, epochs=2)
     with pytest.raises(InputError, match=message):
         restore_last(tmp_path / "checkpoints", fresh_model())
-
-
-def test_without_a_readable_checkpoint_it_stops_and_says_so(tmp_path):
-    fit(fresh_model(), tmp_path, epochs=3)
-    for epoch in (2, 3):
-        damage(tmp_path / "checkpoints" / f"epoch-{epoch}")
-    with pytest.raises(RunError, match="Expected a checkpoint that can be read. Received: 2 damaged"):
-        fit(fresh_model(), tmp_path, epochs=4)
 
 
 def test_the_best_epoch_is_kept_and_of_equals_the_first(tmp_path):

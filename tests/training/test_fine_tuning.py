@@ -1,4 +1,4 @@
-"""Initial weights, frozen stages, learning rates of the parts, and the delayed start of the method."""
+"""Fields chosen from a folder, initial weights, frozen stages, and the delayed start of the method."""
 
 import keras
 import numpy as np
@@ -11,7 +11,6 @@ from dreal_tf.networks.backbones import actors_of
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.callbacks import DelayedStart
 from dreal_tf.training.fine_tuning import freeze, resolve_auto
-from dreal_tf.training.optimizers import OPTIMIZERS, lr_multipliers
 
 
 @pytest.fixture(scope="module")
@@ -81,43 +80,6 @@ def test_frozen_stages_keep_what_they_have_but_their_attention_learns():
     assert "conv3_1_se" in trained and not trained & {"conv1", "conv1_bn", "conv3_1_1", "conv3_1_2_bn"}
     with pytest.raises(InputError, match="stage of the network.*Did you mean 'conv3'"):
         freeze(network, {"conv33"})
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_each_part_learns_at_its_share_of_the_rate(name):
-    """Against three plain optimizers, each of one part at that part's rate."""
-    network, twin = small(), small()
-    multipliers = lr_multipliers(network, backbone=0.1, attention=0.5, head=2.0)
-    random = np.random.default_rng(0)
-    gradients = [random.normal(size=v.shape).astype("float32") for v in network.trainable_variables]
-    shared = OPTIMIZERS[name](0.01, lr_multipliers=multipliers)
-    shared = type(shared).from_config(shared.get_config())
-    plain = type(shared).__mro__[2]
-    for _ in range(3):
-        shared.apply(gradients, network.trainable_variables)
-    groups = {}
-    for variable, gradient in zip(twin.trainable_variables, gradients, strict=True):
-        layer = variable.path.split("/")[0]
-        multiplier = 2.0 if layer == "logits" else 0.5 if layer.endswith("_se") else 0.1
-        groups.setdefault(multiplier, []).append((gradient, variable))
-    for multiplier, pairs in groups.items():
-        decay = {"weight_decay": shared.weight_decay / multiplier} if name == "adamw" else {}
-        optimizer = plain(0.01 * multiplier, **decay)
-        for _ in range(3):
-            optimizer.apply([g for g, _ in pairs], [v for _, v in pairs])
-    for ours, theirs in zip(network.trainable_variables, twin.trainable_variables, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-def test_shares_hold_on_two_replicas(two_replicas):
-    with two_replicas.scope():
-        inputs = keras.Input((2,))
-        network = keras.Model(inputs, keras.layers.Dense(3, name="logits")(inputs))
-        network.compile(OPTIMIZERS["sgd"](1.0, lr_multipliers={"logits/": 0.0}), "mse")
-    before = network.get_weights()
-    network.fit(np.ones((4, 2)), np.ones((4, 3)), verbose=0)
-    for old, new in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
 
 
 def test_a_method_that_would_never_set_in_is_refused():

@@ -1,4 +1,4 @@
-"""From a folder of one's own images to an export that names new ones: the real commands."""
+"""From a folder of one's own images to an export that names new ones, by the commands."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import called
 from fresh_process import COMMAND, PREPARED, ended
 from PIL import Image
 
@@ -24,16 +25,6 @@ SMALL = {
     "backbone.stride_placement": "3x3",
     "attention.reduction": 2,
 }
-# Several commands in one process, as far as their exit codes go.
-IN_A_ROW = """
-import json, sys
-from dreal_tf.cli.main import main
-for arguments in json.loads(sys.argv[1]):
-    try:
-        main(arguments)
-    except SystemExit as end:
-        assert not end.code, (arguments, end.code)
-"""
 
 
 def photographs():
@@ -136,12 +127,14 @@ def test_its_report_audit_export_and_predictions(run, folder, tmp_path):
         ["export", out, "--out", tmp_path / "served"],
         ["predict", tmp_path / "served", folder / "sports car", folder / "tabby" / "grey.png"],
     ]
-    commands = json.dumps([[str(part) for part in command] for command in commands])
-    done = ended("-c", IN_A_ROW, commands, folder=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
+    printed = {}
+    for command in commands:
+        done = called(*command, folder=tmp_path)
+        assert done.returncode == 0, done.stderr[-2000:]
+        printed[command[0]] = done.stdout
     assert "sports car" in (out / "report.html").read_text()
-    assert "conv5_1/se" in done.stdout
-    predicted = [line for line in done.stdout.splitlines() if line.startswith(str(folder))]
+    assert "conv5_1/se" in printed["audit"]
+    predicted = [line for line in printed["predict"].splitlines() if line.startswith(str(folder))]
     assert len(predicted) == CLASSES["sports car"] + 1
     assert {line.rsplit(",", 2)[1] for line in predicted} <= set(CLASSES)
 

@@ -65,11 +65,7 @@ def test_every_epoch_where_time_allows_and_each_kind_of_module_its_figure(tmp_pa
 def test_where_time_is_short_once_at_the_end(tmp_path):
     _, figures = fitted(tmp_path, fraction=1e-9)
     files_of = {tag: list(files) for tag, files in pictures(tmp_path).items()}
-    assert files_of == {
-        "Grad-CAM": [1],
-        "channel attention": [1],
-        "critique and reward": [1],
-    }
+    assert files_of == {"Grad-CAM": [1], "channel attention": [1], "critique and reward": [1]}
     assert len(figures.seconds) == 1
 
 
