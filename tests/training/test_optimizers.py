@@ -25,7 +25,7 @@ def formula(t, total, warmup, decay, milestones=(), factor=0.1):
 def test_the_rate_of_every_step_is_the_documented_one(decay, warmup_epochs):
     changes = {"schedule.epochs": 4, "schedule.decay": decay.split()[-1]}
     if decay == "other steps":
-        changes |= {"schedule.milestones": (0.25, 0.75), "schedule.factor": 0.5}
+        changes |= {"schedule.milestones": (0.5, 0.75), "schedule.factor": 0.5}
     changes |= {"schedule.warmup_epochs": warmup_epochs, "optim.learning_rate": 0.2}
     recipe = SMALL.replace(changes)
     optimizer = recipe_optimizer(recipe, STEPS, network=None)
