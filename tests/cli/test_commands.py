@@ -169,7 +169,7 @@ def test_keras_opens_a_saved_network_once_we_are_imported(trained):
 
 
 def test_doctor_finds_a_whole_installation(tmp_path):
-    process = run("doctor", "--json", folder=tmp_path)
+    process = called("doctor", "--json", folder=tmp_path)
     assert process.returncode == 0, process.stderr
     checks = json.loads(process.stdout)
     assert checks["ok"] and checks["tensorflow"]["cure"] == "" and "took" in checks["training"]["found"]

@@ -29,6 +29,7 @@ def test_a_warm_up_as_long_as_the_training_is_refused():
 def test_label_smoothing_and_mixed_images_come_with_soft_labels():
     for changes in ({"optim.label_smoothing": 0.1}, {"augment.mix_up": 0.2}):
         model, data, callbacks = build(SMALL.replace(changes))
+        model.run_eagerly = True  # A few steps take less time than a trace.
         history = model.fit(
             data.train, validation_data=data.validation, verbose=0, callbacks=callbacks
         ).history

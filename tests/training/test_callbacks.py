@@ -38,7 +38,7 @@ def fit(model, folder, epochs=3, callbacks=()):
     return best, checkpoint
 
 
-def fresh_model(**options):
+def fresh_model(run_eagerly=False, **options):
     keras.utils.set_random_seed(1)
     model = DREAL(small_network(dropout=0.2), actor_weight=0.5)
     model.compile(
@@ -46,6 +46,7 @@ def fresh_model(**options):
         keras.optimizers.Adam(0.01),
         loss=logits_loss(),
         metrics=["accuracy"],
+        run_eagerly=run_eagerly,
     )
     return model
 
@@ -167,11 +168,12 @@ def test_averaged_weights_are_judged_and_kept_while_the_others_train_on(tmp_path
 
 def test_with_averaged_weights_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     rows = []
-    for name, epochs in (("whole", [4]), ("part", [2, 4])):
+    for name, epochs in (("whole", [2]), ("part", [1, 2])):
         (tmp_path / name).mkdir()
         for until in epochs:
             swap = keras.callbacks.SwapEMAWeights()
-            fit(fresh_model(use_ema=True, ema_momentum=0.5), tmp_path / name, until, [swap])
+            model = fresh_model(run_eagerly=True, use_ema=True, ema_momentum=0.5)
+            fit(model, tmp_path / name, until, [swap])
         history = read_history(tmp_path / name / "history.csv")
         rows.append([row | {"seconds": 0} for row in history])
     # The swap adds and subtracts, which costs the last digits.

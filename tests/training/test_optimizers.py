@@ -8,7 +8,7 @@ from dreal_tf import SqueezeExcite, build, load_recipe, residual_network
 from dreal_tf.training.optimizers import OPTIMIZERS, WarmUp, lr_multipliers, recipe_optimizer
 
 SMALL = load_recipe("digits_resnet8_se", smoke=True)
-STEPS = 7  # Of an epoch.
+STEPS = 7  # Steps of an epoch.
 
 
 def formula(t, total, warmup, decay, milestones=(), factor=0.1):

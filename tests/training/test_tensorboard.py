@@ -20,7 +20,7 @@ PREPARED = preprocessing_of((6, 6, 3), 0.5, 0.5, "whole", ["cat", "dog", "ship"]
 ALWAYS = 1e9
 
 
-def fitted(folder, fraction=ALWAYS, attention=None, epochs=2):
+def fitted(folder, fraction=ALWAYS, attention=None):
     model = compiled(small_network(attention, image_shape=(6, 6, 3)))
     history = HistoryFile(folder / "history.csv")
     figures = TensorBoardFigures(folder, IMAGES, LABELS, PREPARED, fraction, history)
@@ -28,7 +28,7 @@ def fitted(folder, fraction=ALWAYS, attention=None, epochs=2):
         IMAGES,
         LABELS,
         batch_size=8,
-        epochs=epochs,
+        epochs=2,
         shuffle=False,
         verbose=0,
         callbacks=[history, figures],
@@ -44,6 +44,14 @@ def pictures(folder):
         tag: {event.step: event.tensor_proto.string_val[2] for event in events.Tensors(tag)}
         for tag in events.Tags()["tensors"]
     }
+
+
+@pytest.fixture(scope="module")
+def short_of_time(tmp_path_factory):
+    """A folder, a model and its figures, for which there was too little time but at the end."""
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("short")
+    return folder, *fitted(folder, fraction=1e-9)
 
 
 def test_every_epoch_where_time_allows_and_each_kind_of_module_its_figure(tmp_path):
@@ -62,9 +70,9 @@ def test_every_epoch_where_time_allows_and_each_kind_of_module_its_figure(tmp_pa
         assert (first != last).any()  # The network has learnt.
 
 
-def test_where_time_is_short_once_at_the_end(tmp_path):
-    _, figures = fitted(tmp_path, fraction=1e-9)
-    files_of = {tag: list(files) for tag, files in pictures(tmp_path).items()}
+def test_where_time_is_short_once_at_the_end(short_of_time):
+    folder, _, figures = short_of_time
+    files_of = {tag: list(files) for tag, files in pictures(folder).items()}
     assert files_of == {"Grad-CAM": [1], "channel attention": [1], "critique and reward": [1]}
     assert len(figures.seconds) == 1
 
@@ -90,8 +98,8 @@ def test_drawing_changes_nothing_in_the_network_or_its_training(tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
-def test_the_figures_say_what_the_network_takes_images_for(tmp_path):
-    model, figures = fitted(tmp_path, epochs=1)
+def test_the_figures_say_what_the_network_takes_images_for(short_of_time):
+    _, model, figures = short_of_time
     (axes, _) = figures.figures()["Grad-CAM"].axes
     texts = [text.get_text() for text in axes.texts]
     given = model.network.predict(figures.shown, verbose=0).argmax(axis=1)
@@ -105,10 +113,10 @@ def test_the_figures_say_what_the_network_takes_images_for(tmp_path):
     )
 
 
-def test_the_curves_are_those_of_the_history(tmp_path):
-    _, figures = fitted(tmp_path, fraction=1e-9)
+def test_the_curves_are_those_of_the_history(short_of_time):
+    folder, _, figures = short_of_time
     axes = figures.figures()["critique and reward"].axes[0]
-    rows = read_history(tmp_path / "history.csv")
+    rows = read_history(folder / "history.csv")
     curves = {line.get_label(): line.get_xydata() for line in axes.lines}
     for label, name in (("critique Q", "critique"), ("reward R", "reward")):
         expected = [(row["epoch"] + 1, row[f"{name}/conv2_1/se"]) for row in rows]
