@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # The modules that import all classes which Keras must know.
-_REGISTERING = (f"{__name__}.model", f"{__name__}.training.schedules")
+_REGISTERING = (f"{__name__}.model", f"{__name__}.training.optimizers")
 
 
 def _register(imported):

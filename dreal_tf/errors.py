@@ -1,12 +1,12 @@
-"""What goes wrong on the user's side, and how it is said.
+"""Errors that a user can cause or must know of, and their messages.
 
-Every message has three parts: what was expected, what came, what to do.
+Every message has three parts: what was expected, what was received, what to do.
 """
 
 import difflib
 from pathlib import Path
 
-LISTED = 20  # Known names that an error lists; of more it names the nearest.
+LISTED = 20  # Known names that an error lists; if there are more, it names the nearest.
 
 
 class InputError(ValueError):
@@ -21,7 +21,7 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run cannot go on, through no fault of the input; the command line ends with exit code 1.
+    """A run cannot continue although its input is valid; the command line ends with exit code 1.
 
     Example:
         >>> raise RunError("Expected a finite loss. Received: nan. Lower optim.learning_rate.")
@@ -32,7 +32,7 @@ class RunError(RuntimeError):
 
 
 class DivergedError(RunError):
-    """A training went astray: its loss is no longer a number.
+    """A training has diverged: its loss is no longer a number.
 
     Example:
         >>> issubclass(DivergedError, RunError)
@@ -44,11 +44,11 @@ def unknown_name(what, name, known):
     """An `InputError` for a name that is not known, with the nearest known one.
 
     Args:
-        what: str. What the name should have named, such as "recipe".
-        name: str. What came.
-        known: iterable of str. The names there are.
+        what: str. The kind of thing that the name refers to, such as "recipe".
+        name: str. The unknown name.
+        known: iterable of str. The names that exist.
     Returns:
-        InputError, to be raised by the caller.
+        InputError, for the caller to raise.
     Example:
         >>> print(unknown_name("attention kind", "sse", ["se", "none"]))
         Expected an attention kind, one of: none, se. Received: 'sse'. Did you mean 'se'?
@@ -65,12 +65,12 @@ def unknown_name(what, name, known):
 
 
 def check_at_least_one(**counts):
-    """Refuses an argument below 1; None is left alone.
+    """Refuses arguments below 1; None passes.
 
     Args:
         **counts: int or None, by the name of the argument.
     Raises:
-        InputError: naming the first that is too small.
+        InputError: names the first argument that is too small.
     Example:
         >>> try:
         ...     check_at_least_one(heads=4, strides=0)
@@ -84,7 +84,7 @@ def check_at_least_one(**counts):
 
 
 def check_new_folder(path, purpose):
-    """Refuses to write over an existing folder or file.
+    """Refuses to overwrite an existing folder or file.
 
     Args:
         path: str or path.

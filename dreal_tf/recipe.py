@@ -786,7 +786,7 @@ class Recipe(Section):
             >>> Recipe().applicable({"optim.name": "adam", "optim.momentum": 0.5, "run.seed": 1})
             {'optim.name': 'adam', 'run.seed': 1}
         """
-        taken = {}
+        applicable = {}
         for path, value in changes.items():
             section, _, name = path.partition(".")
             if section in KINDS:
@@ -795,8 +795,8 @@ class Recipe(Section):
                 model = _model_of(section, kind)
                 if model is not None and name not in model.model_fields:
                     continue
-            taken[path] = value
-        return taken
+            applicable[path] = value
+        return applicable
 
     def shrunk(self):
         """The recipe with its kinds, stages and losses, but seconds long and on generated images.

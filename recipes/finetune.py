@@ -4,15 +4,15 @@ from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Re
 def recipe(smoke=False):
     """A folder of your own images, ResNet-50 from ImageNet weights with squeeze-and-excitation.
 
-    Size of the images, images a step and epochs are found from the folder; files in it that are no
-    images are named and skipped. The weights are those of
-    keras.applications; they are fetched with backbone.download=true, or backbone.weights names a file
-    (docs/weights.md). Attention starts as if it were not there, so that nothing learnt is lost; the
-    pretrained layers learn at a tenth of the rate; the method sets in after the first epoch.
+    Image size, batch size and number of epochs are chosen from the folder; files that are not images
+    are skipped, and listed. The weights are those of keras.applications: backbone.download=true
+    downloads them, or backbone.weights names a file (docs/weights.md). Attention starts as the
+    identity, so that nothing learnt is lost; the pretrained layers learn at a tenth of the rate; the
+    method starts after the first epoch.
 
     Command: dreal-tf train finetune --set data.folder=FOLDER --set backbone.download=true
     Expect: depends on the folder (docs/weights.md); not run here with ImageNet weights, which cannot
-        be fetched here
+        be downloaded here
     Time: depends on the folder; about 2,000 steps
     Paper: not in it.
     """
@@ -21,7 +21,7 @@ def recipe(smoke=False):
         augment=Augment(resized_crop=0.35, flip=True),
         backbone=Backbone(name="imagenet_resnet", depth=50, stride_placement="1x1", weights="imagenet"),
         attention=Attention(kind="se", reduction=16, identity_start=True),
-        # A quarter of so few images would say little of sixteen modules: all are measured.
+        # All images are measured: a quarter of so few says little about sixteen modules.
         dreal=Dreal(
             critic="comparative", reward_fraction=1.0, actor_weight=0.1, actor_warmup=200, start_epoch=1
         ),

@@ -97,22 +97,22 @@ def visit(browser, page, width, scheme="light"):
         width: int, of the window (pixels).
         scheme: str, "light" or "dark", what the reader prefers.
     Returns:
-        Pair: addresses that were asked for (list of str), and the console's lines (list of str).
+        Pair: requested addresses (list of str), and the console's lines (list of str).
     """
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     for kind in ("performance", "browser"):
-        browser.get_log(kind)  # What came before is none of this page's doing.
+        browser.get_log(kind)  # Drops the lines of earlier pages.
     browser.get(Path(page).resolve().as_uri())
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [
+    addresses = [
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
-    return asked, [entry["message"] for entry in browser.get_log("browser")]
+    return addresses, [entry["message"] for entry in browser.get_log("browser")]
 
 
 def photograph(browser, file):

@@ -181,7 +181,7 @@ def scores(flat=False):
     return classified(maps, images)
 
 
-# What makes the network, the pattern that finds its attention, the module and the kind of its action.
+# The maker of the network, the pattern of its attention, the module and the kind of its action.
 FOREIGN = {
     "squeeze and excitation": (squeeze_excite, "*_se_excite", "block1_se_excite/gate", "channel"),
     "the gate's last layer": (squeeze_excite, "block1_se_expand", "block1_se_expand/gate", "channel"),
@@ -192,8 +192,8 @@ FOREIGN = {
 }
 
 
-def drawn_weights(network, seed=1):
-    """The network with weights that make its attention selective and its answers differ."""
+def randomized_weights(network, seed=1):
+    """The network with random weights that make its attention selective and its predictions differ."""
     random = np.random.default_rng(seed)
     for variable in network.trainable_variables:
         variable.assign(random.normal(float("gamma" in variable.path), 0.7, variable.shape))

@@ -1,4 +1,4 @@
-"""What a traced graph holds."""
+"""The tensors of a traced graph."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""A network whose modules are worth by construction what their names say, and the same in NumPy.
+"""A network whose modules have known values by construction, and the same in NumPy.
 
 An image is a map of 2×2 places. Two channels hold a signal of the label's sign and a distractor
 three times as strong, in either order; two more hold another such pair; the last two hold chance.
@@ -14,7 +14,7 @@ from dreal_tf.data.arrays import from_arrays
 from dreal_tf.layers import AttentionActor
 
 OPEN, SHUT = 0.9, 0.1
-PUSH = 0.45  # What the noise adds to the logit, or takes from it.
+PUSH = 0.45  # The noise adds it to the logit, or subtracts it.
 
 
 class Selecting(AttentionActor):

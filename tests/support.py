@@ -148,7 +148,7 @@ def with_estimator(attention=None, exploration=("reference",), noise=1.0, **opti
     return network, trajectory, reward_estimator
 
 
-def images_drawn(count):
+def first_images(count):
     """The first images, all steps of each."""
     return SamplingPlan(tf.range(count), None)
 

@@ -26,7 +26,7 @@ LONG += ("finetune",)  # Has tests of its own.
 # Tried in tests/model/test_every_actor.py.
 LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("cbam", "non_local", "ccnet", "emanet"))
 LONG += ("fashion_mnist_resnet8_se",)  # As digits.
-# As coil100_resnet20_cbam; their modules start as if they were not there, and are worth 0.
+# As coil100_resnet20_cbam; their modules start as the identity, with a value of 0.
 LONG += ("market1501_resnet50_cbam", "dukemtmc_resnet50_cbam")
 
 
@@ -36,7 +36,7 @@ def field(recipe, path):
 
 
 def differently_shrunk():
-    """Of recipes that are the same when shrunk, ResNets of two depths for one, the first."""
+    """The first of the recipes that are equal when shrunk, such as ResNets of two depths."""
     small = {
         name: load_recipe(name, smoke=True).model_dump() | {"name": ""} for name in bundled_recipes()
     }
@@ -55,7 +55,7 @@ def test_shrunk_it_keeps_what_it_is_about(name):
 @pytest.mark.parametrize("name", differently_shrunk())
 def test_shrunk_it_trains_in_seconds_with_everything_logged_for_each_step(name):
     small = load_recipe(name, smoke=True)
-    # Of a few images all may be right, with a gain of 0 where attention starts as the identity.
+    # All of a few images may be correct, with a gain of 0 if attention starts as the identity.
     small = small.replace({"dreal.validation_fraction": 1.0})
     started = time.perf_counter()
     model, data, callbacks = build(small)
@@ -72,7 +72,7 @@ def test_shrunk_it_trains_in_seconds_with_everything_logged_for_each_step(name):
             continue
         assert all(history[f"val_reward/{module}"][0] != 0 for module in own)
         assert all(history[f"critique/{module}"][0] != 0 for module in own)
-        # Of the one image that is tried some module's direction may be nothing at all.
+        # The direction of some module may be 0 for the one image that is tried.
         assert max(abs(history[f"val_alignment/{module}"][0]) for module in own) > 1e-6
 
 

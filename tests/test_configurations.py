@@ -33,8 +33,7 @@ from dreal_tf.networks.attaching.attached_network import AttachedNetwork
 from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
 from dreal_tf.replicas import ReplicatedLossScale
 from dreal_tf.retrieval.metric_losses import Centres
-from dreal_tf.training.fine_tuning import LRMultiplierAdam, LRMultiplierAdamW, LRMultiplierSGD
-from dreal_tf.training.schedules import WarmUp
+from dreal_tf.training.optimizers import LRMultiplierAdam, LRMultiplierAdamW, LRMultiplierSGD, WarmUp
 
 ACTOR = dict(blended=True, kernel_regularizer=keras.regularizers.L2(0.5))
 CRITIC = dict(units=5, grid=3)
@@ -73,7 +72,7 @@ METHOD = dict(
     seed=3,
     embedding_losses=lambda: EmbeddingLosses(**LOSSES),
 )
-# What each class is made with: all of its own arguments, none at its default. Functions make theirs.
+# The arguments of each class: all of its own, none at its default. Functions make their value.
 ARGUMENTS = {
     layers.SqueezeExcite: ACTOR | dict(reduction=4, use_bias=False),
     layers.CBAM: ACTOR | dict(reduction=4, kernel_size=3, use_bias=False, synchronized=True),
@@ -132,13 +131,13 @@ def registered():
 
 def own_arguments(cls):
     """The arguments that classes of ours, and not Keras's, give a constructor: defaults by name."""
-    found = {}
+    arguments = {}
     for base in cls.__mro__:
         if base.__module__.startswith("dreal_tf.") and "__init__" in vars(base):
             for parameter in list(inspect.signature(base.__init__).parameters.values())[1:]:
                 if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                    found.setdefault(parameter.name, parameter.default)
-    return {name: default for name, default in found.items() if name not in IGNORED.get(cls, ())}
+                    arguments.setdefault(parameter.name, parameter.default)
+    return {name: default for name, default in arguments.items() if name not in IGNORED.get(cls, ())}
 
 
 def plain(value):

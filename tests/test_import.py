@@ -14,7 +14,7 @@ for name in ("DREAL", "SqueezeExcite", "PaperCritic", "WarmUp"):
     "first",
     [
         "import dreal_tf.layers",
-        "import dreal_tf.training.schedules",
+        "import dreal_tf.training.optimizers",
         "import dreal_tf.method.critics",
         "import dreal_tf.method.formulas",
         "import dreal_tf.networks.backbones.backbone",

@@ -48,9 +48,7 @@ def distinct(smoke):
 
 def expected_modules(recipe):
     suffixes, stages, only_last = PLACED[recipe.attention.kind]
-    only_last |= (
-        getattr(recipe.attention, "blocks", None) == "last"
-    )  # Of a recipe whose own kind this is.
+    only_last |= getattr(recipe.attention, "blocks", None) == "last"  # As the recipe itself says.
     depth = recipe.backbone.depth
     blocks = ((depth - 2) // 6,) * 3 if recipe.backbone.name == "resnet" else STAGE_BLOCKS[depth]
     return {

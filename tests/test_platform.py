@@ -94,14 +94,14 @@ def words_of(call):
     return {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
 
 
-def mode_of(call, place, default):
-    given = [ast.unparse(argument) for argument in call.args[place : place + 1]]
+def mode_of(call, position, default):
+    given = [ast.unparse(argument) for argument in call.args[position : position + 1]]
     return words_of(call).get("mode", *(given or [default]))
 
 
 def test_every_text_names_its_encoding():
     lines = {path: without_encoding(path.read_text(encoding="utf-8")) for path in SOURCES}
-    assert len(lines) > 100 and not {path: found for path, found in lines.items() if found}
+    assert len(lines) > 100 and not {path: numbers for path, numbers in lines.items() if numbers}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_standard_output_is_utf_8_whatever_the_system_prefers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("prepared", "said"),
+    ("prepared", "expected"),
     [
         ("import dreal_tf", ""),
         (
@@ -154,9 +154,9 @@ def test_standard_output_is_utf_8_whatever_the_system_prefers(tmp_path):
         ),
     ],
 )
-def test_the_command_line_shows_the_log_and_a_library_stays_quiet(prepared, said):
+def test_the_command_line_shows_the_log_and_a_library_stays_quiet(prepared, expected):
     """`absl`, which TensorFlow imports, must not show the line a second time."""
     logs = "import absl.logging, logging\nlogging.getLogger('dreal_tf.training.train').info('a line')"
     process = ended("-c", f"{prepared}\n{logs}")
     lines = [line for line in process.stderr.splitlines(keepends=True) if "a line" in line]
-    assert process.returncode == 0 and "".join(lines) == said
+    assert process.returncode == 0 and "".join(lines) == expected

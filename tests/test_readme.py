@@ -1,4 +1,4 @@
-"""What README and docs say is so: their code runs, their commands and files exist."""
+"""README and docs are true: their code runs, their commands and files exist."""
 
 import re
 

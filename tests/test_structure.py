@@ -19,7 +19,7 @@ import dreal_tf
 PACKAGE = Path(dreal_tf.__file__).parent
 REPOSITORY = PACKAGE.parent
 
-# Who may import whom: a part imports only from those before it.
+# A part imports only from those before it.
 ORDER = ("errors", "keras_internals", "modules", "replicas", "layers")
 ORDER += ("networks.flops", "networks.backbones", "networks.attaching", "networks.pretrained")
 ORDER += ("networks.other_backbone",)
@@ -34,7 +34,7 @@ ORDER += (
 ORDER += ("method.instruments", "method.metrics", "retrieval", "model", "data", "visualization")
 ORDER += ("recipe", "training", "analysis", "deployment", "experiments", "api", "cli")
 LEVELS = {part: level for level, part in enumerate(ORDER)}
-# Who knows of files; what computes comes before them.
+# The parts that read or write files; parts that compute come before them.
 FILES = {*ORDER[ORDER.index("data") :]} - {"visualization"}
 PACKAGES_OF_PARTS = ("networks", "method")
 
@@ -102,15 +102,15 @@ def test_recipes_import_the_recipe_and_nothing_else_of_ours():
 
 def resolves(reference):
     """Whether a dotted name of the package is a module or an attribute."""
-    found, names = dreal_tf, reference.split(".")
+    value, names = dreal_tf, reference.split(".")
     for end, name in enumerate(names[1:], start=2):
-        if not hasattr(found, name):
+        if not hasattr(value, name):
             try:
-                found = importlib.import_module(".".join(names[:end]))
+                value = importlib.import_module(".".join(names[:end]))
             except ImportError:
                 return False
         else:
-            found = getattr(found, name)
+            value = getattr(value, name)
     return True
 
 
@@ -231,7 +231,7 @@ def test_the_public_names_are_there():
 
 
 def test_no_public_name_is_also_a_module():
-    """Importing the module would put it in the place of the name."""
+    """Importing the module would replace the name."""
     assert not [
         name
         for name in dreal_tf.__all__

@@ -8,7 +8,7 @@ import sys
 import types
 from pathlib import Path
 
-# What importing timm imports of torchvision. None of it is called here.
+# The parts of torchvision that timm imports. None of them is called here.
 STAND_INS = (
     "torchvision",
     "torchvision.datasets",

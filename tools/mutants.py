@@ -50,12 +50,12 @@ class Mutant(NamedTuple):
     """One change of one place.
 
     Attributes:
-        identity: str. Of the file's name, the function and the change, so that it outlives a move.
+        identity: str. A hash of the file's name, the function and the change, which survives a move.
         package, file: str. Folder in the package; path in the tree.
         line: int, from 1.
         operator: str, a key of `OPERATORS`.
         begin, end: int. The bytes of the file that are replaced.
-        before, after: str. What stands there, and what replaces it.
+        before, after: str. The original code, and its replacement.
     """
 
     identity: str
@@ -278,7 +278,7 @@ def mutants_of(path, tree):
 def nodes_of(node, function=""):
     """Every node that runs, with its function's name.
 
-    Messages of errors, annotations and f-strings (whose positions the parser does not tell) are left out.
+    Excludes messages of errors, annotations, and f-strings, whose positions the parser does not give.
     """
     if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
         return
@@ -296,14 +296,14 @@ def nodes_of(node, function=""):
 def chosen_mutants(tree, package, count, seed, equivalent=()):
     """Mutants of a package, as many kinds of fault as there are: the operators take turns."""
     files = sorted((package_of(tree) / package).rglob("*.py"))
-    found = [mutant for file in files for mutant in mutants_of(file, tree)]
-    random.Random(f"{seed} {package}").shuffle(found)
+    mutants = [mutant for file in files for mutant in mutants_of(file, tree)]
+    random.Random(f"{seed} {package}").shuffle(mutants)
     turns, turn = Counter(), {}
-    for mutant in found:
+    for mutant in mutants:
         turn[mutant] = turns[mutant.operator]
         turns[mutant.operator] += mutant.identity not in equivalent
-    found = [mutant for mutant in found if mutant.identity not in equivalent]
-    return sorted(found, key=turn.get)[:count]
+    mutants = [mutant for mutant in mutants if mutant.identity not in equivalent]
+    return sorted(mutants, key=turn.get)[:count]
 
 
 def suite_for(mutant, tree):
@@ -397,7 +397,7 @@ class Workshop:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # What tests start ends with them.
+            start_new_session=True,  # Processes that tests start end with them.
         )
         try:
             output, _ = process.communicate(timeout=self.limit)
@@ -462,20 +462,20 @@ def main(arguments=None, tree=TREE, equivalent=EQUIVALENT):
         for mutant in chosen_mutants(tree, package, options.count, options.seed, results_in(equivalent))
     ]
     done = results_in(options.out)
-    waiting = [
+    pending = [
         mutant
         for mutant in chosen
         if mutant.identity not in done or (options.again and done[mutant.identity]["outcome"] != KILLED)
     ]
     with Workshop(tree, options.limit) as workshop:
-        for number, mutant in enumerate(waiting, start=1):
+        for number, mutant in enumerate(pending, start=1):
             began = time.perf_counter()
             outcome, noticed_by = workshop.outcome(mutant)
             seconds = round(time.perf_counter() - began, 1)
             kept = (mutant.identity, mutant.package, mutant.file, mutant.line, mutant.operator)
             record(options.out, *kept, mutant.change, outcome, seconds, noticed_by)
-            place = f"{mutant.file}:{mutant.line} {mutant.change}"
-            print(f"{number}/{len(waiting)} {outcome} {seconds} s {place}", file=sys.stderr)
+            location = f"{mutant.file}:{mutant.line} {mutant.change}"
+            print(f"{number}/{len(pending)} {outcome} {seconds} s {location}", file=sys.stderr)
         done = results_in(options.out)
         killed = [row for row in done.values() if row["outcome"] == KILLED]
         failing = workshop.failing({row["noticed_by"] for row in killed})

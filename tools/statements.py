@@ -23,7 +23,7 @@ from dreal_tf.experiments.rows import parse_rows, rows_text
 from dreal_tf.experiments.table import difference_text
 from dreal_tf.modules import stage_name
 from dreal_tf.recipe import whole_path
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import RunDirectory, write_whole
 from dreal_tf.training.trained_run import best_network, run_data
 from dreal_tf.visualization.channel_actions import channel_actions
@@ -228,7 +228,7 @@ def followed(history):
     """The history of critiques and rewards of validation images in numbers.
 
     Args:
-        history: sequence of dicts, see `dreal_tf.training.callbacks.history_file.read_history`.
+        history: sequence of dicts, see `dreal_tf.training.callbacks.read_history`.
     Returns:
         Dict of float: `correlation` and `of_changes` (Pearson's r over epochs, means over modules),
         `gap/<stage>` (mean over epochs of |Q - R|), `critique_rise` and `reward_rise` (last epoch less

@@ -10,7 +10,7 @@ from dreal_tf.method.instruments import Instruments, bootstrap_mean, held_module
 from dreal_tf.method.rewards import KINDS, sample_plan
 from dreal_tf.method.rows import predicted_differences
 from dreal_tf.training.builder import build
-from dreal_tf.training.callbacks.checkpoint import restore_last
+from dreal_tf.training.callbacks import restore_last
 
 IMAGES_AT_A_TIME = 64
 

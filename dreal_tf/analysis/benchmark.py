@@ -28,7 +28,7 @@ from dreal_tf.keras_internals import layers_inside
 from dreal_tf.method.rewards import count_of_fraction
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build, build_data, data_options
-from dreal_tf.training.fine_tuning import settled
+from dreal_tf.training.fine_tuning import resolve_auto
 from dreal_tf.training.recipe_files import load_recipe
 
 PLAIN = "plain"
@@ -87,7 +87,7 @@ def benchmark(recipe, rounds=15, data_dir=None, memory=3, say=lambda text: None)
         InputError: if the recipe cannot be built or has no method.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    recipe = settled(recipe.reading(data_dir))
+    recipe = resolve_auto(recipe.reading(data_dir))
     recipes = recipes_of_arms(recipe)
     data = generated_data(recipe) if data_dir is None else build_data(recipe)
     batch = first_batch(data)

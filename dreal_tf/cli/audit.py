@@ -1,15 +1,15 @@
-"""`dreal-tf audit`."""
+"""The verb `audit`."""
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from dreal_tf import api
 from dreal_tf.analysis.inputs import check_images, source_of
-from dreal_tf.cli.output import next_command, result, say, shown
-from dreal_tf.cli.tables import table_lines
+from dreal_tf.cli.options import DataRecipe, Json, Plugins, RunDataDir, TestImages
+from dreal_tf.cli.output import next_command, result, say, shown, table_lines
 from dreal_tf.errors import InputError
 
 
@@ -88,7 +88,7 @@ def value_lines(audit):
 
 
 def meaning(audit):
-    """The results of an audit in plain sentences.
+    """The results of an audit in sentences.
 
     Args:
         audit: `dreal_tf.analysis.audit.Audit`.
@@ -96,34 +96,34 @@ def meaning(audit):
         List of str.
     """
     sentences = [
-        f"{audit['images']} test images, accuracy {audit['accuracy']:.3f}. A value is the fall of the "
-        "label's log p (nats) when a module treats all channels or places equally (mean), or all images "
-        f"equally, as it treats {audit['calibration_images']} training images on average (static). "
-        "Accuracy: points lost with it, and McNemar's p. Images: percent that the module helps/harms/"
-        f"leaves untouched (log p moves by {audit['tolerance']} or less).",
+        f"{audit['images']} test images, accuracy {audit['accuracy']:.3f}. Value: the drop of the label's "
+        "log p (nats) if a module treats all channels or positions equally (mean), or all images equally, "
+        f"as the average of {audit['calibration_images']} training images (static). Accuracy: points "
+        "lost, with McNemar's p. Images: percent that the module helps/harms/leaves untouched (log p "
+        f"changes by {audit['tolerance']} or less)."
     ]
     modules = audit["modules"]
     best = max(modules, key=lambda module: modules[module]["mean"]["value"])
     if modules[best]["mean"]["low"] > 0:
-        sentences.append(f"{best} earns most by selecting{_for_classes(audit, best)}.")
+        sentences.append(f"{best} contributes most by its selectivity{_for_classes(audit, best)}.")
     harmful = [module for module, both in modules.items() if both["static"]["high"] < 0]
-    idle = [module for module in earns_nothing(audit) if module not in harmful]
+    idle = [module for module in without_value(audit) if module not in harmful]
     if idle:
-        sentences.append(f"Not seen to earn anything by looking at the image: {', '.join(idle)}.")
+        sentences.append(f"No measurable contribution from looking at the image: {', '.join(idle)}.")
     if harmful:
-        sentences.append(f"Seen to do harm by looking at the image: {', '.join(harmful)}.")
+        sentences.append(f"Measurable harm from looking at the image: {', '.join(harmful)}.")
     return sentences
 
 
-def earns_nothing(audit):
-    """Modules whose dependence on the image has no visible value.
+def without_value(audit):
+    """Modules whose dependence on the image has no measurable value.
 
     Args:
         audit: `dreal_tf.analysis.audit.Audit`.
     Returns:
         List of str: modules whose interval for `static` does not lie above 0.
     Example:
-        >>> earns_nothing({"modules": {"gate/se": {"static": {"low": 0.0}}}})
+        >>> without_value({"modules": {"gate/se": {"static": {"low": 0.0}}}})
         ['gate/se']
     """
     return [module for module, both in audit["modules"].items() if both["static"]["low"] <= 0]
@@ -146,28 +146,24 @@ def _for_classes(audit, module):
 
 
 def audit(
-    target: Annotated[
-        Optional[Path],
-        typer.Argument(help="Run directory or .keras file whose modules are measured."),
-    ] = None,
+    target: Annotated[Path | None, Argument(help="Run directory or .keras file to audit.")] = None,
     critic: Annotated[
-        Optional[Path],
-        typer.Option("--critic", metavar="RUN", help="Run whose critic is measured instead."),
+        Path | None, Option("--critic", metavar="RUN", help="Run whose critic to audit instead.")
     ] = None,
-    data: Annotated[
-        Optional[str], typer.Option(help="Recipe whose data a .keras file was trained on.")
-    ] = None,
-    images: Annotated[int, typer.Option(help="Test images to measure on, at most.")] = 2000,
-    data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: the recipe's]")
-    ] = None,
+    data: DataRecipe = None,
+    images: TestImages = 2000,
+    data_dir: RunDataDir = None,
     out: Annotated[
-        Optional[Path],
-        typer.Option(help="Folder to write. [default: RUN/audit, or MODEL_audit beside the file]"),
+        Path | None,
+        Option(help="Folder to write. [default: RUN/audit, or MODEL_audit beside the file]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """Measure what each attention module contributes, or whether a critic can be trusted."""
+    """Measure what each attention module contributes.
+
+    With --critic RUN, measure the quality of the run's critic instead.
+    """
     if (critic is None) == (target is None):
         received = "neither" if critic is None else f"{str(target)!r} beside --critic"
         raise InputError(
@@ -178,7 +174,7 @@ def audit(
         _audit_modules(target, data, images, data_dir, out, as_json)
     elif data is not None or out is not None:
         raise InputError(
-            "Expected --critic and a run, whose own data it is judged on and which is left as it is. "
+            "Expected --critic and a run alone: the audit uses the run's data and writes nothing. "
             "Received: --data or --out beside it. Leave them out."
         )
     else:
@@ -198,7 +194,7 @@ def _audit_modules(target, data, images, data_dir, out, as_json):
     path = shlex.quote(str(target))
     if not source.is_run:
         next_command(f"dreal-tf predict {path} IMAGES --data {shlex.quote(data)}")
-    elif earns_nothing(measured):
+    elif without_value(measured):
         next_command(f"dreal-tf prune {path}")
     else:
         next_command(f"dreal-tf evaluate {path}")
@@ -209,7 +205,8 @@ def _audit_critic(critic, images, data_dir, as_json):
     result(measured, as_json, critic_lines(measured))
     say(
         f"{measured['images']} test images, network and critic after {measured['epochs']} epochs. "
-        "Alignment: cosine with the true gradient. R²: of the critique for the reward. Δ: R² of the "
-        "critic's gradient for differences of log p. Direction: nats gained over random signs."
+        "Alignment: cosine of the critic's gradient with the true gradient. R²: of the critique for the "
+        "reward. Δ: R² of the critic's gradient for differences of log p. Direction: nats gained over "
+        "random signs."
     )
     next_command(f"dreal-tf evaluate {shlex.quote(str(critic))}")

@@ -1,35 +1,36 @@
-"""`dreal-tf benchmark`."""
+"""The verb `benchmark`."""
 
 import shlex
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
-from dreal_tf.cli.output import next_command, result, say
-from dreal_tf.cli.tables import table_lines
+from dreal_tf.cli.options import Changes, Json, Plugins, RecipeName, Smoke, Strategy
+from dreal_tf.cli.output import next_command, result, say, table_lines
 from dreal_tf.cli.train import resolve
 
 
 def benchmark(
-    recipe: Annotated[str, typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")],
-    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to seconds.")] = False,
-    changes: Annotated[
-        Optional[list[str]],
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable."),
-    ] = None,
-    rounds: Annotated[int, typer.Option(help="Turns of every arm.")] = 15,
+    recipe: RecipeName,
+    smoke: Smoke = False,
+    changes: Changes = None,
+    rounds: Annotated[int, Option(help="Number of measurements of each arm.")] = 15,
     data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: generated images]")
+        str | None, Option(help="Folder of the data. [default: generated images]")
     ] = None,
-    strategy: Annotated[str, typer.Option(help="auto, none, mirrored or tpu.")] = "auto",
-    memory: Annotated[bool, typer.Option(help="Measure memory too, in fresh processes.")] = True,
+    strategy: Strategy = "auto",
+    memory: Annotated[bool, Option(help="Measure memory too, in separate processes.")] = True,
     processes: Annotated[
-        int, typer.Option(help="Processes in which each arm's memory is measured; the median counts.")
+        int, Option(help="Processes that measure the memory of each arm; it is their median.")
     ] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """Measure what the method costs against the plain network: time, memory, and where it goes."""
+    """Measure the cost of the method against the plain network.
+
+    The cost is time a step, its parts, and memory.
+    """
     costs = api.benchmark(
         resolve(recipe, smoke, changes or []),
         rounds=rounds,

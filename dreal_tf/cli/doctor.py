@@ -1,4 +1,4 @@
-"""`dreal-tf doctor`."""
+"""The verb `doctor`."""
 
 import platform
 import re
@@ -7,37 +7,34 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, NamedTuple
-
-import typer
+from typing import NamedTuple
 
 from dreal_tf import api
+from dreal_tf.cli.options import Json, Plugins
 from dreal_tf.cli.output import next_command, result
 from dreal_tf.errors import RunError
 from dreal_tf.training.recipe_files import bundled_recipes, load_recipe
 
-# The lowest and the newest versions that the tests were run with: tools/test_versions.
+# The lowest and the newest tested versions, see tools/test_versions.
 TESTED = {
     "python": ("3.11", "3.13"),
     "tensorflow": ("2.18", "2.21"),
     "keras": ("3.10", "3.15"),
     "numpy": ("1.26", "2.4"),
 }
-FREE_SPACE = 1.0  # Below this much free disk (GiB) a run may not be able to store itself.
+FREE_SPACE = 1.0  # Free disk (GiB) that a run may need.
 
 
 class Check(NamedTuple):
-    """One check: its name, its finding, and the cure if there is something to cure."""
+    """One check: its name, its finding, and the cure if it failed."""
 
     name: str
     finding: str
     cure: str = ""
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-):
-    """Check the installation, and name what is missing; ends with a step of real training."""
+def doctor(as_json: Json = False, plugin: Plugins = None):
+    """Check the installation and train a small network."""
     checks = [*_versions(), _space(), _recipes(), _devices(), _one_step()]
     broken = [check for check in checks if check.cure and not check.cure.startswith("optional")]
     values = {check.name: {"found": check.finding, "cure": check.cure} for check in checks}
@@ -49,7 +46,7 @@ def doctor(
     result(values | {"ok": not broken}, as_json, lines)
     if broken:
         raise RunError(
-            f"Expected a whole installation. Received: {', '.join(c.name for c in broken)} broken. "
+            f"Expected a complete installation. Received: {', '.join(c.name for c in broken)} broken. "
             "Follow the cure beside each."
         )
     next_command("dreal-tf train digits_resnet8_se")
@@ -63,7 +60,7 @@ def _versions():
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
     if versions["dreal-tf"] == "not installed":
-        versions["dreal-tf"] = f"run from {Path(__file__).parents[2]}"  # A checkout, which is fine.
+        versions["dreal-tf"] = f"run from {Path(__file__).parents[2]}"  # A checkout; not an error.
     for name, version in versions.items():
         yield version_check(name, version)
 
@@ -91,13 +88,11 @@ def version_check(name, version):
     )
     if low <= installed <= high:
         return Check(name, version)
-    install = (
-        f"install Python {lowest}"
-        if name == "python"
-        else (f"python -m pip install '{name}>={lowest}'")
+    cure = (
+        f"python -m pip install '{name}>={lowest}'" if name != "python" else f"install Python {lowest}"
     )
     finding = f"{version} (tested with {lowest} to {newest})"
-    return Check(name, finding, install if installed < low else "")
+    return Check(name, finding, cure if installed < low else "")
 
 
 def _space():
@@ -118,18 +113,18 @@ def _devices():
         return Check("devices", f"{len(gpus)} GPU, {len(cpus)} CPU")
     return Check(
         "devices",
-        "0 GPU, though nvidia-smi is here",
+        "0 GPU, although nvidia-smi exists",
         'optional, to use the GPU: python -m pip install "dreal-tf[gpu]"',
     )
 
 
 def _one_step():
-    """The smallest whole run; any failure is its finding."""
+    """A shrunk run; any failure is its finding."""
     recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"schedule.epochs": 2})
     with tempfile.TemporaryDirectory() as folder:
         try:
             trained = api.train(recipe, out=Path(folder) / "run")
-        except Exception as error:  # The command reports whatever fails here.
+        except Exception as error:  # The command reports any failure.
             return Check("training", f"{type(error).__name__}: {error}", "see the message")
     sys.stderr.flush()
     return Check("training", f"a shrunk run took {trained['training_seconds']} s")

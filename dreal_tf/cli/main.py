@@ -1,7 +1,5 @@
 """The verbs of the command line, and their exit codes."""
 
-import functools
-import inspect
 import json
 import logging
 import os
@@ -9,86 +7,42 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Optional
 
 import typer
 
 from dreal_tf.cli.audit import audit
 from dreal_tf.cli.benchmark import benchmark
 from dreal_tf.cli.doctor import doctor
-from dreal_tf.cli.evaluate import evaluate
-from dreal_tf.cli.export import export
-from dreal_tf.cli.index import index
+from dreal_tf.cli.models import evaluate, export, index, predict, report, search
 from dreal_tf.cli.output import QuietTensorFlow, SayHandler, say
-from dreal_tf.cli.predict import predict
 from dreal_tf.cli.prune import prune
 from dreal_tf.cli.recipes import recipes
-from dreal_tf.cli.report import report
-from dreal_tf.cli.search import search
 from dreal_tf.cli.study import study
 from dreal_tf.cli.train import train
 from dreal_tf.cli.tune import tune
 from dreal_tf.errors import InputError, RunError, unknown_name
-from dreal_tf.training.plugins import load_plugins
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
-    help="Deep reinforced attention learning: attention modules taught by critics.",
+    help="Deep reinforced attention learning: attention modules trained by critics.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-VERBS = (
-    train,
-    evaluate,
-    report,
-    export,
-    predict,
-    index,
-    search,
-    audit,
-    prune,
-    benchmark,
-    study,
-    tune,
-    recipes,
-    doctor,
-)
-
-
-def with_plugins(verb):
-    """A verb that also takes `--plugin`, whose files are loaded before it starts."""
-    option = typer.Option(
-        "--plugin", metavar="FILE.py", help="File that defines what `module:name` names; repeatable."
-    )
-    plugin = inspect.Parameter(
-        "plugin",
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Optional[list[str]], option],
-    )
-
-    @functools.wraps(verb)
-    def command(plugin=None, **options):
-        load_plugins(plugin or ())
-        return verb(**options)
-
-    signature = inspect.signature(verb)
-    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), plugin])
-    command.__annotations__ = verb.__annotations__ | {"plugin": plugin.annotation}
-    return command
+VERBS = (train, evaluate, report, export, predict, index, search)
+VERBS += (audit, prune, benchmark, study, tune, recipes, doctor)
 
 
 for verb in VERBS:
-    app.command()(with_plugins(verb))
-# One of each, however often `main` is called.
+    app.command()(verb)
+# One of each, even if `main` is called again.
 HANDLER, FINDER = SayHandler(), QuietTensorFlow()
 
 
 def main(arguments=None):
-    """Runs one verb and ends the process: 0 done, 2 wrong input, 130 interrupted, 1 anything else.
+    """Runs one verb and exits: 0 done, 2 wrong input, 130 interrupted, 1 anything else.
 
     Args:
         arguments: sequence of str, or None for those of the process.
@@ -99,7 +53,7 @@ def main(arguments=None):
     logging.getLogger("dreal_tf").setLevel(logging.INFO)
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
-    # Python would write Windows' code page into a file or pipe, which we could not read again.
+    # On Windows Python would write the code page into a file or pipe, which we could not read back.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -107,20 +61,17 @@ def main(arguments=None):
         _check_verb(arguments)
         _check_backend()
         app(arguments, standalone_mode=True)
-    except InputError as error:
+    except (InputError, RunError) as error:
         say(f"Error: {error}")
-        sys.exit(WRONG_INPUT)
-    except RunError as error:
-        say(f"Error: {error}")
-        sys.exit(FAILED)
-    except SystemExit as end:  # Typer ends the process itself, an interrupt included.
+        sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
+    except SystemExit as end:  # Typer exits by itself, on an interrupt too.
         if end.code == INTERRUPTED:
-            say("Interrupted. Finished work is kept; the same command goes on from there.")
+            say("Interrupted. Finished work is kept; the same command continues from there.")
         raise
 
 
 def _warning(message, category, filename, lineno, line=None):
-    """A warning as a line for the person at the terminal, who knows nothing of our files."""
+    """A warning as a line for the user, without file and line number."""
     return f"Warning: {message}\n"
 
 
@@ -136,16 +87,15 @@ def _check_verb(arguments):
 
 
 def _check_backend():
-    """Keras reads its backend from the environment, else from a file, when it is imported."""
-    backend = os.environ.get("KERAS_BACKEND")
-    source = "KERAS_BACKEND"
+    """Refuses a backend other than TensorFlow, which Keras reads from the environment or its file."""
+    backend, source = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
     if backend is None:
         home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
         source = str(home / "keras.json")
         try:
             backend = json.loads(Path(source).read_text(encoding="utf-8")).get("backend", "tensorflow")
         except (OSError, json.JSONDecodeError):
-            return  # Keras takes its default then, which is TensorFlow.
+            return  # Keras then takes its default, TensorFlow.
     if backend != "tensorflow":
         raise InputError(
             f"Expected Keras's backend to be 'tensorflow'. Received: {source} says {backend!r}. "

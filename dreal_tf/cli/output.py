@@ -21,8 +21,11 @@ from rich.progress import (
     TimeRemainingColumn,
     track,
 )
+from rich.table import Table
 
-# Informational lines of TensorFlow's C++ side, which no setting keeps off standard error.
+WIDTH = 80  # Largest width of a table (characters).
+
+# Informational lines of TensorFlow's C++ code, which no setting keeps off standard error.
 _NOISE = re.compile(
     rb"^(WARNING: All log messages before absl|I0000 |E0000 .*(cuInit|factory for plugin cu)"
     rb"|W0000 .*computation placer already registered)"
@@ -30,7 +33,7 @@ _NOISE = re.compile(
 
 
 class QuietTensorFlow(MetaPathFinder):
-    """While on `sys.meta_path`, keeps known noise off standard error when TensorFlow is imported."""
+    """On `sys.meta_path`, it keeps known noise off standard error while TensorFlow is imported."""
 
     def find_spec(self, name, path=None, target=None):
         """The ordinary spec of TensorFlow, whose loader filters standard error; None for other modules."""
@@ -68,22 +71,22 @@ console = Console(stderr=True, highlight=False)
 
 
 def say(text):
-    """A line for the person at the terminal, on standard error."""
+    """Prints a line for the user, on standard error."""
     console.print(text, markup=False, soft_wrap=True)
 
 
 class SayHandler(logging.Handler):
-    """Prints the package's log messages, above a progress bar if there is one."""
+    """Prints the package's log messages, above a progress bar if one is shown."""
 
     def emit(self, record):
         say(self.format(record))
 
 
 def result(values, as_json, lines):
-    """The result of a verb, on standard output.
+    """Prints the result of a verb, on standard output.
 
     Args:
-        values: dict, printed as one JSON object where `as_json`.
+        values: dict, printed as one JSON object if `as_json`.
         as_json: bool.
         lines: iterable of str, printed otherwise.
     """
@@ -95,21 +98,21 @@ def result(values, as_json, lines):
 
 
 def shown(items, description="Measuring", total=None):
-    """Passes on items while a bar shows progress; the bar disappears at the end.
+    """Yields items while a bar shows progress; the bar disappears at the end.
 
     Args:
         items: iterable.
         description: str, such as "Measuring".
-        total: int, their number; None: their `len`, if they have one.
+        total: int, their number; None for their `len`.
     """
     return track(items, description, total, console=console, transient=True)
 
 
 @contextlib.contextmanager
 def training_callbacks():
-    """Callbacks of a training at a terminal: progress on standard error, and interrupts.
+    """Callbacks that show progress on standard error and handle interrupts.
 
-    It gives an iterator, so that Keras is imported when training begins and not before.
+    It yields an iterator, so that Keras is imported only when training begins.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, transient=True)
@@ -128,7 +131,7 @@ def training_callbacks():
 
 
 def say_skipped(reasons):
-    """Names the images that could not be read.
+    """Lists the images that could not be read.
 
     Args:
         reasons: dict from the path of an image to the reason.
@@ -138,39 +141,63 @@ def say_skipped(reasons):
 
 
 def next_command(command):
-    """The last line: what to do next."""
+    """Prints the last line, the next command."""
     say(f"Next: {command}")
 
 
 def metric_lines(metrics):
-    """Metrics as aligned lines: name, value; dicts are omitted."""
-    metrics = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
-    width = max(len(name) for name in metrics)
-    for name, value in metrics.items():
-        text = f"{value:.4f}" if isinstance(value, float) else str(value)
-        yield f"{name:<{width}}  {text}"
+    """Metrics as aligned lines, name and value; dicts are omitted."""
+    values = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
+    return aligned(
+        (name, f"{value:.4f}" if isinstance(value, float) else str(value))
+        for name, value in values.items()
+    )
 
 
 def aligned(rows):
-    """Rows of a table as lines, their cells below each other.
+    """Rows of a table as lines with aligned columns, of any width.
 
     Args:
-        rows: sequence of sequences of str, all equally long.
+        rows: iterable of sequences of str, all equally long.
     Returns:
         List of str.
     Example:
         >>> aligned([("module", "value"), ("conv2_1/se", "0.5")])
         ['module      value', 'conv2_1/se  0.5']
     """
+    rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = [[cell.ljust(w) for cell, w in zip(row, widths, strict=True)] for row in rows]
     return ["  ".join(row).rstrip() for row in cells]
 
 
+def table_lines(headings, rows):
+    """A table as lines of at most 80 characters: the first column left-aligned, the others right.
+
+    Args:
+        headings: sequence of str.
+        rows: iterable of sequences of str, as long as the headings. Long cells are wrapped.
+    Returns:
+        List of str.
+    Example:
+        >>> table_lines(["module", "value"], [["conv2_1/se", "0.5"]])
+        ['module      value', 'conv2_1/se    0.5']
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if position else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    text = io.StringIO()
+    # Without markup, because names of classes and modules may contain brackets.
+    Console(file=text, width=WIDTH, markup=False, emoji=False, highlight=False).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
 def csv_lines(columns, rows):
     """Rows as lines of CSV, floats with six decimals.
 
-    By the csv module: pandas refuses paths that are not UTF-8.
+    The csv module writes them, because pandas refuses paths that are not UTF-8.
 
     Args:
         columns: sequence of str.

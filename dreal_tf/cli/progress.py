@@ -1,6 +1,6 @@
-"""Callbacks of a training at a terminal: its progress on standard error, and interrupts.
+"""Callbacks of training in a terminal: progress on standard error, and interrupts.
 
-TensorFlow does not handle an interrupt well inside a step, so an interrupt waits for the end of one.
+They have a file of their own because it imports Keras, which takes seconds.
 """
 
 import signal
@@ -9,7 +9,7 @@ import keras
 
 from dreal_tf.cli.output import say
 
-# Logs worth a glance while training; all of them are in history.csv.
+# The logs of the progress line; history.csv has all of them.
 SHOWN = ("loss", "accuracy", "critic_loss", "actor_loss", "val_loss", "val_accuracy")
 SHOWN += ("val_rank_1", "val_mAP")  # For data of identities.
 
@@ -18,7 +18,7 @@ class EpochProgress(keras.callbacks.Callback):
     """A bar over the steps of each epoch, and one line when it ends.
 
     Args:
-        bar: `rich.progress.Progress`, which training starts; the caller stops it, however training ends.
+        bar: `rich.progress.Progress`, which the callback starts and the caller stops.
     """
 
     def __init__(self, bar):
@@ -45,9 +45,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DeferInterrupts(keras.callbacks.Callback):
-    """While training, turns the first interrupt into `KeyboardInterrupt` after the current batch.
+    """During training, raises `KeyboardInterrupt` for an interrupt after the current batch.
 
-    A second one is not deferred.
+    TensorFlow does not handle an interrupt well inside a step. A second one is not deferred.
     """
 
     def on_train_begin(self, logs=None):

@@ -1,13 +1,14 @@
-"""`dreal-tf prune`."""
+"""The verb `prune`."""
 
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
+from dreal_tf.cli.options import Json, Plugins, Run, RunDataDir
 from dreal_tf.cli.output import aligned, next_command, result, say, shown, training_callbacks
 
 FIGURES = {
@@ -20,25 +21,24 @@ FIGURES = {
 
 
 def prune(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: Run,
     threshold: Annotated[
-        Optional[float],
-        typer.Option(help="A module stays if its value is known to be above it, in nats. [default: 0]"),
+        float | None,
+        Option(
+            help="Keep a module whose value is above it with 95 % confidence, in nats. [default: 0]"
+        ),
     ] = None,
     keep: Annotated[
-        Optional[int], typer.Option(help="How many modules stay instead, those of greatest value.")
+        int | None, Option(help="Keep this number of modules instead, those of greatest value.")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of fine-tuning.")] = 0,
-    images: Annotated[int, typer.Option(help="Validation images to measure on, at most.")] = 2000,
-    out: Annotated[
-        Optional[Path], typer.Option(help="New run directory. [default: RUN_pruned]")
-    ] = None,
-    data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: the run's]")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    epochs: Annotated[int, Option(help="Epochs of fine-tuning.")] = 0,
+    images: Annotated[int, Option(help="Maximum number of validation images to measure on.")] = 2000,
+    out: Annotated[Path | None, Option(help="New run directory. [default: RUN_pruned]")] = None,
+    data_dir: RunDataDir = None,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """Remove the modules that earn nothing from a run's network: a new run, and its cost."""
+    """Make a new run without the modules that contribute nothing."""
     with training_callbacks() as callbacks:
         pruned = api.prune(
             run,
@@ -68,7 +68,7 @@ def prune(
 
 
 def prune_lines(modules, before, after):
-    """A pruning as aligned lines: one for each module, then the figures before and after.
+    """The result as aligned lines: one for each module, then the figures before and after.
 
     Args:
         modules, before, after: dicts, see `dreal_tf.deployment.results.PruneResult`.
@@ -99,14 +99,14 @@ def prune_lines(modules, before, after):
 
 
 def least_valuable(modules):
-    """A sentence that names the module of least value.
+    """A sentence that names the least valuable module.
 
     Args:
         modules: dict by module, see `dreal_tf.deployment.results.PruneResult`.
     Example:
         >>> least_valuable({"a/se": {"low": 0.5}, "b/se": {"low": 0.25}})
-        'A --threshold above 0.2500 would put b/se, worth least, to the choice.'
+        'A --threshold above 0.2500 would remove b/se, the least valuable module.'
     """
     module = min(modules, key=lambda name: modules[name]["low"])
     low = modules[module]["low"]
-    return f"A --threshold above {low:.4f} would put {module}, worth least, to the choice."
+    return f"A --threshold above {low:.4f} would remove {module}, the least valuable module."

@@ -1,13 +1,14 @@
-"""`dreal-tf recipes`."""
+"""The verb `recipes`."""
 
 import json
 import shlex
 import sys
 import textwrap
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
+from dreal_tf.cli.options import Json, Plugins
 from dreal_tf.cli.output import next_command, result
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe, load_recipe
@@ -15,14 +16,15 @@ from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe, loa
 
 def recipes(
     name: Annotated[
-        Optional[str], typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")
+        str | None, Argument(help="Bundled name, .py recipe, or recipe.json of a run.")
     ] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of all recipes and stop.")
+        bool, Option("--schema", help="Print the JSON Schema of all recipes and stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """List the bundled recipes with expected result and time, or describe the fields of one."""
+    """List the bundled recipes, or describe the fields of one."""
     if schema:
         sys.stdout.write(json.dumps(Recipe.model_json_schema(), indent=2) + "\n")
         return
@@ -32,23 +34,19 @@ def recipes(
         next_command(f"dreal-tf train {shlex.quote(name)} --set PATH=VALUE")
         return
     described = {name: describe_recipe(name) for name in bundled_recipes()}
-    lines = []
-    for bundled, text in described.items():
-        lines += [
-            bundled,
-            f"  {text['title']}",
-            f"  expect: {text['expect']}",
-            f"  time: {text['time']}",
-        ]
+    lines = [
+        f"{bundled}\n  {text['title']}\n  expect: {text['expect']}\n  time: {text['time']}"
+        for bundled, text in described.items()
+    ]
     result(described, as_json, lines)
     next_command("dreal-tf train digits_resnet8_se")
 
 
 def field_lines(fields):
-    """The fields of a recipe as lines: path and value, the default where it differs, and what it means.
+    """The fields of a recipe as lines: path, value, default if it differs, and description.
 
     Args:
-        fields: what `Recipe.fields` gave.
+        fields: see `Recipe.fields`.
     Returns:
         List of str.
     Example:
@@ -58,13 +56,10 @@ def field_lines(fields):
     """
     lines = []
     for field in fields:
-        default = (
-            "" if field["value"] == field["default"] else f"  [default: {_text(field['default'])}]"
-        )
+        changed = field["value"] != field["default"]
+        default = f"  [default: {_text(field['default'])}]" if changed else ""
         lines.append(f"{field['path']}={_text(field['value'])}{default}")
-        lines += textwrap.wrap(
-            field["description"], 76, initial_indent="    ", subsequent_indent="    "
-        )
+        lines += [f"    {line}" for line in textwrap.wrap(field["description"], 72)]
     return lines
 
 

@@ -1,42 +1,40 @@
-"""`dreal-tf study`."""
+"""The verb `study`."""
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from dreal_tf import api
+from dreal_tf.cli.options import DataDir, Json, Plugins
 from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.errors import InputError
 
 
 def study(
-    study: Annotated[str, typer.Argument(help="Bundled name, or a .py study.")],
-    out: Annotated[Path, typer.Option(help="Folder of the study; rows in it are kept.")],
-    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the study to seconds a run.")] = False,
-    data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: recipe's]")
-    ] = None,
+    study: Annotated[str, Argument(help="Bundled name or .py study.")],
+    out: Annotated[Path, Option(help="Folder of the study; existing rows are kept.")],
+    smoke: Annotated[bool, Option("--smoke", help="Shrink the study to seconds a run.")] = False,
+    data_dir: DataDir = None,
     networks: Annotated[
-        Optional[Path],
-        typer.Option(help="Trained networks to reuse, folders seed<N>. [default: trained into --out]"),
+        Path | None,
+        Option(help="Folder of trained networks, seed<N>, to reuse. [default: train them into --out]"),
     ] = None,
-    arms: Annotated[
-        Optional[str], typer.Option(help="Arms to run, separated by commas. [default: all]")
-    ] = None,
+    arms: Annotated[str | None, Option(help="Arms to run, separated by commas. [default: all]")] = None,
     seeds: Annotated[
-        Optional[str], typer.Option(help="Seeds, separated by commas. [default: the study's]")
+        str | None, Option(help="Seeds to run, separated by commas. [default: the study's]")
     ] = None,
     known: Annotated[
-        Optional[Path],
-        typer.Option("--rows", help="Rows of the same study made elsewhere (.csv), used unchanged."),
+        Path | None, Option("--rows", help="CSV file with rows of the same study, made elsewhere.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print rows and summaries as one JSON object.")
-    ] = False,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """Run a study, arms by seeds; repeat the command to continue from the rows in --out."""
+    """Run the arms of a study with several seeds.
+
+    Repeat the command to continue from the rows in --out.
+    """
     chosen = [arm.strip() for arm in arms.split(",")] if arms is not None else None
     numbers = seeds_of(seeds) if seeds is not None else None
     results = api.study(
@@ -61,14 +59,14 @@ def study(
 
 
 def seeds_of(text):
-    """The seeds that `--seeds` names.
+    """The seeds in the value of `--seeds`.
 
     Args:
         text: str, such as "0,1".
     Returns:
         List of int.
     Raises:
-        InputError: if it names none, or something else.
+        InputError: if it is not a list of integers from 0.
     Example:
         >>> seeds_of("0, 2")
         [0, 2]

@@ -1,13 +1,14 @@
-"""`dreal-tf train`."""
+"""The verb `train`."""
 
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
+from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Seed, Smoke, Strategy
 from dreal_tf.cli.output import metric_lines, next_command, result, say, training_callbacks
 from dreal_tf.errors import InputError
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
@@ -15,33 +16,26 @@ from dreal_tf.training.run_directory import RunDirectory
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")],
+    recipe: RecipeName,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="The same recipe without the method.")
+        bool, Option("--baseline", help="Train the same recipe without the method.")
     ] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Shrink the recipe to seconds.")] = False,
-    changes: Annotated[
-        Optional[list[str]],
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a field; repeatable."),
-    ] = None,
+    smoke: Smoke = False,
+    changes: Changes = None,
     out: Annotated[
-        Optional[Path],
-        typer.Option(help="Run directory. [default: runs/<recipe>[_baseline]_seed<N>]"),
+        Path | None, Option(help="Run directory. [default: runs/<recipe>[_baseline]_seed<N>]")
     ] = None,
-    data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: recipe's]")
-    ] = None,
-    strategy: Annotated[str, typer.Option(help="auto, none, mirrored, multi_worker or tpu.")] = "auto",
-    seed: Annotated[Optional[int], typer.Option(help="Seed of the run. [default: recipe's]")] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Move a run found in --out aside; begin anew.")
-    ] = False,
+    data_dir: DataDir = None,
+    strategy: Strategy = "auto",
+    seed: Seed = None,
+    fresh: Annotated[bool, Option("--fresh", help="Move a run in --out aside and begin anew.")] = False,
     print_recipe: Annotated[
-        bool, typer.Option("--print-recipe", help="Print the resolved recipe as JSON and stop.")
+        bool, Option("--print-recipe", help="Print the resolved recipe as JSON and stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics as one JSON object.")] = False,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """Train a recipe; an interrupted run found in --out goes on."""
+    """Train a recipe; continue an interrupted run in --out."""
     resolved = resolve(recipe, smoke, changes or [], baseline, seed, data_dir)
     if print_recipe:
         sys.stdout.write(resolved.to_json())
@@ -51,7 +45,7 @@ def train(
     if run.finished and not fresh:
         say(f"{out} holds a finished run; it is left alone. --fresh begins anew.")
     elif run.started and not fresh:
-        say(f"Going on with the run in {out}.")
+        say(f"Continuing the run in {out}.")
     else:
         say(f"Training {resolved.name} into {out}.")
     with training_callbacks() as callbacks:
@@ -69,15 +63,12 @@ def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir
 
     Args:
         recipe: str, name or path.
-        smoke: bool. Shrink it.
         changes: sequence of str "path=value".
-        baseline: bool. Without the method.
-        seed: int or None for the recipe's own.
-        data_dir: path or None for the recipe's own. Kept whole, as the run may be read elsewhere.
+        smoke, baseline, seed, data_dir: see `dreal_tf.training.recipe_files.resolve_recipe`.
     Returns:
         `dreal_tf.Recipe`.
     Raises:
-        InputError: if something is unknown or does not fit.
+        InputError: if a name is unknown or a value is not valid.
     Example:
         >>> resolve("digits_resnet8_se", changes=["schedule.epochs=2"]).schedule.epochs
         2

@@ -1,12 +1,13 @@
-"""`dreal-tf tune`."""
+"""The verb `tune`."""
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
-import typer
+from typer import Option
 
 from dreal_tf import api
+from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Seed, Strategy
 from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.cli.train import resolve
 from dreal_tf.experiments.search import default_search_folder
@@ -14,46 +15,35 @@ from dreal_tf.experiments.space import load_space
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(help="Bundled name, .py recipe, or recipe.json of a run.")],
-    space: Annotated[
-        str, typer.Option(help="Fields to search: attention, method, optimizer, or a .py space.")
-    ],
+    recipe: RecipeName,
+    space: Annotated[str, Option(help="Search space: attention, method, optimizer, or a .py file.")],
     trials: Annotated[
-        int, typer.Option(min=1, help="Number of trials; the runs without the method come on top.")
+        int, Option(min=1, help="Number of trials, besides the runs without the method.")
     ] = 20,
-    tuner: Annotated[str, typer.Option(help="random, bayesian or hyperband.")] = "bayesian",
-    objective: Annotated[
-        str, typer.Option(help="Logged quantity of validation data to optimise.")
-    ] = "val_accuracy",
+    tuner: Annotated[str, Option(help="Search algorithm: random, bayesian or hyperband.")] = "bayesian",
+    objective: Annotated[str, Option(help="Logged validation quantity to optimise.")] = "val_accuracy",
     patience: Annotated[
-        Optional[int],
-        typer.Option(
-            min=1, help="Epochs without a better value after which a trial ends. [default: none]"
-        ),
+        int | None,
+        Option(min=1, help="End a trial after so many epochs without a better value. [default: never]"),
     ] = None,
     out: Annotated[
-        Optional[Path],
-        typer.Option(help="Folder. [default: searches/<recipe>_<space>_<tuner>_seed<N>]"),
+        Path | None,
+        Option(help="Folder of the search. [default: searches/<recipe>_<space>_<tuner>_seed<N>]"),
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Shrink recipe and space to seconds a trial.")
+        bool, Option("--smoke", help="Shrink recipe and space to seconds a trial.")
     ] = False,
-    changes: Annotated[
-        Optional[list[str]],
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a field of all; repeatable."),
-    ] = None,
-    data_dir: Annotated[
-        Optional[str], typer.Option(help="Folder of the data. [default: recipe's]")
-    ] = None,
-    strategy: Annotated[
-        str, typer.Option(help="Strategy of each trial: auto, none, mirrored or tpu.")
-    ] = "auto",
-    seed: Annotated[
-        Optional[int], typer.Option(help="Seed of runs and search. [default: recipe's]")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results as one JSON object.")] = False,
+    changes: Changes = None,
+    data_dir: DataDir = None,
+    strategy: Strategy = "auto",
+    seed: Seed = None,
+    as_json: Json = False,
+    plugin: Plugins = None,
 ):
-    """Search for a recipe's best settings; repeat the command to continue the search in --out."""
+    """Search for the best settings of a recipe.
+
+    Repeat the command to continue the search in --out.
+    """
     resolved = resolve(recipe, smoke, changes or [], seed=seed, data_dir=data_dir)
     out = out or default_search_folder(resolved, space, tuner)
     results = api.tune(

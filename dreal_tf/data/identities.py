@@ -24,7 +24,7 @@ from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import add_label_noise, make_splits
 from dreal_tf.errors import InputError
 from dreal_tf.retrieval import Labels, Protocol
-from dreal_tf.retrieval.protocol import relations
+from dreal_tf.retrieval.ranking import relations
 
 TEST = ("query", "gallery")
 PARTS = ("train", "validation", "validation_query", "validation_gallery", *TEST)

@@ -20,7 +20,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.run_directory import RunDirectory, finished_run
-from dreal_tf.training.trained_run import kept_network, kept_preprocessing, run_data
+from dreal_tf.training.trained_run import kept_network, run_data, saved_preprocessing
 
 BATCH = 32  # Images that go through a network together.
 
@@ -136,7 +136,7 @@ def load_network(path, data=None, data_dir=None):
             f"Expected a run, a .keras file or an export. Received: {str(path)!r}, where there is "
             "none. Check the path."
         )
-    preprocessing = kept_preprocessing(file.parent)
+    preprocessing = saved_preprocessing(file.parent)
     if preprocessing is None and data is None and run is None:
         raise InputError(
             f"Expected {RunDirectory(file.parent).preprocessing.name} beside a .keras file, as runs "

@@ -20,7 +20,7 @@ from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.recipe import whole_path
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.evaluation import evaluate_splits
-from dreal_tf.training.run_directory import full_disk_said, write_whole
+from dreal_tf.training.run_directory import reporting_full_disk, write_whole
 from dreal_tf.training.train import keep_network, train
 from dreal_tf.training.trained_run import best_network, run_data
 
@@ -43,7 +43,7 @@ def prune(request, progress=None, callbacks=()):
         InputError: if more modules are to stay than there are.
         RunError: if an epoch of fine-tuning cannot be carried out.
     """
-    with full_disk_said(request.out.path):
+    with reporting_full_disk(request.out.path):
         note = request.read_note() if request.epochs and request.out.started else None
         if note is None:
             note = _plan_and_write(request, progress)

@@ -19,7 +19,7 @@ from dreal_tf.experiments.search import Objective
 from dreal_tf.experiments.study import Study, check_network, network_run
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build, load_weights
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.train import train
 

@@ -169,9 +169,9 @@ class _Runner:
 
     def search(self):
         """Requests trials until there are enough."""
-        from dreal_tf.training.fine_tuning import settled
+        from dreal_tf.training.fine_tuning import resolve_auto
 
-        recipe = settled(self.settings.recipe)
+        recipe = resolve_auto(self.settings.recipe)
         oracle = oracle_named(
             self.settings.tuner,
             self.settings.space,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dreal_tf.errors import InputError, check_at_least_one, unknown_name
 from dreal_tf.experiments.space import Space
 from dreal_tf.recipe import Recipe
-from dreal_tf.training.cluster import cluster_of
+from dreal_tf.training.strategies import STRATEGIES, cluster_of
 
 TUNERS = ("random", "bayesian", "hyperband")
 VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
@@ -62,8 +62,6 @@ class Search(NamedTuple):
         Raises:
             InputError: if not.
         """
-        from dreal_tf.training.strategies import STRATEGIES
-
         if self.strategy not in STRATEGIES:
             raise unknown_name("strategy", self.strategy, STRATEGIES)
         Objective(self.objective).check_logged()
@@ -158,7 +156,7 @@ class Objective(NamedTuple):
         Returns:
             List of float, by epoch.
         """
-        from dreal_tf.training.callbacks.history_file import read_history
+        from dreal_tf.training.callbacks import read_history
 
         rows = read_history(history) if history.is_file() else []
         return [row.get(self.name, math.nan) for row in rows]

@@ -12,7 +12,7 @@ from dreal_tf.experiments.directory import write_json
 from dreal_tf.experiments.search import Objective
 from dreal_tf.experiments.space import Choice
 from dreal_tf.experiments.worker import run_job
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import write_whole
 
 # Trials that keep their checkpoints. Hyperband continues some of its trials, so that more keep them; a

@@ -56,7 +56,7 @@ class DREAL(ReplicatedModel):
 
     It predicts, evaluates, saves and exports as the network alone; the critic is used in training
     only. While its attribute `method_enabled` is False it trains as plain Keras does; the training
-    function reads it once, when it is traced: see `dreal_tf.training.callbacks.epochs.DelayedStart`.
+    function reads it once, when it is traced: see `dreal_tf.training.callbacks.DelayedStart`.
 
     Args:
         network: functional `keras.Model`: from images to a dict of `logits`, and `states` and

@@ -6,15 +6,15 @@ from dreal_tf.errors import InputError, unknown_name
 
 
 def checked_embeddings(embeddings, name):
-    """Embeddings as a float32 array, or an error that says what is wrong with them.
+    """Embeddings as a checked float32 array.
 
     Args:
         embeddings: float array (rows, dimensions).
         name: str, for the message, such as "query".
     Returns:
-        float32 array (rows, dimensions); the same object where it is one already.
+        float32 array (rows, dimensions); the same object if it already is one.
     Raises:
-        InputError: if it has another rank, no rows, or values that are not finite.
+        InputError: if it has another rank, no rows, or non-finite values.
     Example:
         >>> checked_embeddings([[3, 4]], "query").dtype
         dtype('float32')
@@ -26,12 +26,12 @@ def checked_embeddings(embeddings, name):
             f"{embeddings.dtype} of shape {embeddings.shape}. Embed at least one image, one row each."
         )
     embeddings = embeddings.astype(np.float32, copy=False)
-    finite = np.isfinite(embeddings.sum(axis=1, dtype=np.float64))  # Of rows: takes no memory.
+    finite = np.isfinite(embeddings.sum(axis=1, dtype=np.float64))  # Sums of rows take no memory.
     if not finite.all():
         raise InputError(
             f"Expected {name} embeddings that are finite. Received: {int((~finite).sum())} rows with NaN "
-            f"or infinity, the first of them row {int(finite.argmin())}. Leave those images out, or look "
-            "at the network that made them."
+            f"or infinity, the first of them row {int(finite.argmin())}. Remove those images, or check the "
+            "network that embedded them."
         )
     return embeddings
 
@@ -76,10 +76,10 @@ def mean_of_views(*views):
     """One embedding of an image from several views of it, such as the image and its mirror image.
 
     Args:
-        *views: float arrays (rows, dimensions), row by row of the same images.
+        *views: float arrays (rows, dimensions); equal rows show the same image.
     Returns:
-        float32 array (rows, dimensions): the mean of the views' unit-length embeddings, brought to
-        unit length again.
+        float32 array (rows, dimensions): the mean of the views' unit-length embeddings, normalised
+        again.
     Raises:
         InputError: if the views differ in shape.
     Example:
@@ -90,33 +90,33 @@ def mean_of_views(*views):
     shapes = {view.shape for view in views}
     if len(shapes) != 1:
         raise InputError(
-            "Expected at least one view, and of all views the same images by the same network. "
+            "Expected at least one view, and the same images by the same network in each. "
             f"Received: shapes {sorted(shapes)}. Embed the same images in each view."
         )
     return unit_length(sum(unit_length(view) for view in views) / np.float32(len(views)))
 
 
-# What scikit-learn calls each metric.
+# The arguments of scikit-learn for each metric.
 METRICS = {
     "cosine": {"metric": "cosine"},
     "euclidean": {"metric": "euclidean"},
     "squared_euclidean": {"metric": "euclidean", "squared": True},
 }
-MEMORY = 256  # MiB that a block's work may take, about.
+MEMORY = 256  # Approximate memory for the work on a block (MiB).
 
 
 def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
-    """Distances of queries to the whole gallery, some queries at a time.
+    """Distances of queries to the whole gallery, a block of queries at a time.
 
     Args:
         query: float array (queries, dimensions).
         gallery: float array (images, dimensions).
-        metric: str, of `METRICS`. "cosine": 1 - cosine, from 0 to 2; 1 to a row of zeros.
-        memory: float > 0. About what a block and the work on it may take (MiB).
+        metric: str, a key of `METRICS`. "cosine": 1 - cosine, from 0 to 2; 1 to a row of zeros.
+        memory: float > 0. Approximate memory for a block and the work on it (MiB).
     Returns:
         Iterator of float32 arrays (some queries, images), at least one query each, in order.
     Raises:
-        InputError: if the arrays are no embeddings or the metric is unknown.
+        InputError: if an array does not hold embeddings or the metric is unknown.
     Example:
         >>> blocks = distance_blocks([[1, 0], [0, 2], [0, 0]], [[0, 1], [3, 4]], memory=1e-5)
         >>> [block.round(1).tolist() for block in blocks]
@@ -127,8 +127,10 @@ def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
     query, gallery = checked_pair(query, gallery)
-    row = 8 * len(gallery) / 2**20  # As scikit-learn reckons it.
-    from sklearn.metrics import pairwise_distances_chunked  # Only who ranks waits for scikit-learn.
+    row = 8 * len(gallery) / 2**20  # As scikit-learn computes it.
+    from sklearn.metrics import (
+        pairwise_distances_chunked,  # Imported late: it is slow, and few commands rank.
+    )
 
     return pairwise_distances_chunked(
         query, gallery, working_memory=max(memory, row), **METRICS[metric]
@@ -136,7 +138,7 @@ def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
 
 
 def distances(query, gallery, metric="cosine"):
-    """All distances at once: four bytes times queries times images.
+    """All distances at once, which takes four bytes times queries times images.
 
     Args:
         query, gallery, metric: see `distance_blocks`.
@@ -150,11 +152,11 @@ def distances(query, gallery, metric="cosine"):
 
 
 def smallest(values, count):
-    """Where the smallest values of each row are, nearest first; among equals, the leftmost.
+    """Positions of the smallest values in each row, smallest first; among equals, leftmost first.
 
     Args:
         values: float array (rows, columns).
-        count: int >= 1. How many; at most `columns` are found.
+        count: int >= 1. Number of positions; at most `columns` are returned.
     Returns:
         int array (rows, min(count, columns)).
     Example:
@@ -163,13 +165,13 @@ def smallest(values, count):
     """
     if count >= values.shape[1]:
         return np.argsort(values, axis=1, kind="stable")
-    found = np.argpartition(values, count - 1, axis=1)[:, :count]
-    found.sort(axis=1)
-    chosen = np.take_along_axis(values, found, axis=1)
-    # Of values equal to the last one taken, the partition takes any.
+    columns = np.argpartition(values, count - 1, axis=1)[:, :count]
+    columns.sort(axis=1)
+    chosen = np.take_along_axis(values, columns, axis=1)
+    # The partition keeps an arbitrary choice of the values that equal the largest one kept.
     last = chosen.max(axis=1, keepdims=True)
     tied = np.flatnonzero((values <= last).sum(axis=1) > count)
     if tied.size:
-        found[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :count]
-        chosen[tied] = np.take_along_axis(values[tied], found[tied], axis=1)
-    return np.take_along_axis(found, np.argsort(chosen, axis=1, kind="stable"), axis=1)
+        columns[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :count]
+        chosen[tied] = np.take_along_axis(values[tied], columns[tied], axis=1)
+    return np.take_along_axis(columns, np.argsort(chosen, axis=1, kind="stable"), axis=1)

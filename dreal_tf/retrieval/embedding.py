@@ -1,4 +1,4 @@
-"""Embeddings of images by a network, and how well they find who is the same."""
+"""Embeds images by a network, and scores the rankings of these embeddings."""
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +19,8 @@ class Embedder:
 
     Args:
         network: functional `keras.Model` of this package, see
-            `dreal_tf.networks.backbones.embedding_network`. It may learn on: its weights are read when they are
-            needed.
+            `dreal_tf.networks.backbones.embedding_network`. It may be trained further: each call uses its
+            current weights.
     Example:
         >>> embed = Embedder(residual_network((8, 8, 1), 10, depth=8, bnneck=True))
         >>> embed([np.zeros((2, 8, 8, 1)), np.ones((1, 8, 8, 1))]).shape
@@ -33,12 +33,12 @@ class Embedder:
         self._run = tf.function(self._embedded, [images, tf.TensorSpec((), tf.bool)])
 
     def __call__(self, batches, flip=False):
-        """The embeddings of images, not brought to unit length.
+        """The embeddings of images, not normalised.
 
         Args:
-            batches: iterable of float tensors (batch, height, width, channels), as the network takes
-                them.
-            flip: bool. The mean of the unit-length embeddings of each image and its mirror image.
+            batches: iterable of float tensors (batch, height, width, channels), preprocessed for
+                the network.
+            flip: bool. Average the unit-length embeddings of each image and its mirror image.
         Returns:
             float32 array (images, dimensions).
         """
@@ -54,34 +54,34 @@ class Embedder:
         return tf.cast(self.network(images, training=False), tf.float32)
 
 
-def scores_of(embedder, asked, metric="cosine", flip=False, expansion=0, rerank=False):
-    """How well a network ranks a gallery.
+def scores_of(embedder, retrieval_set, metric="cosine", flip=False, expansion=0, rerank=False):
+    """Scores of the rankings that a network's embeddings make.
 
     Args:
         embedder: `Embedder`.
         asked: `dreal_tf.data.identities.RetrievalSet`.
         metric: str, "cosine" or "euclidean".
         flip: bool, see `Embedder`.
-        expansion: int >= 0. Images that join a query, see `dreal_tf.retrieval.expanded_queries`; 0:
-            none.
-        rerank: bool. By k-reciprocal neighbours, see `dreal_tf.retrieval.reranked_distances`.
+        expansion: int >= 0. Gallery images that expand a query, see
+            `dreal_tf.retrieval.expanded_queries`.
+        rerank: bool. Re-rank by k-reciprocal neighbours, see `dreal_tf.retrieval.reranked_distances`.
     Returns:
         Dict, see `dreal_tf.retrieval.Scores.summary`.
     Raises:
-        InputError: if the embeddings are no numbers, or options do not go together.
+        InputError: if an embedding is not finite, or options contradict each other.
     """
     if expansion and metric != "cosine":
         raise InputError(
-            "Expected the metric 'cosine' where queries are expanded, which are of unit length then. "
-            f"Received: expansion={expansion}, metric={metric!r}. Leave one of them out."
+            "Expected the metric 'cosine' for expanded queries, which have unit length. "
+            f"Received: expansion={expansion}, metric={metric!r}. Remove one of them."
         )
-    query, gallery = embedder(asked.query, flip), embedder(asked.gallery, flip)
+    query, gallery = embedder(retrieval_set.query, flip), embedder(retrieval_set.gallery, flip)
     if expansion:
         query = expanded_queries(query, gallery, expansion)
-    labels = asked.query_labels, asked.gallery_labels
+    labels = retrieval_set.query_labels, retrieval_set.gallery_labels
     if rerank:
         distances = reranked_distances(query, gallery, metric=metric)
-        scores = score_distances(distances, *labels, protocol=asked.protocol)
+        scores = score_distances(distances, *labels, protocol=retrieval_set.protocol)
     else:
-        scores = score_embeddings(query, gallery, *labels, metric, asked.protocol)
+        scores = score_embeddings(query, gallery, *labels, metric, retrieval_set.protocol)
     return scores.summary()

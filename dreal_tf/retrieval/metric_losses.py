@@ -10,25 +10,25 @@ from dreal_tf.method.formulas import true_labels
 def batch_hard_triplet_loss(embeddings, identities, margin=None):
     """Every image against its farthest image of the same identity and its nearest of another.
 
-    An image counts as an anchor where the batch holds another image of its identity and one of
-    another; the others are only looked at. With no anchor the loss is 0.
+    An image is an anchor if the batch holds another image of its identity and one of another identity.
+    Without an anchor the loss is 0.
 
     Args:
-        embeddings: float tensor (batch, dimensions), as they are, not of unit length.
+        embeddings: float tensor (batch, dimensions), not normalised.
         identities: int tensor (batch,).
-        margin: float or None. By how much the nearest of another identity must be farther away
-            (unit of the distance); None: soft, log(1 + exp(difference)), which never ends pulling.
+        margin: float or None. How much farther the nearest of another identity must be (unit of the
+            distance); None: soft, log(1 + exp(difference)), whose gradient never vanishes.
     Returns:
         Float scalar: mean over anchors of max(0, margin + farthest - nearest), Euclidean distances.
     Raises:
-        InputError: if the shapes do not fit each other.
+        InputError: if the shapes do not match.
     Example:
         >>> embeddings, identities = np.float32([[0], [3], [1], [9]]), [0, 0, 1, 1]
         >>> float(batch_hard_triplet_loss(embeddings, identities, margin=0.5))
         3.5
     Source: Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification",
-        arXiv 1703.07737, equation 5. It lets an image be its own positive, at distance 0, where there
-        is no other; here that is no anchor.
+        arXiv 1703.07737, equation 5. There an image without another of its identity is its own
+        positive, at distance 0; here it is no anchor.
     """
     distances, positive, negative = _pairs(embeddings, identities)
     farthest = tf.reduce_max(tf.where(positive, distances, -float("inf")), axis=1)
@@ -37,7 +37,7 @@ def batch_hard_triplet_loss(embeddings, identities, margin=None):
 
 
 def weighted_triplet_loss(embeddings, identities):
-    """Every image against all of its identity and all others, the hard ones weighing more.
+    """Every image against all of its identity and all others, weighted by their difficulty.
 
     Weights are a softmax of the distances for images of the same identity, and of minus the
     distances for the others. There is no margin. Anchors are those of `batch_hard_triplet_loss`.
@@ -48,13 +48,13 @@ def weighted_triplet_loss(embeddings, identities):
     Returns:
         Float scalar: mean over anchors of log(1 + exp(weighted positive - weighted negative)).
     Raises:
-        InputError: if the shapes do not fit each other.
+        InputError: if the shapes do not match.
     Example:
         >>> embeddings, identities = np.float32([[0], [3], [1], [9]]), [0, 0, 1, 1]
         >>> round(float(weighted_triplet_loss(embeddings, identities)), 2)
         3.03
     Source: Ye et al., "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021,
-        arXiv 2001.04193, section 4 (weighted regularization triplet). The image itself is no positive.
+        arXiv 2001.04193, section 4 (weighted regularization triplet). Here an image is not its own positive.
     """
     distances, positive, negative = _pairs(embeddings, identities)
     pull = tf.reduce_sum(_softmax_over(distances, positive) * distances, axis=1)
@@ -68,12 +68,12 @@ def centre_loss(embeddings, identities, centres):
     Args:
         embeddings: float tensor (batch, dimensions).
         identities: int tensor (batch,), rows of `centres`.
-        centres: float tensor (identities, dimensions). No gradient flows to them: they are moved by
-            `moved_centres`.
+        centres: float tensor (identities, dimensions). They get no gradient: `moved_centres`
+            moves them.
     Returns:
-        Float scalar: mean over the batch; 0 of no images.
+        Float scalar: mean over the batch; 0 for an empty batch.
     Raises:
-        InputError: if the shapes do not fit each other.
+        InputError: if the shapes do not match.
     Example:
         >>> float(centre_loss(np.float32([[1, 0], [0, 2]]), [1, 1], np.zeros((3, 2), "float32")))
         1.25
@@ -88,12 +88,12 @@ def centre_loss(embeddings, identities, centres):
 
 
 def moved_centres(centres, sums, counts, rate=0.5):
-    """Centres a step nearer to the images of their identities; those of absent identities stay.
+    """Centres moved a step towards the images of their identities; centres of absent identities stay.
 
     Args:
         centres: float tensor (identities, dimensions).
-        sums: float tensor (identities, dimensions): of the embeddings of each identity, see
-            `identity_sums`, over all replicas.
+        sums: float tensor (identities, dimensions): of the embeddings of each identity over
+            all replicas, see `identity_sums`.
         counts: float tensor (identities,): images of each.
         rate: float in [0, 1]. Paper: 0.5.
     Returns:
@@ -109,10 +109,10 @@ def moved_centres(centres, sums, counts, rate=0.5):
 
 
 def identity_sums(embeddings, identities, count):
-    """Sum of the embeddings of each identity, and how many there are; of this replica's share.
+    """Sum of the embeddings of each identity, and their number, in this replica's part of the batch.
 
     Args:
-        embeddings: float tensor (batch, dimensions). No gradient flows to them.
+        embeddings: float tensor (batch, dimensions). They get no gradient.
         identities: int tensor (batch,), from 0 to count - 1.
         count: int. Number of identities.
     Returns:
@@ -141,13 +141,15 @@ def _checked(embeddings, identities):
 
 
 def _pairs(embeddings, identities):
-    """Distances of all pairs of images; which are positives, and which negatives."""
+    """Distances of all pairs of images, and the masks of positive and negative pairs."""
     embeddings, identities = _checked(embeddings, identities)
-    # In float64: a difference of large numbers, which a GPU may even multiply with ten bits.
+    # In float64, because large numbers cancel, and a GPU may multiply float32 with ten bits.
     wide = tf.cast(embeddings, tf.float64)
     squares = tf.reduce_sum(tf.square(wide), axis=1)
     squared = squares[:, None] + squares - 2.0 * tf.matmul(wide, wide, transpose_b=True)
-    apart = squared > 0.0  # The root's slope is infinite at 0: no gradient flows there.
+    apart = (
+        squared > 0.0
+    )  # The root's slope is infinite at 0, so a pair at distance 0 gets no gradient.
     distances = tf.where(apart, tf.sqrt(tf.where(apart, squared, 1.0)), 0.0)
     distances = tf.cast(distances, tf.float32)
     same = identities[:, None] == identities
@@ -166,24 +168,24 @@ def _mean_over_anchors(difference, positive, negative, margin):
     anchor = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
     difference = tf.where(anchor, difference, 0.0)
     hinge = tf.nn.softplus(difference) if margin is None else tf.nn.relu(margin + difference)
-    counted = tf.cast(anchor, hinge.dtype)
-    return tf.math.divide_no_nan(tf.reduce_sum(hinge * counted), tf.reduce_sum(counted))
+    anchors = tf.cast(anchor, hinge.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(hinge * anchors), tf.reduce_sum(anchors))
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
 class Centres(keras.layers.Layer):
-    """Holds the centres of a centre loss, the same on all replicas.
+    """The centres of a centre loss, equal on all replicas.
 
     Args:
         identities: int >= 1. Number of identities.
-        rate: float in [0, 1]. How far centres move in a training step.
+        rate: float in [0, 1]. Step size of the centres in training.
     Call arguments:
         embeddings: float tensor (batch, dimensions).
         labels: int tensor (batch,), from 0 to identities - 1.
-        training: bool. True: the centres move after the loss is taken, towards the images of all
-            replicas.
+        training: bool. If true, the centres move towards the images of all replicas after the loss
+            is computed.
     Returns:
-        Float scalar: `centre_loss` of this replica's share.
+        Float scalar: `centre_loss` of this replica's part of the batch.
     Raises:
         InputError: if an argument is out of its range.
     Example:
@@ -192,8 +194,8 @@ class Centres(keras.layers.Layer):
         2.0
         >>> centres.centres.numpy().tolist()
         [[0.0], [0.5]]
-    Source: see `dreal_tf.retrieval.metric_losses.centre_loss`. Departs from it in: centres begin at zero and
-        not at random.
+    Source: see `dreal_tf.retrieval.metric_losses.centre_loss`. Departs from it in: the initial centres are zero
+        instead of random.
     """
 
     def __init__(self, identities, rate=0.5, **arguments):
@@ -236,19 +238,19 @@ class EmbeddingLosses(keras.layers.Layer):
     """Triplet loss and centre loss of a batch's features, weighted and added.
 
     Args:
-        identities: int. Number of identities that are trained on.
+        identities: int. Number of training identities.
         triplet: "batch_hard", "weighted", see `dreal_tf.retrieval.metric_losses`, or "none".
         triplet_weight: float >= 0.
         margin: float or None, of "batch_hard", see there.
-        centre_weight: float >= 0; 0: there are no centres.
-        centre_rate: float in [0, 1]. How far centres move in a step.
+        centre_weight: float >= 0; 0 for no centres.
+        centre_rate: float in [0, 1]. Step size of the centres.
     Call arguments:
         features: float tensor (batch, dimensions).
-        labels: int tensor (batch,), or float rows (batch, identities) with one entry that dominates.
+        labels: int tensor (batch,), or float rows (batch, identities) each with one dominant entry.
         training: bool. Whether the centres move.
     Returns:
-        Float scalar, and a dict of the losses that it is made of: `triplet_loss`, `centre_loss`, each a
-        mean over this replica's share of the batch.
+        Float scalar, and a dict of its terms before weighting: `triplet_loss`, `centre_loss`, each a mean
+        over this replica's part of the batch.
     Raises:
         InputError: if the triplet loss is unknown, or a weight is below 0.
     Example:
@@ -285,11 +287,8 @@ class EmbeddingLosses(keras.layers.Layer):
 
     @property
     def names(self):
-        """The losses that there are, list of str."""
-        return [
-            *(["triplet_loss"] if self.triplet != "none" else []),
-            *(["centre_loss"] if self.centres else []),
-        ]
+        """Names of the losses in use, list of str."""
+        return ["triplet_loss"] * (self.triplet != "none") + ["centre_loss"] * bool(self.centres)
 
     def build(self, features_shape, labels_shape=None):
         if self.centres:
@@ -310,8 +309,5 @@ class EmbeddingLosses(keras.layers.Layer):
         return total, parts
 
     def get_config(self):
-        own = {
-            name: getattr(self, name)
-            for name in ("identities", "triplet", "triplet_weight", "margin", "centre_weight")
-        }
-        return super().get_config() | own | {"centre_rate": self.centre_rate}
+        names = ("identities", "triplet", "triplet_weight", "margin", "centre_weight", "centre_rate")
+        return super().get_config() | {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""The nearest images of a gallery: exactly, or in large galleries through faiss."""
+"""Searches a gallery for the nearest images: exactly, or approximately by faiss in large galleries."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,58 +20,58 @@ class Neighbours(NamedTuple):
     """The nearest images of each query, nearest first.
 
     Attributes:
-        places: int array (queries, count), rows of the gallery; -1 where an approximate search found
+        places: int array (queries, count), rows of the gallery; -1 if an approximate search found
             fewer.
-        distances: float32 array (queries, count); infinity there.
+        distances: float32 array (queries, count); infinity for position -1.
     """
 
-    places: np.ndarray
+    positions: np.ndarray
     distances: np.ndarray
 
 
 def nearest(query, gallery, count, metric="cosine", memory=MEMORY):
-    """The nearest images of a gallery to each query; no identity is known, none is left out.
+    """The nearest images of a gallery to each query, whatever their identities.
 
-    They are found exactly, by all distances, some queries at a time. A large gallery that is searched
-    again and again is better made an `ApproximateIndex`.
+    The search is exact and computes all distances, a block of queries at a time. For a large gallery
+    that is searched often, build an `ApproximateIndex`.
 
     Args:
         query: float array (queries, dimensions).
         gallery: float array (images, dimensions).
-        count: int >= 1. Images for each query; all there are where the gallery has fewer.
+        count: int >= 1. Images for each query; at most those of the gallery.
         metric: str, see `dreal_tf.retrieval.distance_blocks`.
-        memory: float > 0. About what the search may take beside the embeddings (MiB).
+        memory: float > 0. Approximate memory for the search, embeddings not included (MiB).
     Returns:
-        `Neighbours`; ties by place in the gallery.
+        `Neighbours`; ties in the order of the gallery.
     Raises:
-        InputError: if the arrays do not fit each other.
+        InputError: if the arrays do not match.
     Example:
-        >>> found = nearest([[1, 0]], [[0, 1], [5, 0], [1, 1]], count=2)
-        >>> found.places.tolist(), found.distances.round(2).tolist()
+        >>> neighbours = nearest([[1, 0]], [[0, 1], [5, 0], [1, 1]], count=2)
+        >>> neighbours.positions.tolist(), neighbours.distances.round(2).tolist()
         ([[1, 2]], [[0.0, 0.28999999165534973]])
     """
     check_at_least_one(count=count)
     parts = []
     for block in distance_blocks(query, gallery, metric, memory / 3):
-        places = smallest(block, count)
-        parts.append((places, np.take_along_axis(block, places, axis=1)))
+        positions = smallest(block, count)
+        parts.append((positions, np.take_along_axis(block, positions, axis=1)))
     return Neighbours(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 class ApproximateIndex:
-    """A graph over a large gallery, in which the nearest images are found without seeing all.
+    """A graph over a large gallery that finds nearest images without comparing with all.
 
-    It is faiss's HNSW over the embeddings as they are. Where images of an identity lie together, nearly
-    all of the nearest are found; where embeddings scatter like noise, many are missed until `effort`
-    is raised. It is built by several threads, so two builds may differ in what they miss.
+    It is faiss's HNSW over uncompressed embeddings. If images of an identity form clusters, it finds
+    nearly all of the nearest; if embeddings scatter like noise, it misses many unless `effort` is
+    raised. Several threads build it, so two builds may miss different images.
 
     Args:
         gallery: float array (images, dimensions).
         metric: str, see `dreal_tf.retrieval.distance_blocks`.
         links: int >= 2. Links of each image (memory: 8 bytes for each link and image).
-        effort: int >= 1. Images looked at while one is built in.
+        effort: int >= 1. Images compared with each new one.
     Raises:
-        InputError: if faiss is not installed, or the gallery is none.
+        InputError: if faiss is not installed, or the gallery does not hold embeddings.
     Source: Malkov, Yashunin, "Efficient and robust approximate nearest neighbor search using
         Hierarchical Navigable Small World graphs", TPAMI 2020; https://github.com/facebookresearch/faiss
     """
@@ -90,16 +90,16 @@ class ApproximateIndex:
         return self._index.ntotal
 
     def nearest(self, query, count, effort=100):
-        """The nearest images to each query, as far as they are found.
+        """The nearest images to each query that the graph search finds.
 
         Args:
             query: float array (queries, dimensions).
             count: int >= 1. Images for each query.
-            effort: int >= 1. Images looked at for each query; at least `count` are.
+            effort: int >= 1. Images compared with each query, at least `count`.
         Returns:
             `Neighbours`.
         Raises:
-            InputError: if the embeddings are none, or have other dimensions than the gallery.
+            InputError: if the query does not hold embeddings, or has other dimensions than the gallery.
         """
         check_at_least_one(count=count, effort=effort)
         query = checked_embeddings(query, "query")
@@ -110,53 +110,49 @@ class ApproximateIndex:
             )
         count = min(count, len(self))
         settings = _faiss().SearchParametersHNSW(efSearch=max(effort, count))
-        squared, places = self._index.search(self._prepared(query), count, params=settings)
-        squared = np.where(places < 0, np.inf, np.maximum(squared, 0))
-        # Of unit-length vectors, the squared distance is twice the cosine distance.
-        found = {"cosine": squared / 2, "euclidean": np.sqrt(squared), "squared_euclidean": squared}
-        return Neighbours(places, found[self.metric])
+        squared, positions = self._index.search(self._prepared(query), count, params=settings)
+        squared = np.where(positions < 0, np.inf, np.maximum(squared, 0))
+        # For unit-length vectors, the squared distance is twice the cosine distance.
+        distances = {"cosine": squared / 2, "euclidean": np.sqrt(squared), "squared_euclidean": squared}
+        return Neighbours(positions, distances[self.metric])
 
     def save(self, path):
         """Writes the index, embeddings included, to a file.
 
         Args:
-            path: str or path. It takes four bytes a dimension and image, and the links.
+            path: str or path. The file takes four bytes per dimension and image, plus the links.
         """
         _faiss().write_index(self._index, str(path))
 
     @classmethod
     def load(cls, path, metric="cosine"):
-        """The index that a file holds.
+        """Reads an index from a file.
 
         Args:
             path: str or path.
-            metric: str, the one it was built with.
+            metric: str, the metric that the index was built with.
         Returns:
             `ApproximateIndex`.
         Raises:
-            InputError: if there is no such file, or it holds no index of ours.
+            InputError: if there is no such file, or it does not hold such an index.
         """
-        faiss = _faiss()
         if metric not in METRICS:
             raise unknown_name("metric", metric, METRICS)
-        if not Path(path).is_file():
-            raise InputError(
-                f"Expected an index in a file. Received: {str(path)!r}, which does not exist. Build it first."
-            )
+        faiss, received = _faiss(), "a file that does not exist"
         self = cls.__new__(cls)
         self.metric = metric
-        try:
-            self._index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise InputError(
-                f"Expected an index in {str(path)!r}. Received: what faiss cannot read. Build it again."
-            ) from error
-        if not isinstance(self._index, faiss.IndexHNSWFlat):
-            raise InputError(
-                f"Expected an index of ours in {str(path)!r}. Received: {type(self._index).__name__}. Build "
-                "it again."
-            )
-        return self
+        if Path(path).is_file():
+            try:
+                self._index = faiss.read_index(str(path))
+            except RuntimeError:
+                received = "a file that faiss cannot read"
+            else:
+                if isinstance(self._index, faiss.IndexHNSWFlat):
+                    return self
+                received = type(self._index).__name__
+        raise InputError(
+            f"Expected an `ApproximateIndex` in {str(path)!r}. Received: {received}. Build the index again."
+        )
 
     def _prepared(self, embeddings):
         embeddings = unit_length(embeddings) if self.metric == "cosine" else embeddings

@@ -1,169 +1,178 @@
 """Ranks a gallery for each query and scores the rankings."""
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from dreal_tf.errors import InputError, check_at_least_one
 from dreal_tf.retrieval.distance import MEMORY, distance_blocks, smallest
-from dreal_tf.retrieval.protocol import Labels, Protocol, checked_labels, relations
-
-
-class TieGroups(NamedTuple):
-    """The images at each distance at which a query has right answers, nearest first.
-
-    Attributes:
-        queries: int array (queries,): the queries with right answers, ascending.
-        first: int array (queries,): each one's first group.
-        query: int array (groups,): each group's place in `queries`.
-        before: int array (groups,): images that are nearer.
-        size: int array (groups,): images at the distance.
-        right: int array (groups,): right answers among them, at least one.
-        right_before: int array (groups,): right answers that are nearer.
-    """
-
-    queries: np.ndarray
-    first: np.ndarray
-    query: np.ndarray
-    before: np.ndarray
-    size: np.ndarray
-    right: np.ndarray
-    right_before: np.ndarray
-
-    @classmethod
-    def of(cls, query, nearer, not_farther):
-        """The groups of some right answers.
-
-        Args:
-            query: int array (right answers,), ascending.
-            nearer: int array (right answers,). Images, right or wrong, nearer to the query.
-            not_farther: int array (right answers,). Images no farther, itself included.
-        Returns:
-            `TieGroups`.
-        Example:
-            >>> groups = TieGroups.of(np.array([4, 4, 4]), np.array([5, 0, 5]), np.array([9, 1, 9]))
-            >>> groups.queries.tolist(), groups.size.tolist(), groups.right.tolist()
-            ([4], [1, 4], [1, 2])
-        """
-        order = np.lexsort((nearer, query))
-        query, nearer, not_farther = query[order], nearer[order], not_farther[order]
-        begins = np.ones(len(query), bool)
-        begins[1:] = (query[1:] != query[:-1]) | (nearer[1:] != nearer[:-1])
-        starts = np.flatnonzero(begins)
-        right = np.diff(np.append(starts, len(query)))
-        queries, first, place = np.unique(query[starts], return_index=True, return_inverse=True)
-        before = nearer[starts]
-        size = not_farther[starts] - before
-        return cls(queries, first, place, before, size, right, starts - starts[first][place])
-
-    def found(self, ranks):
-        """The chance that a right answer is among the first so many.
-
-        Args:
-            ranks: ints >= 1.
-        Returns:
-            Float array (queries, ranks).
-        Example:
-            >>> one_of_four = TieGroups.of(np.array([0]), np.array([0]), np.array([4]))
-            >>> one_of_four.found([1, 2, 5]).round(6).tolist()
-            [[0.25, 0.5, 1.0]]
-        """
-        before, size, right = (
-            part[self.first][:, None] for part in (self.before, self.size, self.right)
-        )
-        within = np.clip(np.asarray(ranks) - before, 0, size)  # Images of the group up to that rank.
-        # All its right answers beyond that rank: C(size - within, right) of C(size, right) orders.
-        return 1.0 - np.exp(_log_choose(size - within, right) - _log_choose(size, right))
-
-    def average_precision(self):
-        """The expected mean of the precision at each right answer.
-
-        Returns:
-            Float array (queries,).
-        Example:
-            >>> one_of_two = TieGroups.of(np.array([0]), np.array([0]), np.array([2]))
-            >>> one_of_two.average_precision().round(6).tolist()
-            [0.75]
-        """
-        harmonic = _harmonic(self.before, self.before + self.size)
-        # A right answer at place i of its group has (i - 1) · slope right ones before it there.
-        slope = (self.right - 1) / np.maximum(self.size - 1, 1)
-        constant = self.right_before + 1 - slope
-        precision = slope * self.size + (constant - slope * self.before) * harmonic
-        precision = precision * self.right / self.size
-        total = np.bincount(self.query, self.right)
-        return np.bincount(self.query, precision) / total
-
-    def inverse_negative_penalty(self):
-        """The expected number of right answers over the rank of the last of them.
-
-        Returns:
-            Float array (queries,).
-        Example:
-            >>> one_of_two = TieGroups.of(np.array([0]), np.array([0]), np.array([2]))
-            >>> one_of_two.inverse_negative_penalty().round(6).tolist()
-            [0.75]
-        """
-        last = np.cumsum(np.bincount(self.query)) - 1  # Of each query's groups.
-        before, size, right = self.before[last], self.size[last], self.right[last]
-        inverse = 1.0 / (before + size)  # Where all of the group are right answers.
-        for row in np.flatnonzero(right < size):
-            place = np.arange(right[row], size[row] + 1)  # Of the last right answer in the group.
-            log_chance = _log_choose(place - 1, right[row] - 1) - _log_choose(size[row], right[row])
-            inverse[row] = np.sum(np.exp(log_chance) / (before[row] + place))
-        return np.bincount(self.query, self.right) * inverse
-
-
-def _log_choose(n, k):
-    """Log of the number of ways to choose k of n; minus infinity where there is none."""
-    from scipy.special import gammaln  # Only who ranks waits for SciPy.
-
-    possible = k <= n
-    n = np.where(possible, n, k)
-    return np.where(possible, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
-
-
-def _harmonic(start, end):
-    """1/(start + 1) + ... + 1/end, of arrays of ints."""
-    sums = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, end.max(initial=1) + 1))])
-    return np.where(end == start + 1, 1.0 / end, sums[end] - sums[start])
-
 
 RANKS = (1, 5, 10)
 
 
+class Labels(NamedTuple):
+    """The identity and camera of each image of a set.
+
+    Attributes:
+        identities: int array (images,).
+        cameras: int array (images,), or None if unknown: then no camera's images are excluded.
+        images: int array (images,), a number for each image, or None. If both sets have numbers, a
+            query is not ranked against itself.
+    Example:
+        >>> Labels([7, 7, 9], cameras=[1, 2, 1]).identities
+        [7, 7, 9]
+    """
+
+    identities: object
+    cameras: object = None
+    images: object = None
+
+
+class Protocol(NamedTuple):
+    """The gallery images that a query is ranked against.
+
+    The defaults are those of Market-1501, also used with DukeMTMC-reID, MSMT17 and VeRi-776.
+
+    Attributes:
+        exclude_same_camera: bool. Exclude, for each query, the images of its identity by its
+            camera.
+        junk: int or None. Identity of images that are excluded for all queries, such as bad
+            detections.
+        distractor: int or None. Identity of images that match no query, each other included. If 0
+            is an ordinary identity, set it to None.
+    """
+
+    exclude_same_camera: bool = True
+    junk: int | None = -1
+    distractor: int | None = 0
+
+
+def relations(query, gallery, protocol):
+    """The correct gallery images for each query, and the excluded ones.
+
+    Args:
+        query, gallery: `Labels`, checked.
+        protocol: `Protocol`.
+    Returns:
+        Two bool arrays (queries, images): correct matches, and excluded images; no image is both.
+    Raises:
+        InputError: if cameras are known for only one of the sets.
+    Example:
+        >>> query, gallery = Labels(np.array([7]), np.array([1])), np.array([7, 7, 0, -1])
+        >>> correct, excluded = relations(query, Labels(gallery, np.array([1, 2, 2, 2])), Protocol())
+        >>> correct.astype(int).tolist(), excluded.astype(int).tolist()
+        ([[0, 1, 0, 0]], [[1, 0, 0, 1]])
+    """
+    if (query.cameras is None) != (gallery.cameras is None):
+        raise InputError(
+            "Expected cameras of both query and gallery, or of neither. Received: cameras of one. Give "
+            "both or none."
+        )
+    excluded = np.zeros((len(query.identities), len(gallery.identities)), bool)
+    same = query.identities[:, None] == gallery.identities
+    if protocol.exclude_same_camera and query.cameras is not None:
+        excluded |= same & (query.cameras[:, None] == gallery.cameras)
+    if query.images is not None and gallery.images is not None:
+        excluded |= query.images[:, None] == gallery.images
+    if protocol.junk is not None:
+        excluded |= gallery.identities == protocol.junk
+    if protocol.distractor is not None:
+        same &= gallery.identities != protocol.distractor
+    return same & ~excluded, excluded
+
+
+def _checked_labels(labels, images, name):
+    """Labels as int arrays with one entry for each image."""
+    checked = []
+    for kind, values in zip(("identities", "cameras", "numbers"), labels, strict=True):
+        values = None if values is None and kind != "identities" else np.asarray(values)
+        if values is not None and (values.shape != (images,) or values.dtype.kind not in "iu"):
+            raise InputError(
+                f"Expected {images} {name} {kind} that are whole numbers, one for each image. Received: "
+                f"{values.dtype} of shape {values.shape}. Number them."
+            )
+        checked.append(values)
+    return Labels(*checked)
+
+
+def expected_scores(before, size, matches, ranks):
+    """Scores of one query, each its mean over all orders of tied images.
+
+    Only groups of equally distant images that contain matches count, nearest first.
+
+    Args:
+        before: int array (groups,): number of images nearer than each group.
+        size: int array (groups,): number of images in each group.
+        matches: int array (groups,): number of matches among them, at least one.
+        ranks: ints >= 1.
+    Returns:
+        Float array (ranks,), the probability that a match is among the first images; float, the
+        average precision; float, the number of matches over the rank of the last match.
+    Example:
+        >>> cmc, precision, penalty = expected_scores(*np.array([[0], [2], [1]]), ranks=[1, 2])
+        >>> cmc.round(6).tolist(), round(float(precision), 6), round(float(penalty), 6)
+        ([0.5, 1.0], 0.75, 0.75)
+    """
+    from scipy.special import digamma  # Imported late: it is slow, and few commands rank.
+
+    within = np.clip(np.asarray(ranks) - before[0], 0, size[0])  # Images of the first group by rank.
+    # All its matches lie beyond that rank in C(size - within, matches) of C(size, matches) orders.
+    beyond = np.exp(_log_choose(size[0] - within, matches[0]) - _log_choose(size[0], matches[0]))
+    # The sum of 1 / rank over each group, exact for single images.
+    harmonic = np.where(
+        size == 1, 1 / (before + 1), digamma(before + size + 1.0) - digamma(before + 1.0)
+    )
+    # A match at position i of its group has on average (i - 1) * slope matches before it there.
+    slope = (matches - 1) / np.maximum(size - 1, 1)
+    constant = np.cumsum(matches) - matches + 1 - slope
+    precision = slope * size + (constant - slope * before) * harmonic
+    total = matches.sum()
+    position = np.arange(matches[-1], size[-1] + 1)  # Possible positions of the last match.
+    chance = np.exp(_log_choose(position - 1, matches[-1] - 1) - _log_choose(size[-1], matches[-1]))
+    penalty = total * np.sum(chance / (before[-1] + position))
+    return 1 - beyond, np.sum(precision * matches / size) / total, penalty
+
+
+def _log_choose(n, k):
+    """Log of the number of ways to choose k of n; minus infinity if k > n."""
+    from scipy.special import gammaln
+
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+
 class Scores(NamedTuple):
-    """How well a gallery is ranked for each query. NaN where a query has no right answer.
+    """Scores of the ranking for each query, averaged over all orders of tied images.
+
+    All scores of a query without a match are NaN.
 
     Attributes:
         ranks: tuple of int.
-        found: float array (queries, ranks): 1 if a right answer is among the first so many, else 0;
-            between them where ties decide.
+        cmc: float array (queries, ranks): cumulative matching characteristic, 1 if a match is among
+            the first images, else 0; between them if ties decide.
         average_precision: float array (queries,), in (0, 1].
-        inverse_negative_penalty: float array (queries,), in (0, 1]: the number of right answers, over
-            the rank of the last of them.
+        inverse_negative_penalty: float array (queries,), in (0, 1]: the number of matches over the
+            rank of the last match.
     """
 
     ranks: tuple
-    found: np.ndarray
+    cmc: np.ndarray
     average_precision: np.ndarray
     inverse_negative_penalty: np.ndarray
 
     @property
     def matched(self):
-        """Bool array (queries,): the queries with a right answer in the gallery."""
+        """Bool array (queries,): whether the gallery has a match for the query."""
         return ~np.isnan(self.average_precision)
 
     def summary(self):
-        """The means over the queries with a right answer, and how many those are.
+        """The means over the queries with a match, and the numbers of queries.
 
         Returns:
             Dict of float `rank_1` and so on, `mAP` and `mINP`, in [0, 1], and of int `queries` and
-            `queries_without_match`, which are left out of the means.
+            `queries_without_match`, which the means exclude.
         """
         matched = self.matched
-        means = self.found[matched].mean(axis=0)
+        means = self.cmc[matched].mean(axis=0)
         return {
             **{f"rank_{rank}": float(mean) for rank, mean in zip(self.ranks, means, strict=True)},
             "mAP": float(self.average_precision[matched].mean()),
@@ -191,16 +200,16 @@ def score_embeddings(
         query_labels, gallery_labels: `Labels`.
         metric: str, see `dreal_tf.retrieval.distance_blocks`.
         protocol: `Protocol`.
-        ranks: ints >= 1. Of the cumulative matching.
-        memory: float > 0. About what the work may take beside the embeddings (MiB).
+        ranks: ints >= 1, of the cumulative matching characteristic.
+        memory: float > 0. Approximate memory for the work, embeddings not included (MiB).
     Returns:
         `Scores`.
     Raises:
-        InputError: if the arrays do not fit each other, or no query has a right answer.
+        InputError: if the arrays do not match, or no query has a match.
     Example:
         >>> query, gallery = np.float32([[1, 0]]), np.float32([[1, 0], [1, 0.1], [1, 0.5], [0, 1]])
         >>> labels = Labels([7], [1]), Labels([7, 9, 7, 7], [1, 2, 2, 2])
-        >>> scores = score_embeddings(query, gallery, *labels)  # The first is the query's own view.
+        >>> scores = score_embeddings(query, gallery, *labels)  # The first is by the query's camera.
         >>> round(scores.summary()["mAP"], 4), scores.summary()["rank_1"]
         (0.5833, 0.0)
     """
@@ -214,12 +223,12 @@ def score_distances(
     """Scores of the rankings that distances make.
 
     Args:
-        distances: float array (queries, images), finite; less is nearer. It may lie on disk.
+        distances: float array (queries, images), finite; less is nearer. It may be a memory map.
         query_labels, gallery_labels, protocol, ranks, memory: see `score_embeddings`.
     Returns:
         `Scores`.
     Raises:
-        InputError: as of `score_embeddings`; or if a distance is not finite.
+        InputError: as `score_embeddings`; or if a distance is not finite.
     Example:
         >>> labels = Labels([7]), Labels([9, 7])
         >>> score_distances([[0.5, 0.5]], *labels).summary()["rank_1"]  # One order of two.
@@ -246,87 +255,71 @@ def ranked_gallery(
     protocol=Protocol(),
     memory=MEMORY,
 ):
-    """The images of a ranking's top, to be looked at; what the protocol leaves out is passed over.
+    """The first images of each ranking, without those that the protocol excludes.
 
     Args:
         query, gallery, query_labels, gallery_labels, metric, protocol, memory: see
             `score_embeddings`.
         count: int >= 1. Images for each query.
     Returns:
-        int array (queries, count) of places in the gallery, nearest first, ties by place; -1 where
-        there are no more. And a bool array of that shape: which are right answers.
+        Int array (queries, count) of positions in the gallery, nearest first, ties in its order; -1
+        if there are no more. And a bool array of that shape: whether the image matches.
     Example:
         >>> labels = Labels([7], [1]), Labels([7, 9, 7], [1, 2, 2])
-        >>> places, right = ranked_gallery([[1, 0]], [[1, 0], [1, 0.1], [1, 0.5]], *labels, count=3)
-        >>> places.tolist(), right.tolist()
+        >>> positions, matches = ranked_gallery(
+        ...     [[1, 0]], [[1, 0], [1, 0.1], [1, 0.5]], *labels, count=3
+        ... )
+        >>> positions.tolist(), matches.tolist()
         ([[1, 2, -1]], [[False, True, False]])
     """
     check_at_least_one(count=count)
     blocks = distance_blocks(query, gallery, metric, memory / 3)
-    places = np.full((len(query), count), -1)
-    right = np.zeros((len(query), count), bool)
-    query_labels = checked_labels(query_labels, len(query), "query")
-    gallery_labels = checked_labels(gallery_labels, len(gallery), "gallery")
+    positions = np.full((len(query), count), -1)
+    is_match = np.zeros((len(query), count), bool)
+    labels = _checked_labels(query_labels, len(query), "query")
+    gallery_labels = _checked_labels(gallery_labels, len(gallery), "gallery")
+    for rows, block, matches, excluded in _related(blocks, labels, gallery_labels, protocol):
+        block[excluded] = np.inf
+        top = smallest(block, count)
+        dropped = np.take_along_axis(excluded, top, axis=1)
+        positions[rows, : top.shape[1]] = np.where(dropped, -1, top)
+        is_match[rows, : top.shape[1]] = np.take_along_axis(matches, top, axis=1)
+    return positions, is_match
+
+
+def _related(blocks, query_labels, gallery_labels, protocol):
+    """Each block of distances with its rows, its matches and its excluded images."""
     start = 0
     for block in blocks:
         rows = slice(start, start + len(block))
-        answers, out = relations(_part(query_labels, rows), gallery_labels, protocol)
-        block[out] = np.inf
-        top = smallest(block, count)
-        taken = np.take_along_axis(out, top, axis=1)
-        places[rows, : top.shape[1]] = np.where(taken, -1, top)
-        right[rows, : top.shape[1]] = np.take_along_axis(answers, top, axis=1)
+        labels = Labels(*(None if values is None else values[rows] for values in query_labels))
+        yield rows, block, *relations(labels, gallery_labels, protocol)
         start += len(block)
-    return places, right
 
 
 def _scores(blocks, queries, images, query_labels, gallery_labels, protocol, ranks):
     check_at_least_one(ranks=min(ranks))
-    query_labels = checked_labels(query_labels, queries, "query")
-    gallery_labels = checked_labels(gallery_labels, images, "gallery")
-    scores = Scores(
-        tuple(ranks),
-        np.full((queries, len(ranks)), np.nan),
-        np.full(queries, np.nan),
-        np.full(queries, np.nan),
-    )
-    start = 0
-    for block in blocks:
-        rows = slice(start, start + len(block))
-        answers, out = relations(_part(query_labels, rows), gallery_labels, protocol)
-        groups = _groups(block, answers, out)
-        matched = start + groups.queries
-        scores.found[matched] = groups.found(ranks)
-        scores.average_precision[matched] = groups.average_precision()
-        scores.inverse_negative_penalty[matched] = groups.inverse_negative_penalty()
-        start += len(block)
+    labels = _checked_labels(query_labels, queries, "query")
+    gallery_labels = _checked_labels(gallery_labels, images, "gallery")
+    cmc = np.full((queries, len(ranks)), np.nan)
+    scores = Scores(tuple(ranks), cmc, np.full(queries, np.nan), np.full(queries, np.nan))
+    for rows, block, matches, excluded in _related(blocks, labels, gallery_labels, protocol):
+        if not np.isfinite(block).all():
+            raise InputError(
+                "Expected finite distances. Received: NaN or infinity among them. Remove those images, "
+                "or check how the distances are made."
+            )
+        for row in np.flatnonzero(matches.any(axis=1)):
+            ordered = np.sort(block[row, ~excluded[row]])
+            tied, count = np.unique(block[row, matches[row]], return_counts=True)
+            before, end = (np.searchsorted(ordered, tied, side) for side in ("left", "right"))
+            query, expected = rows.start + row, expected_scores(before, end - before, count, ranks)
+            for values, value in zip(scores[1:], expected, strict=True):
+                values[query] = value
     if not scores.matched.any():
         raise InputError(
-            "Expected at least one query with a right answer in the gallery, of its identity and, if "
-            f"cameras are known, by another one. Received: {queries} queries and {images} images without any. Look at the "
-            "identities and cameras, or change the protocol."
+            "Expected at least one query with a match in the gallery, of its identity and, if cameras "
+            f"are known, by another one. Received: {queries} queries and {images} images without any. "
+            "Check the identities and cameras, or change the protocol."
         )
     return scores
-
-
-def _part(labels, rows):
-    return Labels(*(None if values is None else values[rows] for values in labels))
-
-
-def _groups(block, answers, out):
-    """Where the right answers of some queries stand, by counting what is nearer."""
-    block = np.asarray(block)
-    if not np.isfinite(block).all():
-        raise InputError(
-            "Expected finite distances. Received: NaN or infinity among them. Leave those images out, "
-            "or look at what made the distances."
-        )
-    ordered = np.sort(np.where(out, np.inf, block), axis=1)
-    query, image = np.nonzero(answers)
-    distance = block[query, image]
-    nearer, not_farther = np.empty(len(query), int), np.empty(len(query), int)
-    edges = np.searchsorted(query, np.arange(len(block) + 1))
-    for row, (begin, end) in enumerate(itertools.pairwise(edges)):
-        nearer[begin:end] = np.searchsorted(ordered[row], distance[begin:end], "left")
-        not_farther[begin:end] = np.searchsorted(ordered[row], distance[begin:end], "right")
-    return TieGroups.of(query, nearer, not_farther)

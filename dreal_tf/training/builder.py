@@ -1,4 +1,4 @@
-"""A recipe becomes a compiled model, its data and its callbacks: where names become objects."""
+"""Builds a recipe: the compiled model, its data and its callbacks."""
 
 import contextlib
 import functools
@@ -25,21 +25,14 @@ from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.networks.backbones import imagenet_residual_network, plain_network, residual_network
 from dreal_tf.networks.other_backbone import maker_of, other_network
 from dreal_tf.recipe import ComparativeMethod, NoAttention, OtherBackbone, PluginAttention, Recipe
-from dreal_tf.training.callbacks.best_network import RetrievalScores
-from dreal_tf.training.callbacks.epochs import DelayedStart, SetEpoch
-from dreal_tf.training.fine_tuning import (
-    OPTIMIZERS,
-    freeze,
-    load_start,
-    lr_multipliers,
-    settled,
-    start_file,
-)
+from dreal_tf.training.callbacks import DelayedStart, RetrievalScores, SetEpoch
+from dreal_tf.training.fine_tuning import freeze, load_start, resolve_auto, start_file
+from dreal_tf.training.optimizers import recipe_optimizer
 from dreal_tf.training.plugins import load_plugins, plugin
-from dreal_tf.training.schedules import WarmUp
 
-PLACEMENT = ("stages", "blocks", "pruned", "gates", "insert_after")  # Of attention in a backbone.
-# The key is what a recipe calls `data.name`. Any other is a plugin's, or a set of TensorFlow Datasets.
+# Fields that place attention: in our residual networks, and in any other network.
+PLACEMENT, OTHER_PLACEMENT = ("stages", "blocks", "pruned"), ("gates", "insert_after")
+# By `data.name`. Any other name is a plugin's, or a data set of TensorFlow Datasets.
 DATA_SETS = {
     "digits": digits,
     "fashion_mnist": fashion_mnist,
@@ -55,18 +48,18 @@ log = logging.getLogger(__name__)
 def build(
     recipe: Recipe, data: Splits | None = None, recorded: str | os.PathLike[str] | None = None
 ) -> tuple[DREAL, Splits, list[keras.callbacks.Callback]]:
-    """All that `fit` needs.
+    """Builds the model, data and callbacks of a recipe.
 
     Call it inside `strategy.scope()` to train under a distribution strategy.
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        data: `dreal_tf.data.splits.Splits` to use in place of the recipe's data set, or None.
+        data: `dreal_tf.data.splits.Splits` to use instead of the recipe's data set, or None.
         recorded: see `build_data`.
     Returns:
-        Compiled `DREAL`, `Splits`, and a list of callbacks that `fit` must be given.
+        Compiled `DREAL`, `Splits`, and a list of callbacks to pass to `fit`.
     Raises:
-        InputError: if the recipe asks for what cannot be built.
+        InputError: if the recipe cannot be built.
     Example:
         >>> recipe = load_recipe("digits_resnet8_se", smoke=True)
         >>> model, data, callbacks = build(recipe)
@@ -74,10 +67,10 @@ def build(
         >>> len(history.history["loss"])
         1
     """
-    recipe = settled(recipe)
+    recipe = resolve_auto(recipe)
     if recipe.run.deterministic:
         tf.config.experimental.enable_op_determinism()
-        # It rewrites sums by what else is in the graph: a critic that nobody heeds would move last bits.
+        # It reorders sums depending on the whole graph: even an unused critic would change the last bits.
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     keras.utils.set_random_seed(recipe.run.seed)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -100,17 +93,20 @@ def build(
         elif weights is not None:
             log.info(load_start(network, weights, data.preprocessing).table())
         freeze(network, getattr(recipe.backbone, "frozen", None) or ())
-        added = _embedding_losses(recipe, len(data.class_names))
-        model = DREAL(network, **_method(recipe), embedding_losses=added)
+        losses = _embedding_losses(recipe, len(data.class_names))
+        model = DREAL(network, **_method(recipe), embedding_losses=losses)
         model.compile(
-            optimizer=_optimizer(recipe, data.steps_per_epoch, network),
+            optimizer=recipe_optimizer(recipe, data.steps_per_epoch, network),
             critic_optimizer=keras.optimizers.Adam(recipe.optim.critic_learning_rate),
             loss=_loss(recipe, data.soft_labels),
             metrics=["accuracy"],
         )
-    later = [DelayedStart(recipe.dreal.start_epoch)] if recipe.dreal.start_epoch else []
-    asked = [RetrievalScores(data.retrieval["validation"])] if data.retrieval else []
-    return model, data, [SetEpoch(data.clock), *later, *asked]
+    callbacks = [SetEpoch(data.clock)]
+    if recipe.dreal.start_epoch:
+        callbacks.append(DelayedStart(recipe.dreal.start_epoch))
+    if data.retrieval:
+        callbacks.append(RetrievalScores(data.retrieval["validation"]))
+    return model, data, callbacks
 
 
 def build_data(recipe, recorded=None):
@@ -118,17 +114,17 @@ def build_data(recipe, recorded=None):
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        recorded: path of the splits.csv of a run whose splits are to be kept, or None.
+        recorded: path of the splits.csv of a run, to repeat its splits; or None.
     Returns:
         `dreal_tf.data.splits.Splits`.
     Raises:
-        InputError: if the data is not there, or not what the recipe says.
+        InputError: if the data is missing, or does not match the recipe.
     Example:
         >>> build_data(load_recipe("digits_resnet8_se")).image_shape
         (8, 8, 1)
     """
     load_plugins(recipe.run.plugins)
-    name, options = recipe.data.name, data_options(settled(recipe)) | {"recorded": recorded}
+    name, options = recipe.data.name, data_options(resolve_auto(recipe)) | {"recorded": recorded}
     if name in DATA_SETS:
         return DATA_SETS[name](**options)
     if ":" in name:
@@ -137,7 +133,7 @@ def build_data(recipe, recorded=None):
 
 
 def _plugin_data(name, data, options):
-    """The splits that a plugin gives: `Splits`, or a dict of arguments of `dreal_tf.data.arrays.from_arrays`."""
+    """The splits of a plugin, which returns `Splits` or arguments of `dreal_tf.data.arrays.from_arrays`."""
     made = plugin(name, "data set")(data)
     if isinstance(made, Splits):
         return made
@@ -150,12 +146,12 @@ def _plugin_data(name, data, options):
 
 
 def data_options(recipe):
-    """What a recipe asks of its data set.
+    """The options of a recipe's data set.
 
     Args:
         recipe: `dreal_tf.Recipe`.
     Returns:
-        Dict of fields of `dreal_tf.data.sections.Options`.
+        Dict of the fields of `dreal_tf.data.sections.Options`.
     Example:
         >>> data_options(load_recipe("digits_resnet8_se"))["batch_size"]
         64
@@ -176,7 +172,7 @@ def build_network(recipe, image_shape, classes):
     Returns:
         Functional `keras.Model` with auxiliary outputs.
     Raises:
-        InputError: if the backbone section asks for what its network does not have.
+        InputError: if the backbone section does not match its network.
     Example:
         >>> build_network(load_recipe("digits_resnet8_se"), (8, 8, 1), 10).name
         'resnet8'
@@ -192,7 +188,7 @@ def build_network(recipe, image_shape, classes):
             places = {name: getattr(chosen, name, None) for name in places}
             return other_network(make, image_shape, classes, attention, **places, weight_decay=decay)
         of_start = {"name", "weights", "download", "frozen"}
-        placement = {"stages", "blocks", "pruned"} & set(type(chosen).model_fields)
+        placement = set(PLACEMENT) & set(type(chosen).model_fields)
         return BACKBONES[recipe.backbone.name](
             image_shape,
             classes,
@@ -204,13 +200,13 @@ def build_network(recipe, image_shape, classes):
 
 
 def load_weights(network, path):
-    """Gives a network the weights that a run has kept of one of its form.
+    """Gives a network the weights in a file.
 
     Args:
         network: functional `keras.Model` with auxiliary outputs.
         path: str or path of a `.keras` file that holds the plain network.
     Raises:
-        InputError: if there is none, its network has another form, or a weight is not finite.
+        InputError: if there is no file, its network is another, or a weight is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -225,20 +221,19 @@ def load_weights(network, path):
     except ValueError as error:
         raise InputError(
             f"Expected weights of {network.name!r} as the recipe has it. Received: {str(path)!r} with "
-            f"those of another network ({str(error).splitlines()[0]}). Give the file that was kept "
-            "with this recipe."
+            f"those of another network ({str(error).splitlines()[0]}). Give a file that was saved with "
+            "this recipe."
         ) from error
 
 
 def _check_placement(attention, backbone, other):
-    """Refuses places that the backbone does not know."""
-    foreign = ("stages", "blocks") if other else ("gates", "insert_after")
-    for name in foreign:
+    """Refuses placement fields that the backbone does not have."""
+    instead = "gates or insert_after" if other else "stages and blocks"
+    for name in ("stages", "blocks") if other else OTHER_PLACEMENT:
         if getattr(attention, name, None) is not None:
-            instead = "gates or insert_after" if other else "stages and blocks"
             raise InputError(
                 f"Expected attention.{name}=None with backbone.name={backbone!r}. Received: attention."
-                f"{name}={getattr(attention, name)!r}. Say where attention goes by {instead}."
+                f"{name}={getattr(attention, name)!r}. Place attention by {instead}."
             )
 
 
@@ -264,23 +259,19 @@ def _embedding_losses(recipe, identities):
             "Expected batches of whole identities, unmixed, for optim.triplet and optim.centre_weight. "
             f"Received: data.images_per_identity={recipe.data.images_per_identity}, augment.mix_up="
             f"{recipe.augment.mix_up}, augment.cut_mix={recipe.augment.cut_mix}. Set the first, such as "
-            "4, leave the others at 0, and choose data of identities."
+            "4, set the others to 0, and choose data of identities."
         )
-    return EmbeddingLosses(
-        identities,
-        optim.triplet,
-        optim.triplet_weight,
-        optim.margin,
-        optim.centre_weight,
-        optim.centre_rate,
-    )
+    fields = {"triplet", "triplet_weight", "margin", "centre_weight", "centre_rate"}
+    return EmbeddingLosses(identities, **optim.model_dump(include=fields))
 
 
 def _attention(recipe):
     chosen = recipe.attention
     if isinstance(chosen, NoAttention):
         return None
-    fields = chosen.model_dump(exclude={"kind", "arguments", "identity_start", *PLACEMENT})
+    fields = chosen.model_dump(
+        exclude={"kind", "arguments", "identity_start", *PLACEMENT, *OTHER_PLACEMENT}
+    )
     arguments = {name: value for name, value in fields.items() if value is not None}
     if isinstance(chosen, PluginAttention):
         actor = plugin(chosen.kind, "attention module")
@@ -294,7 +285,7 @@ def _attention(recipe):
         actor = ACTORS[chosen.kind]
     if _kernel_decay(recipe):
         arguments["kernel_regularizer"] = keras.regularizers.L2(_kernel_decay(recipe) / 2)
-    if "synchronized" in inspect.signature(actor).parameters:  # Those with a BatchNorm inside.
+    if "synchronized" in inspect.signature(actor).parameters:  # Actors with a BatchNorm inside.
         arguments["synchronized"] = getattr(recipe.backbone, "synchronized", False)
     identity = getattr(chosen, "identity_start", False)
     return actor(**arguments, blended=identity and not actor.starts_as_identity)
@@ -303,10 +294,10 @@ def _attention(recipe):
 def _method(recipe):
     dreal = recipe.dreal
     if not dreal.enabled:
-        return {"critic": None, "validation_fraction": 0.0}  # Nothing that plain Keras does not do.
+        return {"critic": None, "validation_fraction": 0.0}  # As plain Keras.
     if recipe.attention.kind == "none":
         raise InputError(
-            "Expected attention for the method to teach. Received: attention.kind='none' with "
+            "Expected attention modules for the method to train. Received: attention.kind='none' with "
             "dreal.enabled=true. Choose an attention kind, or train with --baseline."
         )
     of_critic = {"critic", "critic_units", "critic_grid", "exploration", "noise"}
@@ -322,34 +313,13 @@ def _critic(dreal):
     return CRITICS[dreal.critic](**arguments)
 
 
-def _optimizer(recipe, steps_per_epoch, network):
-    optim, arguments = recipe.optim, {"learning_rate": _rate(recipe, steps_per_epoch)}
-    makers = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
-    make = getattr(keras.optimizers, makers[optim.name])
-    multipliers = lr_multipliers(
-        network, optim.backbone_lr_multiplier, optim.attention_lr_multiplier, optim.head_lr_multiplier
-    )
-    if multipliers:
-        make, arguments["lr_multipliers"] = OPTIMIZERS[optim.name], multipliers
-    if optim.name == "sgd":
-        arguments |= {"momentum": optim.momentum, "nesterov": optim.nesterov}
-    elif optim.name == "adamw":
-        arguments["weight_decay"] = optim.weight_decay
-    if optim.ema is not None:
-        arguments |= {"use_ema": True, "ema_momentum": optim.ema}
-    optimizer = make(global_clipnorm=optim.clip_norm, **arguments)
-    if optim.name == "adamw":
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    return optimizer
-
-
 def _kernel_decay(recipe):
-    """Weight decay in the loss; AdamW does it by itself, apart from the gradient."""
+    """Weight decay in the loss; AdamW decays weights itself, apart from the gradient."""
     return 0.0 if recipe.optim.name == "adamw" else recipe.optim.weight_decay
 
 
 def _check_schedule(recipe):
-    """Refuses a training that would end before its warm-up, or before the method sets in."""
+    """Refuses a training that would end before its warm-up, or before the method starts."""
     schedule, dreal = recipe.schedule, recipe.dreal
     if schedule.warmup_epochs >= schedule.epochs:
         raise InputError(
@@ -358,33 +328,15 @@ def _check_schedule(recipe):
         )
     if dreal.enabled and dreal.start_epoch >= schedule.epochs:
         raise InputError(
-            "Expected the method to set in before the training ends. Received: dreal.start_epoch="
-            f"{dreal.start_epoch} of schedule.epochs={schedule.epochs}. Train longer, lower it, or leave "
-            "the method out with --baseline."
+            "Expected the method to start before the training ends. Received: dreal.start_epoch="
+            f"{dreal.start_epoch} of schedule.epochs={schedule.epochs}. Train longer, lower it, or train "
+            "without the method with --baseline."
         )
-
-
-def _rate(recipe, steps_per_epoch):
-    rate, schedule = recipe.optim.learning_rate, recipe.schedule
-    total = schedule.epochs * steps_per_epoch
-    warmup = round(schedule.warmup_epochs * steps_per_epoch)
-    if schedule.decay == "cosine":
-        course = keras.optimizers.schedules.CosineDecay(rate, total - warmup)
-    else:
-        milestones = getattr(schedule, "milestones", ())
-        # Keras holds a rate up to and with its boundary; ours is the first step of the next rate.
-        boundaries = [round(share * total) - warmup - 1 for share in milestones]
-        boundaries = boundaries or [total]  # Reached after the last step.
-        values = [
-            rate * getattr(schedule, "factor", 1.0) ** power for power in range(len(boundaries) + 1)
-        ]
-        course = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
-    return WarmUp(course, warmup, rate) if warmup else course
 
 
 @contextlib.contextmanager
 def precision(policy):
-    """Layers made inside the context have a precision.
+    """Sets the precision of layers that are made inside the context.
 
     Args:
         policy: str, see `dreal_tf.recipe.Run`.

@@ -1,4 +1,4 @@
-"""What a network is worth on a data set, its attention included; how well it finds who is the same."""
+"""Evaluates networks: accuracy, loss, the reward of each module, and retrieval scores."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import keras
 from dreal_tf.errors import InputError
 from dreal_tf.model import DREAL
 from dreal_tf.retrieval.embedding import Embedder, scores_of
-from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
+from dreal_tf.training.callbacks import StopOnNaN
 
 MEASURED = ("reward/", "gain/")
 
@@ -41,7 +41,7 @@ class RunMetrics(dict):
 
 
 def evaluate_network(network, data, reference_action="mean", penalty=1.0):
-    """Accuracy, loss, and the reward of every module; needs no training.
+    """Accuracy, loss, and the reward of every module of a network.
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, see `DREAL`, ending in logits.
@@ -51,7 +51,7 @@ def evaluate_network(network, data, reference_action="mean", penalty=1.0):
         Dict of float: `accuracy`, `loss` (cross entropy and regularisers), `cross_entropy` (nats), and
         for each module `reward/<module>` and `gain/<module>`.
     Raises:
-        DivergedError: if the loss is not finite; it names the batch.
+        DivergedError: if the loss is not finite; the message names the batch.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> data = tf.data.Dataset.from_tensors((np.zeros((4, 8, 8, 1)), np.arange(4)))
@@ -62,9 +62,9 @@ def evaluate_network(network, data, reference_action="mean", penalty=1.0):
         network, None, reference_action=reference_action, penalty=penalty, validation_fraction=1.0
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # Regularisers differ between networks with and without attention; this does not know them.
-    alone = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)
-    model.compile(loss=loss, metrics=["accuracy", alone])
+    # Without regularisers, whose sum differs between networks with and without attention.
+    cross_entropy = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy", cross_entropy])
     logs = model.evaluate(data, verbose=0, return_dict=True, callbacks=[StopOnNaN()])
     measured = {name: value for name, value in logs.items() if name.startswith(MEASURED)}
     chosen = {name: logs[name] for name in ("accuracy", "loss", "cross_entropy")} | measured
@@ -72,23 +72,23 @@ def evaluate_network(network, data, reference_action="mean", penalty=1.0):
 
 
 def evaluate_splits(network, data, reference_action="mean", penalty=1.0, ranking=None):
-    """What a network is worth on the test images of a data set.
+    """Evaluates a network on the test images of a data set.
 
     Args:
         network, reference_action, penalty: see `evaluate_network`.
         data: `dreal_tf.data.splits.Splits`.
-        ranking: dict of options of `dreal_tf.retrieval.embedding.scores_of`, of data of identities alone; None:
-            its defaults.
+        ranking: dict of options of `dreal_tf.retrieval.embedding.scores_of`, for data of identities only; None
+            for its defaults.
     Returns:
-        Dict: what `evaluate_network` gives; of data of identities before it the scores of its gallery,
-        and all else is of images held out of the identities that were trained on.
+        Dict, see `evaluate_network`. Data of identities adds the scores of its gallery in front; the
+        other values are then those of held-out images of the training identities.
     Raises:
-        InputError: if the data is none of identities, and options are given.
+        InputError: if ranking options are given for data without identities.
     """
     if data.retrieval is None and ranking:
         raise InputError(
             f"Expected a run on data of identities for {', '.join(ranking)}. Received: one on classes, "
-            "which has no gallery. Leave these out."
+            "which has no gallery. Remove these options."
         )
     scores = {}
     if data.retrieval is not None:

@@ -1,4 +1,4 @@
-"""Plugins: Python files, or installed modules, that define what a recipe names as `module:name`."""
+"""Plugins: Python files, or installed modules, that define the `module:name` entries of a recipe."""
 
 import importlib
 import importlib.util
@@ -11,39 +11,40 @@ _files = {}  # The files that this process has loaded, by the name of their modu
 
 
 def load_plugins(paths):
-    """Loads Python files; each is known by its name without the suffix.
+    """Loads Python files as modules of the same name.
 
-    If several files have one name, the first counts: a file of `--plugin` replaces the one that a run
-    has recorded.
+    If several files have one name, only the first is loaded: a file of `--plugin` replaces the one
+    that a run has recorded.
 
     Args:
-        paths: sequence of str or path of `.py` files.
+        paths: sequence of str or path of `.py` files, or None.
     Raises:
-        InputError: if a file is not there, does not run, or has the name of another module.
+        InputError: if a file is missing, raises an error, or has the name of another module.
     """
-    for path in map(_whole, paths):
+    for path in paths or ():
+        path = Path(path).expanduser().resolve()
         module = path.stem
         if module in _files:
             continue
         if not path.is_file() or path.suffix != ".py":
             raise InputError(
-                f"Expected a Python file as a plugin. Received: {str(path)!r}, which is none. Check --plugin."
+                f"Expected a Python file as a plugin. Received: {str(path)!r}, which is not one. Check --plugin."
             )
         if not module.isidentifier() or module in sys.modules or module in sys.stdlib_module_names:
             raise InputError(
-                "Expected a plugin whose name is a Python name of its own. Received: "
-                f"{str(path)!r}, and {module!r} is taken or no name. Rename the file."
+                "Expected a plugin with a new Python identifier as its name. Received: "
+                f"{str(path)!r}, and {module!r} is taken or not an identifier. Rename the file."
             )
         spec = importlib.util.spec_from_file_location(module, path)
         made = importlib.util.module_from_spec(spec)
         sys.modules[module] = made  # Keras looks classes up by their module.
         try:
             spec.loader.exec_module(made)
-        except Exception as error:  # Whatever the user's own code does wrong.
+        except Exception as error:  # The user's code may raise anything.
             del sys.modules[module]
             raise InputError(
                 f"Expected a plugin that runs. Received: {str(path)!r}, which ends in "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. Mend it."
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. Fix it."
             ) from error
         _files[module] = path
 
@@ -62,7 +63,7 @@ def plugin(name, what):
 
     Args:
         name: str, "module:name", where the module is a loaded plugin or can be imported.
-        what: str, what it is for, such as "backbone"; named in errors.
+        what: str, its kind for error messages, such as "backbone".
     Returns:
         The attribute.
     Raises:
@@ -82,7 +83,3 @@ def plugin(name, what):
     if not hasattr(made, attribute):
         raise unknown_name(f"{what} of the plugin {module!r}", attribute, vars(made))
     return getattr(made, attribute)
-
-
-def _whole(path):
-    return Path(path).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Finds and loads recipes: bundled ones, `.py` files and the `recipe.json` of earlier runs."""
+"""Loads recipes: bundled ones, `.py` files and the `recipe.json` of earlier runs."""
 
 import inspect
 import os
@@ -89,7 +89,7 @@ def load_recipe(recipe: str | os.PathLike[str], smoke: bool = False) -> Recipe:
         if smoke:
             raise InputError(
                 "Expected a bundled name or a .py recipe with --smoke. Received: "
-                f"{str(recipe)!r}, which says what it says. Leave --smoke out."
+                f"{str(recipe)!r}, whose fields are fixed. Remove --smoke."
             )
         return _with_plugins(Recipe.from_json(_read(path), source=str(path)))
     path = bundled_file(recipe, "recipe")
@@ -98,7 +98,7 @@ def load_recipe(recipe: str | os.PathLike[str], smoke: bool = False) -> Recipe:
 
 
 def _with_plugins(recipe):
-    """A recipe that names the plugins of this process first, as workers and later commands need them."""
+    """A recipe that names the plugins of this process first, for workers and later commands."""
     plugins = dict.fromkeys([*loaded_plugins(), *recipe.run.plugins])
     return recipe.replace({"run.plugins": tuple(plugins)}) if loaded_plugins() else recipe
 
@@ -112,12 +112,12 @@ def resolve_recipe(recipe, smoke=False, changes=None, baseline=False, seed=None,
         changes: dict of values by field, see `Recipe.replace`; or None.
         baseline: bool. Without the method.
         seed: int or None for the recipe's own.
-        data_dir: path or None for the recipe's own. The whole path is kept, as the run may be read from
-            another folder.
+        data_dir: path or None for the recipe's own. The recipe keeps the absolute path, as later
+            commands may start in another folder.
     Returns:
         `Recipe`.
     Raises:
-        InputError: if a name is unknown or a value does not fit.
+        InputError: if a name is unknown or a value is not valid.
     Example:
         >>> resolve_recipe("digits_resnet8_se", changes={"schedule.epochs": 2}).schedule.epochs
         2
@@ -132,19 +132,19 @@ def resolve_recipe(recipe, smoke=False, changes=None, baseline=False, seed=None,
     elif smoke:
         raise InputError(
             f"Expected a bundled name or a .py recipe with `smoke`. Received: the recipe {recipe.name!r}. "
-            "Leave `smoke` out, or load it with load_recipe(name, smoke=True)."
+            "Remove `smoke`, or load it with load_recipe(name, smoke=True)."
         )
     resolved = recipe.replace(changes)
     return resolved.reading(data_dir or ("data.folder" in changes and resolved.data.folder) or None)
 
 
 def default_run_folder(recipe):
-    """The run directory of a recipe if no other is given.
+    """The default run directory of a recipe.
 
     Args:
         recipe: `Recipe`.
     Returns:
-        Path. A shrunk recipe has a name of its own, so its run never replaces the whole one's.
+        Path. A shrunk recipe has another name, so the two runs have different directories.
     Example:
         >>> print(default_run_folder(resolve_recipe("digits_resnet8_se", baseline=True)).as_posix())
         runs/digits_resnet8_se_baseline_seed0
@@ -154,7 +154,7 @@ def default_run_folder(recipe):
 
 
 def describe_recipe(name):
-    """What a bundled recipe says of itself.
+    """Title, expected result and time of a bundled recipe, from its docstring.
 
     Args:
         name: str, a bundled name.
@@ -167,18 +167,18 @@ def describe_recipe(name):
     text = text_of_file(recipes_folder() / f"{name}.py", "recipe")
     described = {"title": text.partition("\n")[0]}
     for part in ("expect", "time"):
-        found = re.search(rf"^{part}: (.+?)(?=\n\w+: |\n\n|\Z)", text, re.M | re.S | re.I)
-        described[part] = " ".join(found[1].split()) if found else "not stated"
+        match = re.search(rf"^{part}: (.+?)(?=\n\w+: |\n\n|\Z)", text, re.M | re.S | re.I)
+        described[part] = " ".join(match[1].split()) if match else "not stated"
     return described
 
 
 def text_of_file(path, name):
-    """What a recipe file, or a file of the same form, says of itself: its function's docstring.
+    """The docstring of the function of a recipe file, or of a file of the same form.
 
     Args:
         path, name: see `function_of_file`.
     Returns:
-        str; empty where it says nothing.
+        str; empty if there is none.
     Example:
         >>> text_of_file(recipes_folder() / "digits_resnet8_se.py", "recipe")[:18]
         'Handwritten digits'
@@ -198,15 +198,15 @@ def _read(path, what="recipe"):
 
 
 def function_of_file(path, name):
-    """The function that a recipe file, or a file of the same form, has to have.
+    """The function of a recipe file, or of a file of the same form.
 
     Args:
         path: path of a `.py` file.
-        name: str. The function's name, and what the file is for: "recipe" or "study".
+        name: str. Name of the function and kind of the file: "recipe", "study" or "space".
     Returns:
-        Callable; it takes `smoke`.
+        Callable with the argument `smoke`.
     Raises:
-        InputError: if the file is not there, does not run, or has no such function.
+        InputError: if the file is missing, raises an error, or has no such function.
     Example:
         >>> function_of_file(recipes_folder() / "digits_resnet8_se.py", "recipe")().backbone.depth
         8
@@ -214,27 +214,27 @@ def function_of_file(path, name):
     _read(path, name)
     try:
         function = runpy.run_path(str(path)).get(name)
-    except Exception as error:  # Whatever the user's own code does wrong.
+    except Exception as error:  # The user's code may raise anything.
         raise _broken(path, error, name) from error
     if not callable(function):
         raise InputError(
             f"Expected a function `{name}(smoke=False)` in a {name} file. Received: {str(path)!r} "
-            "without one. Write it; the bundled ones show how."
+            "without one. Define it; the bundled files are examples."
         )
     return function
 
 
 def load_python(path, name, kind, smoke):
-    """What the function of a file gives, see `function_of_file`.
+    """The result of the function of a file, see `function_of_file`.
 
     Args:
         path, name: see `function_of_file`.
-        kind: class that it must be of.
+        kind: class of the result.
         smoke: bool, passed to the function.
     Returns:
         Instance of `kind`.
     Raises:
-        InputError: if it does not give one.
+        InputError: if the result is of another class.
     Example:
         >>> path = recipes_folder() / "digits_resnet8_se.py"
         >>> load_python(path, "recipe", Recipe, smoke=False).backbone.depth
@@ -243,7 +243,7 @@ def load_python(path, name, kind, smoke):
     function = function_of_file(path, name)
     try:
         made = function(smoke=smoke)
-    except Exception as error:  # Whatever the user's own code does wrong.
+    except Exception as error:  # The user's code may raise anything.
         raise _broken(path, error, name) from error
     if not isinstance(made, kind):
         raise InputError(
@@ -254,10 +254,10 @@ def load_python(path, name, kind, smoke):
 
 
 def _broken(path, error, name):
-    if isinstance(error, InputError):  # It has said all.
+    if isinstance(error, InputError):  # Its message is complete.
         return error
-    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return InputError(
-        f"Expected a {name} file that runs. Received: {str(path)!r}, which ends in {said}. Mend it; "
-        "the bundled ones show how one is written."
+        f"Expected a {name} file that runs. Received: {str(path)!r}, which ends in {reason}. Fix it; "
+        "the bundled files are examples."
     )

@@ -1,4 +1,4 @@
-"""The files that a run leaves, and what state they are in."""
+"""The directory of a run: its files and their state."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ from dreal_tf.recipe import Recipe
 
 
 class RunDirectory:
-    """A run's folder.
+    """The directory of a run.
 
     Args:
         path: str or path.
@@ -42,35 +42,35 @@ class RunDirectory:
 
     @property
     def started(self):
-        """Whether a run was begun here."""
+        """Whether a run was started here."""
         return self.recipe.is_file()
 
     @property
     def finished(self):
-        """Whether a run was ended here: its metrics are written last."""
+        """Whether the run here has finished: it writes its metrics last."""
         return self.metrics.is_file()
 
     @property
     def class_names(self):
-        """Tuple of str, the classes that the network kept here tells apart; None where no file says so."""
+        """Tuple of str, the classes of the network saved here; None if no file records them."""
         if not self.preprocessing.is_file():
             return None
         return tuple(json.loads(self.preprocessing.read_text(encoding="utf-8"))["class_names"])
 
     @property
     def recorded_splits(self):
-        """The path of the splits that the run has recorded; None if it has none."""
+        """The path of the run's recorded splits; None if it recorded none."""
         return self.splits if self.splits.is_file() else None
 
     def check(self, recipe, fresh=False):
-        """Whether a run of `recipe` may begin here, or go on; writes nothing.
+        """Checks that a run of `recipe` may start or continue here; writes nothing.
 
         Args:
             recipe: `dreal_tf.Recipe`.
-            fresh: bool. A run found here is going to be moved aside.
+            fresh: bool. A run here will be moved aside.
         Raises:
-            InputError: if the folder holds something else, or a run of another recipe. Where the
-                data lies makes no other recipe of it.
+            InputError: if the folder contains something else, or a run of another recipe; the
+                location of the data is no difference.
         """
         if not self.started:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -86,13 +86,13 @@ class RunDirectory:
             )
 
     def begin(self, recipe, fresh=False):
-        """Makes the folder ready for a run of `recipe`, or for going on with it.
+        """Prepares the folder for a run of `recipe`, or for its continuation.
 
         Args:
             recipe: `dreal_tf.Recipe`.
-            fresh: bool. Move a run found here aside and begin anew.
+            fresh: bool. Move a run here aside and begin anew.
         Raises:
-            InputError: as `check`, and if the folder cannot be written.
+            InputError: as `check`, or if the folder is not writable.
         """
         self.check(recipe, fresh)
         try:
@@ -128,23 +128,23 @@ class RunDirectory:
         """The final metrics of the run.
 
         Raises:
-            InputError: if the run has not ended.
+            InputError: if the run has not finished.
         """
         if not self.finished:
             raise InputError(
                 f"Expected a finished run. Received: {str(self.path)!r}, which has no metrics.json. "
-                "End it with `dreal-tf train` and the same --out."
+                "Finish it with `dreal-tf train` and the same --out."
             )
         try:
             return json.loads(self.metrics.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise InputError(
                 f"Expected metrics as JSON. Received: {str(self.metrics)!r}, which is not JSON "
-                f"({error}). Remove it and repeat the command, which measures them again."
+                f"({error}). Remove it and repeat the command, which writes it again."
             ) from error
 
     def write_environment(self, seed, devices):
-        """Notes what the run is carried out with.
+        """Records versions, devices, seed and command of the run.
 
         Args:
             seed: int.
@@ -179,35 +179,36 @@ def finished_run(run_path):
     if not run.network.is_file():
         raise InputError(
             f"Expected a run with trained weights. Received: {str(run.path)!r}, which has no "
-            "model.keras. End it with `dreal-tf train` and the same --out."
+            "model.keras. Finish it with `dreal-tf train` and the same --out."
         )
     return run
 
 
-def write_whole(path, text):
-    """Writes a file so that it is there whole or not at all.
+def write_whole(path, content):
+    """Writes a file so that it exists whole or not at all.
 
     Args:
         path: path.
-        text: str.
+        content: str or bytes.
     """
+    if isinstance(content, str):  # The name of a file, as in splits.csv, need not be UTF-8.
+        content = content.encode("utf-8", errors="surrogateescape")
     partial = path.with_name(path.name + ".partial")
-    # A file's name, as in splits.csv, need not be UTF-8.
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+    partial.write_bytes(content)
     os.replace(partial, path)
 
 
 @contextlib.contextmanager
-def full_disk_said(path):
-    """Turns what a full disk raises, which differs from library to library, into one message.
+def reporting_full_disk(path):
+    """Replaces the errors of a full disk, which differ between libraries, by one message.
 
     Args:
-        path: where something is being written.
+        path: the file or folder that is being written.
     Raises:
-        RunError: saying what to do, in place of an error that tells of a full disk.
+        RunError: in place of the error, with what to do.
     Example:
         >>> try:
-        ...     with full_disk_said("runs/mine"):
+        ...     with reporting_full_disk("runs/mine"):
         ...         raise OSError("No space left on device")
         ... except RunError as error:
         ...     print(str(error)[:60])
@@ -220,12 +221,12 @@ def full_disk_said(path):
             raise
         raise RunError(
             f"Expected space to write to {str(path)!r}. Received: a full disk. Free some, then repeat "
-            "the command; what earlier epochs stored is kept."
+            "the command, which continues from the last stored epoch."
         ) from error
 
 
 def recipe_differences(one, other):
-    """The fields in which two recipes differ, wherever the data lies.
+    """The fields in which two recipes differ, the location of the data excepted.
 
     Args:
         one, other: `dreal_tf.Recipe`.
@@ -249,11 +250,11 @@ def _version(package):
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return None  # Run from a checkout that is not installed.
+        return None  # A checkout that is not installed.
 
 
 def _git_revision():
-    """Of the checkout the code lies in, where it lies in one."""
+    """The commit of the checkout that holds this code; None without one."""
     folder = Path(__file__).resolve().parents[1]
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     if not (folder.parent / ".git").exists():

@@ -1,48 +1,56 @@
-"""Distribution strategies by name: the devices of this machine, several machines, a TPU."""
+"""Distribution strategies by name, and the machines that train together as TF_CONFIG names them.
 
+TensorFlow is imported when a strategy is made, so that the command line checks its input without it.
+"""
+
+import contextlib
+import json
 import os
+import socket
+from typing import NamedTuple
 
-import tensorflow as tf
-
-from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.training.cluster import cluster_of, read_cluster
+from dreal_tf.errors import InputError, RunError, unknown_name
 
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
+PATIENCE = 3.0  # Seconds that a worker has to answer.
+CLUSTER = (
+    """{"cluster": {"worker": ["one:2222", "two:2222"]}, "task": {"type": "worker", "index": 0}}"""
+)
 
 
 def strategy_named(name):
     """The distribution strategy of a name.
 
     Args:
-        name: str: "none", one device; "mirrored", all GPUs of this machine (all logical CPUs where
-            there is no GPU); "multi_worker", all machines that TF_CONFIG names, which must be done
-            before anything else is asked of TensorFlow; "tpu", the TPU of this machine, or the one
-            that TPU_NAME names; "auto", multi_worker where TF_CONFIG names several workers, else
-            mirrored where there are several GPUs, else none.
+        name: str: "none", one device; "mirrored", all GPUs of this machine (all logical CPUs if it has
+            no GPU); "multi_worker", all machines that TF_CONFIG names, which must be created before
+            TensorFlow does anything else; "tpu", the TPU of this machine, or the one that TPU_NAME
+            names; "auto", multi_worker if TF_CONFIG names several workers, mirrored if there are
+            several GPUs, else none.
     Returns:
         `tf.distribute.Strategy`.
     Raises:
-        InputError: if the name is unknown, or there is nothing of its kind to train on.
+        InputError: if the name is unknown, or the devices that it needs are missing.
     Example:
         >>> strategy_named("none").num_replicas_in_sync
         1
     """
     if name not in STRATEGIES:
         raise unknown_name("strategy", name, STRATEGIES)
-    if name == "auto":
-        name = _automatic()
-    made = {"mirrored": _mirrored, "multi_worker": _multi_worker, "tpu": _tpu}
-    return made[name]() if name in made else tf.distribute.get_strategy()
+    import tensorflow as tf
+
+    if name == "multi_worker" or (name == "auto" and cluster_of("auto") is not None):
+        return _multi_worker()
+    gpus = tf.config.list_logical_devices("GPU") if name in ("auto", "mirrored") else []
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        return _mirrored(gpus)
+    return _tpu() if name == "tpu" else tf.distribute.get_strategy()
 
 
-def _automatic():
-    if cluster_of("auto") is not None:
-        return "multi_worker"
-    return "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "none"
+def _mirrored(gpus):
+    import tensorflow as tf
 
-
-def _mirrored():
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    devices = gpus or tf.config.list_logical_devices("CPU")
     if len(devices) < 2:
         raise InputError(
             "Expected several devices for the strategy 'mirrored'. Received: "
@@ -52,17 +60,19 @@ def _mirrored():
 
 
 def _multi_worker():
+    import tensorflow as tf
+
     if read_cluster() is None:
         raise InputError(
             "Expected TF_CONFIG to name all workers for the strategy 'multi_worker'. Received: no "
-            "TF_CONFIG. Set it on each of them, such as "
-            """TF_CONFIG='{"cluster": {"worker": ["one:2222", "two:2222"]}, """
-            """"task": {"type": "worker", "index": 0}}'."""
+            f"TF_CONFIG. Set it on each of them, such as TF_CONFIG='{CLUSTER}'."
         )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _tpu():
+    import tensorflow as tf
+
     name = os.environ.get("TPU_NAME", "local")
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
@@ -75,3 +85,109 @@ def _tpu():
             f"({str(error).splitlines()[0][:100]}). Set TPU_NAME, or use the strategy 'auto'."
         ) from error
     return tf.distribute.TPUStrategy(resolver)
+
+
+class Cluster(NamedTuple):
+    """The workers of a training, and this process's number among them.
+
+    Attributes:
+        workers: tuple of str, "host:port" of each; the first is the chief, which keeps the run.
+        number: int, this process's position in `workers`.
+    """
+
+    workers: tuple
+    number: int
+
+    @property
+    def is_chief(self):
+        """Whether this process keeps the run."""
+        return self.number == 0
+
+    def lost(self):
+        """The other workers that do not answer.
+
+        Returns:
+            List of str, such as "worker 1 (two:2222)".
+        """
+        others = [(n, address) for n, address in enumerate(self.workers) if n != self.number]
+        return [f"worker {n} ({address})" for n, address in others if not _answers(address)]
+
+
+def read_cluster():
+    """The cluster that the environment variable TF_CONFIG describes.
+
+    TensorFlow's `TFConfigClusterResolver` reads a malformed TF_CONFIG without an error.
+
+    Returns:
+        `Cluster`, or None if it describes none.
+    Raises:
+        InputError: if TF_CONFIG is malformed.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if not text.strip():
+        return None
+    try:
+        config = json.loads(text)
+        cluster, task = config.get("cluster"), config.get("task")
+        if not cluster:
+            return None
+        chiefs, workers = cluster.get("chief", []), cluster.get("worker", [])
+        number = int(task["index"]) + (len(chiefs) if task["type"] == "worker" else 0)
+        if task["type"] not in ("chief", "worker") or not 0 <= number < len(chiefs) + len(workers):
+            raise ValueError(f"no task {task['type']} {task['index']} in the cluster")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "Expected TF_CONFIG to hold a cluster of workers and this process's task, as JSON. Received: "
+            f"{text[:200]!r} ({type(error).__name__}: {error}). Write for example {CLUSTER}."
+        ) from error
+    return Cluster((*chiefs, *workers), number)
+
+
+def cluster_of(strategy):
+    """The workers that train together under a strategy.
+
+    Args:
+        strategy: str, see `strategy_named`.
+    Returns:
+        `Cluster`; None if one process trains alone.
+    """
+    cluster = read_cluster() if strategy in ("auto", "multi_worker") else None
+    return cluster if cluster is not None and len(cluster.workers) > 1 else None
+
+
+@contextlib.contextmanager
+def naming_lost_workers(cluster):
+    """Replaces TensorFlow's errors after the loss of a worker by a message that names it.
+
+    Args:
+        cluster: `Cluster`, or None to change nothing.
+    Raises:
+        RunError: in place of an error during which some worker did not answer.
+    """
+    if cluster is None:
+        yield
+        return
+    import tensorflow as tf
+
+    try:
+        yield
+    except RunError:
+        raise  # Another cause, such as a loss that is not finite; the other workers end as well.
+    except (tf.errors.OpError, RuntimeError) as error:
+        lost = cluster.lost()
+        if not lost:
+            raise
+        raise RunError(
+            f"Expected all {len(cluster.workers)} workers to continue. Received: no answer from "
+            f"{', '.join(lost)}. Start all of them again with the same commands; they continue from "
+            "the last stored epoch."
+        ) from error
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE):
+            return True
+    except OSError:
+        return False

@@ -1,4 +1,4 @@
-"""Carries out a recipe into a run directory, or goes on where an interruption left it."""
+"""Trains a recipe into a run directory, or continues an interrupted run."""
 
 import json
 import logging
@@ -12,52 +12,45 @@ import tensorflow as tf
 from dreal_tf.data.files import UNUSED, list_files, read_record
 from dreal_tf.errors import InputError
 from dreal_tf.training.builder import build
-from dreal_tf.training.callbacks.best_network import BestNetwork
-from dreal_tf.training.callbacks.checkpoint import Checkpoint
-from dreal_tf.training.callbacks.history_file import HistoryFile, read_history
-from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
-from dreal_tf.training.callbacks.tensorboard import TensorBoardFigures, TensorBoardLog
-from dreal_tf.training.cluster import cluster_of, lost_peers_said
+from dreal_tf.training.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
 from dreal_tf.training.evaluation import evaluate_splits
-from dreal_tf.training.fine_tuning import found_line, settled
-from dreal_tf.training.run_directory import RunDirectory, full_disk_said, write_whole
-from dreal_tf.training.strategies import strategy_named
+from dreal_tf.training.fine_tuning import describe_auto, resolve_auto
+from dreal_tf.training.run_directory import RunDirectory, reporting_full_disk, write_whole
+from dreal_tf.training.strategies import cluster_of, naming_lost_workers, strategy_named
+from dreal_tf.training.tensorboard import TensorBoardFigures, TensorBoardLog
 from dreal_tf.training.trained_run import trained_network
 
-NO_ATTENTION = (
-    "attention.kind='none': no attention module, hence no critic; the plain network is trained."
-)
-HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows.
+HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows as histograms.
 
 log = logging.getLogger(__name__)
 
 
 def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True):
-    """Trains a recipe; an interrupted run found in `out` goes on, a finished one is left alone.
+    """Trains a recipe; continues an interrupted run in `out`, and leaves a finished one as it is.
 
-    Of several workers the chief keeps the run; each other one keeps what it needs to go on in a
-    folder of its own beside it, `<out>_worker<N>`.
+    If several workers train together, the chief keeps the run; each other worker keeps its checkpoints
+    in a folder of its own beside it, `<out>_worker<N>`.
 
     Args:
         recipe: `dreal_tf.Recipe`.
         out: str or path, the run directory.
         strategy: str, see `dreal_tf.training.strategies.strategy_named`.
-        fresh: bool. Move a run found in `out` aside and begin anew.
+        fresh: bool. Move a run in `out` aside and begin anew.
         callbacks: sequence of further Keras callbacks.
-        conclude: bool. False: leave the run where its last epoch left it, its network not saved and
-            the test split not read; a later call with True does that.
+        conclude: bool. If false, the run ends after its last epoch without saving the network and
+            without reading the test split; a later call with True does both.
     Returns:
-        Dict: the final metrics, as in `metrics.json`; None where the run is not concluded, and in a
+        Dict: the final metrics, as in `metrics.json`; None if the run is not concluded, and in a
         worker that is not the chief.
     Raises:
-        InputError: if the recipe cannot be built, or `out` holds something else.
+        InputError: if the recipe cannot be built, or `out` contains something else.
         RunError: if another worker is lost.
     """
     run, cluster = RunDirectory(out), cluster_of(strategy)
-    found = settled(recipe, run.read_recipe() if run.started and not fresh else None)
-    if found is not recipe:
-        log.info(found_line(recipe, found))
-    recipe = found
+    resolved = resolve_auto(recipe, run.read_recipe() if run.started and not fresh else None)
+    if resolved is not recipe:
+        log.info(describe_auto(recipe, resolved))
+    recipe = resolved
     if not fresh:
         _check_images(run, recipe)
     if run.finished and not fresh:
@@ -65,28 +58,28 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         return run.read_metrics()
     run = run_of_worker(out, cluster)
     run.check(recipe, fresh)
-    with lost_peers_said(cluster):
+    with naming_lost_workers(cluster):
         recorded = None if fresh else run.recorded_splits
         with strategy_named(strategy).scope():
-            model, data, needed = build(recipe, recorded=recorded)
+            model, data, required = build(recipe, recorded=recorded)
         if recorded is not None:
             data.files.check_unchanged()
         for note in data.notes:
             log.info(note)
         if recipe.attention.kind == "none":
-            log.info(NO_ATTENTION)
-        run.begin(recipe, fresh)  # Not before all the input has been found good.
-        with full_disk_said(run.path):
+            log.info("attention.kind='none': no attention module, hence no critic; training is plain.")
+        run.begin(recipe, fresh)  # Only after all input has been checked.
+        with reporting_full_disk(run.path):
             if data.files is not None and recorded is None:
                 write_whole(run.splits, data.files.to_csv())
-            best = _fit(recipe, run, model, data, [*needed, *callbacks], cluster)
+            best = _fit(recipe, run, model, data, [*required, *callbacks], cluster)
             if not conclude or (cluster is not None and not cluster.is_chief):
                 return None
             return _conclude(recipe, run, model, data, best)
 
 
 def _check_images(run, recipe):
-    """Refuses to take the run of one folder's images for that of another's."""
+    """Refuses to continue a run with the images of another folder."""
     folder = recipe.data.folder
     if run.recorded_splits is None or recipe.data.name != "folder" or not Path(folder or "").is_dir():
         return
@@ -101,15 +94,15 @@ def _check_images(run, recipe):
 
 
 def run_of_worker(out, cluster):
-    """Where this process keeps what it needs to go on.
+    """The run directory of this process.
 
     Args:
         out: str or path, the run directory.
-        cluster: `dreal_tf.training.cluster.Cluster`, or None.
+        cluster: `dreal_tf.training.strategies.Cluster`, or None.
     Returns:
         `RunDirectory`: the run's own for the chief, one beside it for any other worker.
     Example:
-        >>> from dreal_tf.training.cluster import Cluster
+        >>> from dreal_tf.training.strategies import Cluster
         >>> print(run_of_worker("runs/mine", Cluster(("one:2222", "two:2222"), 1)).path.as_posix())
         runs/mine_worker1
     """
@@ -120,7 +113,7 @@ def run_of_worker(out, cluster):
 
 
 def _fit(recipe, run, model, data, callbacks, cluster):
-    """Trains, or goes on, and keeps what a run directory promises."""
+    """Trains, or continues, and writes the files of the run."""
     devices = [device.name for device in tf.config.list_logical_devices()]
     run.write_environment(recipe.run.seed, devices)
     swap = keras.callbacks.SwapEMAWeights() if recipe.optim.ema else None
@@ -134,23 +127,23 @@ def _fit(recipe, run, model, data, callbacks, cluster):
         if recipe.run.figures:
             settings = data.preprocessing, recipe.run.figures, history
             kept.append(TensorBoardFigures(run.tensorboard, *watched, *settings))
-    kept += [best, Checkpoint(run.checkpoints, best)]  # Last: it makes an epoch count.
+    kept += [best, Checkpoint(run.checkpoints, best)]  # Last: it completes an epoch.
     with warnings.catch_warnings():
-        if cluster is not None:  # An epoch's end is met there, not counted: nothing is missing.
+        if cluster is not None:  # Expected: with several workers an epoch ends when its data does.
             warnings.filterwarnings("ignore", message="Your input ran out of data")
         model.fit(
             data.train,
             validation_data=data.validation,
             epochs=recipe.schedule.epochs,
             callbacks=[*callbacks, *kept],
-            shuffle=False,  # The data does, by its own clock.
+            shuffle=False,  # The data shuffles by its own clock.
             verbose=0,
         )
     return best
 
 
 def _conclude(recipe, run, model, data, best):
-    """Saves the best network and reads the test split, once."""
+    """Saves the best network and evaluates it on the test split, once."""
     best.restore(model.network)
     keep_network(run, model.network, data.preprocessing)
     metrics = _evaluated(recipe, model.trajectory_network, data)
@@ -168,7 +161,7 @@ def _conclude(recipe, run, model, data, best):
 
 
 def keep_network(run, network, preprocessing):
-    """Writes a run's network, and how images are prepared for it.
+    """Saves a run's network and the preprocessing of its images.
 
     Args:
         run: `RunDirectory`.
@@ -186,12 +179,12 @@ def evaluate(run_path, data_dir=None, ranking=None):
 
     Args:
         run_path: str or path of a run directory that holds `model.keras`.
-        data_dir: str, path or None. Where the data lies now; None for where the run found it.
+        data_dir: str, path or None. Folder of the data; None for the run's.
         ranking: dict, see `dreal_tf.training.evaluation.evaluate_splits`.
     Returns:
-        Dict of float, see there.
+        Dict of float, see `dreal_tf.training.evaluation.evaluate_splits`.
     Raises:
-        InputError: if there is no run, it has no weights yet, or `ranking` is none of its data.
+        InputError: if there is no run, it has no weights yet, or `ranking` does not apply to its data.
     """
     recipe, data, network = trained_network(run_path, data_dir)
     return _evaluated(recipe, network, data, ranking)

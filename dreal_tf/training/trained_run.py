@@ -1,4 +1,4 @@
-"""What a finished training left: its network, and how images are prepared for it."""
+"""Loads a finished run: its recipe, data, network and preprocessing."""
 
 import json
 import warnings
@@ -16,12 +16,12 @@ def trained_network(run_path, data_dir=None, precision=None):
 
     Args:
         run_path: str or path of a run directory that holds `model.keras`.
-        data_dir: str, path or None. Where the data lies now; None for where the run found it.
-        precision: str, what the network computes in, or None for what the run did.
+        data_dir: str, path or None. Folder of the data; None for the run's.
+        precision: str, of the network; None for the run's.
     Returns:
         `dreal_tf.Recipe`, `dreal_tf.data.splits.Splits`, and a functional `keras.Model`.
     Raises:
-        InputError: if there is no run, it has no weights yet, or its data is not there.
+        InputError: if there is no run, it has no weights yet, or its data is missing.
     """
     run = finished_run(run_path)
     recipe = run.read_recipe().reading(data_dir)
@@ -32,33 +32,33 @@ def trained_network(run_path, data_dir=None, precision=None):
 
 
 def run_data(run, recipe):
-    """The data of a run, in the splits that it has recorded.
+    """The data of a run, in its recorded splits.
 
     Args:
         run: `RunDirectory`.
-        recipe: `dreal_tf.Recipe`, the run's, with its data where it lies now.
+        recipe: `dreal_tf.Recipe` of the run, with the folder of the data.
     Returns:
         `dreal_tf.data.splits.Splits`.
     Raises:
-        InputError: if the data is not there, or is other data.
+        InputError: if the data is missing or differs.
     """
     data = build_data(recipe, run.recorded_splits)
     if data.files is not None and run.recorded_splits is None:
         warnings.warn(
-            f"{str(run.path)!r} holds no splits.csv: the splits are drawn again. If images have come or gone "
-            "since the training, the test split holds images that were trained on.",
+            f"{str(run.path)!r} holds no splits.csv, so its splits are drawn again. If images were added or removed "
+            "since the training, the test split contains training images.",
             stacklevel=3,
         )
     return data
 
 
 def best_network(run, recipe, data):
-    """The network of a recipe with the best weights of a run, and with its auxiliary outputs.
+    """The network of a run with its best weights, and with its auxiliary outputs.
 
     Args:
         run: `RunDirectory` that holds `model.keras`.
-        recipe: `dreal_tf.Recipe`, the run's.
-        data: `dreal_tf.data.splits.Splits`, whose images and classes the network is for.
+        recipe: `dreal_tf.Recipe` of the run.
+        data: `dreal_tf.data.splits.Splits` of the run.
     Returns:
         Functional `keras.Model`.
     """
@@ -79,13 +79,13 @@ def kept_network(run):
     return keras.saving.load_model(run.network)
 
 
-def kept_preprocessing(folder):
-    """How images are prepared for the network that a folder holds.
+def saved_preprocessing(folder):
+    """The preprocessing of the images of a run's network.
 
     Args:
         folder: path of a run directory.
     Returns:
-        `dreal_tf.data.preprocessing.Preprocessing`, or None where no file says so.
+        `dreal_tf.data.preprocessing.Preprocessing`, or None if no file records it.
     """
     path = RunDirectory(folder).preprocessing
     return Preprocessing(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

@@ -17,7 +17,7 @@ def history_curve(rows, name):
     """One quantity over training.
 
     Args:
-        rows: sequence of dicts, see `dreal_tf.training.callbacks.history_file.read_history`.
+        rows: sequence of dicts, see `dreal_tf.training.callbacks.read_history`.
         name: str, a column such as "val_accuracy".
     Returns:
         Float array (epochs,), nan if an epoch lacks it; None if all do.

@@ -1,4 +1,4 @@
-"""`dreal-tf audit`: the real command in fresh processes, and what it refuses."""
+"""`dreal-tf audit`: its output, its files, and what it refuses."""
 
 import csv
 import json
@@ -6,30 +6,23 @@ import shutil
 
 import pytest
 import tensorflow as tf
-from fresh_process import COMMAND, ended
+from commands import called
 
 from dreal_tf import audit, build, load_recipe
 from dreal_tf.analysis.audit import Audit, write_audit
 from dreal_tf.analysis.audit_critic import audit_critic
-from dreal_tf.cli.main import main
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.training.builder import build_network
-from dreal_tf.training.callbacks.checkpoint import restore_last
-
-
-def run(*arguments, folder):
-    return ended(*COMMAND, *arguments, folder=folder)
+from dreal_tf.training.callbacks import restore_last
+from dreal_tf.training.train import train
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
-    critic = "dreal.critic=direct"
-    process = run(
-        "train", "digits_resnet8_se", "--smoke", "--set", critic, "--out", "run", folder=folder
-    )
-    assert process.returncode == 0, process.stderr
+    recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"dreal.critic": "direct"})
+    train(recipe, folder / "run")
     return folder
 
 
@@ -40,23 +33,23 @@ def copied(trained, tmp_path):
 
 
 def test_with_json_it_prints_one_object(trained):
-    process = run("audit", "--critic", "run", "--images", 10, "--json", folder=trained)
+    process = called("audit", "--critic", "run", "--images", 10, "--json", folder=trained)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout)
-    assert found["images"] == 10 and found["epochs"] == 2
-    assert set(found["alignment"]) == {"conv2_1/se", "conv3_1/se", "conv4_1/se"}
-    for alignment in found["alignment"].values():
+    audited = json.loads(process.stdout)
+    assert audited["images"] == 10 and audited["epochs"] == 2
+    assert set(audited["alignment"]) == {"conv2_1/se", "conv3_1/se", "conv4_1/se"}
+    for alignment in audited["alignment"].values():
         assert alignment["mean"] == pytest.approx(1, abs=1e-5)
         assert set(alignment) == {"mean", "low", "high", "positive"}
-    for module in found["alignment"]:
-        assert set(found["r2"][module]) == {"all", "right", "held"}
-        assert set(found["differences"][module]) == {"reference", "permuted", "noise"}
-        assert {"along", "random", "mean", "low", "high"} == set(found["direction"][module])
+    for module in audited["alignment"]:
+        assert set(audited["r2"][module]) == {"all", "right", "held"}
+        assert set(audited["differences"][module]) == {"reference", "permuted", "noise"}
+        assert {"along", "random", "mean", "low", "high"} == set(audited["direction"][module])
     assert process.stderr.strip().splitlines()[-1] == "Next: dreal-tf evaluate run"
 
 
 def test_the_table_has_a_line_a_module(trained):
-    process = run("audit", "--critic", "run", folder=trained)
+    process = called("audit", "--critic", "run", folder=trained)
     lines = process.stdout.splitlines()
     assert process.returncode == 0 and len(lines) == 9 and max(map(len, lines)) <= 80
     assert lines[0].startswith("module") and lines[5].startswith("module")
@@ -72,15 +65,15 @@ def test_network_critic_and_trust_are_those_of_the_last_epoch(trained):
     last = tf.train.load_checkpoint(str(trained / "run" / "checkpoints" / "epoch-2"))
     owners = [model.network, model.optimizer, model.critic, model.critic_optimizer, model.trust]
     for number, owner in enumerate(owners):
-        for place, variable in enumerate(owner.variables):
-            stored = last.get_tensor(f"state/{number}/{place}/.ATTRIBUTES/VARIABLE_VALUE")
+        for position, variable in enumerate(owner.variables):
+            stored = last.get_tensor(f"state/{number}/{position}/.ATTRIBUTES/VARIABLE_VALUE")
             assert (stored == tf.convert_to_tensor(variable).numpy()).all()
     assert int(model.optimizer.iterations) > 0
     assert float(tf.reduce_sum(tf.convert_to_tensor(model.trust.sums))) != 0
 
 
 def test_a_run_needs_nothing_else_and_keeps_its_values(trained):
-    process = run("audit", "run", folder=trained)
+    process = called("audit", "run", folder=trained)
     assert process.returncode == 0, process.stderr
     modules = ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
     audited = json.loads((trained / "run" / "audit" / "audit.json").read_text())
@@ -113,11 +106,11 @@ def test_a_run_needs_nothing_else_and_keeps_its_values(trained):
 def test_a_file_alone_gives_the_same_with_the_recipe_of_its_data(trained, tmp_path):
     shutil.copy(trained / "run" / "model.keras", tmp_path / "mine.keras")
     data = trained / "run" / "recipe.json"
-    process = run("audit", "mine.keras", "--data", data, "--json", folder=tmp_path)
+    process = called("audit", "mine.keras", "--data", data, "--json", folder=tmp_path)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout)
+    audited = json.loads(process.stdout)
     kept = json.loads((tmp_path / "mine_audit" / "audit.json").read_text())
-    assert found == kept == audit(trained / "run")
+    assert audited == kept == audit(trained / "run")
     last = process.stderr.strip().splitlines()[-1]
     assert last == f"Next: dreal-tf predict mine.keras IMAGES --data {data}"
 
@@ -136,15 +129,12 @@ def test_a_file_alone_gives_the_same_with_the_recipe_of_its_data(trained, tmp_pa
         (["audit", "run", "--images", "1"], "at least 2 images to measure on. Received: images=1."),
     ],
 )
-def test_wrong_input_ends_with_2_and_a_message(tmp_path, capsys, monkeypatch, arguments, message):
+def test_wrong_input_ends_with_2_and_a_message(tmp_path, arguments, message):
     (tmp_path / "mine.keras").touch()
     (tmp_path / "text.csv").touch()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended_with:
-        main(arguments)
-    assert ended_with.value.code == 2
-    printed = capsys.readouterr()
-    assert not printed.out and message in " ".join(printed.err.split())
+    process = called(*arguments, folder=tmp_path)
+    assert process.returncode == 2
+    assert not process.stdout and message in " ".join(process.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -186,10 +176,10 @@ def test_a_run_without_attention_is_refused(copied):
 
 
 def test_a_folder_that_cannot_be_written_is_named(trained, tmp_path):
-    found = json.loads((trained / "run" / "audit" / "audit.json").read_text())
+    audited = json.loads((trained / "run" / "audit" / "audit.json").read_text())
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="folder that can be written. Received:.*taken.*--out"):
-        write_audit(Audit(found), tmp_path / "taken")
+        write_audit(Audit(audited), tmp_path / "taken")
 
 
 def test_a_run_without_a_critic_is_refused(copied):

@@ -1,4 +1,4 @@
-"""The real command in a fresh process."""
+"""The command: its outputs, exit codes and interrupts, in fresh processes where these matter."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+from commands import called
 from fresh_process import COMMAND, ended, started
 
 SMOKE = ["train", "digits_resnet8_se", "--smoke"]
@@ -44,14 +45,15 @@ def test_only_what_matters_is_on_standard_error(trained):
 
 def test_repeated_it_reports_and_leaves_the_run_alone(trained):
     folder, first = trained
-    again = run(*SMOKE, "--json", folder=folder)
+    again = called(*SMOKE, "--json", folder=folder)
     assert again.returncode == 0 and json.loads(again.stdout) == json.loads(first.stdout)
     assert "holds a finished run; it is left alone" in again.stderr
 
 
-def test_evaluate_prints_the_same_accuracy(trained):
+def test_evaluate_prints_the_same_accuracy_with_another_folder_of_the_data_too(trained, tmp_path):
     folder, first = trained
-    process = run("evaluate", "runs/digits_resnet8_se_smoke_seed0", "--json", folder=folder)
+    options = ["--data-dir", tmp_path, "--json"]  # Digits need no folder.
+    process = called("evaluate", "runs/digits_resnet8_se_smoke_seed0", *options, folder=folder)
     assert process.returncode == 0, process.stderr
     assert json.loads(process.stdout)["accuracy"] == json.loads(first.stdout)["accuracy"]
 
@@ -59,14 +61,14 @@ def test_evaluate_prints_the_same_accuracy(trained):
 def test_the_recipe_of_a_run_replays_it(trained):
     folder, first = trained
     recipe = "runs/digits_resnet8_se_smoke_seed0/recipe.json"
-    process = run("train", recipe, "--out", "replayed", "--json", folder=folder)
+    process = called("train", recipe, "--out", "replayed", "--json", folder=folder)
     ours, theirs = json.loads(process.stdout), json.loads(first.stdout)
     assert {**ours, "training_seconds": 0} == {**theirs, "training_seconds": 0}
 
 
 def test_print_recipe_shows_what_would_be_trained(tmp_path):
     options = ["--baseline", "--seed", 5, "--set", "schedule.epochs=9", "--print-recipe"]
-    process = run("train", "digits_resnet8_se", *options, folder=tmp_path)
+    process = called("train", "digits_resnet8_se", *options, folder=tmp_path)
     recipe = json.loads(process.stdout)
     assert recipe["schedule"]["epochs"] == 9 and recipe["run"]["seed"] == 5
     assert recipe["dreal"]["enabled"] is False and not list(tmp_path.iterdir())
@@ -105,32 +107,39 @@ def test_print_recipe_shows_what_would_be_trained(tmp_path):
     ],
 )
 def test_wrong_input_ends_with_2_and_a_message(tmp_path, arguments, message):
-    process = run(*arguments, folder=tmp_path)
+    process = called(*arguments, folder=tmp_path)
     assert process.returncode == 2, process.stderr
-    assert message in " ".join(process.stderr.split()) and "Traceback" not in process.stderr
-    assert not process.stdout
+    assert message in " ".join(process.stderr.split()) and not process.stdout
 
 
-def test_another_backend_is_refused_with_the_cure(tmp_path):
-    process = run("recipes", folder=tmp_path, KERAS_BACKEND="jax")
+def test_wrong_input_shows_no_traceback(tmp_path):
+    process = run("train", "digits_resnet9_se", folder=tmp_path)
+    assert process.returncode == 2 and not process.stdout
+    assert "Did you mean" in process.stderr and "Traceback" not in process.stderr
+
+
+def test_another_backend_is_refused_with_the_cure(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    process = called("recipes")
     assert process.returncode == 2 and "Run again with KERAS_BACKEND=tensorflow" in process.stderr
+    monkeypatch.delenv("KERAS_BACKEND")
     (tmp_path / "keras.json").write_text('{"backend": "torch"}')
-    process = run("recipes", folder=tmp_path, KERAS_HOME=str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    process = called("recipes")
     assert process.returncode == 2 and "keras.json says 'torch'" in " ".join(process.stderr.split())
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["recipes"], ["train", "--help"], ["tune", "--help"], ["trian"]]
-)
-def test_what_needs_no_tensorflow_does_not_load_it(tmp_path, arguments):
-    code = "import sys; from dreal_tf.cli.main import main\ntry: main(sys.argv[1:])\n"
-    code += "finally: sys.stderr.write(f'LOADED {\"tensorflow\" in sys.modules}')"
-    process = ended("-c", code, *arguments, folder=tmp_path)
-    assert process.stderr.endswith("LOADED False")
+def test_what_needs_no_tensorflow_does_not_load_it(tmp_path):
+    """Helps are tested in test_platform.py."""
+    code = "import sys; from commands import called\n"
+    code += (
+        "print([called(verb).returncode for verb in ('recipes', 'trian')], 'tensorflow' in sys.modules)"
+    )
+    assert ended("-c", code, folder=tmp_path).stdout == "[0, 2] False\n"
 
 
-def test_recipes_lists_every_recipe_with_result_and_time(tmp_path):
-    process = run("recipes", "--json", folder=tmp_path)
+def test_recipes_lists_every_recipe_with_result_and_time():
+    process = called("recipes", "--json")
     listed = json.loads(process.stdout)
     assert set(listed["digits_resnet8_se"]) == {"title", "expect", "time"}
 
@@ -145,7 +154,7 @@ def test_an_interrupt_ends_with_130_and_keeps_the_state(tmp_path, number, way):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "Traceback" not in errors and "goes on from there" in errors
+    assert "Traceback" not in errors and "continues from there" in errors
     assert list((tmp_path / "run" / "checkpoints").glob("epoch-*.index"))
 
 
@@ -155,24 +164,16 @@ def test_keras_opens_a_saved_network_once_we_are_imported(trained):
         "import dreal_tf, keras; network = keras.saving.load_model("
         "'runs/digits_resnet8_se_smoke_seed0/model.keras'); print(network.output_shape)"
     )
-    for order in (code, code.replace("dreal_tf, keras", "keras, dreal_tf")):
-        process = ended("-c", order, folder=folder)
-        assert process.stdout.strip() == "(None, 4)", process.stderr
+    process = ended("-c", code, folder=folder)  # The other order: see test_import.py.
+    assert process.stdout.strip() == "(None, 4)", process.stderr
 
 
 def test_doctor_finds_a_whole_installation(tmp_path):
-    process = run("doctor", "--json", folder=tmp_path)
+    process = called("doctor", "--json", folder=tmp_path)
     assert process.returncode == 0, process.stderr
     checks = json.loads(process.stdout)
     assert checks["ok"] and checks["tensorflow"]["cure"] == "" and "took" in checks["training"]["found"]
     assert not list(tmp_path.iterdir())
-
-
-def test_evaluate_takes_another_folder_of_the_data(trained, tmp_path):
-    folder, first = trained
-    run_folder = "runs/digits_resnet8_se_smoke_seed0"
-    process = run("evaluate", run_folder, "--data-dir", tmp_path, "--json", folder=folder)
-    assert json.loads(process.stdout)["accuracy"] == json.loads(first.stdout)["accuracy"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")

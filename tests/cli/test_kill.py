@@ -9,7 +9,7 @@ import time
 import pytest
 from fresh_process import COMMAND, started
 
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 
 TRAIN = [*COMMAND, "train", "digits_resnet8_se"]
 TRAIN += ["--set", "schedule.epochs=6", "--set", "backbone.width=0.5"]

@@ -1,4 +1,4 @@
-"""The real command in fresh processes: a search killed in mid-trial, its best replayed, several workers."""
+"""Searches by the command: one killed in mid-trial, its best replayed, several workers."""
 
 import json
 import os
@@ -9,13 +9,14 @@ import time
 
 import pytest
 import tensorflow as tf
+from commands import called
 from fresh_process import COMMAND, ended, started
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import dreal_tf
 from dreal_tf.experiments.directory import SearchDirectory
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import RunDirectory
 
 SPACE = """from dreal_tf import Choice, Range, Space
@@ -26,10 +27,6 @@ def space(smoke=False):
 TUNE = ["tune", "digits_resnet8_se", "--smoke", "--out", "out", "--objective", "val_loss"]
 TUNE += ["--set", "dreal.instrument_fraction=0", "--set", "dreal.trust=false"]
 TUNE += ["--set", "schedule.warmup_epochs=0", "--set", "dreal.actor_warmup=0"]
-
-
-def command(*arguments, run=ended, **options):
-    return run(*COMMAND, *arguments, **options)
 
 
 def space_in(folder):
@@ -48,14 +45,14 @@ def searched(tmp_path_factory):
     """A search of two trials, killed in the middle of the second and begun again."""
     folder = tmp_path_factory.mktemp("tune")
     two = [*TUNE, *space_in(folder), "--trials", "2", "--tuner", "random"]
-    process = command(*two, folder=folder, run=started, own_group=True)
+    process = started(*COMMAND, *two, folder=folder, own_group=True)
     search = SearchDirectory(folder / "out")
     wait_for(search.trial("1").run.path / "history.csv", process, lines=2)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not search.finished and len(search.ended_trials()) == 1
     kept = search.trial("0").result.stat().st_mtime_ns
-    again = command(*two, "--json", folder=folder)
+    again = called(*two, "--json", folder=folder)
     assert again.returncode == 0, again.stderr
     assert search.trial("0").result.stat().st_mtime_ns == kept
     return folder, search, again
@@ -63,8 +60,8 @@ def searched(tmp_path_factory):
 
 def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
     folder, search, process = searched
-    found = json.loads(process.stdout)
-    assert found == json.loads(search.results.read_text())
+    printed = json.loads(process.stdout)
+    assert printed == json.loads(search.results.read_text())
     changes = dict(change.split("=") for change in TUNE if "=" in change)
     again = dreal_tf.tune(
         "digits_resnet8_se",
@@ -76,10 +73,10 @@ def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
         smoke=True,
         changes=changes,
     )
-    assert json.loads(json.dumps(again.to_json())) == found and len(again.to_pandas()) == 2
-    assert [trial["trial"] for trial in found["trials"]] == ["0", "1"]
-    best = min(found["trials"], key=lambda trial: trial["score"])
-    assert (found["best"]["trial"], found["best"]["score"]) == (best["trial"], best["score"])
+    assert json.loads(json.dumps(again.to_json())) == printed and len(again.to_pandas()) == 2
+    assert [trial["trial"] for trial in printed["trials"]] == ["0", "1"]
+    best = min(printed["trials"], key=lambda trial: trial["score"])
+    assert (printed["best"]["trial"], printed["best"]["score"]) == (best["trial"], best["score"])
     rows = read_history(search.trial("1").run.history if best["trial"] == "0" else search.best.history)
     assert [row["epoch"] for row in rows] == [0, 1]
     assert "trial 0, of 2" not in process.stderr  # It had ended.
@@ -88,7 +85,7 @@ def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
 
 def test_the_best_recipe_replays_its_score(searched):
     folder, search, process = searched
-    replay = command("train", "out/best/recipe.json", "--out", "replay", "--json", folder=folder)
+    replay = called("train", "out/best/recipe.json", "--out", "replay", "--json", folder=folder)
     assert replay.returncode == 0, replay.stderr
     results, metrics = json.loads(process.stdout), json.loads(replay.stdout)
     rows = read_history(folder / "replay" / "history.csv")
@@ -164,43 +161,49 @@ def hparams_of(folder):
 def test_repeated_it_reports_and_another_search_is_refused(searched):
     folder, _, process = searched
     space = ["--space", "mine.py", "--trials", "2"]
-    again = command(*TUNE, *space, "--tuner", "random", "--json", folder=folder)
+    again = called(*TUNE, *space, "--tuner", "random", "--json", folder=folder)
     assert again.returncode == 0 and json.loads(again.stdout) == json.loads(process.stdout)
-    other = command(*TUNE, *space, "--tuner", "bayesian", folder=folder)
+    other = called(*TUNE, *space, "--tuner", "bayesian", folder=folder)
     assert other.returncode == 2
     assert "they differ in tuner='random', now 'bayesian'. Choose" in " ".join(other.stderr.split())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--space", "methd"], "Expected a search space, one of: attention.*Did you mean 'method'"),
-        (["--space", "wrong.py"], "Expected a recipe path.*Did you mean 'dreal.actor_weight'"),
-        (["--space", "mine.py", "--tuner", "grid"], "Expected a tuner.*Received: 'grid'"),
-        (["--space", "mine.py", "--objective", "accuracy"], "on validation data.*Put val_ before"),
-        (["--space", "mine.py", "--out", "."], "holds something else. Choose another --out"),
-        (["--space", "mine.py", "--out", "taken"], "'taken', which holds something else"),
-        (["--space", "mine.py", "--set", "optim.nam=adam"], "Did you mean 'optim.name'"),
-    ],
-)
-def test_wrong_input_ends_with_2_before_tensorflow_is_loaded(tmp_path, arguments, message):
+WRONG = [
+    (["--space", "methd"], "Expected a search space, one of: attention.*Did you mean 'method'"),
+    (["--space", "wrong.py"], "Expected a recipe path.*Did you mean 'dreal.actor_weight'"),
+    (["--space", "mine.py", "--tuner", "grid"], "Expected a tuner.*Received: 'grid'"),
+    (["--space", "mine.py", "--objective", "accuracy"], "on validation data.*Put val_ before"),
+    (["--space", "mine.py", "--out", "."], "holds something else. Choose another --out"),
+    (["--space", "mine.py", "--out", "taken"], "'taken', which holds something else"),
+    (["--space", "mine.py", "--set", "optim.nam=adam"], "Did you mean 'optim.name'"),
+]
+# The exit code and the errors of each list of arguments, and whether any has loaded TensorFlow.
+CODES_AND_ERRORS = """
+import json, sys
+from commands import called
+ended = [called(*arguments) for arguments in json.loads(sys.argv[1])]
+outcomes = [[process.returncode, process.stdout, process.stderr] for process in ended]
+print(json.dumps([outcomes, "tensorflow" in sys.modules]))
+"""
+
+
+def test_wrong_input_ends_with_2_before_tensorflow_is_loaded(tmp_path):
     (tmp_path / "wrong.py").write_text(SPACE.replace("actor_weight", "actor_wait"))
     space_in(tmp_path)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "trials").touch()  # A file that has the name of a search's folder.
-    code = "import sys; from dreal_tf.cli.main import main\ntry: main(sys.argv[1:])\n"
-    code += "finally: sys.stderr.write(f'LOADED {\"tensorflow\" in sys.modules}')"
-    process = ended("-c", code, *TUNE, *arguments, folder=tmp_path)
-    assert process.returncode == 2 and not process.stdout
-    assert re.search(message, " ".join(process.stderr.split())), process.stderr
-    assert "Traceback" not in process.stderr and process.stderr.endswith("LOADED False")
-    assert not (tmp_path / "out").exists()
+    commands = json.dumps([[*TUNE, *arguments] for arguments, _ in WRONG])
+    process = ended("-c", CODES_AND_ERRORS, commands, folder=tmp_path)
+    outcomes, loaded = json.loads(process.stdout)
+    for (code, output, errors), (_, message) in zip(outcomes, WRONG, strict=True):
+        assert code == 2 and not output and re.search(message, " ".join(errors.split())), errors
+    assert not loaded and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_an_objective_of_no_module_there_is_ends_with_2_after_an_epoch(tmp_path):
     options = ["--space", "method", "--objective", "val_reward/conv9_9/se", "--tuner", "random"]
-    process = command(*TUNE, *options, folder=tmp_path)
+    process = called(*TUNE, *options, folder=tmp_path)
     assert process.returncode == 2, process.stderr
     errors = " ".join(process.stderr.split())
     assert "Received: 'val_reward/conv9_9/se'. Did you mean 'val_reward/" in errors
@@ -211,7 +214,7 @@ def test_an_objective_of_no_module_there_is_ends_with_2_after_an_epoch(tmp_path)
 @pytest.mark.parametrize("options", [["--tuner", "hyperband", "--trials", "6"], ["--patience", "1"]])
 def test_a_trial_that_ended_early_is_trained_to_its_end_if_it_is_the_best(tmp_path, options):
     four = ["--set", "schedule.epochs=4", "--set", "optim.learning_rate=0.5", "--trials", "2"]
-    process = command(*TUNE, *space_in(tmp_path), *four, *options, "--json", folder=tmp_path)
+    process = called(*TUNE, *space_in(tmp_path), *four, *options, "--json", folder=tmp_path)
     assert process.returncode == 0, process.stderr
     results = json.loads(process.stdout)
     assert results["best"]["epochs"] == 4
@@ -219,7 +222,7 @@ def test_a_trial_that_ended_early_is_trained_to_its_end_if_it_is_the_best(tmp_pa
         curves = [t.read()["curve"] for t in SearchDirectory(tmp_path / "out").ended_trials()]
         assert [len(curve) for curve in curves] == [2, 2, 2, 2, 2, 4]
         assert curves[5][:2] == min(curves[:5], key=min)  # It went on with the best.
-    replay = command("train", "out/best/recipe.json", "--out", "replay", "--json", folder=tmp_path)
+    replay = called("train", "out/best/recipe.json", "--out", "replay", "--json", folder=tmp_path)
     ours = SearchDirectory(tmp_path / "out").best.read_metrics()
     assert json.loads(replay.stdout) | {"training_seconds": 0} == ours | {"training_seconds": 0}
 
@@ -236,7 +239,7 @@ def test_two_workers_share_a_search_and_one_that_was_killed_comes_back(tmp_path)
 
     def start(name, **options):
         environment = shared | {"KERASTUNER_TUNER_ID": name}
-        return command(*arguments, run=started, folder=tmp_path, **options, **environment)
+        return started(*COMMAND, *arguments, folder=tmp_path, **options, **environment)
 
     search = SearchDirectory(tmp_path / "out")
     chief = start("chief")
@@ -257,7 +260,7 @@ def test_two_workers_share_a_search_and_one_that_was_killed_comes_back(tmp_path)
         "trial " in errors and "the chief has the results" in errors for _, errors in outputs[1:]
     )
     ours = RunDirectory(tmp_path / "replay")
-    replay = command("train", "out/best/recipe.json", "--out", "replay", folder=tmp_path)
+    replay = called("train", "out/best/recipe.json", "--out", "replay", folder=tmp_path)
     assert replay.returncode == 0
     rows = read_history(ours.history)
     assert min(row["val_loss"] for row in rows) == results["best"]["score"]

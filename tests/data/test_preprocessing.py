@@ -1,4 +1,4 @@
-"""An exported network prepares its images as the validation data of the training."""
+"""An exported network prepares its images as the validation data of its training."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ from dreal_tf.networks.backbones import actors_of
 from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.training import train as training
 from dreal_tf.training.builder import build_data, build_network
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.trained_run import trained_network
 
 MODULES = ("conv2_1/se", "conv3_1/se", "conv4_1/se")

@@ -14,8 +14,7 @@ from dreal_tf.errors import DivergedError, InputError, RunError
 from dreal_tf.layers import SqueezeExcite
 from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import plain_network, residual_network
-from dreal_tf.training.callbacks.epochs import DelayedStart
-from dreal_tf.training.callbacks.stop_on_nan import StopOnNaN
+from dreal_tf.training.callbacks import DelayedStart, StopOnNaN
 from dreal_tf.training.evaluation import evaluate_network
 
 CLASSES, BATCH = 4, 4

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import images_drawn, moved, small_data, targets_of, values
+from support import first_images, moved, small_data, targets_of, values
 
 from dreal_tf import residual_network
 from dreal_tf.layers import ACTORS
@@ -105,7 +105,7 @@ def test_a_constant_action_is_worth_exactly_nothing(kind):
     outputs = network(images, training=False)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
     reward_estimator = RewardEstimator(network, trajectory)
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(6))
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, first_images(6))
     assert len(measured.reward) == 6 * len(trajectory.specs)
     np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
     np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))

@@ -46,13 +46,13 @@ def test_two_replicas_hold_the_centres_that_one_would(two_replicas):
     def step(embeddings, labels):
         return two_replicas.run(lambda e, y: centres(e, y, training=True), (embeddings, labels))
 
-    def share(kind):
+    def replica_values(kind):
         return two_replicas.experimental_distribute_values_from_function(
             lambda context: tf.constant(parts[context.replica_id_in_sync_group][kind])
         )
 
     for _ in range(3):
-        losses = step(share(0), share(1))
+        losses = step(replica_values(0), replica_values(1))
     for held in two_replicas.experimental_local_results(centres.centres.value):
         np.testing.assert_allclose(held, alone.centres.numpy(), rtol=1e-6)
     _, whole = trained()

@@ -25,10 +25,10 @@ def test_distances_are_those_of_the_definition(metric):
     random = np.random.default_rng(0)
     query, gallery = (100 + random.normal(size=(n, 5)).astype("float32") for n in (7, 11))
     expected = by_definition(query, gallery, metric)
-    found = distances(query, gallery, metric)
-    assert found.dtype == np.float32
+    actual = distances(query, gallery, metric)
+    assert actual.dtype == np.float32
     atol = {"cosine": 5e-7}.get(metric, 0)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=atol)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=atol)
 
 
 def test_blocks_come_in_order_and_hold_as_many_rows_as_the_memory_takes():

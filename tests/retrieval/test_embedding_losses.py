@@ -10,11 +10,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.layers import SqueezeExcite
 from dreal_tf.model import EmbeddingLosses
 from dreal_tf.networks.backbones import embedding_network
-from dreal_tf.retrieval.metric_losses import (
-    batch_hard_triplet_loss,
-    centre_loss,
-    weighted_triplet_loss,
-)
+from dreal_tf.retrieval.metric_losses import batch_hard_triplet_loss, centre_loss, weighted_triplet_loss
 
 LABELS = np.repeat(np.int32([0, 1, 2, 3]), 2)
 IMAGES = (

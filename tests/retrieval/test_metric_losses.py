@@ -9,18 +9,18 @@ from dreal_tf.errors import InputError
 from dreal_tf.retrieval import metric_losses
 
 # On a line, so that distances can be read off: two of identity 0, three of identity 1, one of 2.
-PLACES = np.float32([[0], [3], [1], [4], [9], [5]])
+POSITIONS = np.float32([[0], [3], [1], [4], [9], [5]])
 IDENTITIES = np.array([0, 0, 1, 1, 1, 2])
-# Of each anchor, its farthest of the same identity and its nearest of another; the last is none.
+# Each anchor's farthest image of its identity and nearest of another; the last image is no anchor.
 FARTHEST, NEAREST = np.array([3, 3, 8, 5, 8]), np.array([1, 1, 1, 1, 4])
 
 
 def test_batch_hard_triplets_worked_by_hand():
     for margin in (0.0, 0.5, -4.5):
-        loss = metric_losses.batch_hard_triplet_loss(PLACES, IDENTITIES, margin)
+        loss = metric_losses.batch_hard_triplet_loss(POSITIONS, IDENTITIES, margin)
         expected = np.maximum(0, margin + FARTHEST - NEAREST).mean()
         np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    soft = metric_losses.batch_hard_triplet_loss(PLACES, IDENTITIES)
+    soft = metric_losses.batch_hard_triplet_loss(POSITIONS, IDENTITIES)
     np.testing.assert_allclose(soft, np.log1p(np.exp(FARTHEST - NEAREST)).mean(), rtol=1e-6)
 
 
@@ -45,7 +45,7 @@ def batch(seed=0):
 
 
 def test_weighted_triplets_are_those_of_the_definition():
-    for embeddings, identities in ((PLACES.astype("float64"), IDENTITIES), batch(), batch(1)):
+    for embeddings, identities in ((POSITIONS.astype("float64"), IDENTITIES), batch(), batch(1)):
         loss = metric_losses.weighted_triplet_loss(embeddings, identities)
         np.testing.assert_allclose(loss, weighted_by_definition(embeddings, identities), rtol=1e-5)
 

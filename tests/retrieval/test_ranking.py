@@ -24,17 +24,17 @@ NO_CAMERAS = Labels([1, 2, 2, 3])
 
 
 def test_a_gallery_worked_by_hand():
-    """With rows of unequal length, and two queries without a right answer."""
+    """With rows of unequal length, and two queries without a match."""
     query = Labels([7, 9, 5, 9], [1, 1, 1, 2])
     table = [
-        [0.1, 0.2, 0.3, 0.35, 0.4, 0.5],  # Own view left out; wrong, right, (junk), wrong, right.
+        [0.1, 0.2, 0.3, 0.35, 0.4, 0.5],  # Own view excluded; wrong, right, (junk), wrong, right.
         [0.9, 0.1, 0.2, 0.05, 0.4, 0.5],  # (Junk), right, and four wrong ones.
         [0.1, 0.2, 0.3, 0.35, 0.4, 0.5],  # Nobody of that identity.
         [0.1, 0.2, 0.3, 0.35, 0.4, 0.5],  # Seen by its own camera alone.
     ]
     scores = score_distances(np.array(table), query, GALLERY, ranks=(1, 2, 10))
     assert scores.matched.tolist() == [True, True, False, False]
-    np.testing.assert_allclose(scores.found[:2], [[0, 1, 1], [1, 1, 1]])
+    np.testing.assert_allclose(scores.cmc[:2], [[0, 1, 1], [1, 1, 1]])
     np.testing.assert_allclose(scores.average_precision[:2], [(1 / 2 + 2 / 4) / 2, 1])
     np.testing.assert_allclose(scores.inverse_negative_penalty[:2], [2 / 4, 1])
     assert scores.summary() == pytest.approx(
@@ -46,7 +46,7 @@ def test_a_gallery_worked_by_hand():
 def test_ties_worked_by_hand():
     """Two of four right, all four as near: six orders of right and wrong."""
     scores = score_distances([[1, 1, 1, 1]], Labels([2]), Labels([2, 1, 1, 2]), ranks=(1, 2, 3, 4))
-    np.testing.assert_allclose(scores.found, [[1 / 2, 5 / 6, 1, 1]])
+    np.testing.assert_allclose(scores.cmc, [[1 / 2, 5 / 6, 1, 1]])
     orders = [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]  # Ranks of the right ones.
     precision = np.mean([(1 / first + 2 / last) / 2 for first, last in orders])
     np.testing.assert_allclose(scores.average_precision, precision)
@@ -59,19 +59,19 @@ def test_a_tie_of_right_answers_alone_is_a_perfect_ranking():
     for right in (1, 2, 3):
         gallery = Labels([2] * right + [1])
         scores = score_distances([[1] * right + [3]], Labels([2]), gallery, ranks=(1, 2))
-        assert scores.found.tolist() == [[1, 1]]
+        assert scores.cmc.tolist() == [[1, 1]]
         np.testing.assert_allclose(scores.average_precision, [1])
         np.testing.assert_allclose(scores.inverse_negative_penalty, [1])
 
 
 def test_an_embedding_that_says_nothing_scores_as_chance_does_in_any_order_of_the_gallery():
-    """Of 15,000 images at one distance, one is right; sorted by identity, it is the first."""
+    """15,000 images at one distance, of which one matches; sorted by identity, it is the first."""
     images = 15_000
     identities = np.arange(1, images + 1)
     for order in (slice(None), slice(None, None, -1)):
         scores = score_distances(np.zeros((1, images)), Labels([1]), Labels(identities[order]))
         expected = np.sum(1 / np.arange(1, images + 1)) / images
-        np.testing.assert_allclose(scores.found, [[1 / images, 5 / images, 10 / images]], rtol=1e-6)
+        np.testing.assert_allclose(scores.cmc, [[1 / images, 5 / images, 10 / images]], rtol=1e-6)
         np.testing.assert_allclose(scores.average_precision, expected, rtol=1e-9)
         np.testing.assert_allclose(scores.inverse_negative_penalty, expected, rtol=1e-6)
 
@@ -81,11 +81,11 @@ def test_many_right_answers_in_one_large_tie():
     random, images, right = np.random.default_rng(0), 300, 40
     identities = np.repeat([1, 2], [right, images - right])
     scores = score_distances(np.zeros((1, images)), Labels([1]), Labels(identities), ranks=(1, 3))
-    drawn = np.array([np.sort(random.permutation(images)[:right]) + 1 for _ in range(20_000)])
+    sampled = np.array([np.sort(random.permutation(images)[:right]) + 1 for _ in range(20_000)])
     seen = {
-        "found": np.stack([drawn[:, 0] <= 1, drawn[:, 0] <= 3], axis=1).astype(float),
-        "average_precision": np.mean(np.arange(1, right + 1) / drawn, axis=1)[:, None],
-        "inverse_negative_penalty": (right / drawn[:, -1])[:, None],
+        "cmc": np.stack([sampled[:, 0] <= 1, sampled[:, 0] <= 3], axis=1).astype(float),
+        "average_precision": np.mean(np.arange(1, right + 1) / sampled, axis=1)[:, None],
+        "inverse_negative_penalty": (right / sampled[:, -1])[:, None],
     }
     for name, draws in seen.items():
         error = draws.std(axis=0) / np.sqrt(len(draws))
@@ -95,9 +95,9 @@ def test_many_right_answers_in_one_large_tie():
 
 def one_order(right, ranks):
     """Scores of one order of a gallery: bools, nearest first."""
-    places = [place for place, hit in enumerate(right, 1) if hit]
-    precision = sum((n + 1) / place for n, place in enumerate(places)) / len(places)
-    return [*(float(places[0] <= rank) for rank in ranks), precision, len(places) / places[-1]]
+    positions = [position for position, hit in enumerate(right, 1) if hit]
+    precision = sum((n + 1) / position for n, position in enumerate(positions)) / len(positions)
+    return [*(float(positions[0] <= rank) for rank in ranks), precision, len(positions) / positions[-1]]
 
 
 def by_brute_force(table, query, gallery, ranks):
@@ -143,12 +143,12 @@ def test_scores_are_those_of_the_definition(case, memory):
     ranks = (1, 2, 5)
     expected = by_brute_force(table, query, gallery, ranks)
     if np.isnan(expected).all():
-        with pytest.raises(InputError, match="Expected at least one query with a right answer"):
+        with pytest.raises(InputError, match="Expected at least one query with a match"):
             score_distances(table, query, gallery)
         return
     scores = score_distances(table, query, gallery, ranks=ranks, memory=memory)
-    found = [scores.found, scores.average_precision[:, None], scores.inverse_negative_penalty[:, None]]
-    np.testing.assert_allclose(np.hstack(found), expected, rtol=1e-9, atol=1e-12)
+    columns = [scores.cmc, scores.average_precision[:, None], scores.inverse_negative_penalty[:, None]]
+    np.testing.assert_allclose(np.hstack(columns), expected, rtol=1e-9, atol=1e-12)
     assert scores.summary()["queries_without_match"] == np.isnan(expected[:, 0]).sum()
 
 
@@ -177,8 +177,8 @@ def test_embeddings_score_as_their_distances_do_however_they_are_cut(metric, mem
             ranks.append([np.nan] * 5)
         else:
             ranks.append(one_order(right, (1, 5, 10)))
-    found = [scores.found, scores.average_precision[:, None], scores.inverse_negative_penalty[:, None]]
-    np.testing.assert_allclose(np.hstack(found), ranks, rtol=1e-9)
+    columns = [scores.cmc, scores.average_precision[:, None], scores.inverse_negative_penalty[:, None]]
+    np.testing.assert_allclose(np.hstack(columns), ranks, rtol=1e-9)
 
 
 def test_the_order_of_the_gallery_does_not_matter():
@@ -234,14 +234,14 @@ def test_the_top_passes_over_what_the_protocol_leaves_out():
     gallery = np.float32([[0], [1], [2], [0.5], [4], [0]])
     labels = Labels([7, 9], [1, 2]), GALLERY
     for memory in (1e-5, 256):
-        places, right = ranked_gallery(
+        positions, right = ranked_gallery(
             query, gallery, *labels, count=4, metric="euclidean", memory=memory
         )
-        assert places.tolist() == [[5, 1, 2, 4], [0, 2, 5, 4]]
+        assert positions.tolist() == [[5, 1, 2, 4], [0, 2, 5, 4]]
         assert right.tolist() == [[True, False, True, False], [False] * 4]
-    places, right = ranked_gallery(query, gallery, *labels, count=7, metric="euclidean")
-    assert places.tolist() == [[5, 1, 2, 4, -1, -1, -1], [0, 2, 5, 4, -1, -1, -1]]
-    assert not right[places < 0].any()
+    positions, right = ranked_gallery(query, gallery, *labels, count=7, metric="euclidean")
+    assert positions.tolist() == [[5, 1, 2, 4, -1, -1, -1], [0, 2, 5, 4, -1, -1, -1]]
+    assert not right[positions < 0].any()
 
 
 WRONG = [
@@ -275,8 +275,8 @@ def test_ranks_begin_at_one():
 
 def test_a_query_that_is_in_the_gallery_is_not_its_own_answer():
     query, gallery = Labels([7], images=[3]), Labels([7, 9, 7], images=[3, 4, 5])
-    places, right = ranked_gallery([[1, 0]], [[1, 0], [1, 0.1], [1, 0.5]], query, gallery, count=3)
-    assert places.tolist() == [[1, 2, -1]] and right.tolist() == [[False, True, False]]
-    unnumbered = query._replace(images=None)  # Nothing is known then, and nothing left out.
+    positions, right = ranked_gallery([[1, 0]], [[1, 0], [1, 0.1], [1, 0.5]], query, gallery, count=3)
+    assert positions.tolist() == [[1, 2, -1]] and right.tolist() == [[False, True, False]]
+    unnumbered = query._replace(images=None)  # Without numbers nothing is excluded.
     assert score_distances([[0, 1, 2]], unnumbered, gallery).summary()["rank_1"] == 1
     assert score_distances([[0, 1, 2]], query, gallery).summary()["rank_1"] == 0

@@ -19,11 +19,11 @@ def test_raw_pixels_of_sixteen_by_sixteen():
     sets = {}
     with zipfile.ZipFile(OBJECTS) as archive:
         for name in sorted(archive.namelist()):
-            found = re.search(r"/(query|bounding_box_test)/(-?\d+)_c(\d)", name)
-            if found:
+            match = re.search(r"/(query|bounding_box_test)/(-?\d+)_c(\d)", name)
+            if match:
                 image = Image.open(io.BytesIO(archive.read(name))).resize((16, 16), Image.BOX)
-                row = np.asarray(image, "float32").ravel(), int(found[2]), int(found[3])
-                sets.setdefault(found[1], []).append(row)
+                row = np.asarray(image, "float32").ravel(), int(match[2]), int(match[3])
+                sets.setdefault(match[1], []).append(row)
     parts = {split: [np.array(p) for p in zip(*rows, strict=True)] for split, rows in sets.items()}
     query, gallery = parts["query"], parts["bounding_box_test"]
     scores = score_embeddings(query[0], gallery[0], Labels(*query[1:]), Labels(*gallery[1:]))

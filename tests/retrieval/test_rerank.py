@@ -60,17 +60,17 @@ def clustered(queries=15, images=75, identities=8, spread=0.8, seed=0):
 @pytest.mark.parametrize(("k1", "k2", "weight"), [(20, 6, 0.3), (7, 1, 0.5), (5, 3, 0.0), (1, 1, 0.9)])
 def test_it_is_the_published_algorithm(metric, k1, k2, weight):
     (query, _), (gallery, _) = clustered()
-    found = reranked_distances(query, gallery, k1, k2, weight, metric)
+    reranked = reranked_distances(query, gallery, k1, k2, weight, metric)
     if metric == "cosine":
         query, gallery = unit_length(query), unit_length(gallery)
-    np.testing.assert_allclose(found, published(query, gallery, k1, k2, weight), atol=2e-6)
-    assert found.dtype == np.float32 and found.min() >= 0 and found.max() <= 1
+    np.testing.assert_allclose(reranked, published(query, gallery, k1, k2, weight), atol=2e-6)
+    assert reranked.dtype == np.float32 and reranked.min() >= 0 and reranked.max() <= 1
 
 
 def test_neighbourhoods_larger_than_the_data_are_all_of_it():
     (query, _), (gallery, _) = clustered(queries=2, images=6)
-    found = reranked_distances(query, gallery, k1=20, k2=6, metric="euclidean")
-    np.testing.assert_allclose(found, published(query, gallery, 20, 6, 0.3), atol=2e-6)
+    reranked = reranked_distances(query, gallery, k1=20, k2=6, metric="euclidean")
+    np.testing.assert_allclose(reranked, published(query, gallery, 20, 6, 0.3), atol=2e-6)
 
 
 def test_how_the_distances_are_cut_does_not_matter():
@@ -87,11 +87,11 @@ def test_it_finds_more_where_images_of_an_identity_lie_together():
     assert after["mAP"] > before["mAP"] + 0.05
 
 
-@pytest.mark.filterwarnings("error")  # Such as a division by the weights of no neighbour.
+@pytest.mark.filterwarnings("error")  # For example a division by the weights of no neighbour.
 def test_more_copies_of_an_image_than_it_has_neighbours():
     same = np.ones((40, 3), "float32")
-    found = reranked_distances(same[:4], same[4:], k1=5, k2=2)
-    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+    reranked = reranked_distances(same[:4], same[4:], k1=5, k2=2)
+    assert np.isfinite(reranked).all() and reranked.min() >= 0 and reranked.max() <= 1
 
 
 def test_memory_grows_with_the_images_and_not_with_their_square():
@@ -100,8 +100,8 @@ def test_memory_grows_with_the_images_and_not_with_their_square():
     for images in (1000, 2000):
         (query, _), (gallery, _) = clustered(20, images, identities=images // 8, spread=0.3)
         tracemalloc.start()
-        found = reranked_distances(query, gallery, memory=1)
-        peaks.append(tracemalloc.get_traced_memory()[1] - found.nbytes)
+        reranked = reranked_distances(query, gallery, memory=1)
+        peaks.append(tracemalloc.get_traced_memory()[1] - reranked.nbytes)
         tracemalloc.stop()
     assert peaks[1] < 2.5 * peaks[0] and peaks[1] < 2000 * 2000 * 4
 

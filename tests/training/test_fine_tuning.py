@@ -1,4 +1,4 @@
-"""What a network starts from, what is frozen, how fast each part learns, when the method sets in."""
+"""Fields chosen from a folder, initial weights, frozen stages, and the delayed start of the method."""
 
 import keras
 import numpy as np
@@ -9,8 +9,8 @@ from dreal_tf import Recipe, SqueezeExcite, build, load_recipe, residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import actors_of
 from dreal_tf.training.builder import build_network
-from dreal_tf.training.callbacks.epochs import DelayedStart
-from dreal_tf.training.fine_tuning import OPTIMIZERS, freeze, lr_multipliers, settled
+from dreal_tf.training.callbacks import DelayedStart
+from dreal_tf.training.fine_tuning import freeze, resolve_auto
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +35,12 @@ SMALL = {
 
 def test_what_is_open_is_found_from_the_folder(folder):
     recipe = load_recipe("finetune").replace({"data.folder": str(folder)})
-    found = settled(recipe)
-    assert (found.data.image_size, found.data.batch_size, found.schedule.epochs) == (64, 4, 50)
-    assert settled(found) is found
-    kept = settled(recipe.replace({"data.batch_size": 16, "schedule.epochs": 3}))
+    resolved = resolve_auto(recipe)
+    assert (resolved.data.image_size, resolved.data.batch_size, resolved.schedule.epochs) == (64, 4, 50)
+    assert resolve_auto(resolved) is resolved
+    kept = resolve_auto(recipe.replace({"data.batch_size": 16, "schedule.epochs": 3}))
     assert (kept.data.image_size, kept.data.batch_size, kept.schedule.epochs) == (64, 16, 3)
-    other = settled(recipe.replace({"data.name": "cifar10"}))
+    other = resolve_auto(recipe.replace({"data.name": "cifar10"}))
     assert (other.data.image_size, other.data.batch_size, other.schedule.epochs) == (None, 32, 10)
     with pytest.raises(InputError, match="Expected a folder of images"):
         build(load_recipe("finetune"))
@@ -80,43 +80,6 @@ def test_frozen_stages_keep_what_they_have_but_their_attention_learns():
     assert "conv3_1_se" in trained and not trained & {"conv1", "conv1_bn", "conv3_1_1", "conv3_1_2_bn"}
     with pytest.raises(InputError, match="stage of the network.*Did you mean 'conv3'"):
         freeze(network, {"conv33"})
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_each_part_learns_at_its_share_of_the_rate(name):
-    """Against three plain optimizers, each of one part at that part's rate."""
-    network, twin = small(), small()
-    multipliers = lr_multipliers(network, backbone=0.1, attention=0.5, head=2.0)
-    random = np.random.default_rng(0)
-    gradients = [random.normal(size=v.shape).astype("float32") for v in network.trainable_variables]
-    shared = OPTIMIZERS[name](0.01, lr_multipliers=multipliers)
-    shared = type(shared).from_config(shared.get_config())
-    plain = type(shared).__mro__[2]
-    for _ in range(3):
-        shared.apply(gradients, network.trainable_variables)
-    groups = {}
-    for variable, gradient in zip(twin.trainable_variables, gradients, strict=True):
-        layer = variable.path.split("/")[0]
-        share = 2.0 if layer == "logits" else 0.5 if layer.endswith("_se") else 0.1
-        groups.setdefault(share, []).append((gradient, variable))
-    for share, pairs in groups.items():
-        decay = {"weight_decay": shared.weight_decay / share} if name == "adamw" else {}
-        optimizer = plain(0.01 * share, **decay)
-        for _ in range(3):
-            optimizer.apply([g for g, _ in pairs], [v for _, v in pairs])
-    for ours, theirs in zip(network.trainable_variables, twin.trainable_variables, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-def test_shares_hold_on_two_replicas(two_replicas):
-    with two_replicas.scope():
-        inputs = keras.Input((2,))
-        network = keras.Model(inputs, keras.layers.Dense(3, name="logits")(inputs))
-        network.compile(OPTIMIZERS["sgd"](1.0, lr_multipliers={"logits/": 0.0}), "mse")
-    before = network.get_weights()
-    network.fit(np.ones((4, 2)), np.ones((4, 3)), verbose=0)
-    for old, new in zip(before, network.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
 
 
 def test_a_method_that_would_never_set_in_is_refused():

@@ -1,4 +1,4 @@
-"""From a folder of one's own images to an export that names new ones: the real commands."""
+"""From a folder of one's own images to an export that names new ones, by the commands."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import called
 from fresh_process import COMMAND, PREPARED, ended
 from PIL import Image
 
@@ -24,25 +25,15 @@ SMALL = {
     "backbone.stride_placement": "3x3",
     "attention.reduction": 2,
 }
-# Several commands in one process, as far as their exit codes go.
-IN_A_ROW = """
-import json, sys
-from dreal_tf.cli.main import main
-for arguments in json.loads(sys.argv[1]):
-    try:
-        main(arguments)
-    except SystemExit as end:
-        assert not end.code, (arguments, end.code)
-"""
 
 
 def photographs():
     """Images of Tiny ImageNet as files, by class; drawn ones where it is not there."""
     if not PREPARED.is_dir():
         random = np.random.default_rng(0)
-        for place, (name, count) in enumerate(CLASSES.items()):
+        for number, (name, count) in enumerate(CLASSES.items()):
             for _ in range(count):
-                pixels = random.integers(0, 100, (64, 64, 3)) + 70 * place
+                pixels = random.integers(0, 100, (64, 64, 3)) + 70 * number
                 yield name, tf.io.encode_jpeg(np.uint8(pixels)).numpy()
         return
     import tensorflow_datasets as tfds
@@ -108,11 +99,14 @@ def run(folder, weights, tmp_path_factory):
 
 
 def test_it_starts_from_the_weights_and_says_so(run, weights, folder):
-    out, said = run
-    assert "Found from the data: data.image_size=64, data.batch_size=4.\n" in said
-    assert "Warning: 2 images cannot be read and are skipped: " in said and "notes.txt (not a" in said
-    assert "conv5_1_se, conv5_2_se: not in the file" in said
-    assert "logits    0 of 2  (64, 7) in the file, (64, 3) here; (7,) in the file, (3,) here" in said
+    out, messages = run
+    assert "Found from the data: data.image_size=64, data.batch_size=4.\n" in messages
+    assert "Warning: 2 images cannot be read and are skipped: " in messages
+    assert "notes.txt (not a" in messages
+    assert "conv5_1_se, conv5_2_se: not in the file" in messages
+    assert (
+        "logits    0 of 2  (64, 7) in the file, (64, 3) here; (7,) in the file, (3,) here" in messages
+    )
     kept = json.loads((out / "recipe.json").read_text())["data"]
     assert (kept["image_size"], kept["batch_size"], kept["folder"]) == (64, 4, str(folder))
     rows = list(csv.DictReader((out / "history.csv").open()))
@@ -131,12 +125,14 @@ def test_its_report_audit_export_and_predictions(run, folder, tmp_path):
         ["export", out, "--out", tmp_path / "served"],
         ["predict", tmp_path / "served", folder / "sports car", folder / "tabby" / "grey.png"],
     ]
-    commands = json.dumps([[str(part) for part in command] for command in commands])
-    done = ended("-c", IN_A_ROW, commands, folder=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
+    printed = {}
+    for command in commands:
+        done = called(*command, folder=tmp_path)
+        assert done.returncode == 0, done.stderr[-2000:]
+        printed[command[0]] = done.stdout
     assert "sports car" in (out / "report.html").read_text()
-    assert "conv5_1/se" in done.stdout
-    predicted = [line for line in done.stdout.splitlines() if line.startswith(str(folder))]
+    assert "conv5_1/se" in printed["audit"]
+    predicted = [line for line in printed["predict"].splitlines() if line.startswith(str(folder))]
     assert len(predicted) == CLASSES["sports car"] + 1
     assert {line.rsplit(",", 2)[1] for line in predicted} <= set(CLASSES)
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import called
 from fresh_process import COMMAND, ended
 
 from dreal_tf import Recipe
@@ -134,7 +135,7 @@ def test_gates_belong_to_backbones_of_other_origin():
         ("absent.py", None, "Expected a Python file as a plugin"),
         ("notes.txt", "x = 1", "Expected a Python file as a plugin"),
         ("json.py", "x = 1", "'json' is taken"),
-        ("two-words.py", "x = 1", "is taken or no name"),
+        ("two-words.py", "x = 1", "is taken or not an identifier"),
         ("ends.py", "1 / 0", "ends in ZeroDivisionError: division by zero"),
     ],
 )
@@ -154,14 +155,17 @@ def test_of_two_files_with_one_name_the_first_counts(mine, tmp_path):
     assert callable(plugin("mine:network", "backbone")) and loaded_plugins() == (str(mine),)
 
 
-def test_a_run_knows_its_plugins(tmp_path):
-    """Trained by the command with `--plugin`; evaluated without."""
+def test_a_run_knows_its_plugins(tmp_path, monkeypatch):
+    """Trained by the command with `--plugin`; evaluated without, in a fresh process."""
+    monkeypatch.setattr(plugins, "_files", {})
     (tmp_path / "mine.py").write_text(PLUGIN)
     sets = ["backbone.name=mine:network", "data.name=mine:data", "schedule.epochs=2", "run.figures=0"]
     sets += ["data.batch_size=16", "augment.crop_padding=0", "attention.gates=*_se_excite"]
     options = [part for text in sets for part in ("--set", text)]
-    train = [*COMMAND, "train", "digits_resnet8_se", "--plugin", "mine.py", "--out", "run", *options]
-    process = ended(*train, folder=tmp_path)
+    train = ["train", "digits_resnet8_se", "--plugin", "mine.py", "--out", "run", *options]
+    process = called(*train, folder=tmp_path)
+    del sys.modules["mine"]
+    plugins._files.clear()
     assert process.returncode == 0, process.stderr[-2000:]
     recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert recipe["run"]["plugins"] == [str((tmp_path / "mine.py").resolve())]
@@ -171,7 +175,7 @@ def test_a_run_knows_its_plugins(tmp_path):
     kept = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["accuracy"] == kept["accuracy"] and "reward/conv2_1_se_excite/gate" in metrics
     (tmp_path / "mine.py").rename(tmp_path / "moved.py")
-    process = ended(*COMMAND, "evaluate", "run", folder=tmp_path)
+    process = called("evaluate", "run", folder=tmp_path)
     assert process.returncode == 2 and "Expected a Python file as a plugin" in process.stderr
 
 

@@ -51,5 +51,5 @@ def test_an_unknown_name_offers_the_nearest():
 
 
 def test_a_json_cannot_be_shrunk(tmp_path):
-    with pytest.raises(InputError, match="Leave --smoke out"):
+    with pytest.raises(InputError, match="Remove --smoke"):
         load_recipe(tmp_path / "recipe.json", smoke=True)

@@ -13,9 +13,9 @@ import numpy as np
 from recipe_command import on_generated_images, recipe_command
 
 from dreal_tf.training.builder import build
-from dreal_tf.training.callbacks.history_file import HistoryFile
-from dreal_tf.training.callbacks.tensorboard import TensorBoardFigures
+from dreal_tf.training.callbacks import HistoryFile
 from dreal_tf.training.recipe_files import load_recipe
+from dreal_tf.training.tensorboard import TensorBoardFigures
 
 
 class FigureSeconds(NamedTuple):
@@ -56,7 +56,7 @@ def figure_seconds(recipe, epochs):
             shuffle=False,
             verbose=0,
         )
-    costs = figures.budget.costs
+    costs = figures.seconds
     return FigureSeconds(clock.epochs, costs[: clock.drawings], costs[-1])
 
 
@@ -75,7 +75,7 @@ class _Clock(keras.callbacks.Callback):
         self.epochs.append(time.perf_counter() - self._begin)
 
     def on_train_end(self, logs=None):
-        self.drawings = len(self.figures.budget.costs)
+        self.drawings = len(self.figures.seconds)
 
 
 def main(recipe, side, images, epochs):

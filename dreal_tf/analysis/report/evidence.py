@@ -16,7 +16,7 @@ from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.recipe import Recipe
 from dreal_tf.retrieval import score_embeddings
 from dreal_tf.retrieval.embedding import Embedder
-from dreal_tf.training.callbacks.history_file import read_history
+from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import finished_run
 from dreal_tf.training.trained_run import best_network, run_data
 

@@ -21,7 +21,7 @@ from dreal_tf.analysis.report.summary import (
     summary_section,
 )
 from dreal_tf.analysis.report.training import critics_section, learning_section
-from dreal_tf.training.run_directory import full_disk_said
+from dreal_tf.training.run_directory import reporting_full_disk
 from dreal_tf.visualization.style import LIGHT, as_png
 
 SECTIONS = (
@@ -86,7 +86,7 @@ def write_report(inputs, data_dir=None, track=None):
     subtitle = f"{evidence.ours.path}{beside}"
     text = page_text(evidence.ours.recipe.name, subtitle, sections, folder.name)
     with (
-        full_disk_said(page.parent),
+        reporting_full_disk(page.parent),
         tempfile.TemporaryDirectory(dir=page.parent, prefix=".report-") as d,
     ):
         # All is written beside its place, and then put there instead of an earlier report.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from naive_counterfactuals import NaiveCounterfactuals
-from support import ACTORS, SqueezeExcite, images_drawn, small_data, targets_of, with_estimator
+from support import ACTORS, SqueezeExcite, first_images, small_data, targets_of, with_estimator
 
 from dreal_tf.layers import intervene
 from dreal_tf.layers.attention_actor import MARGIN
@@ -133,6 +133,6 @@ def test_a_meter_measures_only_the_reference_action_when_asked_to():
     network, _, reward_estimator = with_estimator(exploration=("noise", "permuted"))
     outputs = network(images)
     measured = reward_estimator.estimate_all(
-        images, targets_of(labels), outputs, images_drawn(6), exploration=("reference",)
+        images, targets_of(labels), outputs, first_images(6), exploration=("reference",)
     )
     np.testing.assert_array_equal(measured.ablated, np.ones(18))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import SqueezeExcite, images_drawn, small_data, targets_of
+from support import SqueezeExcite, first_images, small_data, targets_of
 
 from dreal_tf.method.rewards import RewardEstimator
 from dreal_tf.networks.backbones import Trajectory, Wiring
@@ -71,7 +71,7 @@ def test_the_meter_recognises_random_layers_of_keras_and_of_users(layer, random)
 def test_rewards_do_not_contain_the_noise_of_a_users_own_layer(layer):
     """Both arms run at inference, whatever the factual pass drew."""
     meter, (images, labels) = metered_with(layer()), small_data(12)
-    targets, drawn = targets_of(labels), images_drawn(12)
+    targets, drawn = targets_of(labels), first_images(12)
     training, inference = (meter.factual(images, training=t) for t in (True, False))
     assert np.abs(training["logits"] - inference["logits"]).max() > 1e-3
     expected = meter.estimate_all(images, targets, inference, drawn)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from naive_counterfactuals import NaiveCounterfactuals
 from support import (
     ACTORS,
-    images_drawn,
+    first_images,
     log_softmax,
     small_data,
     small_network,
@@ -51,7 +51,7 @@ def test_exact_and_sampled_rewards_equal_separate_passes(form):
         expected |= {(i, position): np.clip(gain[i], -1, 1) if right[i] else -1.0 for i in range(12)}
 
     targets, steps = targets_of(labels), len(trajectory.specs)
-    exact = reward_estimator.estimate_all(images, targets, outputs, images_drawn(12))
+    exact = reward_estimator.estimate_all(images, targets, outputs, first_images(12))
     plan = rewards.sample_plan(12, 9, steps, seed=(0, 0))
     sampled = reward_estimator.estimate(images, targets, outputs, plan)
     assert len(exact.reward) == 12 * steps and len(sampled.reward) == 9
@@ -73,7 +73,7 @@ def test_the_sampled_loss_averages_to_the_exact_loss_over_all_assignments():
     steps = trajectory.emitted(outputs)
     critic_output = critic(steps)
     exact = critic.loss(
-        critic_output, reward_estimator.estimate_all(images, targets, outputs, images_drawn(3))
+        critic_output, reward_estimator.estimate_all(images, targets, outputs, first_images(3))
     )
     swept = []
     for assigned in itertools.product(range(3), repeat=3):
@@ -95,7 +95,7 @@ def test_the_sampled_loss_is_unbiased_over_draws():
     exact = float(
         critic.loss(
             critic_output,
-            reward_estimator.estimate_all(images, targets, outputs, images_drawn(16)),
+            reward_estimator.estimate_all(images, targets, outputs, first_images(16)),
         )
     )
 
@@ -120,7 +120,7 @@ def test_an_action_that_equals_its_reference_is_worth_exactly_nothing(estimator)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
     targets = targets_of(labels)
     if estimator == "exact":
-        measured = reward_estimator.estimate_all(images, targets, outputs, images_drawn(9))
+        measured = reward_estimator.estimate_all(images, targets, outputs, first_images(9))
     else:
         plan = rewards.sample_plan(9, 9, 3, (0, 0))
         measured = reward_estimator.estimate(images, targets, outputs, plan)
@@ -138,7 +138,7 @@ def test_in_training_the_second_pass_adds_no_reward_of_its_own():
     reward_estimator.reference_action = "static"  # ... but over images.
     outputs = network(images, training=True)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(16))
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, first_images(16))
     np.testing.assert_array_equal(measured.gain, np.zeros(48))
 
 
@@ -228,7 +228,7 @@ def test_a_difference_is_the_gain_on_a_logarithmic_scale():
     images, labels = small_data(12)
     network, _, reward_estimator = with_estimator()
     outputs = network(images)
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(12))
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, first_images(12))
     expected = 1 - np.exp(-np.float64(measured.difference))
     np.testing.assert_allclose(measured.gain, expected, rtol=1e-5, atol=1e-7)
 
@@ -264,7 +264,7 @@ def test_with_dropout_both_arms_are_measured_without_it():
     network, _, reward_estimator = with_estimator(dropout=0.5)
     assert reward_estimator.stochastic
     training = network(images, training=True)
-    exact = reward_estimator.estimate_all(images, targets_of(labels), training, images_drawn(12))
+    exact = reward_estimator.estimate_all(images, targets_of(labels), training, first_images(12))
     # With every BatchNorm at its averages the arms of `exact` are inference passes of one network.
     plan = SamplingPlan(tf.range(12), tf.zeros(12, tf.int32))
     sampled = reward_estimator.estimate(images, targets_of(labels), training, plan)

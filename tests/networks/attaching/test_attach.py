@@ -9,9 +9,9 @@ from foreign_networks import (
     UsersGate,
     classified,
     convolved,
-    drawn_weights,
     excited,
     images_and_labels,
+    randomized_weights,
     squeeze_excite,
     tokens,
 )
@@ -55,7 +55,7 @@ def fitted(model, loss=LOGITS, inputs=None, rate=0.05):
 
 
 def test_our_layers_are_found_anywhere_and_the_network_stays_as_it_is(tmp_path):
-    network = drawn_weights(nested())
+    network = randomized_weights(nested())
     images, _ = images_and_labels()
     before, config = network.predict(images, verbose=0), network.get_config()
     model = attach(network, critic="paper", instrument_fraction=0.0)
@@ -96,7 +96,7 @@ def test_a_network_that_ends_in_a_softmax():
     with pytest.raises(InputError, match="network that ends in a softmax. Set from_logits=False"):
         model.compile("sgd", "sgd", LOGITS)
     twin = classified(excited(convolved(images), "a"), images)
-    twin.set_weights(drawn_weights(network).get_weights())
+    twin.set_weights(randomized_weights(network).get_weights())
     settings = dict(critic="comparative", reward_fraction=1.0, actor_weight=0.5)
     histories = []
     for net, loss in ((network, keras.losses.SparseCategoricalCrossentropy()), (twin, LOGITS)):
@@ -115,7 +115,7 @@ def test_a_network_that_ends_in_a_softmax():
 @pytest.mark.parametrize("chance", [{"dropout": 0.5}, {"drop_path": True}])
 def test_dropout_is_no_part_of_a_reward(chance):
     """Rewards measured in training are those of two passes without dropout or stochastic depth."""
-    network, ablated = drawn_weights(tokens(**chance)), tokens(flat=True)
+    network, ablated = randomized_weights(tokens(**chance)), tokens(flat=True)
     ablated.set_weights([w.numpy() for w in network.weights if "seed" not in w.path])
     images, labels = images_and_labels(16)
     before = network.predict(images, verbose=0)
@@ -174,7 +174,7 @@ def test_two_models_may_hold_layers_of_one_name():
     for number in (1, 2):
         inner = keras.Input(maps.shape[1:])
         maps = keras.Model(inner, convolved(inner), name=f"body_{number}")(maps)
-    network = drawn_weights(classified(SqueezeExcite(2, name="last_se")(maps), images))
+    network = randomized_weights(classified(SqueezeExcite(2, name="last_se")(maps), images))
     model = attach(network, critic="paper")
     batch = images_and_labels()[0]
     expected = network.predict(batch, verbose=0)

@@ -3,7 +3,14 @@
 import keras
 import numpy as np
 import pytest
-from foreign_networks import CLASSES, SHAPE, classified, convolved, drawn_weights, images_and_labels
+from foreign_networks import (
+    CLASSES,
+    SHAPE,
+    classified,
+    convolved,
+    images_and_labels,
+    randomized_weights,
+)
 
 from dreal_tf import CBAM, Recipe, SqueezeExcite, attach, audit, insert
 from dreal_tf.errors import InputError
@@ -18,7 +25,7 @@ def plain():
     inner = keras.Input((8, 8, 6))
     body = keras.Model(inner, convolved(inner, "conv_2"), name="body")
     images = keras.Input(SHAPE)
-    return drawn_weights(classified(body(convolved(images, "conv_1")), images))
+    return randomized_weights(classified(body(convolved(images, "conv_1")), images))
 
 
 @pytest.mark.parametrize("kind", [kind for kind, actor in ACTORS.items() if kind not in ("aa", "sasa")])

@@ -7,8 +7,13 @@ import pytest
 import tensorflow as tf
 
 from dreal_tf.errors import InputError, RunError
-from dreal_tf.training.cluster import Cluster, cluster_of, lost_peers_said, read_cluster
-from dreal_tf.training.strategies import strategy_named
+from dreal_tf.training.strategies import (
+    Cluster,
+    cluster_of,
+    naming_lost_workers,
+    read_cluster,
+    strategy_named,
+)
 from dreal_tf.training.train import run_of_worker
 
 TWO = {"worker": ["one:2222", "two:2222"]}
@@ -66,22 +71,22 @@ def test_a_worker_that_does_not_answer_is_named(monkeypatch):
         cluster = Cluster(("127.0.0.1:1", *addresses), 0)
         assert cluster.lost() == [f"worker 2 ({addresses[1]})"]
         with pytest.raises(RunError, match=rf"no answer from worker 2 \({addresses[1]}\)\. Start all"):
-            with lost_peers_said(cluster):
+            with naming_lost_workers(cluster):
                 raise tf.errors.UnavailableError(None, None, "Connection reset by peer")
 
 
 def test_what_ends_all_workers_alike_is_no_lost_worker():
     cluster = Cluster(("127.0.0.1:1", "127.0.0.1:2"), 0)  # Nobody answers there.
-    with pytest.raises(RunError, match="finite"), lost_peers_said(cluster):
+    with pytest.raises(RunError, match="finite"), naming_lost_workers(cluster):
         raise RunError("Expected a finite loss. Received: nan. Lower optim.learning_rate.")
 
 
 def test_an_error_while_all_workers_answer_stays_what_it_is():
     with socket.create_server(("127.0.0.1", 0)) as alive:
         cluster = Cluster(("127.0.0.1:1", f"127.0.0.1:{alive.getsockname()[1]}"), 0)
-        with pytest.raises(tf.errors.InternalError, match="mine"), lost_peers_said(cluster):
+        with pytest.raises(tf.errors.InternalError, match="mine"), naming_lost_workers(cluster):
             raise tf.errors.InternalError(None, None, "mine")
-        with pytest.raises(InputError), lost_peers_said(None):
+        with pytest.raises(InputError), naming_lost_workers(None):
             raise InputError("x")
 
 

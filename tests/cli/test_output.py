@@ -1,6 +1,6 @@
-"""Tables in the terminal."""
+"""Tables for the terminal."""
 
-from dreal_tf.cli.tables import table_lines
+from dreal_tf.cli.output import table_lines
 
 
 def test_columns_line_up_and_names_are_no_markup():

@@ -14,11 +14,16 @@ from dreal_tf.visualization.grad_cam import GradCam
 from dreal_tf.visualization.heatmaps import MapRow, chosen_images, heatmaps
 from dreal_tf.visualization.recording import ActionRecorder
 from dreal_tf.visualization.style import LIGHT, as_png
-from dreal_tf.visualization.training_curves import critic_curves
+from dreal_tf.visualization.training_curves import critic_curves, history_curves
+
+SHOWN = 6  # Images whose maps are drawn.
+AVERAGED = 64  # Images whose channel actions are averaged.
+FIRST_SECONDS = 5.0  # Assumed time of the first drawing, which compiles.
+DOTS = 100  # Pixels per inch.
 
 
 class TensorBoardLog(keras.callbacks.TensorBoard):
-    """Keras's TensorBoard with the recipe as hyperparameters, and the actions' distribution.
+    """Keras's TensorBoard, with the recipe as hyperparameters and histograms of the actions.
 
     Args:
         folder: where to write.
@@ -40,7 +45,7 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
             for section, fields in self.recipe.model_dump(exclude={"name"}).items()
             for field, value in fields.items()
         }
-        # Beside Keras's own, which TensorBoard shows as one with it.
+        # In the folder of Keras's writer, so that TensorBoard shows both as one run.
         self.writer = tf.summary.create_file_writer(str(self.folder / "train"))
         with self.writer.as_default():
             hparams.hparams(flat, trial_id=self.recipe.name)
@@ -59,59 +64,54 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
         self.writer.close()
 
 
-SHOWN = 6  # Images whose maps are drawn.
-COUNTED = 64  # Images whose channel actions are averaged.
-FIRST_SECONDS = 5.0  # What the first drawing, which compiles, is taken to cost.
-DOTS = 100  # Pixels per inch.
-
-
 class TensorBoardFigures(keras.callbacks.Callback):
-    """Draws what the network looks at, as often as its share of the time allows, and at the end.
+    """Draws where the network looks, as often as a fraction of the time allows, and at the end.
 
-    After an epoch: the channel attention of every module, Grad-CAM of a few images with what the
-    network takes them for, the attention over places of modules that have one, and critique and
-    reward of every module over the epochs. They are drawn if, at the cost of the last time, all drawing still stays under the share of the time since
-    training began. It changes nothing in the network.
+    After an epoch it draws the channel attention of every module, Grad-CAM of a few images with their
+    predictions, the attention maps of modules that have one, and critique and reward of every module
+    over the epochs. It skips an epoch if drawing would take more than the fraction of the time since
+    training began, see `time_allows`. It changes nothing in the network.
 
     Args:
         folder: str or path of TensorBoard's files; the pictures go to its folder `figures`.
-        images: float tensor (n, height, width, channels), fixed images, as the network takes them.
+        images: float tensor (n, height, width, channels), fixed images, preprocessed for the network.
         labels: int tensor (n,), or float rows (n, classes).
         preprocessing: `dreal_tf.data.preprocessing.Preprocessing` of these images.
-        share: float > 0. See above.
-        history: `HistoryFile` that stands before this in the list of callbacks; None: no curves.
+        fraction: float > 0. The largest fraction of the time that drawing may take.
+        history: `HistoryFile` that precedes this in the list of callbacks; None for no curves.
     Attributes:
-        budget: `TimeBudget`, what drawing took.
+        seconds: list of float, the time of each drawing.
     """
 
-    def __init__(self, folder, images, labels, preprocessing, share=0.02, history=None):
+    def __init__(self, folder, images, labels, preprocessing, fraction=0.02, history=None):
         super().__init__()
         self.folder = Path(folder) / "figures"
         labels = np.asarray(labels)
         labels = labels.argmax(axis=-1) if labels.ndim > 1 else labels
-        self.images = np.asarray(images)[:COUNTED]
+        self.images = np.asarray(images)[:AVERAGED]
         shown = chosen_images(labels, min(SHOWN, len(labels)))
         self.shown, self.labels = np.asarray(images)[shown], labels[shown]
         self.pixels = preprocessing.pixels(self.shown).numpy() / 255.0
         self.class_names = preprocessing.class_names
         self.history = history
-        self.budget = TimeBudget(share, FIRST_SECONDS)
+        self.fraction = fraction
+        self.seconds = []
 
     def on_train_begin(self, logs=None):
-        self._begin, self._ended, self._drawn = time.perf_counter(), None, None
+        self._begin, self._ended, self._last_epoch = time.perf_counter(), None, None
         self._writer = tf.summary.create_file_writer(str(self.folder))
         network = self.model.network
         self._cam = GradCam(network)
         self._channels = ActionRecorder(network, ("channel",))
-        self._places = ActionRecorder(network, ("spatial", "pairwise"))
+        self._map_actions = ActionRecorder(network, ("spatial", "pairwise"))
 
     def on_epoch_end(self, epoch, logs=None):
         self._ended = epoch
-        if self.budget.allows(time.perf_counter() - self._begin):
+        if time_allows(self.seconds, time.perf_counter() - self._begin, self.fraction):
             self._draw()
 
     def on_train_end(self, logs=None):
-        if self._ended is not None and self._drawn != self._ended:
+        if self._ended is not None and self._last_epoch != self._ended:
             self._draw()
         self._writer.close()
 
@@ -122,11 +122,11 @@ class TensorBoardFigures(keras.callbacks.Callback):
                 picture = tf.io.decode_png(as_png(figure, DOTS, LIGHT.ground))
                 tf.summary.image(name, picture[None], step=self._ended)
         self._writer.flush()
-        self._drawn = self._ended
-        self.budget.spend(time.perf_counter() - start)
+        self._last_epoch = self._ended
+        self.seconds.append(time.perf_counter() - start)
 
     def figures(self):
-        """What is drawn of the network as it is now.
+        """The figures of the network as it is now.
 
         Returns:
             Dict of `matplotlib.figure.Figure` by name.
@@ -134,17 +134,19 @@ class TensorBoardFigures(keras.callbacks.Callback):
         figures = {"Grad-CAM": self._grad_cam()}
         channels = self._channels(self.images)
         if channels:
-            found = {m: channel_statistics(action) for m, (_, action) in channels.items()}
-            figures["channel attention"] = channel_attention(found, names=("attention", ""))
+            statistics = {m: channel_statistics(action) for m, (_, action) in channels.items()}
+            figures["channel attention"] = channel_attention(statistics, names=("attention", ""))
         maps = {
-            m: attention_map(*one) for m, one in self._places(self.shown).items() if has_map(one.spec)
+            m: attention_map(*one)
+            for m, one in self._map_actions(self.shown).items()
+            if has_map(one.spec)
         }
         if maps:
-            rows = [MapRow(m, found, tone="ours", ranged=True) for m, found in maps.items()]
-            said = "attention of the module, from its least on the image to its most"
-            figures["attention over the image"] = self._heatmaps(rows, said)
+            rows = [MapRow(m, values, tone="ours", ranged=True) for m, values in maps.items()]
+            legend = "attention of the module, from its least on the image to its most"
+            figures["attention over the image"] = self._heatmaps(rows, legend)
         rows = self.history.rows if self.history else []
-        critiques, rewards = (_courses(rows, f"{name}/") for name in ("critique", "reward"))
+        critiques, rewards = (history_curves(rows, name) for name in ("critique", "reward"))
         if critiques:
             epochs = [row["epoch"] + 1 for row in rows]
             figures["critique and reward"] = critic_curves(epochs, critiques, rewards)
@@ -162,43 +164,18 @@ class TensorBoardFigures(keras.callbacks.Callback):
         return heatmaps(self.pixels, names, rows, columns=SHOWN, legend=legend)
 
 
-def _courses(rows, prefix):
-    """Of each module, a quantity epoch by epoch."""
-    names = [name for name in (rows[-1] if rows else ()) if name.startswith(prefix)]
-    return {name.removeprefix(prefix): [row.get(name, np.nan) for row in rows] for name in names}
-
-
-class TimeBudget:
-    """Whether something may be done once more, at its last cost, within a share of all time.
+def time_allows(seconds, passed, fraction):
+    """Whether drawing once more, in the time of the last drawing, stays within a fraction of all time.
 
     Args:
-        share: float > 0. Share of the time that has passed (no unit).
-        expected: float. What doing it the first time is taken to cost (seconds).
-    Attributes:
-        costs: list of float, what it cost each time (seconds).
+        seconds: sequence of float, the time of each drawing so far.
+        passed: float. All time since training began, drawing included (seconds).
+        fraction: float > 0.
     Example:
-        >>> budget = TimeBudget(share=0.1, expected=2.0)
-        >>> budget.allows(passed=10.0), budget.allows(passed=20.0)
-        (False, True)
-        >>> budget.spend(3.0)
-        >>> budget.allows(passed=50.0), budget.allows(passed=60.0)
+        >>> time_allows([], passed=50.0, fraction=0.1), time_allows([], passed=49.0, fraction=0.1)
+        (True, False)
+        >>> time_allows([3.0], passed=59.0, fraction=0.1), time_allows([3.0], passed=60.0, fraction=0.1)
         (False, True)
     """
-
-    def __init__(self, share, expected):
-        self.share = share
-        self.expected = expected
-        self.costs = []
-
-    def allows(self, passed):
-        """Whether it may be done now.
-
-        Args:
-            passed: float. All time since the beginning, what was spent included (seconds).
-        """
-        expected = self.costs[-1] if self.costs else self.expected
-        return sum(self.costs) + expected <= self.share * passed
-
-    def spend(self, seconds):
-        """Notes what it cost this time (seconds)."""
-        self.costs.append(seconds)
+    expected = seconds[-1] if len(seconds) else FIRST_SECONDS
+    return sum(seconds) + expected <= fraction * passed

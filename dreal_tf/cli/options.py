@@ -1,0 +1,34 @@
+"""Arguments and options that several verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from dreal_tf.training.plugins import load_plugins
+
+Run = Annotated[Path, Argument(help="Run directory.")]
+RecipeName = Annotated[str, Argument(help="Bundled name, .py recipe, or recipe.json of a run.")]
+Smoke = Annotated[bool, Option("--smoke", help="Shrink the recipe to seconds.")]
+Changes = Annotated[
+    list[str] | None,
+    Option("--set", metavar="PATH=VALUE", help="Change a field of the recipe; repeatable."),
+]
+DataDir = Annotated[str | None, Option(help="Folder of the data. [default: the recipe's]")]
+RunDataDir = Annotated[str | None, Option(help="Folder of the data. [default: the run's]")]
+DataRecipe = Annotated[str | None, Option(help="Recipe of the data that a .keras file was trained on.")]
+TestImages = Annotated[int, Option(help="Maximum number of test images to measure on.")]
+Plugins = Annotated[
+    list[str] | None,
+    Option(
+        "--plugin",
+        metavar="FILE.py",
+        help="File that defines `module:name`; repeatable.",
+        callback=load_plugins,
+    ),
+]
+Strategy = Annotated[
+    str, Option(help="Devices: auto, none, mirrored, tpu; for train also multi_worker.")
+]
+Seed = Annotated[int | None, Option(help="Random seed. [default: the recipe's]")]
+Json = Annotated[bool, Option("--json", help="Print one JSON object.")]
