@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 STEP = 1e-6
-ENTRIES = 20  # Of each array, or all where there are fewer.
+ENTRIES = 20  # At most so many entries of each array.
 TOLERANCES = {"float32": dict(rtol=2e-4, atol=2e-5), "float64": dict(rtol=1e-6, atol=1e-8)}
-NOTHING = 1e-4  # A slope below this, for each entry of an array, says that the array does not matter.
+NOTHING = 1e-4  # If every slope of an array is below this, the formula does not depend on it.
 
 
 def slopes(function, points, name, entries):
@@ -16,7 +16,7 @@ def slopes(function, points, name, entries):
         function: makes a float of a dict like `points`, whose arrays it may write to.
         points: dict of float64 arrays.
         name: str, the array in `points` that is moved; the others and `points` itself stay.
-        entries: ints, places in that array once it is laid out flat.
+        entries: ints, positions in the flattened array.
     Returns:
         Float64 array (entries,).
     """
@@ -30,10 +30,10 @@ def slopes(function, points, name, entries):
 
 
 def check_gradients(layer, formula, state, variables, weights, silent=(), training=None):
-    """Gradients of a random weighing of the map that a layer makes are those of the formula.
+    """Compares gradients of a random weighting of a layer's map with those of the formula.
 
-    Also fails where a trainable variable is left out or gets no gradient, and where the formula
-    does not answer to an array, whose gradient would then say nothing.
+    Also fails if a trainable variable is missing or gets no gradient, or if the formula does not
+    depend on an array, whose gradient would then prove nothing.
 
     Args:
         layer: a built layer; differentiated in the precision that it computes in.
@@ -57,13 +57,13 @@ def check_gradients(layer, formula, state, variables, weights, silent=(), traini
     gradients = tape.gradient(value, sources)
     points = weights | {"state": np.float64(inputs)}
 
-    def weighed(points):
+    def weighted_sum(points):
         return np.sum(np.float64(probe) * formula(points))
 
     for name, gradient in gradients.items():
         assert gradient is not None and tf.size(gradient) == points[name].size, name
         chosen = random.permutation(points[name].size)[:ENTRIES]
-        expected = slopes(weighed, points, name, chosen)
-        found = np.ravel(gradient)[chosen]
-        np.testing.assert_allclose(found, expected, **TOLERANCES[layer.compute_dtype], err_msg=name)
+        expected = slopes(weighted_sum, points, name, chosen)
+        ours = np.ravel(gradient)[chosen]
+        np.testing.assert_allclose(ours, expected, **TOLERANCES[layer.compute_dtype], err_msg=name)
         assert (np.abs(expected).max() < NOTHING) == (name in silent), name

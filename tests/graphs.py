@@ -1,4 +1,4 @@
-"""What a traced graph holds."""
+"""Sizes and operations of traced graphs."""
 
 import tensorflow as tf
 

@@ -26,29 +26,29 @@ def convolve(x, kernel):
     return out
 
 
-def excite(w, place, state):
-    hidden = state.mean(axis=(1, 2)) @ w[f"{place}/w1"] + w[f"{place}/b1"]
-    return sigmoid(np.maximum(hidden, 0) @ w[f"{place}/w2"] + w[f"{place}/b2"])
+def excite(w, block, state):
+    hidden = state.mean(axis=(1, 2)) @ w[f"{block}/w1"] + w[f"{block}/b1"]
+    return sigmoid(np.maximum(hidden, 0) @ w[f"{block}/w2"] + w[f"{block}/b2"])
 
 
 def variables_of(network):
     """The variables of a `support.small_network` with squeeze-and-excitation, by the names used here."""
-    found = {}
+    variables = {}
     for name in ("conv1", "logits"):
-        found[f"{name}/kernel"] = network.get_layer(name).kernel
-        found[f"{name}/bias"] = network.get_layer(name).bias
-    for place in BLOCKS:
-        norm, actor = network.get_layer(f"{place}_bn"), network.get_layer(f"{place}_se")
-        found |= {
-            f"{place}/kernel": network.get_layer(place).kernel,
-            f"{place}/gamma": norm.gamma,
-            f"{place}/beta": norm.beta,
-            f"{place}/w1": actor.squeeze.kernel,
-            f"{place}/b1": actor.squeeze.bias,
-            f"{place}/w2": actor.excite.kernel,
-            f"{place}/b2": actor.excite.bias,
+        variables[f"{name}/kernel"] = network.get_layer(name).kernel
+        variables[f"{name}/bias"] = network.get_layer(name).bias
+    for block in BLOCKS:
+        norm, actor = network.get_layer(f"{block}_bn"), network.get_layer(f"{block}_se")
+        variables |= {
+            f"{block}/kernel": network.get_layer(block).kernel,
+            f"{block}/gamma": norm.gamma,
+            f"{block}/beta": norm.beta,
+            f"{block}/w1": actor.squeeze.kernel,
+            f"{block}/b1": actor.squeeze.bias,
+            f"{block}/w2": actor.excite.kernel,
+            f"{block}/b2": actor.excite.bias,
         }
-    return found
+    return variables
 
 
 def weights_of(network):
@@ -59,25 +59,25 @@ def weights_of(network):
 def forward(w, images, statistics=None, ablate=None, given=None):
     """Logits, states, actions and batch statistics.
 
-    `ablate` names the block whose action is flat; `given` holds actions in place of a block's own.
+    `ablate` names the block whose action is flat; `given` holds actions that replace a block's own.
     """
     hidden = convolve(images, w["conv1/kernel"]) + w["conv1/bias"]
     states, actions, used = {}, {}, {}
-    for place in BLOCKS:
-        branch = convolve(hidden, w[f"{place}/kernel"])
+    for block in BLOCKS:
+        branch = convolve(hidden, w[f"{block}/kernel"])
         if statistics is None:
-            used[place] = branch.mean(axis=(0, 1, 2)), branch.var(axis=(0, 1, 2))
+            used[block] = branch.mean(axis=(0, 1, 2)), branch.var(axis=(0, 1, 2))
         else:
-            used[place] = statistics[place]
-        mean, variance = used[place]
-        branch = (branch - mean) / np.sqrt(variance + EPSILON) * w[f"{place}/gamma"]
-        branch = branch + w[f"{place}/beta"]
-        action = excite(w, place, branch)
-        if given and place in given:
-            action = given[place]
-        if ablate == place:
+            used[block] = statistics[block]
+        mean, variance = used[block]
+        branch = (branch - mean) / np.sqrt(variance + EPSILON) * w[f"{block}/gamma"]
+        branch = branch + w[f"{block}/beta"]
+        action = excite(w, block, branch)
+        if given and block in given:
+            action = given[block]
+        if ablate == block:
             action = np.repeat(action.mean(axis=1, keepdims=True), action.shape[1], axis=1)
-        states[place], actions[place] = branch, action
+        states[block], actions[block] = branch, action
         hidden = np.maximum(hidden + branch * action[:, None, None, :], 0)
     return hidden.mean(axis=(1, 2)) @ w["logits/kernel"] + w["logits/bias"], states, actions, used
 
@@ -93,14 +93,14 @@ def loss(w, images, labels):
 
 
 def rewards(w, images, labels, penalty):
-    """(images, blocks): relative gain where the answer is right, -penalty where it is not."""
+    """(images, blocks): relative gain where the prediction is correct, else -penalty."""
     logits, _, _, statistics = forward(w, images)
     rows = np.arange(len(labels))
     log_p = log_softmax(logits)[rows, labels]
     right = logits.argmax(axis=1) == labels
     columns = []
-    for place in BLOCKS:
-        ablated = log_softmax(forward(w, images, statistics, ablate=place)[0])[rows, labels]
+    for block in BLOCKS:
+        ablated = log_softmax(forward(w, images, statistics, ablate=block)[0])[rows, labels]
         gain = 1 - np.exp(ablated) / np.exp(log_p)
         columns.append(np.where(right, np.clip(gain, -penalty, 1), -penalty))
     return np.stack(columns, axis=1)
@@ -110,9 +110,9 @@ def critiques(w, states, actions):
     """(images, blocks): encoder, LSTM over depth, linear head."""
     batch, units = len(states[BLOCKS[0]]), len(w["lstm/bias"]) // 4
     memory, cell, out = np.zeros((batch, units)), np.zeros((batch, units)), []
-    for place in BLOCKS:
-        summary = np.concatenate([states[place].mean(axis=(1, 2)), actions[place]], axis=1)
-        encoded = np.maximum(summary @ w[f"encoder/{place}/w"] + w[f"encoder/{place}/b"], 0)
+    for block in BLOCKS:
+        summary = np.concatenate([states[block].mean(axis=(1, 2)), actions[block]], axis=1)
+        encoded = np.maximum(summary @ w[f"encoder/{block}/w"] + w[f"encoder/{block}/b"], 0)
         z = encoded @ w["lstm/kernel"] + memory @ w["lstm/recurrent"] + w["lstm/bias"]
         gate_in, forget, candidate, gate_out = np.split(z, 4, axis=1)
         cell = sigmoid(forget) * cell + sigmoid(gate_in) * np.tanh(candidate)
@@ -127,7 +127,7 @@ def critic_loss(w, states, actions, reward):
 
 def actor_loss(w, states):
     """The actions are proposed again from fixed states."""
-    return -critiques(w, states, {place: excite(w, place, states[place]) for place in BLOCKS}).mean()
+    return -critiques(w, states, {block: excite(w, block, states[block]) for block in BLOCKS}).mean()
 
 
 def gradient(loss, w, names, step=1e-6):

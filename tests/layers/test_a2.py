@@ -9,7 +9,7 @@ CHANNELS, FEATURES, DESCRIPTORS = 6, 3, 4
 SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS)]
 
 
-def drawn(shape, seed=0):
+def normal(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
@@ -24,12 +24,12 @@ def made(**settings):
 def weights_of(layer):
     names = ("reduce.kernel", "reduce.bias", "gather.kernel", "distribute.kernel")
     names += ("distribute.bias", "expand.kernel", "expand.bias")
-    found = {}
+    weights = {}
     for name in names:
         sublayer, weight = name.split(".")
         value = np.float64(getattr(getattr(layer, sublayer), weight))
-        found[name] = value[0, 0] if weight == "kernel" else value
-    return found
+        weights[name] = value[0, 0] if weight == "kernel" else value
+    return weights
 
 
 def softmax(vector):
@@ -38,32 +38,32 @@ def softmax(vector):
 
 
 def by_hand(state, weights, given=(None, None)):
-    """The paper's two attention steps for one image after the other, place by place, in float64."""
+    """The paper's two attention steps for one image after the other, position by position, in float64."""
     refined, gatherings, distributings = np.float64(state), [], []
-    for image, places in enumerate(np.float64(state).reshape(len(state), -1, CHANNELS)):
-        count = len(places)
-        features = places @ weights["reduce.kernel"] + weights["reduce.bias"]
-        maps = places @ weights["gather.kernel"]
-        vectors = places @ weights["distribute.kernel"] + weights["distribute.bias"]
+    for image, positions in enumerate(np.float64(state).reshape(len(state), -1, CHANNELS)):
+        count = len(positions)
+        features = positions @ weights["reduce.kernel"] + weights["reduce.bias"]
+        maps = positions @ weights["gather.kernel"]
+        vectors = positions @ weights["distribute.kernel"] + weights["distribute.bias"]
         gathering = np.array([softmax(maps[:, member]) for member in range(maps.shape[1])])
-        distributing = np.array([softmax(vectors[place]) for place in range(count)])
+        distributing = np.array([softmax(vectors[position]) for position in range(count)])
         gatherings.append(gathering)
         distributings.append(distributing)
         gathering = gathering if given[0] is None else given[0][image]
         distributing = distributing if given[1] is None else given[1][image]
-        taken = np.zeros((count, features.shape[1]))
-        for place in range(count):
+        distributed = np.zeros((count, features.shape[1]))
+        for position in range(count):
             for member in range(maps.shape[1]):
                 descriptor = sum(gathering[member, other] * features[other] for other in range(count))
-                taken[place] += distributing[place, member] * descriptor
-        expanded = taken @ weights["expand.kernel"] + weights["expand.bias"]
+                distributed[position] += distributing[position, member] * descriptor
+        expanded = distributed @ weights["expand.kernel"] + weights["expand.bias"]
         refined[image] += expanded.reshape(state.shape[1:])
     return np.array(gatherings), np.array(distributings), refined
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_actions_and_map_follow_the_paper(shape):
-    layer, state = made(), drawn(shape)
+    layer, state = made(), normal(shape)
     refined, (gathering, distributing) = layer(state, return_action=True)
     expected = by_hand(state, weights_of(layer))
     for ours, theirs in zip((gathering, distributing, refined), expected, strict=True):
@@ -71,7 +71,7 @@ def test_actions_and_map_follow_the_paper(shape):
 
 
 def test_both_steps_read_the_map_that_came_in():
-    layer, state = made(), drawn(SHAPES[0])
+    layer, state = made(), normal(SHAPES[0])
     _, steps = layer(state, return_modules=True)
     for index, step in enumerate(steps):
         np.testing.assert_array_equal(step.state, state)
@@ -79,7 +79,7 @@ def test_both_steps_read_the_map_that_came_in():
 
 
 def test_a_replaced_action_is_applied_and_leaves_the_other_as_it_was():
-    layer, state = made(), drawn(SHAPES[0])
+    layer, state = made(), normal(SHAPES[0])
     own = layer(state, return_action=True)[1]
     random = np.random.default_rng(2)
     for index in (0, 1):
@@ -93,8 +93,8 @@ def test_a_replaced_action_is_applied_and_leaves_the_other_as_it_was():
 
 def test_an_image_does_not_depend_on_the_others_of_its_batch():
     """A softmax over the batch axis would."""
-    layer, state = made(), drawn((3, 4, 3, CHANNELS))
-    changed = np.concatenate([state[:1], 5 * drawn((2, 4, 3, CHANNELS), seed=3)])
+    layer, state = made(), normal((3, 4, 3, CHANNELS))
+    changed = np.concatenate([state[:1], 5 * normal((2, 4, 3, CHANNELS), seed=3)])
     results = [layer(maps, return_action=True) for maps in (state, changed, state[::-1])]
     for pick in (lambda r: r[0], lambda r: r[1][0], lambda r: r[1][1]):
         first, second, turned = (np.array(pick(result)) for result in results)
@@ -105,7 +105,7 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch():
 
 @pytest.mark.parametrize("step", [0, 1])
 def test_zeros_in_either_action_pass_that_image_through_to_the_bit(step):
-    layer, state = made(), drawn(SHAPES[0])
+    layer, state = made(), normal(SHAPES[0])
     refined, actions = layer(state, return_action=True)
     given = [None, None]
     given[step] = np.array(actions[step])
@@ -121,7 +121,7 @@ def test_gradients_are_those_of_the_formula():
     check_gradients(
         layer,
         lambda points: by_hand(points["state"], points)[2],
-        drawn((2, 3, 2, CHANNELS)),
+        normal((2, 3, 2, CHANNELS)),
         {name: getattr(getattr(layer, name.split(".")[0]), name.split(".")[1]) for name in weights},
         weights,
     )
@@ -166,6 +166,6 @@ def test_a_width_below_one_is_refused(name):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)])
 def test_maps_of_one_pixel_and_batches_of_one(shape):
-    layer, state = made(), drawn(shape)
+    layer, state = made(), normal(shape)
     expected = by_hand(state, weights_of(layer))[2]
     np.testing.assert_allclose(layer(state), expected, rtol=1e-5, atol=1e-6)

@@ -33,14 +33,14 @@ def weights_of(layer):
 
 
 def stretched(table, side):
-    """The table read at 2 · side - 1 places from its one end to its other."""
-    places = np.linspace(0, len(table) - 1, 2 * side - 1) if side > 1 else [(len(table) - 1) / 2]
+    """The table read at 2 · side - 1 positions from its one end to its other."""
+    positions = np.linspace(0, len(table) - 1, 2 * side - 1) if side > 1 else [(len(table) - 1) / 2]
     known = np.arange(len(table))
-    return np.stack([np.interp(places, known, column) for column in table.T], axis=1)
+    return np.stack([np.interp(positions, known, column) for column in table.T], axis=1)
 
 
 def pooled(state, stride):
-    """The mean of each cell; cells at the far ends may hold fewer places."""
+    """The mean of each cell; cells at the far ends may hold fewer positions."""
     height, width = (-(-side // stride) for side in state.shape[1:3])
     result = np.zeros((len(state), height, width, state.shape[3]))
     for i in range(height):
@@ -68,17 +68,17 @@ def convolved(state, kernel, stride):
 
 
 def by_hand(state, weights, heads, strides=1):
-    """Equations 1 to 4 of the paper, place by place."""
+    """Equations 1 to 4 of the paper, position by position."""
     bias = {
         n: weights.get(n + "_bias", 0.0) for n in ("convolution", "query", "key", "value", "project")
     }
     small = pooled(state, strides)
     batch, height, width, _ = small.shape
     query, key, value = (small @ weights[n] + bias[n] for n in ("query", "key", "value"))
-    size, places = query.shape[-1] // heads, height * width
+    size, positions = query.shape[-1] // heads, height * width
     if "rows" in weights:
         rows, columns = stretched(weights["rows"], height), stretched(weights["columns"], width)
-    action = np.zeros((batch, heads, places, places))
+    action = np.zeros((batch, heads, positions, positions))
     attended = np.zeros(value.shape)
     for b, h in np.ndindex(batch, heads):
         keys, values = slice(h * size, (h + 1) * size), value.shape[-1] // heads
@@ -132,7 +132,7 @@ def test_gradients_are_those_of_the_formula(strides):
 
 
 def test_every_head_reads_its_own_part_of_the_queries():
-    """A port that reshapes heads without the transpose mixes places of one head with another's."""
+    """A port that reshapes heads without the transpose mixes positions of one head with another's."""
     layer = built((2, 3, 4, 6), least_key_size=4)
     state = RANDOM.normal(size=(2, 3, 4, 6)).astype("float32")
     _, before = layer(state, return_action=True)
@@ -174,9 +174,9 @@ def test_tables_stretch_to_images_of_another_size(side, known):
 def test_the_built_size_reads_the_table_to_the_bit(side):
     table = RANDOM.normal(size=(2 * side - 1, 3)).astype("float32")
     free = tf.function(lambda side: offsets(table, side), input_signature=[tf.TensorSpec((), tf.int32)])
-    for found in (offsets(table, side), free(side)):
+    for vectors in (offsets(table, side), free(side)):
         for query, key in np.ndindex(side, side):
-            np.testing.assert_array_equal(found[query, key], table[key - query + side - 1])
+            np.testing.assert_array_equal(vectors[query, key], table[key - query + side - 1])
 
 
 def test_with_strides_the_step_s_state_is_the_one_that_attention_reads():
@@ -192,7 +192,7 @@ def test_with_strides_the_step_s_state_is_the_one_that_attention_reads():
     [
         (64, 8, 160, 8),  # 64 / 8 · 0.2 = 1.6, at least 20; 0.8, rounded.
         (1024, 8, 208, 104),  # 25.6 and 12.8, rounded.
-        (6, 3, 60, 3),  # As many heads as leave the convolution half of the channels.
+        (6, 3, 60, 3),  # 3 heads: the convolution keeps half of the channels.
         (2, 1, 20, 1),
     ],
 )

@@ -24,7 +24,7 @@ def filled(shape, dtype=None, **arguments):
 
 
 def by_hand(state, w, training=False):
-    """Equations 1 to 3 of the paper place by place, in float64: actions, refined map, statistics."""
+    """Equations 1 to 3 of the paper position by position, in float64: actions, refined map, statistics."""
     batch, height, width, channels = state.shape
 
     def mlp(pooled):
@@ -33,8 +33,8 @@ def by_hand(state, w, training=False):
 
     channel = np.zeros((batch, 1, 1, channels))
     for image in range(batch):
-        places = state[image].reshape(-1, channels)
-        channel[image, 0, 0] = sigmoid(mlp(places.mean(0)) + mlp(places.max(0)))
+        positions = state[image].reshape(-1, channels)
+        channel[image, 0, 0] = sigmoid(mlp(positions.mean(0)) + mlp(positions.max(0)))
     gated = state * channel
     kernel = w["convolve/kernel"]
     reach = kernel.shape[0] // 2

@@ -29,7 +29,7 @@ def weights_of(layer):
 
 
 def one_step(state, weights):
-    """Equations 1 and 2 of the paper: each place, and the places it sees, one by one."""
+    """Equations 1 and 2 of the paper: each position, and the positions it sees, one by one."""
     batch, height, width, _ = state.shape
     query, key, value = (
         state @ weights[name] + weights[name + "_bias"] for name in ("query", "key", "value")
@@ -42,9 +42,9 @@ def one_step(state, weights):
         logits = np.array([query[b, i, j] @ key[b, y, x] for _, y, x in seen])
         row = np.exp(logits - logits.max())
         row /= row.sum()
-        for share, (position, y, x) in zip(row, seen, strict=True):
-            action[b, i, j, position] = share
-            refined[b, i, j] += weights["gamma"] * share * value[b, y, x]
+        for weight, (position, y, x) in zip(row, seen, strict=True):
+            action[b, i, j, position] = weight
+            refined[b, i, j] += weights["gamma"] * weight * value[b, y, x]
     return action, refined
 
 
@@ -84,7 +84,7 @@ def test_gradients_are_those_of_the_formula(recurrence):
 
 
 def test_the_own_place_counts_once():
-    """With the same logit everywhere a place has 1/(H + W - 1), in the row alone."""
+    """With the same logit everywhere a position has 1/(H + W - 1), in the row alone."""
     layer = built((1, 3, 4, 8))
     layer.query.kernel.assign(np.zeros((8, 1)))
     layer.query.bias.assign([0.0])

@@ -33,7 +33,7 @@ def by_hand(state, kernel):
 
 
 def nearest_odd(value):
-    """Of two that are equally near, the greater."""
+    """The nearest odd number; the greater of two that are equally near."""
     return min(range(1, 99, 2), key=lambda odd: (abs(odd - value), -odd))
 
 

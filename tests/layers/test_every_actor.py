@@ -1,4 +1,4 @@
-"""What every attention kind owes to the contract, whatever its formula."""
+"""The contract that every attention kind keeps."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def parts(actions):
 
 
 def valid(kind, action):
-    """Where keys may be attended to: all but a place's own pixel in its column, of CCNet."""
+    """True for keys that a query can attend to: in CCNet all but its own key in the column part."""
     mask = np.ones(action.shape, bool)
     if kind == "ccnet":
         height = action.shape[1]

@@ -17,7 +17,7 @@ def state_of(shape):
     return np.random.default_rng(sum(shape)).normal(size=shape).astype("float32")
 
 
-def drawn(state, **options):
+def random_layer(state, **options):
     """A layer whose every weight is random, those that start at 0 or 1 included."""
     layer = NonLocal(**options)
     layer.build(state.shape)
@@ -42,11 +42,11 @@ def variable_of(layer, name):
 
 
 def embedded(w, name, state):
-    """A 1×1 convolution, place by place."""
-    places = np.ndindex(state.shape[:3])
+    """A 1×1 convolution, position by position."""
+    positions = np.ndindex(state.shape[:3])
     out = np.zeros((*state.shape[:3], w[f"{name}/kernel"].shape[-1]))
-    for place in places:
-        out[place] = state[place] @ w[f"{name}/kernel"][0, 0] + w.get(f"{name}/bias", 0.0)
+    for position in positions:
+        out[position] = state[position] @ w[f"{name}/kernel"][0, 0] + w.get(f"{name}/bias", 0.0)
     return out
 
 
@@ -61,28 +61,28 @@ def pooled(maps):
 
 
 def by_hand(w, state, subsample=True, scale=False, training=False, action=None):
-    """Equations 1, 3 and 6 of the paper, place by place, in float64."""
+    """Equations 1, 3 and 6 of the paper, position by position, in float64."""
     state = np.float64(state)
     batch, height, width, _ = state.shape
     theta, phi, g = (embedded(w, name, state) for name in ("theta", "phi", "g"))
     if subsample:
         phi, g = pooled(phi), pooled(g)
     inner = theta.shape[-1]
-    asked = [(i, j) for i in range(height) for j in range(width)]
-    answering = [(i, j) for i in range(phi.shape[1]) for j in range(phi.shape[2])]
-    own = np.zeros((batch, len(asked), len(answering)))
+    query_positions = [(i, j) for i in range(height) for j in range(width)]
+    key_positions = [(i, j) for i in range(phi.shape[1]) for j in range(phi.shape[2])]
+    own = np.zeros((batch, len(query_positions), len(key_positions)))
     for image in range(batch):
-        for query, place in enumerate(asked):
-            for key, other in enumerate(answering):
-                product = theta[(image, *place)] @ phi[(image, *other)]
+        for query, position in enumerate(query_positions):
+            for key, other in enumerate(key_positions):
+                product = theta[(image, *position)] @ phi[(image, *other)]
                 own[image, query, key] = np.exp(product / np.sqrt(inner) if scale else product)
             own[image, query] /= own[image, query].sum()
     action = own if action is None else np.float64(action)
     attended = np.zeros((batch, height, width, inner))
     for image in range(batch):
-        for query, place in enumerate(asked):
-            for key, other in enumerate(answering):
-                attended[(image, *place)] += action[image, query, key] * g[(image, *other)]
+        for query, position in enumerate(query_positions):
+            for key, other in enumerate(key_positions):
+                attended[(image, *position)] += action[image, query, key] * g[(image, *other)]
     widened = embedded(w, "w_z", attended)
     mean, variance = w["norm/moving_mean"], w["norm/moving_variance"]
     if training:
@@ -98,7 +98,7 @@ def by_hand(w, state, subsample=True, scale=False, training=False, action=None):
 @pytest.mark.parametrize(("subsample", "scale"), FORMS)
 def test_action_and_map_follow_the_paper(shape, subsample, scale):
     state = state_of(shape)
-    layer = drawn(state, subsample=subsample, scale=scale)
+    layer = random_layer(state, subsample=subsample, scale=scale)
     refined, action = layer(state, return_action=True)
     expected_action, expected = by_hand(weights_of(layer), state, subsample, scale)
     np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
@@ -106,13 +106,13 @@ def test_action_and_map_follow_the_paper(shape, subsample, scale):
 
 
 def test_logits_are_not_scaled_by_default():
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     _, expected = by_hand(weights_of(layer), STATE, subsample=True, scale=False)
     np.testing.assert_allclose(layer(STATE), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_training_normalises_by_the_batch_and_moves_the_averages():
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     weights = weights_of(layer)
     _, expected = by_hand(weights, STATE, training=True)
     np.testing.assert_allclose(layer(STATE, training=True), expected, rtol=1e-5, atol=1e-5)
@@ -120,7 +120,7 @@ def test_training_normalises_by_the_batch_and_moves_the_averages():
 
 
 def test_neither_inference_nor_proposing_moves_the_averages():
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     before = weights_of(layer)
     layer(STATE, training=False)
     layer(STATE, propose_only=0, training=True)
@@ -130,7 +130,7 @@ def test_neither_inference_nor_proposing_moves_the_averages():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_another_action_is_applied_to_the_halved_values(training):
-    layer, random = drawn(STATE), np.random.default_rng(3)
+    layer, random = random_layer(STATE), np.random.default_rng(3)
     action = random.dirichlet(np.ones(12), size=(2, 35)).astype("float32")
     _, expected = by_hand(weights_of(layer), STATE, training=training, action=action)
     refined = layer(STATE, action=action, training=training)
@@ -140,7 +140,7 @@ def test_another_action_is_applied_to_the_halved_values(training):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("subsample", "scale"), [(True, False), (False, True)])
 def test_gradients_are_those_of_the_formula(training, subsample, scale):
-    layer = drawn(STATE, subsample=subsample, scale=scale)
+    layer = random_layer(STATE, subsample=subsample, scale=scale)
     weights = weights_of(layer)
     check_gradients(
         layer,
@@ -149,14 +149,14 @@ def test_gradients_are_those_of_the_formula(training, subsample, scale):
         {name: variable_of(layer, name) for name in weights if "moving" not in name},
         weights,
         # A row of the softmax does not see what all its keys share; BatchNorm takes off what all
-        # places share.
+        # positions share.
         silent=("phi/bias", "g/bias") if training else ("phi/bias",),
         training=training,
     )
 
 
 def test_only_what_makes_the_action_learns_from_the_action():
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     direction = np.random.default_rng(5).normal(size=(2, 35, 12)).astype("float32")
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(direction * layer(STATE, propose_only=0))
@@ -184,13 +184,13 @@ def test_a_new_layer_of_a_wide_state_attends_to_more_than_one_place():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_an_action_of_zeros_passes_its_image_through_to_the_bit(training):
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     assert np.abs(layer.norm.beta).max() > 0.1
     action = np.array(layer(STATE, propose_only=0))
     action[1] = 0
     refined = layer(STATE, action=action, training=training)
     np.testing.assert_array_equal(refined[1], STATE[1])
-    _, expected = by_hand(weights_of(drawn(STATE)), STATE, training=training, action=action)
+    _, expected = by_hand(weights_of(random_layer(STATE)), STATE, training=training, action=action)
     np.testing.assert_allclose(refined[0], expected[0], rtol=1e-5, atol=1e-5)
     assert np.abs(refined[0] - STATE[0]).max() > 1e-2
 
@@ -231,7 +231,7 @@ def test_inner_width_is_the_whole_part_of_channels_over_bottleneck(channels, bot
 @pytest.mark.parametrize("subsample", [True, False])
 def test_maps_of_one_pixel_and_batches_of_one(shape, subsample):
     state = state_of(shape)
-    layer = drawn(state, subsample=subsample)
+    layer = random_layer(state, subsample=subsample)
     expected_action, expected = by_hand(weights_of(layer), state, subsample)
     refined, action = layer(state, return_action=True)
     assert action.shape == expected_action.shape
@@ -252,7 +252,7 @@ def test_config_gives_back_the_same_layer():
 
 
 def test_every_kernel_is_regularised():
-    layer = drawn(STATE, kernel_regularizer=keras.regularizers.L2(0.1))
+    layer = random_layer(STATE, kernel_regularizer=keras.regularizers.L2(0.1))
     kernels = [value for name, value in weights_of(layer).items() if name.endswith("kernel")]
     expected = sum(0.1 * (kernel**2).sum() for kernel in kernels)
     assert len(kernels) == 4

@@ -112,7 +112,7 @@ def test_logits_are_a_dot_product_over_channels():
     state = RANDOM.normal(size=(1, 4, 4, 6)).astype("float32")
     assert tuple(layer(state, propose_only=0).shape) == (1, 1, 16, 9)
     one = np.zeros((1, 1, 16, 9), "float32")
-    one[..., 5] = 1  # The place to the right.
+    one[..., 5] = 1  # The position to the right.
     value = state @ layer.value.kernel.numpy()
     right = np.concatenate([value[:, :, 1:], 0 * value[:, :, :1]], axis=2)
     np.testing.assert_allclose(layer(state, action=one), right, rtol=1e-5, atol=1e-6)
@@ -135,7 +135,7 @@ def test_the_greatest_number_of_heads_that_divides_the_filters_is_used(filters, 
     layer.build((None, None, None, 5))
     action = layer(np.ones((1, 2, 3, 5), "float32"), propose_only=0)
     assert tuple(action.shape) == (1, heads, 6, 49)
-    # Of a head's channels at most one has no counterpart in the columns' table.
+    # A head of one channel has no table for columns.
     tables = filters if filters > heads else heads
     assert layer.count_params() == 3 * 5 * filters + 7 * tables
 
@@ -149,8 +149,8 @@ def test_memory_grows_with_the_window_and_not_with_pairs_of_places():
             loss = tf.reduce_sum(layer(state) ** 2)
         return tape.gradient(loss, state), layer(state, propose_only=0)
 
-    places = 96 * 96
-    assert largest_tensor(with_gradient, (1, 96, 96, 4)) <= places * 9 * 4
+    positions = 96 * 96
+    assert largest_tensor(with_gradient, (1, 96, 96, 4)) <= positions * 9 * 4
 
 
 def test_images_of_any_size():

@@ -5,9 +5,9 @@ from dreal_tf.method import formulas as losses
 
 
 def test_critic_loss_is_the_mean_squared_error_of_what_counts():
-    critique, reward, counted = np.float32([1, 0, 5]), np.float32([0.5, -1, 9]), np.float32([1, 1, 0])
+    critique, reward, mask = np.float32([1, 0, 5]), np.float32([0.5, -1, 9]), np.float32([1, 1, 0])
     expected = (0.25 + 1.0) / 2
-    assert float(losses.critic_loss(critique, reward, counted)) == expected
+    assert float(losses.critic_loss(critique, reward, mask)) == expected
 
 
 def test_critic_loss_of_nothing_is_zero():

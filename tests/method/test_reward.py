@@ -45,8 +45,8 @@ def test_log_probabilities_of_logits_and_of_probabilities_agree():
 def test_an_action_counts_where_the_network_is_sure_and_wrong():
     logits = np.float32([[0, 60], [0, 70], [0, 80]])
     probabilities = tf.nn.softmax(logits)
-    found = formulas.log_probabilities(probabilities, from_logits=False)
-    np.testing.assert_allclose(found, tf.nn.log_softmax(logits), rtol=1e-6)
+    of_probabilities = formulas.log_probabilities(probabilities, from_logits=False)
+    np.testing.assert_allclose(of_probabilities, tf.nn.log_softmax(logits), rtol=1e-6)
     half = formulas.log_probabilities(tf.cast(probabilities, tf.float16), from_logits=False)
     np.testing.assert_allclose(half[:, 0], np.log(2.0**-24), rtol=1e-6)
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import images_drawn, moved, small_data, targets_of, values
+from support import all_modules_of, moved, small_data, targets_of, values
 
 from dreal_tf import residual_network
 from dreal_tf.layers import ACTORS
@@ -16,8 +16,8 @@ from dreal_tf.networks.backbones import Trajectory
 
 SMALL = {"se": {"reduction": 2}, "cbam": {"reduction": 2}, "emanet": {"bases": 5}}
 SHAPE, CLASSES = (9, 9, 3), 3
-# What makes the actions of each kind: all that L_q may move. What only shifts whole rows of a softmax
-# is left out (bias of a key), and so is what works on the result alone (values, scales, BatchNorm).
+# The weights that make the actions of each kind: L_q may move these alone. A key's bias only shifts
+# whole rows of a softmax; values, scales and BatchNorm act on the result alone.
 MAKERS = {
     "se": {"squeeze/kernel", "squeeze/bias", "excite/kernel", "excite/bias"},
     "cbam": {"squeeze/kernel", "squeeze/bias", "excite/kernel", "excite/bias", "convolve/kernel"}
@@ -82,10 +82,10 @@ def test_steps_proposed_again_are_those_that_were_taken(kind):
     trajectory = Trajectory(network)
     with keras.StatelessScope():
         outputs = network(images, training=True)
-    for taken, again in zip(
+    for emitted, again in zip(
         trajectory.emitted(outputs), trajectory.propose_again(outputs), strict=True
     ):
-        np.testing.assert_allclose(again, taken.action, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(again, emitted.action, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ACTORS)
@@ -105,7 +105,7 @@ def test_a_constant_action_is_worth_exactly_nothing(kind):
     outputs = network(images, training=False)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
     reward_estimator = RewardEstimator(network, trajectory)
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(6))
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, all_modules_of(6))
     assert len(measured.reward) == 6 * len(trajectory.specs)
     np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
     np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))

@@ -35,7 +35,7 @@ def test_it_trains_with_every_setting_on_every_form_of_actor(critic, estimator, 
 
 
 def assert_same_weights(one, other):
-    """Of network, critic and trust; not the random states of initializers, which are spent."""
+    """Compares network, critic and trust; the random states of initializers differ."""
     pairs = [
         m.network.variables + m.critic.trainable_variables + m.trust.variables for m in (one, other)
     ]

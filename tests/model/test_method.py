@@ -50,15 +50,15 @@ def batch(model):
 def variables_of(model):
     """The model's variables by the names that the oracle uses."""
     network, critic = model.network, model.critic
-    found = oracle.variables_of(network)
-    for position, place in enumerate(oracle.BLOCKS):
+    variables = oracle.variables_of(network)
+    for position, block in enumerate(oracle.BLOCKS):
         encoder = critic.walk.encoders[position]
-        found |= {f"encoder/{place}/w": encoder.kernel, f"encoder/{place}/b": encoder.bias}
+        variables |= {f"encoder/{block}/w": encoder.kernel, f"encoder/{block}/b": encoder.bias}
     memory = critic.walk.memory
-    found |= {"lstm/kernel": memory.kernel, "lstm/recurrent": memory.recurrent_kernel}
-    found |= {"lstm/bias": memory.bias, "head/w": critic.head.kernel, "head/b": critic.head.bias}
-    assert len(found) == len(network.trainable_variables) + len(critic.trainable_variables)
-    return found
+    variables |= {"lstm/kernel": memory.kernel, "lstm/recurrent": memory.recurrent_kernel}
+    variables |= {"lstm/bias": memory.bias, "head/w": critic.head.kernel, "head/b": critic.head.bias}
+    assert len(variables) == len(network.trainable_variables) + len(critic.trainable_variables)
+    return variables
 
 
 def weights_of(model):
@@ -79,7 +79,7 @@ def expected_of(w, images, labels):
     _, states, actions, statistics = oracle.forward(w, images)
     reward = oracle.rewards(w, images, labels, PENALTY)
     task = oracle.gradient(lambda v: oracle.loss(v, images, labels), w, w_names | theta)
-    climb = oracle.gradient(lambda v: oracle.actor_loss(v, states), w, theta)
+    actor = oracle.gradient(lambda v: oracle.actor_loss(v, states), w, theta)
     learn = oracle.gradient(lambda v: oracle.critic_loss(v, states, actions, reward), w, phi)
     return {
         "reward": reward,
@@ -88,10 +88,10 @@ def expected_of(w, images, labels):
         "critic_loss": oracle.critic_loss(w, states, actions, reward),
         "actor_loss": oracle.actor_loss(w, states),
         "task": task,
-        "climb": climb,
+        "actor": actor,
         "gradient": {
             **{name: task[name] for name in w_names},
-            **{name: task[name] + WEIGHT * climb[name] for name in theta},
+            **{name: task[name] + WEIGHT * actor[name] for name in theta},
             **learn,
         },
         "statistics": statistics,
@@ -108,11 +108,11 @@ def test_a_training_step_is_the_one_computed_by_hand(model):
     for name in ("loss", "critic_loss", "actor_loss"):
         assert logs[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6), name
     right = np.array([True, True, False, True])
-    for position, place in enumerate(oracle.BLOCKS):
+    for position, block in enumerate(oracle.BLOCKS):
         reward, critique = expected["reward"][:, position], expected["critiques"][:, position]
-        assert logs[f"reward/{place}/se"] == pytest.approx(reward.mean(), rel=1e-4, abs=1e-5)
-        assert logs[f"gain/{place}/se"] == pytest.approx(reward[right].mean(), rel=1e-3, abs=1e-5)
-        assert logs[f"critique/{place}/se"] == pytest.approx(critique.mean(), rel=1e-4, abs=1e-5)
+        assert logs[f"reward/{block}/se"] == pytest.approx(reward.mean(), rel=1e-4, abs=1e-5)
+        assert logs[f"gain/{block}/se"] == pytest.approx(reward[right].mean(), rel=1e-3, abs=1e-5)
+        assert logs[f"critique/{block}/se"] == pytest.approx(critique.mean(), rel=1e-4, abs=1e-5)
     assert logs["reward"] == pytest.approx(expected["reward"].mean(), rel=1e-4, abs=1e-5)
     assert logs["reward_measured"] == IMAGES
 
@@ -120,8 +120,8 @@ def test_a_training_step_is_the_one_computed_by_hand(model):
     for name, gradient in expected["gradient"].items():
         step = before[name] - after[name]  # Both optimizers have rate 1.
         np.testing.assert_allclose(step, gradient, rtol=2e-3, atol=2e-5, err_msg=name)
-    for place, (mean, variance) in expected["statistics"].items():
-        norm = model.network.get_layer(f"{place}_bn")
+    for block, (mean, variance) in expected["statistics"].items():
+        norm = model.network.get_layer(f"{block}_bn")
         np.testing.assert_allclose(norm.moving_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * variance, rtol=1e-4)
 
@@ -130,21 +130,21 @@ def test_the_oracle_itself_tells_directions_apart(model):
     """Were the actor loss's gradient lost in the task's, the test above could not fail."""
     images, labels = batch(model)
     expected = expected_of(weights_of(model), images, labels)
-    for place in oracle.BLOCKS:
-        name = f"{place}/w2"
-        share = np.abs(WEIGHT * expected["climb"][name]).max() / np.abs(expected["task"][name]).max()
-        assert share > 0.02
-        assert np.abs(expected["climb"][name]).max() > 1e-3
+    for block in oracle.BLOCKS:
+        name = f"{block}/w2"
+        ratio = np.abs(WEIGHT * expected["actor"][name]).max() / np.abs(expected["task"][name]).max()
+        assert ratio > 0.02
+        assert np.abs(expected["actor"][name]).max() > 1e-3
 
 
 def test_validation_measures_with_the_moving_averages(model):
     images, labels = batch(model)
     model.train_on_batch(images, labels)
     w = weights_of(model)
-    norms = {place: model.network.get_layer(f"{place}_bn") for place in oracle.BLOCKS}
+    norms = {block: model.network.get_layer(f"{block}_bn") for block in oracle.BLOCKS}
     averages = {
-        place: (np.float64(norm.moving_mean), np.float64(norm.moving_variance))
-        for place, norm in norms.items()
+        block: (np.float64(norm.moving_mean), np.float64(norm.moving_variance))
+        for block, norm in norms.items()
     }
     before = values(model.network.variables + model.critic.variables)
     model.reset_metrics()  # Keras 3.10 does not between batches.
@@ -155,14 +155,14 @@ def test_validation_measures_with_the_moving_averages(model):
     assert logs["loss"] == pytest.approx(-log_p.mean(), rel=1e-4)
     critiques = oracle.critiques(w, states, actions)
     assert logs["actor_loss"] == pytest.approx(-critiques.mean(), rel=1e-4)
-    for position, place in enumerate(oracle.BLOCKS):
-        ablated, *_ = oracle.forward(w, np.float64(images), averages, ablate=place)
+    for position, block in enumerate(oracle.BLOCKS):
+        ablated, *_ = oracle.forward(w, np.float64(images), averages, ablate=block)
         gain = 1 - np.exp(oracle.log_softmax(ablated)[np.arange(IMAGES), labels] - log_p)
         right = logits.argmax(axis=1) == labels
         reward = np.where(right, np.clip(gain, -PENALTY, 1), -PENALTY)
-        assert logs[f"reward/{place}/se"] == pytest.approx(reward.mean(), rel=1e-3, abs=1e-5)
+        assert logs[f"reward/{block}/se"] == pytest.approx(reward.mean(), rel=1e-3, abs=1e-5)
         expected = critiques[:, position].mean()
-        assert logs[f"critique/{place}/se"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        assert logs[f"critique/{block}/se"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 class NoTask(DREAL):

@@ -16,11 +16,11 @@ def test_a_step_is_not_traced_again_however_long_training_lasts(critic, monkeypa
     for name in traced:
         own = getattr(model, name)
 
-        def counted(data, name=name, own=own):
+        def counting(data, name=name, own=own):
             traced[name] += 1
             return own(data)
 
-        monkeypatch.setattr(model, name, counted)
+        monkeypatch.setattr(model, name, counting)
     images, labels = small_data(24)
     model.fit(images, labels, batch_size=8, validation_data=(images, labels), verbose=0)
     assert traced == {"train_step": 1, "test_step": 1}  # Stock Keras traces the first step twice.

@@ -13,12 +13,12 @@ def in_numpy(batches, steps, memory, pairs=400.0):
     weights = [[] for _ in range(steps)]
     signs = [[] for _ in range(steps)]
     last = np.zeros(steps)
-    for predicted, measured, which, counted in batches:
+    for predicted, measured, which, mask in batches:
         for step in range(steps):
             kept = max(memory, np.exp(-last[step] / pairs))
             weights[step] = [kept * weight for weight in weights[step]]
-        last = np.bincount(which, counted, steps)
-        for p, m, step, counts in zip(predicted, measured, which, counted, strict=True):
+        last = np.bincount(which, mask, steps)
+        for p, m, step, counts in zip(predicted, measured, which, mask, strict=True):
             if counts:
                 weights[step].append(1.0)
                 signs[step].append((np.sign(p), np.sign(m)))
@@ -35,8 +35,8 @@ def batches_of(random, number, pairs, steps, knowledge):
         predicted = random.normal(size=pairs)
         which = random.integers(0, steps, size=pairs).astype("int32")
         measured = np.asarray(knowledge)[which] * predicted + random.standard_t(3, size=pairs)
-        counted = (random.uniform(size=pairs) < 0.8).astype("float32")
-        yield predicted.astype("float32"), measured.astype("float32"), which, counted
+        mask = (random.uniform(size=pairs) < 0.8).astype("float32")
+        yield predicted.astype("float32"), measured.astype("float32"), which, mask
 
 
 @pytest.mark.parametrize("memory", [0.5, 0.98])
@@ -83,16 +83,16 @@ def test_what_was_measured_long_ago_is_forgotten():
 def test_pairs_of_weight_zero_or_without_a_finite_difference_say_nothing():
     random = np.random.default_rng(0)
     predicted, measured = random.normal(size=(2, 50)).astype("float32")
-    steps, counted = np.int32(np.arange(50) % 2), np.float32(np.arange(50) % 5 > 0)
+    steps, mask = np.int32(np.arange(50) % 2), np.float32(np.arange(50) % 5 > 0)
     clean, other = Trust(modules=2), Trust(modules=2)
-    clean(predicted, measured, steps, counted)
-    spoilt = np.where(counted, measured, np.float32(1e30))
+    clean(predicted, measured, steps, mask)
+    spoilt = np.where(mask, measured, np.float32(1e30))
     more = np.float32([np.nan, np.inf, 1.0]), np.float32([1.0, 1.0, -np.inf])
     other(
         np.concatenate([predicted, more[0]]),
         np.concatenate([spoilt, more[1]]),
         np.concatenate([steps, np.int32([0, 1, 0])]),
-        np.concatenate([counted, np.ones(3, "float32")]),
+        np.concatenate([mask, np.ones(3, "float32")]),
     )
     np.testing.assert_allclose(other.sums, clean.sums, rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Puts an actor in the place of a gate that the network already has."""
+"""Replaces a gate that the network already has by an actor."""
 
 import math
 

@@ -83,7 +83,7 @@ def test_heads_are_averaged_and_members_are_side_by_side():
 
 
 def test_as_many_members_as_places_are_no_map():
-    """What an axis stands for is said, not guessed by its length."""
+    """The module's spec names an axis; its length does not tell the meaning."""
     state, action = RANDOM.normal(size=(1, 2, 2, 3)), np.zeros((1, 4, 4))
     action[..., 1] = 1.0
     received = {}

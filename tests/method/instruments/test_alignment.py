@@ -13,29 +13,29 @@ def vectors(*rows):
 
 
 def test_cosines_worked_by_hand():
-    advised = vectors([1, 0], [0, 2], [-3, 0], [3, 4])
+    dq_da = vectors([1, 0], [0, 2], [-3, 0], [3, 4])
     true = vectors([5, 0], [1, 0], [1, 0], [4, 3])
-    cosines, counted = alignment(advised, true)
+    cosines, mask = alignment(dq_da, true)
     np.testing.assert_allclose(cosines, [1, 0, -1, 24 / 25], atol=1e-6)
-    assert counted.numpy().all()
+    assert mask.numpy().all()
 
 
 def test_lengths_do_not_matter_however_small():
     for scale in (1e-30, 1e-18, 1e18, 1e30):
-        cosines, counted = alignment(scale * vectors([3, 4]), vectors([1, 0]) / scale)
-        assert float(cosines[0]) == pytest.approx(0.6, abs=1e-6) and counted.numpy().all()
+        cosines, mask = alignment(scale * vectors([3, 4]), vectors([1, 0]) / scale)
+        assert float(cosines[0]) == pytest.approx(0.6, abs=1e-6) and mask.numpy().all()
 
 
 def test_what_has_no_true_direction_is_left_out():
     true = vectors([0, 0], [np.nan, 1], [np.inf, 1], [0, 1])
-    _, counted = alignment(np.ones_like(true), true)
-    assert counted.numpy().tolist() == [False, False, False, True]
+    _, mask = alignment(np.ones_like(true), true)
+    assert mask.numpy().tolist() == [False, False, False, True]
 
 
 def test_a_silent_or_broken_critic_has_no_alignment():
-    advised = vectors([0, 0], [np.nan, 1], [1, -np.inf])
-    cosines, counted = alignment(advised, np.ones_like(advised))
-    assert cosines.numpy().tolist() == [0, 0, 0] and counted.numpy().all()
+    dq_da = vectors([0, 0], [np.nan, 1], [1, -np.inf])
+    cosines, mask = alignment(dq_da, np.ones_like(dq_da))
+    assert cosines.numpy().tolist() == [0, 0, 0] and mask.numpy().all()
 
 
 def log_p(network, images, labels, module=None, change=None):
@@ -59,11 +59,11 @@ def test_cosines_equal_those_with_finite_differences(form):
         variable.assign(random.normal(size=variable.shape))
     parts = model.trajectory_network, model.trajectory, model.critic, model.reward_estimator
     instruments = Instruments(*parts)
-    advice = instruments.action_gradients(images, labels)
-    cosines, counted = (part.numpy() for part in instruments.alignments(advice))
+    gradients = instruments.action_gradients(images, labels)
+    cosines, mask = (part.numpy() for part in instruments.alignments(gradients))
     step = 2e-3  # Short, so that few units are switched on or off on the way.
     for position, module in enumerate(model.trajectory.modules):
-        shape = advice.true[position].shape[1:]
+        shape = gradients.true[position].shape[1:]
         numerical = np.zeros((6, int(np.prod(shape))))
         for entry in range(numerical.shape[1]):
             change = np.zeros(numerical.shape[1], "float32")
@@ -71,10 +71,10 @@ def test_cosines_equal_those_with_finite_differences(form):
             change = change.reshape(1, *shape)
             ends = [log_p(parts[0], images, labels, module, s * change) for s in (1, -1)]
             numerical[:, entry] = (ends[0] - ends[1]) / (2 * step)
-        ours = np.float64(advice.dq_da[position]).reshape(6, -1)
+        ours = np.float64(gradients.dq_da[position]).reshape(6, -1)
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(numerical, axis=1)
         there = np.linalg.norm(numerical, axis=1) > 1e-3
         expected = (ours * numerical).sum(axis=1) / np.maximum(lengths, 1e-12)
         np.testing.assert_allclose(cosines[there, position], expected[there], atol=0.03)
-        assert counted[there, position].all() and there.any()
+        assert mask[there, position].all() and there.any()
     assert np.ptp(cosines) > 0.1

@@ -26,14 +26,14 @@ def test_nothing_to_explain_is_said():
 def test_sums_give_what_arrays_give_however_they_are_cut():
     measured, predicted = RANDOM.normal(-0.8, 0.3, 60), RANDOM.normal(-0.8, 0.3, 60)
     modules = np.arange(60) % 3
-    counted = RANDOM.random(60) < 0.7
+    mask = RANDOM.random(60) < 0.7
     whole, cut = (ModuleR2(["a", "b", "c"], "r2") for _ in range(2))
-    whole.update_state(np.float32(measured), np.float32(predicted), modules, counted)
+    whole.update_state(np.float32(measured), np.float32(predicted), modules, mask)
     for part in np.array_split(RANDOM.permutation(60), 4):
         values = np.float32(measured[part]), np.float32(predicted[part])
-        cut.update_state(*values, modules[part], counted[part])
+        cut.update_state(*values, modules[part], mask[part])
     for position, module in enumerate("abc"):
-        here = counted & (modules == position)
+        here = mask & (modules == position)
         expected = r2(measured[here], predicted[here])
         for metric in (whole, cut):
             assert float(metric.result()[f"r2/{module}"]) == pytest.approx(expected, abs=1e-4)
@@ -48,13 +48,13 @@ def test_rounding_of_sums_is_no_variance():
 
 def test_alignment_in_two_batches_is_that_of_one():
     cosines = np.float32(RANDOM.uniform(-1, 1, (40, 2)))
-    there, counted = RANDOM.random((40, 2)) < 0.8, np.float32(RANDOM.random(40) < 0.8)
+    there, mask = RANDOM.random((40, 2)) < 0.8, np.float32(RANDOM.random(40) < 0.8)
     one, two = InstrumentMetrics(["a", "b"]), InstrumentMetrics(["a", "b"])
-    one.add_alignment(cosines, there, counted)
+    one.add_alignment(cosines, there, mask)
     for half in (slice(0, 13), slice(13, 40)):
-        two.add_alignment(cosines[half], there[half], counted[half])
+        two.add_alignment(cosines[half], there[half], mask[half])
     for position, module in enumerate("ab"):
-        values = np.float64(cosines[there[:, position] & (counted > 0), position])
+        values = np.float64(cosines[there[:, position] & (mask > 0), position])
         half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
         expected = {
             f"alignment/{module}": values.mean(),
@@ -81,9 +81,9 @@ def test_nothing_measured_is_logged_as_0():
 
 def test_the_bootstrap_agrees_with_the_normal_interval_where_values_are_many():
     values = RANDOM.normal(0.2, 1, 4000)
-    found, half = bootstrap_mean(values), 1.96 / np.sqrt(4000)
-    assert found["mean"] == pytest.approx(values.mean())
-    assert found["mean"] - found["low"] == pytest.approx(half, rel=0.15)
-    assert found["high"] - found["mean"] == pytest.approx(half, rel=0.15)
-    assert found == bootstrap_mean(values) != bootstrap_mean(values, seed=1)
+    interval, half = bootstrap_mean(values), 1.96 / np.sqrt(4000)
+    assert interval["mean"] == pytest.approx(values.mean())
+    assert interval["mean"] - interval["low"] == pytest.approx(half, rel=0.15)
+    assert interval["high"] - interval["mean"] == pytest.approx(half, rel=0.15)
+    assert interval == bootstrap_mean(values) != bootstrap_mean(values, seed=1)
     assert bootstrap_mean([])["low"] is None

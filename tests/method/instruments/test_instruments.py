@@ -33,7 +33,7 @@ class BlindCritic(Critic):
         return tf.constant(0.0)
 
 
-def judged(model, batch=40, images=IMAGES, labels=LABELS):
+def evaluated(model, batch=40, images=IMAGES, labels=LABELS):
     logs = model.evaluate(images, labels, batch_size=batch, verbose=0, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values())
     return logs
@@ -42,10 +42,10 @@ def judged(model, batch=40, images=IMAGES, labels=LABELS):
 @pytest.mark.parametrize("form", ACTORS)
 def test_the_true_gradient_is_aligned_with_itself_and_beats_random_signs(form):
     model = compiled(small_network(ACTORS[form]), critic="direct", **WHOLE)
-    found = measure_critic(model, IMAGES, LABELS)
-    logs = judged(model)
+    measured = measure_critic(model, IMAGES, LABELS)
+    logs = evaluated(model)
     for module in model.trajectory.modules:
-        alignment, direction = found["alignment"][module], found["direction"][module]
+        alignment, direction = measured["alignment"][module], measured["direction"][module]
         for name in ("mean", "low", "high", "positive"):
             assert alignment[name] == pytest.approx(1, abs=1e-5)
         assert direction["low"] > 0 and direction["mean"] > 0
@@ -57,20 +57,20 @@ def test_the_true_gradient_is_aligned_with_itself_and_beats_random_signs(form):
 @pytest.mark.parametrize("form", ACTORS)
 def test_a_critic_with_zero_heads_is_silent(form):
     model = compiled(small_network(ACTORS[form]), critic="comparative", **WHOLE)
-    found = measure_critic(model, IMAGES, LABELS)
+    measured = measure_critic(model, IMAGES, LABELS)
     for module in model.trajectory.modules:
-        assert found["alignment"][module] == {"mean": 0, "low": 0, "high": 0, "positive": 0}
-        assert all(value <= 0 for value in found["differences"][module].values())
-        assert found["direction"][module]["mean"] == 0
+        assert measured["alignment"][module] == {"mean": 0, "low": 0, "high": 0, "positive": 0}
+        assert all(value <= 0 for value in measured["differences"][module].values())
+        assert measured["direction"][module]["mean"] == 0
 
 
 def test_images_without_a_true_direction_are_left_out_of_the_alignment():
     """Every fourth image is blank: its states are 0, so no action changes its answer."""
     images = IMAGES * (np.arange(40) % 4 > 0)[:, None, None, None]
     model = compiled(small_network(), critic="direct", **WHOLE)
-    found, logs = measure_critic(model, images, LABELS), judged(model, images=images)
+    measured, logs = measure_critic(model, images, LABELS), evaluated(model, images=images)
     for module in model.trajectory.modules:
-        assert found["alignment"][module] == pytest.approx(
+        assert measured["alignment"][module] == pytest.approx(
             {"mean": 1, "low": 1, "high": 1, "positive": 1}, abs=1e-5
         )
         assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
@@ -81,33 +81,33 @@ def test_where_no_image_has_a_true_direction_there_is_no_alignment():
     network = small_network()
     network.get_layer("logits").kernel.assign(np.zeros((4, 3)))
     model = compiled(network, critic="direct", **WHOLE)
-    found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
+    measured, logs = measure_critic(model, IMAGES, LABELS), evaluated(model)
     for module in model.trajectory.modules:
-        assert found["alignment"][module] == dict.fromkeys(("mean", "low", "high", "positive"))
+        assert measured["alignment"][module] == dict.fromkeys(("mean", "low", "high", "positive"))
         assert logs[f"alignment/{module}"] == 0
 
 
 def test_a_critic_that_ignores_the_action_loses_nothing_when_it_is_held():
     model = compiled(small_network(TwoModules()), critic=BlindCritic(), **WHOLE)
-    found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
+    measured, logs = measure_critic(model, IMAGES, LABELS), evaluated(model)
     for module in model.trajectory.modules:
-        assert found["r2"][module]["held"] == pytest.approx(found["r2"][module]["all"])
+        assert measured["r2"][module]["held"] == pytest.approx(measured["r2"][module]["all"])
         assert logs[f"r2_held/{module}"] == pytest.approx(logs[f"r2/{module}"])
-        assert found["alignment"][module]["mean"] == 0
+        assert measured["alignment"][module]["mean"] == 0
 
 
 def test_a_critic_that_reads_the_action_does():
     model = compiled(small_network(), critic="direct", **WHOLE)
-    found = measure_critic(model, IMAGES, LABELS)
-    assert any(abs(e["held"] - e["all"]) > 1e-3 for e in found["r2"].values())
+    measured = measure_critic(model, IMAGES, LABELS)
+    assert any(abs(e["held"] - e["all"]) > 1e-3 for e in measured["r2"].values())
 
 
 @pytest.mark.parametrize("critic", ["paper", "direct"])
 def test_logs_and_audit_agree_on_the_same_images(critic):
     model = compiled(small_network(), critic=critic, **WHOLE)
-    found, logs = measure_critic(model, IMAGES, LABELS), judged(model)
+    measured, logs = measure_critic(model, IMAGES, LABELS), evaluated(model)
     for module in model.trajectory.modules:
-        alignment, r2 = found["alignment"][module], found["r2"][module]
+        alignment, r2 = measured["alignment"][module], measured["r2"][module]
         pairs = {
             "alignment": alignment["mean"],
             "alignment_positive": alignment["positive"],
@@ -122,7 +122,7 @@ def test_logs_and_audit_agree_on_the_same_images(critic):
 
 def test_several_batches_are_judged_as_one():
     model = compiled(small_network(), critic="paper", **WHOLE)
-    whole, cut = judged(model), judged(model, batch=16)
+    whole, cut = evaluated(model), evaluated(model, batch=16)
     for name in ("alignment", "alignment_low", "alignment_positive", "r2", "r2_right"):
         for module in model.trajectory.modules:
             key = f"{name}/{module}"
@@ -130,11 +130,11 @@ def test_several_batches_are_judged_as_one():
 
 
 def test_every_module_gets_its_turn_in_small_batches():
-    """Of every fourth batch one image is tried, and one of its steps moved."""
+    """One image of every fourth batch is tested, and one of its modules perturbed."""
     model = compiled(small_network(blocks=2), critic="direct", instrument_fraction=1 / 16)
-    logs = judged(model, batch=2)
+    logs = evaluated(model, batch=2)
     assert all(logs[f"direction/{module}"] != 0 for module in model.trajectory.modules)
-    assert logs == judged(model, batch=2)  # The same draws each time.
+    assert logs == evaluated(model, batch=2)  # The same draws each time.
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_every_module_gets_its_turn_in_small_batches():
 def test_a_share_of_the_images_is_tried_in_few_batches(fraction, tried):
     """Five batches of 8 images: every fourth or third gives all that is asked for, or each does."""
     model = compiled(small_network(blocks=2), critic="direct", instrument_fraction=fraction)
-    judged(model, batch=8)
+    evaluated(model, batch=8)
     counts = np.array(model.instrument_metrics.alignment.sums)[0]
     np.testing.assert_array_equal(counts, [tried] * 2)
 
@@ -167,7 +167,7 @@ def test_only_evaluation_logs_them():
 
 
 def test_a_fraction_of_0_turns_them_off():
-    logs = judged(compiled(small_network(), instrument_fraction=0.0))
+    logs = evaluated(compiled(small_network(), instrument_fraction=0.0))
     assert not [name for name in logs if name.split("/")[0] in QUANTITIES]
     for wrong in (-0.1, 1.5):
         with pytest.raises(ValueError, match="`instrument_fraction` must be from 0 to 1"):
@@ -179,7 +179,7 @@ def test_images_without_weight_are_not_tried():
     weight = np.float32(np.arange(40) < 20)
     options = dict(batch_size=40, verbose=0, return_dict=True)
     logs = model.evaluate(IMAGES, LABELS, sample_weight=weight, **options)
-    half = judged(model, images=IMAGES[:20], labels=LABELS[:20])
+    half = evaluated(model, images=IMAGES[:20], labels=LABELS[:20])
     for name in ("alignment", "r2", "r2_right", "r2_held"):
         for module in model.trajectory.modules:
             key = f"{name}/{module}"
@@ -189,8 +189,8 @@ def test_images_without_weight_are_not_tried():
 def test_a_frozen_network_is_judged_all_the_same():
     network = small_network()
     network.trainable = False
-    found = measure_critic(compiled(network, critic="direct"), IMAGES, LABELS)
-    assert all(a["mean"] == pytest.approx(1, abs=1e-5) for a in found["alignment"].values())
+    measured = measure_critic(compiled(network, critic="direct"), IMAGES, LABELS)
+    assert all(a["mean"] == pytest.approx(1, abs=1e-5) for a in measured["alignment"].values())
 
 
 @pytest.mark.parametrize("attention", [TwoModules(), Pairwise()], ids=["two steps", "pairwise"])
@@ -198,7 +198,7 @@ def test_half_precision(attention):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = compiled(small_network(attention), critic="direct", **WHOLE)
-        logs = judged(model)
+        logs = evaluated(model)
     finally:
         keras.config.set_dtype_policy("float32")
     for module in model.trajectory.modules:
@@ -210,7 +210,7 @@ def test_replicas_with_uneven_or_no_shares_add_up(two_replicas, count):
     def logs():
         keras.utils.set_random_seed(0)
         model = compiled(small_network(TwoModules()), critic="paper", **WHOLE)
-        return model, judged(model, 16, IMAGES[:count], LABELS[:count])
+        return model, evaluated(model, 16, IMAGES[:count], LABELS[:count])
 
     model, one = logs()
     with two_replicas.scope():

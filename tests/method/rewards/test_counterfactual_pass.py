@@ -41,7 +41,7 @@ def test_rows_join_where_the_skip_path_changes_its_shape():
 def traced(network, actors, row_splits):
     counterfactual_pass = CounterfactualPass(network, actors)
     outputs = counterfactual_pass.factual(IMAGES, training=False)
-    rerun = tf.function(lambda borders: counterfactual_pass(borders, POSITIONS, row_splits))
+    rerun = tf.function(lambda cached: counterfactual_pass(cached, POSITIONS, row_splits))
     return operations_of(rerun.get_concrete_function(outputs["cached_activations"]).graph)
 
 

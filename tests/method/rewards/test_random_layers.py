@@ -1,10 +1,10 @@
-"""Layers that draw at random in training: the meter knows them, and keeps their noise out of rewards."""
+"""Layers that are random in training: the estimator finds them and keeps their noise out of rewards."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import SqueezeExcite, images_drawn, small_data, targets_of
+from support import SqueezeExcite, all_modules_of, small_data, targets_of
 
 from dreal_tf.method.rewards import RewardEstimator
 from dreal_tf.networks.backbones import Trajectory, Wiring
@@ -38,8 +38,8 @@ class Block(keras.layers.Layer):
         return self.inner(maps, training=training)
 
 
-def metered_with(layer):
-    """A network with the layer between two places of attention, and what measures it."""
+def estimator_of(layer):
+    """The estimator of a network with the layer between two attention modules."""
     images, wiring = keras.Input((6, 6, 2)), Wiring(SqueezeExcite(2))
     maps = wiring.attend(keras.layers.Conv2D(4, 3, padding="same")(images), "conv2_1")
     maps = wiring.attend(layer(keras.layers.ReLU()(maps)), "conv3_1")
@@ -62,19 +62,19 @@ def metered_with(layer):
     ids=["own", "own inside a layer", "own inside a model", "Dropout", "noise", "BatchNorm", "Doubled"],
 )
 def test_the_meter_recognises_random_layers_of_keras_and_of_users(layer, random):
-    meter, (images, _) = metered_with(layer()), small_data(4)
-    assert meter.stochastic == random
-    assert ("cached_activations" in meter.factual(images, training=True)) == (not random)
+    estimator, (images, _) = estimator_of(layer()), small_data(4)
+    assert estimator.stochastic == random
+    assert ("cached_activations" in estimator.factual(images, training=True)) == (not random)
 
 
 @pytest.mark.parametrize("layer", [StochasticDepth, lambda: Block(StochasticDepth())])
 def test_rewards_do_not_contain_the_noise_of_a_users_own_layer(layer):
     """Both arms run at inference, whatever the factual pass drew."""
-    meter, (images, labels) = metered_with(layer()), small_data(12)
-    targets, drawn = targets_of(labels), images_drawn(12)
-    training, inference = (meter.factual(images, training=t) for t in (True, False))
+    estimator, (images, labels) = estimator_of(layer()), small_data(12)
+    targets, plan = targets_of(labels), all_modules_of(12)
+    training, inference = (estimator.factual(images, training=t) for t in (True, False))
     assert np.abs(training["logits"] - inference["logits"]).max() > 1e-3
-    expected = meter.estimate_all(images, targets, inference, drawn)
-    measured = meter.estimate_all(images, targets, training, drawn)
+    expected = estimator.estimate_all(images, targets, inference, plan)
+    measured = estimator.estimate_all(images, targets, training, plan)
     np.testing.assert_allclose(measured.difference, expected.difference, atol=1e-5)
     assert np.ptp(expected.difference) > 1e-3

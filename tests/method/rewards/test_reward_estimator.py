@@ -8,7 +8,7 @@ import tensorflow as tf
 from naive_counterfactuals import NaiveCounterfactuals
 from support import (
     ACTORS,
-    images_drawn,
+    all_modules_of,
     log_softmax,
     small_data,
     small_network,
@@ -25,11 +25,11 @@ from dreal_tf.networks.backbones import Trajectory
 
 
 def ablated_alone(network, actor, index, images):
-    """Log probabilities with one step ablated in every image, by a pass of its own."""
+    """Log probabilities with one module ablated in every image, by a pass of its own."""
 
-    def decide(which, step, state, action):
-        here = which is actor and step == index
-        return which.reference_action(action, "mean", step) if here else action
+    def decide(which, position, state, action):
+        ablated = which is actor and position == index
+        return which.reference_action(action, "mean", position) if ablated else action
 
     with intervene(decide):
         logits = np.float64(network(images)["logits"])
@@ -50,30 +50,30 @@ def test_exact_and_sampled_rewards_equal_separate_passes(form):
         gain = 1 - np.exp(log_ablated - log_p)[np.arange(12), labels]
         expected |= {(i, position): np.clip(gain[i], -1, 1) if right[i] else -1.0 for i in range(12)}
 
-    targets, steps = targets_of(labels), len(trajectory.specs)
-    exact = reward_estimator.estimate_all(images, targets, outputs, images_drawn(12))
-    plan = rewards.sample_plan(12, 9, steps, seed=(0, 0))
+    targets, modules = targets_of(labels), len(trajectory.specs)
+    exact = reward_estimator.estimate_all(images, targets, outputs, all_modules_of(12))
+    plan = rewards.sample_plan(12, 9, modules, seed=(0, 0))
     sampled = reward_estimator.estimate(images, targets, outputs, plan)
-    assert len(exact.reward) == 12 * steps and len(sampled.reward) == 9
+    assert len(exact.reward) == 12 * modules and len(sampled.reward) == 9
     for measured in (exact, sampled):
-        for image, step, reward in zip(
+        for image, module, reward in zip(
             measured.images.numpy(), measured.modules.numpy(), measured.reward.numpy(), strict=True
         ):
-            assert reward == pytest.approx(expected[image, step], abs=1e-5)
+            assert reward == pytest.approx(expected[image, module], abs=1e-5)
     assert 0 < right.sum() < 12 and np.ptp([expected[i, 0] for i in range(12)]) > 1e-4
 
 
 def test_the_sampled_loss_averages_to_the_exact_loss_over_all_assignments():
-    """Every way to give three images one of three steps: 27 losses, one mean."""
+    """Every way to give three images one of three modules: 27 losses, one mean."""
     images, labels = small_data(3)
     network, trajectory, reward_estimator = with_estimator()
     outputs, targets = network(images), targets_of(labels)
     critic = PaperCritic(units=8)
     critic.build(trajectory.specs, classes=3)
-    steps = trajectory.emitted(outputs)
-    critic_output = critic(steps)
+    modules = trajectory.emitted(outputs)
+    critic_output = critic(modules)
     exact = critic.loss(
-        critic_output, reward_estimator.estimate_all(images, targets, outputs, images_drawn(3))
+        critic_output, reward_estimator.estimate_all(images, targets, outputs, all_modules_of(3))
     )
     swept = []
     for assigned in itertools.product(range(3), repeat=3):
@@ -90,12 +90,12 @@ def test_the_sampled_loss_is_unbiased_over_draws():
     outputs, targets = network(images), targets_of(labels)
     critic = PaperCritic(units=8)
     critic.build(trajectory.specs, classes=3)
-    steps = trajectory.emitted(outputs)
-    critic_output = critic(steps)
+    modules = trajectory.emitted(outputs)
+    critic_output = critic(modules)
     exact = float(
         critic.loss(
             critic_output,
-            reward_estimator.estimate_all(images, targets, outputs, images_drawn(16)),
+            reward_estimator.estimate_all(images, targets, outputs, all_modules_of(16)),
         )
     )
 
@@ -105,8 +105,8 @@ def test_the_sampled_loss_is_unbiased_over_draws():
         measured = reward_estimator.estimate(images, targets, outputs, plan)
         return critic.loss(critic_output, measured)
 
-    drawn = np.array([draw(tf.constant(seed)) for seed in range(800)])
-    z = (drawn.mean() - exact) / (drawn.std() / np.sqrt(len(drawn)))
+    losses = np.array([draw(tf.constant(seed)) for seed in range(800)])
+    z = (losses.mean() - exact) / (losses.std() / np.sqrt(len(losses)))
     assert abs(z) <= 4
 
 
@@ -120,7 +120,7 @@ def test_an_action_that_equals_its_reference_is_worth_exactly_nothing(estimator)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
     targets = targets_of(labels)
     if estimator == "exact":
-        measured = reward_estimator.estimate_all(images, targets, outputs, images_drawn(9))
+        measured = reward_estimator.estimate_all(images, targets, outputs, all_modules_of(9))
     else:
         plan = rewards.sample_plan(9, 9, 3, (0, 0))
         measured = reward_estimator.estimate(images, targets, outputs, plan)
@@ -138,7 +138,7 @@ def test_in_training_the_second_pass_adds_no_reward_of_its_own():
     reward_estimator.reference_action = "static"  # ... but over images.
     outputs = network(images, training=True)
     labels = np.argmax(outputs["logits"], axis=1).astype("int32")
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(16))
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, all_modules_of(16))
     np.testing.assert_array_equal(measured.gain, np.zeros(48))
 
 
@@ -157,11 +157,11 @@ def test_the_static_reference_is_the_mean_action_over_images():
             np.testing.assert_allclose(got, np.broadcast_to(own.mean(0), own.shape), rtol=1e-6)
 
 
-def differences_alone(network, actor, index, images, labels, alternative):
-    """Differences of log probabilities with given actions in one step, by a pass of its own."""
+def differences_alone(network, actor, index, images, labels, counterfactual):
+    """Differences of log probabilities with given actions in one module, by a pass of its own."""
 
-    def decide(which, step, state, action):
-        return alternative if which is actor and step == index else action
+    def decide(which, position, state, action):
+        return counterfactual if which is actor and position == index else action
 
     rows = np.arange(len(labels))
     factual = log_softmax(network(images)["logits"])[rows, labels]
@@ -170,20 +170,20 @@ def differences_alone(network, actor, index, images, labels, alternative):
 
 
 @pytest.mark.parametrize("form", ACTORS)
-def test_the_kept_alternatives_are_those_that_were_applied(form):
+def test_the_kept_counterfactuals_are_those_that_were_applied(form):
     """Given to the network again, each makes the difference that was measured."""
     images, labels = small_data(12)
     exploration = ("reference", "permuted", "noise")
     network, trajectory, reward_estimator = with_estimator(ACTORS[form], exploration, noise=0.8)
-    outputs, targets, steps = network(images), targets_of(labels), len(trajectory.specs)
-    drawn = rewards.sample_plan(12, 9, steps, seed=(0, 3), kinds=3)
-    exact = reward_estimator.estimate_all(images, targets, outputs, drawn)
-    sampled = reward_estimator.estimate(images, targets, outputs, drawn)
+    outputs, targets, modules = network(images), targets_of(labels), len(trajectory.specs)
+    plan = rewards.sample_plan(12, 9, modules, seed=(0, 3), kinds=3)
+    exact = reward_estimator.estimate_all(images, targets, outputs, plan)
+    sampled = reward_estimator.estimate(images, targets, outputs, plan)
     for measured in (exact, sampled):
         seen = 0
         pairs = zip(trajectory.actors, trajectory._indices, measured.counterfactuals, strict=True)
-        for step, (actor, index, (entries, action)) in enumerate(pairs):
-            here = measured.modules.numpy()[entries] == step
+        for module, (actor, index, (entries, action)) in enumerate(pairs):
+            here = measured.modules.numpy()[entries] == module
             positions, applied = entries[here], action.numpy()[here]
             chosen = measured.images.numpy()[positions]
             again = differences_alone(network, actor, index, images[chosen], labels[chosen], applied)
@@ -196,10 +196,10 @@ def test_the_kept_alternatives_are_those_that_were_applied(form):
 def test_sampled_and_exact_differences_agree_entry_by_entry(form):
     images, labels = small_data(12)
     network, trajectory, reward_estimator = with_estimator(ACTORS[form], ("reference", "permuted"))
-    outputs, targets, steps = network(images), targets_of(labels), len(trajectory.specs)
-    drawn = rewards.sample_plan(12, 7, steps, seed=(0, 5), kinds=2)
-    every = rewards.full_plan(drawn, steps, kinds=2)
-    exact = reward_estimator.estimate_all(images, targets, outputs, drawn)
+    outputs, targets, modules = network(images), targets_of(labels), len(trajectory.specs)
+    plan = rewards.sample_plan(12, 7, modules, seed=(0, 5), kinds=2)
+    every = rewards.full_plan(plan, modules, kinds=2)
+    exact = reward_estimator.estimate_all(images, targets, outputs, plan)
     sampled = reward_estimator.estimate(images, targets, outputs, every)
     for part in ("images", "modules", "ablated", "correct", "mask"):
         np.testing.assert_array_equal(getattr(exact, part), getattr(sampled, part))
@@ -214,10 +214,10 @@ def test_rows_in_any_order_and_rows_that_join_late_measure_the_same(form):
     """What is known before of where rows lie saves work and changes nothing."""
     images, labels = small_data(12)
     network, trajectory, reward_estimator = with_estimator(ACTORS[form], ("reference", "permuted"))
-    targets, steps = targets_of(labels), len(trajectory.specs)
-    drawn = rewards.sample_plan(12, 7, steps, seed=(0, 5), kinds=2)
-    early = reward_estimator.estimate(images, targets, network(images), drawn._replace(ordered=False))
-    late = reward_estimator.estimate(images, targets, reward_estimator.factual(images), drawn)
+    targets, modules = targets_of(labels), len(trajectory.specs)
+    plan = rewards.sample_plan(12, 7, modules, seed=(0, 5), kinds=2)
+    early = reward_estimator.estimate(images, targets, network(images), plan._replace(ordered=False))
+    late = reward_estimator.estimate(images, targets, reward_estimator.factual(images), plan)
     for part in ("images", "modules", "ablated", "correct", "mask"):
         np.testing.assert_array_equal(getattr(early, part), getattr(late, part))
     np.testing.assert_allclose(late.difference, early.difference, atol=1e-5)
@@ -228,12 +228,12 @@ def test_a_difference_is_the_gain_on_a_logarithmic_scale():
     images, labels = small_data(12)
     network, _, reward_estimator = with_estimator()
     outputs = network(images)
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, images_drawn(12))
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, all_modules_of(12))
     expected = 1 - np.exp(-np.float64(measured.difference))
     np.testing.assert_allclose(measured.gain, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_hindsight_holds_what_the_answer_got_wrong():
+def test_privileged_inputs_hold_the_errors_of_the_prediction():
     """Whether the network ends in logits or in probabilities."""
     images, labels = small_data(5)
     network, _, reward_estimator = with_estimator()
@@ -264,7 +264,7 @@ def test_with_dropout_both_arms_are_measured_without_it():
     network, _, reward_estimator = with_estimator(dropout=0.5)
     assert reward_estimator.stochastic
     training = network(images, training=True)
-    exact = reward_estimator.estimate_all(images, targets_of(labels), training, images_drawn(12))
+    exact = reward_estimator.estimate_all(images, targets_of(labels), training, all_modules_of(12))
     # With every BatchNorm at its averages the arms of `exact` are inference passes of one network.
     plan = SamplingPlan(tf.range(12), tf.zeros(12, tf.int32))
     sampled = reward_estimator.estimate(images, targets_of(labels), training, plan)

@@ -6,14 +6,14 @@ import pytest
 import tensorflow as tf
 from foreign_networks import (
     FOREIGN,
-    drawn_weights,
     encoded,
     excited,
     images_and_labels,
     spatial,
     squeeze_excite,
+    with_random_weights,
 )
-from support import images_drawn, targets_of
+from support import all_modules_of, targets_of
 
 from dreal_tf import attach, find_gates
 from dreal_tf.layers import intervene
@@ -28,7 +28,7 @@ def log_softmax(logits):
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_rewards_are_those_of_a_network_ablated_by_hand(origin):
     make, gates, module, kind = FOREIGN[origin]
-    network, ablated = drawn_weights(make()), make(flat=True)
+    network, ablated = with_random_weights(make()), make(flat=True)
     ablated.set_weights(network.get_weights())
     images, labels = images_and_labels()
     before = network.predict(images, verbose=0)
@@ -41,7 +41,9 @@ def test_rewards_are_those_of_a_network_ablated_by_hand(origin):
     outputs = model.reward_estimator.factual(images)
     np.testing.assert_allclose(outputs["logits"], before, rtol=1e-5, atol=1e-5)
     targets = targets_of(labels)
-    measured = model.reward_estimator.estimate_all(images, targets, outputs, images_drawn(len(images)))
+    measured = model.reward_estimator.estimate_all(
+        images, targets, outputs, all_modules_of(len(images))
+    )
     rows = np.arange(len(images))
     log_p, log_ablated = (log_softmax(n(images))[rows, labels] for n in (network, ablated))
     right = before.argmax(axis=1) == labels
@@ -53,7 +55,7 @@ def test_rewards_are_those_of_a_network_ablated_by_hand(origin):
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_actions_can_be_imposed_and_proposed_again(origin):
     make, gates, module, _ = FOREIGN[origin]
-    network = drawn_weights(make())
+    network = with_random_weights(make())
     images, _ = images_and_labels(4)
     model = attach(network, gates, critic="paper", instrument_fraction=0.0)
     outputs = model.trajectory_network(images)
@@ -78,7 +80,7 @@ def test_a_gate_with_state_of_its_own_moves_it_once_a_step():
     results = []
     for critic in (None, "paper"):
         keras.utils.set_random_seed(0)
-        model = attach(drawn_weights(spatial()), "gate_end", critic=critic, actor_weight=0.0)
+        model = attach(with_random_weights(spatial()), "gate_end", critic=critic, actor_weight=0.0)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1), "sgd", loss)
         model.fit(images, labels, epochs=2, batch_size=6, shuffle=False, verbose=0)
@@ -97,7 +99,7 @@ def test_a_moved_gate_stays_in_its_own_range(form):
     else:
         gated = excited(images, "gate", activation=None if form == "free" else form)
     logits = keras.layers.Dense(2)(keras.layers.Flatten()(gated))
-    model = attach(drawn_weights(keras.Model(images, logits)), "gate*", critic=None)
+    model = attach(with_random_weights(keras.Model(images, logits)), "gate*", critic=None)
     (actor,) = actors_of(model.trajectory_network)
     state = np.random.default_rng(0).normal(size=(2, 4, 4, 6)).astype("float32")
     _, action = actor(state, return_action=True)
@@ -113,7 +115,7 @@ def test_a_moved_gate_stays_in_its_own_range(form):
 
 
 def test_attention_inside_layers_of_other_origin():
-    network, ablated = drawn_weights(encoded()), encoded(flat=True)
+    network, ablated = with_random_weights(encoded()), encoded(flat=True)
     ablated.set_weights(network.get_weights())
     assert [(gate.name, gate.kind) for gate in find_gates(network)] == [("encoder", "pairwise")] * 2
     model = attach(network, "enc*", critic="paper", instrument_fraction=0.0, validation_fraction=1.0)
@@ -128,7 +130,7 @@ def test_attention_inside_layers_of_other_origin():
     before = network(images)
     np.testing.assert_allclose(outputs["logits"], before, rtol=1e-5, atol=1e-5)
     targets = targets_of(labels)
-    measured = model.reward_estimator.estimate_all(images, targets, outputs, images_drawn(12))
+    measured = model.reward_estimator.estimate_all(images, targets, outputs, all_modules_of(12))
     lost = (log_softmax(before) - log_softmax(ablated(images)))[np.arange(12), labels]
     of_second = measured.difference.numpy()[measured.modules.numpy() == 1]
     np.testing.assert_allclose(of_second, lost, rtol=1e-4, atol=1e-5)

@@ -3,7 +3,14 @@
 import keras
 import numpy as np
 import pytest
-from foreign_networks import CLASSES, SHAPE, classified, convolved, drawn_weights, images_and_labels
+from foreign_networks import (
+    CLASSES,
+    SHAPE,
+    classified,
+    convolved,
+    images_and_labels,
+    with_random_weights,
+)
 
 from dreal_tf import CBAM, Recipe, SqueezeExcite, attach, audit, insert
 from dreal_tf.errors import InputError
@@ -18,7 +25,7 @@ def plain():
     inner = keras.Input((8, 8, 6))
     body = keras.Model(inner, convolved(inner, "conv_2"), name="body")
     images = keras.Input(SHAPE)
-    return drawn_weights(classified(body(convolved(images, "conv_1")), images))
+    return with_random_weights(classified(body(convolved(images, "conv_1")), images))
 
 
 @pytest.mark.parametrize("kind", [kind for kind, actor in ACTORS.items() if kind not in ("aa", "sasa")])
@@ -70,7 +77,7 @@ def test_it_can_start_as_its_paper_has_it():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"attention": "sse", "after": "conv_1"}, "Expected an attention kind.*Did you mean 'se'"),
         ({"attention": "se", "after": "conv_1_bm"}, "Did you mean 'conv_1_bn'"),
@@ -79,8 +86,8 @@ def test_it_can_start_as_its_paper_has_it():
         ({"attention": "se", "after": "logits"}, r"one map .* 'logits', which gives shape \(None, 3\)"),
     ],
 )
-def test_what_cannot_be_inserted_is_refused(arguments, said):
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_inserted_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
         insert(plain(), **arguments)
 
 
@@ -93,7 +100,7 @@ GENERATED = Recipe().replace(
         "data.batch_size": 16,
     }
 )
-# Where attention stands in each: behind the last layer of a block's branch.
+# The layers to insert after: the last of each block's branch.
 APPLICATIONS = {
     "ResNet50": "conv*_block*_3_bn",
     "ResNet101V2": "conv*_block*_3_conv",
@@ -104,7 +111,7 @@ APPLICATIONS = {
 }
 
 
-# Both kinds passed in all of them; what takes longest, cbam in the deepest, is left out.
+# Tested with CBAM too; the deepest would take too long.
 BOTH = ("ResNet50", "MobileNet", "EfficientNetB0")
 
 
@@ -128,9 +135,9 @@ def test_applications(name, kind):
     logs = model.evaluate(images, labels, verbose=0, return_dict=True)
     assert {f"reward/{module}" for module in model.trajectory.modules} <= set(logs)
     if name == "ResNet50":
-        found = audit(refined, images=12, data=GENERATED)
-        assert list(found["modules"]) == model.trajectory.modules
-        values = [module["mean"]["value"] for module in found["modules"].values()]
+        audited = audit(refined, images=12, data=GENERATED)
+        assert list(audited["modules"]) == model.trajectory.modules
+        values = [module["mean"]["value"] for module in audited["modules"].values()]
         assert np.isfinite(values).all() and any(values)
 
 

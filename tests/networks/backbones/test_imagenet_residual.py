@@ -20,7 +20,7 @@ def small(depth=18, image_shape=(32, 32, 3), width=1 / 16, **options):
     return imagenet_residual_network(image_shape, 5, depth, width, **options)
 
 
-def places(depth):
+def blocks_of(depth):
     """The blocks of the paper's table 1, in depth order."""
     return [
         f"conv{stage}_{number}"
@@ -45,8 +45,8 @@ def images_of(*shape):
 @pytest.mark.parametrize("depth", BLOCKS)
 def test_every_block_of_the_papers_table_gets_an_actor_in_depth_order(depth):
     network = small(depth, attention=SqueezeExcite(2))
-    assert [actor.name for actor in actors_of(network)] == [f"{place}_se" for place in places(depth)]
-    assert set(network.output["actions"]) == {f"{place}/se" for place in places(depth)}
+    assert [actor.name for actor in actors_of(network)] == [f"{block}_se" for block in blocks_of(depth)]
+    assert set(network.output["actions"]) == {f"{block}/se" for block in blocks_of(depth)}
     assert set(network.output["states"]) == set(network.output["actions"])
     convolutions = [
         layer
@@ -60,10 +60,10 @@ def test_every_block_of_the_papers_table_gets_an_actor_in_depth_order(depth):
 def test_attention_sits_between_the_last_batchnorm_and_the_addition(depth):
     network = small(depth, attention=TwoModules())
     last = 2 if depth == 18 else 3
-    for place in places(depth):
-        actor = network.get_layer(f"{place}_two")
-        assert source(actor.input) is network.get_layer(f"{place}_{last}_bn")
-        added = network.get_layer(f"{place}_add").input
+    for block in blocks_of(depth):
+        actor = network.get_layer(f"{block}_two")
+        assert source(actor.input) is network.get_layer(f"{block}_{last}_bn")
+        added = network.get_layer(f"{block}_add").input
         assert [source(tensor) is actor for tensor in added] == [False, True]
 
 
@@ -75,10 +75,10 @@ def test_without_attention_the_last_batchnorm_is_added():
 
 def test_a_block_of_unchanged_shape_adds_its_input_and_others_a_projection():
     network = small(50)
-    for place in places(50):
-        skip = source(network.get_layer(f"{place}_add").input[0]).name
-        before = source(network.get_layer(f"{place}_1").input).name
-        assert skip == (f"{place}_skip_bn" if place.endswith("_1") else before)
+    for block in blocks_of(50):
+        skip = source(network.get_layer(f"{block}_add").input[0]).name
+        before = source(network.get_layer(f"{block}_1").input).name
+        assert skip == (f"{block}_skip_bn" if block.endswith("_1") else before)
 
 
 @pytest.mark.parametrize("stride_placement", ["3x3", "1x1"])
@@ -113,8 +113,8 @@ def test_images_may_have_any_size():
 @pytest.mark.parametrize("depth", [18, 50])
 def test_with_zero_gamma_a_block_starts_as_its_skip_path(depth):
     network = small(depth, attention=SqueezeExcite(2), zero_gamma=True)
-    ends = [f"{place}_relu" for place in places(depth)]
-    skips = [network.get_layer(f"{place}_add").input[0] for place in places(depth)]
+    ends = [f"{block}_relu" for block in blocks_of(depth)]
+    skips = [network.get_layer(f"{block}_add").input[0] for block in blocks_of(depth)]
     maps = keras.Model(network.input, [skips, [network.get_layer(end).output for end in ends]])
     for training in (False, True):
         for skip, end in zip(*maps(images_of(2, 32, 32, 3), training=training), strict=True):
@@ -126,7 +126,7 @@ def test_with_zero_gamma_a_block_starts_as_its_skip_path(depth):
 
 @pytest.mark.parametrize(("depth", "last"), [(18, "_2_bn"), (50, "_3_bn")])
 def test_zero_gamma_is_that_of_the_last_batchnorm_of_each_block_alone(depth, last):
-    expected = {f"{place}{last}" for place in places(depth)}
+    expected = {f"{block}{last}" for block in blocks_of(depth)}
     for zero_gamma in (True, False):
         network = small(depth, zero_gamma=zero_gamma)
         norms = [n for n in network.layers if isinstance(n, keras.layers.BatchNormalization)]
@@ -137,7 +137,7 @@ def test_zero_gamma_is_that_of_the_last_batchnorm_of_each_block_alone(depth, las
 
 def test_attention_can_be_limited_to_stages():
     network = small(34, attention=SqueezeExcite(2), attention_stages={"conv3", "conv5"})
-    expected = [f"{p}_se" for p in places(34) if p.startswith(("conv3", "conv5"))]
+    expected = [f"{p}_se" for p in blocks_of(34) if p.startswith(("conv3", "conv5"))]
     assert [actor.name for actor in actors_of(network)] == expected
 
 
