@@ -56,12 +56,11 @@ def test_actors_climb_their_critic():
 
 @pytest.mark.parametrize("width", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_labels_as_columns_and_one_hot_train_alike(width):
-    plain, other = compiled(seed=4), None
     keras.utils.set_random_seed(0)
-    plain = compiled()
+    plain = compiled(eager=True)
     keras.utils.set_random_seed(0)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True) if width == 3 else logits_loss()
-    other = compiled(loss=loss)
+    other = compiled(loss=loss, eager=True)
     labels = np.eye(3, dtype="float32")[LABELS] if width == 3 else LABELS[:, None]
     for model, y in ((plain, LABELS), (other, labels)):
         model.fit(IMAGES, y, batch_size=8, shuffle=False, verbose=0)
@@ -70,7 +69,8 @@ def test_labels_as_columns_and_one_hot_train_alike(width):
 
 
 def test_only_clear_soft_labels_are_measured():
-    model = compiled(loss=keras.losses.CategoricalCrossentropy(from_logits=True), reward_fraction=1.0)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model = compiled(loss=loss, reward_fraction=1.0, eager=True)
     soft = np.float32([[0.9, 0.1, 0], [0.6, 0.4, 0], [0, 0, 1], [0.4, 0.3, 0.3]])
     logs = model.train_on_batch(IMAGES[:4], soft, return_dict=True)
     assert logs["reward_measured"] == 2
@@ -79,7 +79,8 @@ def test_only_clear_soft_labels_are_measured():
 def test_images_without_weight_move_nothing_and_do_not_count():
     """Padding: a batch with weightless images trains as the batch of their number without them."""
     weight = np.float32([1, 1, 1, 1, 0, 0, 0, 0])
-    ours = compiled(estimator="exact", reward_fraction=1.0, actor_weight=0.5, trust=False)
+    settings = dict(estimator="exact", reward_fraction=1.0, actor_weight=0.5, trust=False)
+    ours = compiled(eager=True, **settings)
     before = values(ours.network.trainable_variables + ours.critic.trainable_variables)
     other = IMAGES[:8].copy(), LABELS[:8].copy()
     other[1][4:] = (other[1][4:] + 1) % 3
@@ -99,7 +100,7 @@ def test_images_without_weight_move_nothing_and_do_not_count():
 
 
 def test_class_weight_reaches_both_losses():
-    model = compiled(actor_weight=0.5, reward_fraction=1.0)
+    model = compiled(actor_weight=0.5, reward_fraction=1.0, eager=True)
     history = model.fit(
         IMAGES, LABELS, batch_size=24, class_weight={0: 0.0, 1: 1.0, 2: 0.0}, verbose=0
     ).history
@@ -107,7 +108,7 @@ def test_class_weight_reaches_both_losses():
 
 
 def test_a_network_that_ends_in_a_softmax_trains_alike():
-    logits = compiled(estimator="exact", reward_fraction=1.0)
+    logits = compiled(estimator="exact", reward_fraction=1.0, eager=True)
     network = small_network()
     softmax = keras.layers.Softmax()(network.output["logits"])
     with_softmax = keras.Model(network.input, network.output | {"logits": softmax})
@@ -117,6 +118,7 @@ def test_a_network_that_ends_in_a_softmax_trains_alike():
         loss=keras.losses.SparseCategoricalCrossentropy(),
         estimator="exact",
         reward_fraction=1.0,
+        eager=True,
     )
     probabilities.critic.set_weights(logits.critic.get_weights())
     one = logits.train_on_batch(IMAGES, LABELS, return_dict=True)
@@ -166,7 +168,7 @@ def test_a_softmax_is_found_behind_what_changes_no_value(ending):
     ("fraction", "measured"), [(1.0, 24), (0.75, 18), (0.6, 15), (0.3, 9), (0.01, 3)]
 )
 def test_validation_measures_its_share_of_every_batch(fraction, measured):
-    model = compiled(validation_fraction=fraction)
+    model = compiled(validation_fraction=fraction, eager=True)
     logs = model.evaluate(IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)
     assert logs["reward_measured"] == measured
 
@@ -384,7 +386,7 @@ def test_a_tf_data_pipeline_with_free_sizes_trains():
 
 
 def test_a_step_that_measures_nothing_logs_no_nan():
-    model = compiled(reward_fraction=1.0)
+    model = compiled(reward_fraction=1.0, eager=True)
     logs = model.train_on_batch(IMAGES[:4], LABELS[:4], sample_weight=np.zeros(4), return_dict=True)
     assert logs["reward_measured"] == 0 and all(np.isfinite(value) for value in logs.values())
 

@@ -22,9 +22,8 @@ def all_forms():
 @pytest.mark.parametrize("critic", CRITICS)
 def test_it_trains_with_every_setting_on_every_form_of_actor(critic, estimator, update):
     settings = dict(critic=critic, estimator=estimator, update=update)
-    model = compiled(all_forms(), actor_weight=0.5, **settings)
+    model = compiled(all_forms(), actor_weight=0.5, eager=True, **settings)
     assert len({spec.module for spec in model.trajectory.specs}) == 5
-    model.run_eagerly = True  # Graphs of them all would take minutes; other tests make graphs.
     images = IMAGES[:, :4, :4]
     logs = model.fit(images[:8], LABELS[:8], batch_size=8, verbose=0).history
     assert all(np.isfinite(curve).all() for curve in logs.values())
@@ -68,7 +67,8 @@ def test_a_step_in_half_precision(trust):
         network = small_network(ACTORS["two steps"])
         logits = keras.layers.Activation("linear", dtype="float32")(network.output["logits"])
         network = keras.Model(network.input, network.output | {"logits": logits})
-        model = compiled(network, critic="comparative", actor_weight=0.5, trust=trust)
+        settings = dict(critic="comparative", actor_weight=0.5, trust=trust)
+        model = compiled(network, eager=True, **settings)
     finally:
         keras.config.set_dtype_policy("float32")
     assert {v.dtype for v in model.critic.trainable_variables} <= {"float32"}

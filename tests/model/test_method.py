@@ -179,7 +179,8 @@ def test_the_actor_loss_moves_actors_only(update, clip):
     model = NoTask(
         network, critic="paper", actor_weight=1.0, update=update, reward_fraction=1.0, trust=False
     )
-    model.compile(keras.optimizers.SGD(1.0, **clip), keras.optimizers.SGD(0.0), loss=_loss())
+    optimizers = keras.optimizers.SGD(1.0, **clip), keras.optimizers.SGD(0.0)
+    model.compile(*optimizers, loss=_loss(), run_eagerly=True)
     images, labels = small_data()
     before = values(model.network.trainable_variables)
     model.train_on_batch(images, labels)
@@ -191,7 +192,8 @@ def test_the_actor_loss_moves_actors_only(update, clip):
 
 def test_the_critic_loss_moves_the_critic_only():
     model = NoTask(small_network(), actor_weight=0.0, reward_fraction=1.0)
-    model.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0), loss=_loss())
+    optimizers = keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0)
+    model.compile(*optimizers, loss=_loss(), run_eagerly=True)
     images, labels = small_data()
     network, critic = values(model.network.trainable_variables), values(model.critic.variables)
     model.train_on_batch(images, labels)
@@ -203,7 +205,8 @@ def test_restricted_to_a_stage_only_its_actors_climb():
     model = NoTask(
         small_network(blocks=3), critic="paper", actor_weight=1.0, stages={"conv3"}, trust=False
     )
-    model.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.0), loss=_loss())
+    optimizers = keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.0)
+    model.compile(*optimizers, loss=_loss(), run_eagerly=True)
     images, labels = small_data()
     before = values(model.network.trainable_variables)
     logs = model.train_on_batch(images, labels, return_dict=True)
@@ -215,11 +218,10 @@ def test_restricted_to_a_stage_only_its_actors_climb():
 def test_proposing_again_moves_no_state():
     """BatchNorm inside an actor sees its batch twice, and counts it once."""
     images, labels = small_data()
-    ours, plain = compiled(small_network(TwoModules()), actor_weight=0.0), None
     keras.utils.set_random_seed(0)
-    ours = compiled(small_network(TwoModules()), actor_weight=0.0)
+    ours = compiled(small_network(TwoModules()), actor_weight=0.0, eager=True)
     keras.utils.set_random_seed(0)
-    plain = compiled(small_network(TwoModules()), critic=None)
+    plain = compiled(small_network(TwoModules()), critic=None, eager=True)
     for model in (ours, plain):
         model.train_on_batch(images, labels)
     for one, other in zip(ours.network.variables, plain.network.variables, strict=True):
@@ -233,7 +235,8 @@ def test_alternating_actors_climb_the_critic_that_has_moved():
         keras.utils.set_random_seed(0)
         settings = dict(critic="paper", actor_weight=1.0, estimator="exact", trust=False)
         model = NoTask(small_network(), update=update, **settings)
-        model.compile(keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.5), loss=_loss())
+        optimizers = keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.5)
+        model.compile(*optimizers, loss=_loss(), run_eagerly=True)
         before = values(model.trajectory.variables)
         model.train_on_batch(images, labels)
         pairs = zip(before, model.trajectory.variables, strict=True)

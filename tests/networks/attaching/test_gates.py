@@ -134,7 +134,8 @@ def test_attention_inside_layers_of_other_origin():
     lost = (log_softmax(before) - log_softmax(ablated(images)))[np.arange(12), labels]
     of_second = measured.difference.numpy()[measured.modules.numpy() == 1]
     np.testing.assert_allclose(of_second, lost, rtol=1e-4, atol=1e-5)
-    model.compile("sgd", "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", "adam", loss, run_eagerly=True)
     assert f"reward/{second}" in model.fit(images, labels, verbose=0).history
 
 

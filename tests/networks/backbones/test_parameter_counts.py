@@ -72,13 +72,13 @@ def small_by_hand(depth, classes=10, projection=False):
     return total + 64 * classes + classes
 
 
-@pytest.mark.parametrize("depth", BLOCKS)
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, pytest.param(152, marks=pytest.mark.slow)])
 def test_imagenet_networks_have_the_published_number_of_weights(depth):
     assert imagenet_by_hand(depth) == PUBLISHED[depth]
     assert trainable(imagenet_residual_network((224, 224, 3), 1000, depth)) == PUBLISHED[depth]
 
 
-@pytest.mark.parametrize("depth", PUBLISHED_SE)
+@pytest.mark.parametrize("depth", [50, pytest.param(101, marks=pytest.mark.slow)])
 def test_imagenet_networks_with_squeeze_excite_have_the_published_number_of_weights(depth):
     assert imagenet_by_hand(depth, squeeze_excite=True) == PUBLISHED_SE[depth]
     network = imagenet_residual_network((224, 224, 3), 1000, depth, attention=SqueezeExcite(16))
