@@ -12,8 +12,8 @@ from dreal_tf import DREAL
 from dreal_tf.method.critics import ComparativeCritic, DirectCritic
 from dreal_tf.method.formulas import log_probabilities, true_action_gradients
 from dreal_tf.method.rewards import DeferredUpdates, sample_plan
+from dreal_tf.model.dreal import FactualPass
 from dreal_tf.model.gradients import Trust
-from dreal_tf.model.types import FactualPass
 
 COUNT = 4
 IMAGES, LABELS = small_data(COUNT, (4, 4, 2), seed=1)

@@ -10,13 +10,13 @@ import tensorflow as tf
 from keras import ops
 
 from dreal_tf.method.critics.meta_critic import area_pool
-from dreal_tf.method.critics.pairwise_action_gradients import (
+from dreal_tf.method.critics.pairwise import (
     EMBEDDED,
     CrissCrossActionGradient,
     PairwiseActionGradient,
+    pairwise_axes,
     zero_query,
 )
-from dreal_tf.method.critics.pairwise_axes import pairwise_axes
 
 SIDES = 2  # A channel's map is averaged to quarters, ...
 FINE = 2 * SIDES  # ... and its strength is computed from sixteenths.

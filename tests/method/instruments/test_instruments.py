@@ -8,7 +8,7 @@ from support import ACTORS, Pairwise, TwoModules, compiled, small_data, small_ne
 
 from dreal_tf.analysis.audit_critic import measure_critic
 from dreal_tf.method.critics import Critic
-from dreal_tf.method.instruments.direction_test import perturbation_along
+from dreal_tf.method.instruments import perturbation_along
 from dreal_tf.method.types import CriticOutput
 
 IMAGES, LABELS = small_data(40)
