@@ -85,11 +85,10 @@ def by_hand(state, weights, heads, strides=1):
         values = slice(h * values, (h + 1) * values)
         for i, j in np.ndindex(height, width):
             q = query[b, i, j, keys] / np.sqrt(size)
-            logits = np.zeros((height, width))
-            for y, x in np.ndindex(height, width):
-                logits[y, x] = q @ key[b, y, x, keys]
-                if "rows" in weights:
-                    logits[y, x] += q @ rows[y - i + height - 1] + q @ columns[x - j + width - 1]
+            logits = key[b, :, :, keys] @ q
+            if "rows" in weights:  # The embeddings of offsets from -i and -j on.
+                logits += (rows[height - 1 - i :][:height] @ q)[:, None]
+                logits += columns[width - 1 - j :][:width] @ q
             row = np.exp(logits - logits.max())
             row /= row.sum()
             action[b, h, i * width + j] = row.ravel()

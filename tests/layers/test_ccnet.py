@@ -165,7 +165,7 @@ def test_a_moved_action_stays_in_its_domain():
 
 
 def test_memory_grows_with_height_plus_width_and_not_with_pairs_of_places():
-    layer = built((1, 96, 96, 8))
+    layer = built((1, 48, 48, 8))
 
     def everything(state):
         with tf.GradientTape() as tape:
@@ -176,7 +176,7 @@ def test_memory_grows_with_height_plus_width_and_not_with_pairs_of_places():
         moved = layer.perturb_action(actions[1], mean)
         return tape.gradient(loss, state), mean, moved, layer(state, propose_only=1)
 
-    assert largest_tensor(everything, (1, 96, 96, 8)) <= 96 * 96 * (96 + 96)
+    assert largest_tensor(everything, (1, 48, 48, 8)) <= 48 * 48 * (48 + 48)
 
 
 def test_images_of_any_size():

@@ -64,9 +64,10 @@ def test_width_grows_with_the_channels(channels, width):
 
 @pytest.mark.parametrize(("gamma", "b"), [(2, 1), (1, 0), (3, 2), (1.5, -4)])
 def test_width_is_the_nearest_odd_number(gamma, b):
+    layer = ECA(gamma, b)
     for channels in range(1, 600):
         value = abs(np.log2(channels) / gamma + b / gamma)
-        assert ECA(gamma, b).width(channels) == nearest_odd(value), channels
+        assert layer.width(channels) == nearest_odd(value), channels
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 7, 6), (2, 1, 1, 6)])

@@ -144,7 +144,7 @@ def test_a_state_dict_and_what_does_not_fit(tmp_path):
 
 
 def test_the_names_of_both_libraries():
-    paths = [v.path for v in ours(attention=SqueezeExcite()).variables]
+    paths = [v.path for v in ours(width=1 / 16, attention=SqueezeExcite()).variables]
     for origin, absent in ((APPLICATIONS, 16 * 4), (TORCH, 0)):
         names = [name_in(origin, path) for path in paths]
         assert sum(name is None for name in names) == absent

@@ -14,7 +14,7 @@ from dreal_tf.method.types import CriticOutput
 IMAGES, LABELS = small_data(40)
 QUANTITIES = ("alignment", "alignment_low", "alignment_high", "alignment_positive")
 QUANTITIES += ("r2", "r2_right", "r2_held", "direction")
-WHOLE = dict(instrument_fraction=1.0, validation_fraction=1.0)
+WHOLE = dict(instrument_fraction=1.0, validation_fraction=1.0, eager=True)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -121,7 +121,7 @@ def test_logs_and_audit_agree_on_the_same_images(critic):
 
 
 def test_several_batches_are_judged_as_one():
-    model = compiled(small_network(), critic="paper", **WHOLE)
+    model = compiled(small_network(), critic="paper", **WHOLE | dict(eager=False))
     whole, cut = evaluated(model), evaluated(model, batch=16)
     for name in ("alignment", "alignment_low", "alignment_positive", "r2", "r2_right"):
         for module in model.trajectory.modules:
@@ -167,7 +167,7 @@ def test_only_evaluation_logs_them():
 
 
 def test_a_fraction_of_0_turns_them_off():
-    logs = evaluated(compiled(small_network(), instrument_fraction=0.0))
+    logs = evaluated(compiled(small_network(), instrument_fraction=0.0, eager=True))
     assert not [name for name in logs if name.split("/")[0] in QUANTITIES]
     for wrong in (-0.1, 1.5):
         with pytest.raises(ValueError, match="`instrument_fraction` must be from 0 to 1"):
@@ -209,7 +209,8 @@ def test_half_precision(attention):
 def test_replicas_with_uneven_or_no_shares_add_up(two_replicas, count):
     def logs():
         keras.utils.set_random_seed(0)
-        model = compiled(small_network(TwoModules()), critic="paper", **WHOLE)
+        settings = WHOLE | dict(critic="paper", eager=False)
+        model = compiled(small_network(TwoModules()), **settings)
         return model, evaluated(model, 16, IMAGES[:count], LABELS[:count])
 
     model, one = logs()

@@ -57,12 +57,12 @@ def fitted(model, loss=LOGITS, inputs=None, rate=0.05):
 def test_our_layers_are_found_anywhere_and_the_network_stays_as_it_is(tmp_path):
     network = with_random_weights(nested())
     images, _ = images_and_labels()
-    before, config = network.predict(images, verbose=0), network.get_config()
+    before, config = np.array(network(images)), network.get_config()
     model = attach(network, critic="paper", instrument_fraction=0.0)
     assert model.trajectory.modules == ["body/se", "tail/cbam_channel", "tail/cbam_spatial", "inner/se"]
     assert model.trajectory.stages == ("stage1",)
     assert model.network is network and network.get_config() == config
-    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+    np.testing.assert_array_equal(model(images), before)
     logits = model.trajectory_network(images)["logits"]
     np.testing.assert_allclose(logits, before, rtol=1e-5, atol=1e-5)
     assert {id(v) for v in model.trajectory_network.variables} == {id(v) for v in network.variables}
@@ -75,8 +75,7 @@ def test_our_layers_are_found_anywhere_and_the_network_stays_as_it_is(tmp_path):
         [(type(layer), layer.name) for layer in m.network._flatten_layers()] for m in (loaded, model)
     ]
     assert kinds[0] == kinds[1]
-    same = loaded.predict(images, verbose=0)
-    np.testing.assert_array_equal(same, model.predict(images, verbose=0))
+    np.testing.assert_array_equal(loaded(images), model(images))
 
 
 def test_a_sequential_network_and_foreign_gates_come_back_from_a_file(tmp_path):
@@ -118,7 +117,7 @@ def test_dropout_is_no_part_of_a_reward(chance):
     network, ablated = with_random_weights(tokens(**chance)), tokens(flat=True)
     ablated.set_weights([w.numpy() for w in network.weights if "seed" not in w.path])
     images, labels = images_and_labels(16)
-    before = network.predict(images, verbose=0)
+    before = np.array(network(images))
     answers = [np.float64(ops.log_softmax(n(images))) for n in (network, ablated)]
     log_p, log_ablated = (answer[np.arange(16), labels] for answer in answers)
     right = before.argmax(axis=1) == labels
@@ -135,9 +134,9 @@ def test_several_inputs():
     network = classified(maps, {"first": first, "second": second})
     images, _ = images_and_labels(16)
     inputs = {"first": images, "second": images[::-1]}
-    before = network.predict(inputs, verbose=0)
+    before = np.array(network(inputs))
     model = attach(network, "both_se_excite", critic="paper")
-    np.testing.assert_array_equal(model.predict(inputs, verbose=0), before)
+    np.testing.assert_array_equal(model(inputs), before)
     assert fitted(model, inputs=inputs)["reward_measured"] > [0]
 
 
@@ -177,7 +176,7 @@ def test_two_models_may_hold_layers_of_one_name():
     network = with_random_weights(classified(SqueezeExcite(2, name="last_se")(maps), images))
     model = attach(network, critic="paper")
     batch = images_and_labels()[0]
-    expected = network.predict(batch, verbose=0)
+    expected = network(batch)
     np.testing.assert_allclose(
         model.trajectory_network(batch)["logits"], expected, rtol=1e-5, atol=1e-5
     )

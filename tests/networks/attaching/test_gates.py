@@ -31,10 +31,10 @@ def test_rewards_are_those_of_a_network_ablated_by_hand(origin):
     network, ablated = with_random_weights(make()), make(flat=True)
     ablated.set_weights(network.get_weights())
     images, labels = images_and_labels()
-    before = network.predict(images, verbose=0)
+    before = np.array(network(images))
     model = attach(network, gates, critic="paper", instrument_fraction=0.0)
     assert model.network is network and model.trajectory.modules == [module]
-    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+    np.testing.assert_array_equal(model(images), before)
     (spec,) = model.trajectory.specs
     assert spec.kind == kind
 

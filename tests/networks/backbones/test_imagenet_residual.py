@@ -191,7 +191,7 @@ def test_logits_stay_in_float32_under_mixed_precision():
 
 
 def test_the_plain_network_comes_back_from_a_file(tmp_path):
-    network = plain_network(small(50, attention=SqueezeExcite(2), zero_gamma=True))
+    network = plain_network(small(attention=SqueezeExcite(2), zero_gamma=True))
     network.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras")
     images = images_of(2, 32, 32, 3)
@@ -201,7 +201,7 @@ def test_the_plain_network_comes_back_from_a_file(tmp_path):
 def test_the_method_trains_it():
     network = small(attention=SqueezeExcite(2))
     model = DREAL(network, stages={"conv5"}, reward_fraction=1.0)
-    model.compile("sgd", "sgd", loss=logits_loss())
+    model.compile("sgd", "sgd", loss=logits_loss(), run_eagerly=True)
     before = [v.numpy() for v in network.trainable_variables]
     logs = model.train_on_batch(images_of(4, 32, 32, 3), np.arange(4), return_dict=True)
     assert {"reward/conv5_1/se", "reward/conv5_2/se"} <= set(logs)
