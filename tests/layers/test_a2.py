@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from differences import check_gradients
@@ -6,7 +5,7 @@ from differences import check_gradients
 from dreal_tf.layers.a2 import DoubleAttention
 
 CHANNELS, FEATURES, DESCRIPTORS = 6, 3, 4
-SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS)]
+SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS), (1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)]
 
 
 def normal(shape, seed=0):
@@ -142,30 +141,3 @@ def test_widths_and_parameters(settings, channels, features, descriptors):
         + (channels + 1) * descriptors
         + (features + 1) * channels
     )
-
-
-def test_config_gives_back_the_same_layer():
-    layer = DoubleAttention(3, None, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
-    again = DoubleAttention.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert (again.features, again.descriptors) == (3, None)
-
-
-def test_the_regularizer_is_on_all_four_kernels():
-    layer = made(kernel_regularizer=keras.regularizers.L2(0.5))
-    kernels = [value for name, value in weights_of(layer).items() if "kernel" in name]
-    expected = 0.5 * sum((kernel**2).sum() for kernel in kernels)
-    assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("name", ["features", "descriptors"])
-def test_a_width_below_one_is_refused(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: {name}=0. Raise it"):
-        DoubleAttention(**{name: 0})
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)])
-def test_maps_of_one_pixel_and_batches_of_one(shape):
-    layer, state = made(), normal(shape)
-    expected = by_hand(state, weights_of(layer))[2]
-    np.testing.assert_allclose(layer(state), expected, rtol=1e-5, atol=1e-6)

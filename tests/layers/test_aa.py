@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -204,34 +203,3 @@ def test_widths_are_those_of_the_paper_and_narrow_layers_use_fewer_heads(filters
     without = AugmentedConvolution(filters=filters, relative=False, use_bias=True)
     without.build((None, 6, 5, 16))
     assert without.count_params() == kernels + filters - values + 2 * keys + 2 * values
-
-
-def test_all_kernels_are_regularized():
-    layer = built((None, 3, 3, 6), kernel_regularizer=keras.regularizers.L2(0.1))
-    kernels = [v for n, v in weights_of(layer).items() if n not in ("rows", "columns")]
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * sum((k**2).sum() for k in kernels), rtol=1e-5)
-
-
-def test_config_gives_back_the_same_layer():
-    layer = AugmentedConvolution(
-        12, 2, 5, 4, 0.3, 0.2, 5, False, True, keras.regularizers.L2(0.1), name="a"
-    )
-    again = AugmentedConvolution.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert list(layer.get_config().values())[-10:-1] == [12, 2, 5, 4, 0.3, 0.2, 5, False, True]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"strides": 0}, "`strides` must be at least 1. Received: strides=0"),
-        ({"heads": 0}, "`heads` must be at least 1. Received: heads=0"),
-        ({"key_fraction": 0}, "`key_fraction` must be above 0. Received: key_fraction=0"),
-        ({"value_fraction": 1.0}, "above 0 and below 1. Received: value_fraction=1.0"),
-        ({"filters": 0}, "`filters` must be at least 2.*Received: filters=0"),
-        ({"filters": 4, "value_fraction": 0.9}, "some of the 4 channels.*gives 2 heads 4 channels"),
-    ],
-)
-def test_what_cannot_be_built_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        AugmentedConvolution(**arguments)(np.ones((1, 3, 3, 6), "float32"))

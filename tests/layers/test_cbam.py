@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from differences import check_gradients
@@ -131,28 +130,3 @@ def test_parameter_count(channels, reduction, hidden):
     layer.build((None, None, None, channels))
     mlp = channels * hidden + hidden + hidden * channels + channels
     assert layer.count_params() == mlp + 7 * 7 * 2 + 4  # BatchNorm of one map holds four numbers.
-
-
-def test_config_gives_back_the_same_layer():
-    arguments = dict(reduction=4, kernel_size=5, use_bias=False, synchronized=True)
-    layer = CBAM(**arguments, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
-    again = CBAM.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert {name: getattr(again, name) for name in arguments} == arguments
-    assert again.kernel_regularizer.get_config() == {"l2": layer.kernel_regularizer.l2}
-    again.build((None, 4, 4, 8))
-    assert again.norm.synchronized
-
-
-def test_every_kernel_is_regularized_and_nothing_else():
-    layer, w = filled((2, 5, 7, 6), kernel_regularizer=keras.regularizers.L2(0.1))
-    squares = sum(np.sum(values**2) for name, values in w.items() if name.endswith("kernel"))
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * squares, rtol=1e-5)
-
-
-def test_a_reduction_below_1_and_kernels_without_a_centre_are_refused():
-    with pytest.raises(ValueError, match="at least 1. Received: reduction=0. Raise it"):
-        CBAM(0)
-    for size in (4, 0, -1):
-        with pytest.raises(ValueError, match=f"odd.*Received: kernel_size={size}. Give an odd number"):
-            CBAM(kernel_size=size)

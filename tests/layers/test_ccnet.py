@@ -204,22 +204,3 @@ def test_one_step_is_one_module():
     assert layer.modules() == ("conv5_3/ccnet_1",)
     assert spec.action_shape == (3, 4, 7) and spec.axes == ("rows", "columns", "cross")
     assert CrissCross(name="conv5_3_ccnet").modules() == ("conv5_3/ccnet_1", "conv5_3/ccnet_2")
-
-
-def test_all_kernels_are_regularized():
-    layer = built((None, 3, 3, 8), kernel_regularizer=keras.regularizers.L2(0.1))
-    kernels = [weights_of(layer)[name] for name in ("query", "key", "value")]
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * sum((k**2).sum() for k in kernels), rtol=1e-5)
-
-
-def test_config_gives_back_the_same_layer():
-    layer = CrissCross(1, keras.regularizers.L2(0.1), name="a")
-    again = CrissCross.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config() and again.recurrence == 1
-    assert again.suffixes == ("ccnet_1",)
-
-
-@pytest.mark.parametrize("recurrence", [0, 3])
-def test_other_recurrences_are_refused(recurrence):
-    with pytest.raises(ValueError, match=f"must be 1 or 2. Received: recurrence={recurrence}"):
-        CrissCross(recurrence)

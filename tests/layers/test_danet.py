@@ -238,25 +238,3 @@ def test_weight_decay_leaves_the_factors_alone():
     optimizer.build(layer.trainable_variables)
     optimizer.apply([tf.zeros_like(v.value) for v in layer.trainable_variables])
     assert (float(layer.alpha), float(layer.beta)) == pytest.approx((0.7, -1.3), rel=1e-6)
-
-
-def test_config_gives_back_the_same_layer():
-    layer = DualAttention(4, keras.regularizers.L2(0.1), name="a")
-    again = DualAttention.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert again.reduction == 4 and float(again.kernel_regularizer.l2) == pytest.approx(0.1)
-
-
-def test_every_kernel_is_regularised_and_no_factor():
-    layer = random_layer(STATE, kernel_regularizer=keras.regularizers.L2(0.1))
-    kernels = [value for name, value in weights_of(layer).items() if name.endswith("kernel")]
-    expected = sum(0.1 * (kernel**2).sum() for kernel in kernels)
-    assert len(kernels) == 3
-    np.testing.assert_allclose(sum(layer.losses), expected, rtol=1e-5)
-
-
-def test_a_reduction_that_widens_is_refused():
-    with pytest.raises(
-        ValueError, match="`reduction` must be at least 1. Received: reduction=0.*Raise"
-    ):
-        DualAttention(0)

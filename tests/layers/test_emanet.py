@@ -8,7 +8,7 @@ from dreal_tf.layers.emanet import ExpectationMaximization
 from dreal_tf.method.rewards import DeferredUpdates
 
 CHANNELS, BASES = 4, 5
-SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS)]
+SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS), (1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)]
 WEIGHTS = ("project.kernel", "project.bias", "restore.kernel", "norm.gamma", "norm.beta")
 MEASURED = ("norm.moving_mean", "norm.moving_variance")
 
@@ -104,13 +104,6 @@ def test_action_and_map_follow_the_paper(shape, iterations, training):
     expected = map_by_hand(state, weights, expected_action, bases, training)
     np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_the_step_alone_proposes_what_the_whole_call_applies():
-    layer, state = made(), normal(SHAPES[0])
-    _, steps = layer(state, return_modules=True)
-    np.testing.assert_array_equal(steps[0].state, state)
-    np.testing.assert_array_equal(layer(state, propose_only=0), steps[0].action)
 
 
 def test_a_replaced_action_rebuilds_the_map_from_the_layers_own_bases():
@@ -263,42 +256,3 @@ def test_parameters():
     trained = 2 * CHANNELS**2 + CHANNELS + 2 * CHANNELS
     assert sum(w.numpy().size for w in layer.trainable_variables) == trained
     assert layer.count_params() == trained + 2 * CHANNELS + CHANNELS * BASES
-
-
-def test_config_gives_back_the_same_layer():
-    layer = ExpectationMaximization(
-        7, 2, 0.5, synchronized=True, kernel_regularizer=keras.regularizers.L2(0.1), name="a"
-    )
-    again = ExpectationMaximization.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    again.build((None, 4, 4, CHANNELS))
-    assert again.norm.synchronized and again.shared_bases.shape == (CHANNELS, 7)
-
-
-def test_the_regularizer_is_on_both_kernels():
-    layer = made(kernel_regularizer=keras.regularizers.L2(0.5))
-    weights = weights_of(layer)
-    expected = 0.5 * sum((weights[f"{name}.kernel"] ** 2).sum() for name in ("project", "restore"))
-    assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (dict(bases=0), "`bases` must be at least 1. Received: bases=0. Raise it"),
-        (dict(iterations=0), "`iterations` must be at least 1. Received: iterations=0. Raise it"),
-        (dict(momentum=1.5), "from 0 to 1, .*Received: momentum=1.5. Give the paper's 0.9"),
-        (dict(momentum=-0.1), "Received: momentum=-0.1"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        ExpectationMaximization(**settings)
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)])
-def test_maps_of_one_pixel_and_batches_of_one(shape):
-    layer, state = made(), normal(shape)
-    _, action, bases = em_by_hand(state, weights_of(layer))
-    expected = map_by_hand(state, weights_of(layer), action, bases)
-    np.testing.assert_allclose(layer(state), expected, rtol=1e-5, atol=1e-5)

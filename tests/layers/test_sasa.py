@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -160,30 +159,3 @@ def test_images_of_any_size():
         state = RANDOM.normal(size=(2, *side, 4)).astype("float32")
         _, expected = by_hand(state, weights_of(layer), 3)
         np.testing.assert_allclose(free(state), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_all_kernels_are_regularized():
-    layer = built((None, 3, 3, 6), kernel_regularizer=keras.regularizers.L2(0.1))
-    kernels = [weights_of(layer)[name] for name in ("query", "key", "value")]
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * sum((k**2).sum() for k in kernels), rtol=1e-5)
-
-
-def test_config_gives_back_the_same_layer():
-    layer = StandAloneAttention(12, 2, 5, 4, True, keras.regularizers.L2(0.1), name="a")
-    again = StandAloneAttention.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert list(layer.get_config().values())[-6:-1] == [12, 2, 5, 4, True]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"strides": 0}, "`strides` must be at least 1. Received: strides=0"),
-        ({"heads": 0}, "`heads` must be at least 1. Received: heads=0"),
-        ({"filters": 0}, "`filters` must be at least 1, or None. Received: filters=0"),
-        ({"kernel_size": 4}, "`kernel_size` must be odd.*kernel_size=4. Choose 3, 5, 7"),
-    ],
-)
-def test_what_cannot_be_built_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        StandAloneAttention(**arguments)

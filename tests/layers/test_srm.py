@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -120,17 +119,3 @@ def test_parameter_count():
     layer = SRM()
     layer.build((None, None, None, 6))
     assert layer.count_params() == 6 * 2 + 6 * 4  # Two weights a channel and BatchNorm's four.
-
-
-def test_config_gives_back_the_same_layer():
-    layer = SRM(synchronized=True, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
-    again = SRM.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert again.kernel_regularizer.get_config() == {"l2": layer.kernel_regularizer.l2}
-    again.build((None, 4, 4, 8))
-    assert again.norm.synchronized
-
-
-def test_the_weights_of_the_style_are_regularized_and_nothing_else():
-    layer, w = filled((3, 5, 7, 6), kernel_regularizer=keras.regularizers.L2(0.1))
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * np.sum(w["style"] ** 2), rtol=1e-5)

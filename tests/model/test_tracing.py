@@ -1,5 +1,7 @@
 """How often a step is traced, and how large its graph becomes."""
 
+import functools
+
 import pytest
 import tensorflow as tf
 from graphs import operations_of
@@ -61,18 +63,18 @@ def test_a_step_holds_one_factual_and_one_counterfactual_pass(estimator):
     assert types.count("Conv2D") == 4 + 2
 
 
+@functools.cache
+def operations_in_step(critic, depth):
+    network = residual_network((16, 16, 3), 10, depth=depth, attention=SqueezeExcite(4))
+    traced = tf.function(compiled(network, critic=critic).train_step)
+    batch = tf.zeros((32, 16, 16, 3)), tf.zeros(32, tf.int32)
+    return len(operations_of(traced.get_concrete_function(batch).graph))
+
+
 @pytest.mark.parametrize("critic", ["comparative", "paper"])
 def test_a_block_more_adds_few_operations_to_what_the_method_takes(critic):
     """Blocks of a stage go through the critic, and are replaced, together: a graph is what takes memory."""
-    added = []
-    for depth in (14, 20):  # Three blocks less, three blocks more.
-        sizes = []
-        for method in (critic, None):
-            network = residual_network((16, 16, 3), 10, depth=depth, attention=SqueezeExcite(4))
-            model = compiled(network, critic=method)
-            traced = tf.function(model.train_step)
-            batch = tf.zeros((32, 16, 16, 3)), tf.zeros(32, tf.int32)
-            sizes.append(len(operations_of(traced.get_concrete_function(batch).graph)))
-        added.append(sizes[0] - sizes[1])
+    depths = 14, 20  # Three blocks less, three blocks more.
+    added = [operations_in_step(critic, depth) - operations_in_step(None, depth) for depth in depths]
     # 163 and 178 before each module had `actor_grad_ratio` and `actor_grad_cosine` of its own.
     assert (added[1] - added[0]) / 3 < 190

@@ -54,12 +54,12 @@ def test_few_pairs_a_step_add_up_until_they_say_something():
     """A pair in every other step: by steps alone no more than 25 would be remembered, and 25 pairs
     have five standard errors of 1."""
     trust, random = Trust(modules=2), np.random.default_rng(0)
-    steps = np.zeros(1, "int32")
+    update, steps = tf.function(trust), np.zeros(1, "int32")
     batches = []
     for number in range(1500):
         measured = random.normal(size=1).astype("float32")
         batches.append((measured, measured, steps, np.float32([number % 2])))
-        weights = trust(*batches[-1]).numpy()
+        weights = update(*batches[-1]).numpy()
     assert 300 < float(trust.sums[0, 0]) < 400
     np.testing.assert_allclose(weights[0], in_numpy(batches, 1, 0.98)[0], rtol=1e-4)
     assert weights[0] > 0.9 and weights[1] == 0
@@ -103,11 +103,11 @@ def test_a_critic_that_knows_nothing_is_never_heeded(tails, prejudice):
     actions are better than their alternatives, and a critic may say so of all."""
     trust, random = Trust(modules=200), np.random.default_rng(1)
     steps = np.repeat(np.arange(200, dtype="int32"), 16)
-    ones = np.ones(len(steps), "float32")
+    update, ones = tf.function(trust), np.ones(len(steps), "float32")
     for _ in range(200):
         predicted = random.standard_t(tails, size=len(steps)).astype("float32") + prejudice
         measured = random.standard_t(tails, size=len(steps)).astype("float32") + 1
-        assert not np.any(trust(predicted, measured, steps, ones))
+        assert not np.any(update(predicted, measured, steps, ones))
 
 
 def test_a_critic_that_knows_everything_is_heeded_in_full():

@@ -12,12 +12,11 @@ from dreal_tf.method import rewards
 def sampled_often(draws, batch, measured, modules, kinds, seed):
     """Images, modules, kinds and donors of many draws, each an array (draws, measured)."""
 
-    @tf.function
     def draw(number):
         return rewards.sample_plan(batch, measured, modules, tf.stack([seed, number]), kinds)[:4]
 
-    plans = [draw(tf.constant(number)) for number in range(draws)]
-    return [np.array(part) for part in zip(*plans, strict=True)]
+    many = tf.function(lambda: tf.map_fn(draw, tf.range(draws), fn_output_signature=(tf.int32,) * 4))
+    return [part.numpy() for part in many()]
 
 
 def z_of(counts, draws, probability):

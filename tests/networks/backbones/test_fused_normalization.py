@@ -109,9 +109,3 @@ def test_what_the_operation_does_not_do_is_left_to_keras(options):
     )
     for one, other in zip(passed(ours, maps), passed(keras_own, maps), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_its_config_brings_it_back():
-    layer = FusedBatchNormalization(momentum=0.7, synchronized=True)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert type(again) is FusedBatchNormalization and again.get_config() == layer.get_config()
