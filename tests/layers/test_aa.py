@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, weights_of
 from support import randomized
 
 from dreal_tf.layers.aa import AugmentedConvolution, offsets
@@ -14,21 +14,6 @@ def built(shape, seed=1, **arguments):
     layer = AugmentedConvolution(**(SMALL | arguments))
     layer.build(shape)
     return randomized(layer, seed)
-
-
-def variables_of(layer):
-    variables = {"convolution": layer.convolution.kernel}
-    variables |= {n: getattr(layer, n).kernel for n in ("query", "key", "value", "project")}
-    if layer.use_bias:
-        names = ("convolution", "query", "key", "value", "project")
-        variables |= {n + "_bias": getattr(layer, n).bias for n in names}
-    if layer.relative:
-        variables |= {"rows": layer.row_table, "columns": layer.column_table}
-    return variables
-
-
-def weights_of(layer):
-    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
 
 
 def stretched(table, side):
@@ -69,14 +54,17 @@ def convolved(state, kernel, stride):
 def by_hand(state, weights, heads, strides=1):
     """Equations 1 to 4 of the paper, position by position."""
     bias = {
-        n: weights.get(n + "_bias", 0.0) for n in ("convolution", "query", "key", "value", "project")
+        n: weights.get(f"{n}/bias", 0.0) for n in ("convolution", "query", "key", "value", "project")
     }
     small = pooled(state, strides)
     batch, height, width, _ = small.shape
-    query, key, value = (small @ weights[n] + bias[n] for n in ("query", "key", "value"))
+    query, key, value = (small @ weights[f"{n}/kernel"] + bias[n] for n in ("query", "key", "value"))
     size, positions = query.shape[-1] // heads, height * width
-    if "rows" in weights:
-        rows, columns = stretched(weights["rows"], height), stretched(weights["columns"], width)
+    if "row_table" in weights:
+        rows, columns = (
+            stretched(weights["row_table"], height),
+            stretched(weights["column_table"], width),
+        )
     action = np.zeros((batch, heads, positions, positions))
     attended = np.zeros(value.shape)
     for b, h in np.ndindex(batch, heads):
@@ -85,15 +73,15 @@ def by_hand(state, weights, heads, strides=1):
         for i, j in np.ndindex(height, width):
             q = query[b, i, j, keys] / np.sqrt(size)
             logits = key[b, :, :, keys] @ q
-            if "rows" in weights:  # The embeddings of offsets from -i and -j on.
+            if "row_table" in weights:  # The embeddings of offsets from -i and -j on.
                 logits += (rows[height - 1 - i :][:height] @ q)[:, None]
                 logits += columns[width - 1 - j :][:width] @ q
             row = np.exp(logits - logits.max())
             row /= row.sum()
             action[b, h, i * width + j] = row.ravel()
             attended[b, i, j, values] = (row[..., None] * value[b, :, :, values]).sum(axis=(0, 1))
-    attended = attended @ weights["project"] + bias["project"]
-    convolution = convolved(state, weights["convolution"], strides) + bias["convolution"]
+    attended = attended @ weights["project/kernel"] + bias["project"]
+    convolution = convolved(state, weights["convolution/kernel"], strides) + bias["convolution"]
     return action, np.concatenate([convolution, attended], axis=-1)
 
 
@@ -123,9 +111,7 @@ def test_gradients_are_those_of_the_formula(strides):
         layer,
         lambda points: by_hand(points["state"], points, 2, strides)[1],
         RANDOM.normal(size=(1, 3, 4, 6)),
-        variables_of(layer),
-        weights_of(layer),
-        silent=("key_bias",),  # A row of the softmax does not see what all its keys share.
+        silent=("key/bias",),  # A row of the softmax does not see what all its keys share.
     )
 
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, weights_of
 from graphs import largest_tensor
 from support import randomized
 
@@ -17,22 +17,12 @@ def built(shape, seed=1, **arguments):
     return randomized(layer, seed)
 
 
-def variables_of(layer):
-    variables = {"gamma": layer.gamma}
-    for name in ("query", "key", "value"):
-        variables |= {name: getattr(layer, name).kernel, name + "_bias": getattr(layer, name).bias}
-    return variables
-
-
-def weights_of(layer):
-    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
-
-
 def one_step(state, weights):
     """Equations 1 and 2 of the paper: each position, and the positions it sees, one by one."""
     batch, height, width, _ = state.shape
     query, key, value = (
-        state @ weights[name] + weights[name + "_bias"] for name in ("query", "key", "value")
+        state @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]
+        for name in ("query", "key", "value")
     )
     action = np.zeros((batch, height, width, height + width))
     refined = state.copy()
@@ -77,9 +67,7 @@ def test_gradients_are_those_of_the_formula(recurrence):
         layer,
         lambda points: by_hand(points["state"], points, recurrence)[1],
         RANDOM.normal(size=(1, 3, 4, 8)),
-        variables_of(layer),
-        weights_of(layer),
-        silent=("key_bias",),  # A row of the softmax does not see what all its keys share.
+        silent=("key/bias",),  # A row of the softmax does not see what all its keys share.
     )
 
 

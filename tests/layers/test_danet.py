@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, named, weights_of
 
 from dreal_tf.layers.danet import DualAttention
 
@@ -26,18 +26,6 @@ def random_layer(state, **options):
     return layer
 
 
-def variables_of(layer):
-    named = {"alpha": layer.alpha, "beta": layer.beta}
-    for sublayer in (layer.query, layer.key, layer.value):
-        named[f"{sublayer.name}/kernel"] = sublayer.kernel
-        named[f"{sublayer.name}/bias"] = sublayer.bias
-    return named
-
-
-def weights_of(layer):
-    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
-
-
 def softmax(row):
     powers = np.exp(row - row.max())
     return powers / powers.sum()
@@ -53,7 +41,7 @@ def by_hand(w, state, actions=(None, None)):
     for image in range(batch):
         pixels = [state[image, i, j] for i in range(height) for j in range(width)]
         query, key, value = (
-            [pixel @ w[f"{name}/kernel"][0, 0] + w[f"{name}/bias"] for pixel in pixels]
+            [pixel @ w[f"{name}/kernel"] + w[f"{name}/bias"] for pixel in pixels]
             for name in ("query", "key", "value")
         )
         for j in range(positions):
@@ -69,10 +57,10 @@ def by_hand(w, state, actions=(None, None)):
         )
         for j in range(positions):
             attended = sum(position[j, i] * value[i] for i in range(positions))
-            parts[0][image, j // width, j % width] = w["alpha"] * attended
+            parts[0][image, j // width, j % width] = w["position_gamma"] * attended
         for j in range(channels):
             attended = sum(channel[j, i] * state[image, :, :, i] for i in range(channels))
-            parts[1][image, :, :, j] = w["beta"] * attended
+            parts[1][image, :, :, j] = w["channel_gamma"] * attended
     return own, state + parts[0] + parts[1]
 
 
@@ -157,8 +145,6 @@ def test_gradients_are_those_of_the_formula():
         layer,
         lambda points: by_hand(points, points["state"])[1],
         STATE[:, :3, :4],
-        variables_of(layer),
-        weights_of(layer),
         silent=("key/bias",),  # A row of the softmax does not see what all its keys share.
     )
 
@@ -168,7 +154,7 @@ def test_only_the_position_action_has_weights_to_learn(index, expected):
     layer = random_layer(STATE)
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(layer(STATE, propose_only=index) ** 2)
-    variables = variables_of(layer)
+    variables = named(layer, layer.trainable_variables)
     gradients = tape.gradient(value, [v.value for v in variables.values()])
     reached = {
         name.split("/")[0] for name, g in zip(variables, gradients, strict=True) if g is not None

@@ -2,24 +2,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, named, weights_of
 
 from dreal_tf.layers.emanet import ExpectationMaximization
 from dreal_tf.method.rewards import DeferredUpdates
 
 CHANNELS, BASES = 4, 5
 SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS), (1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)]
-WEIGHTS = ("project.kernel", "project.bias", "restore.kernel", "norm.gamma", "norm.beta")
-MEASURED = ("norm.moving_mean", "norm.moving_variance")
+MEASURED = ("norm/moving_mean", "norm/moving_variance")
 
 
 def normal(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def variable(layer, name):
-    sublayer, weight = name.split(".")
-    return getattr(getattr(layer, sublayer), weight)
 
 
 def filled(layer, seed=1):
@@ -40,15 +34,9 @@ def made(shape=(None, None, None, CHANNELS), **settings):
     return filled(layer)
 
 
-def weights_of(layer):
-    weights = {name: np.float64(variable(layer, name)) for name in WEIGHTS + MEASURED}
-    weights |= {name: value[0, 0] for name, value in weights.items() if "kernel" in name}
-    return weights | {"bases": np.float64(layer.shared_bases)}
-
-
 def rows_by_hand(state, weights):
     rows = np.float64(state).reshape(len(state), -1, CHANNELS)
-    return rows @ weights["project.kernel"] + weights["project.bias"]
+    return rows @ weights["project/kernel"] + weights["project/bias"]
 
 
 def e_step(positions, bases):
@@ -73,7 +61,7 @@ def em_by_hand(state, weights, iterations=3):
     """For each image: the bases that the last E-step reads, its responsibilities, the last bases."""
     before, actions, after = [], [], []
     for positions in rows_by_hand(state, weights):
-        bases = weights["bases"]
+        bases = weights["shared_bases"]
         for _ in range(iterations):
             previous, answers = bases, e_step(positions, bases)
             bases = m_step(positions, answers)
@@ -85,12 +73,12 @@ def em_by_hand(state, weights, iterations=3):
 
 def map_by_hand(state, weights, action, bases, training=False):
     mixed = np.array([z @ mu.T for z, mu in zip(action, bases, strict=True)]).reshape(state.shape)
-    branch = np.maximum(mixed, 0) @ weights["restore.kernel"]
+    branch = np.maximum(mixed, 0) @ weights["restore/kernel"]
     mean, variance = (weights[name] for name in MEASURED)
     if training:
         mean, variance = branch.mean(axis=(0, 1, 2)), branch.var(axis=(0, 1, 2))
     normal = (branch - mean) / np.sqrt(variance + 1e-5)
-    return state + normal * weights["norm.gamma"] + weights["norm.beta"]
+    return state + normal * weights["norm/gamma"] + weights["norm/beta"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -114,7 +102,7 @@ def test_a_replaced_action_rebuilds_the_map_from_the_layers_own_bases():
     refined = layer(state, action=other, training=True)
     expected = map_by_hand(state, weights, other, bases, training=True)
     np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-5)
-    moved = 0.9 * weights["bases"] + 0.1 * bases.mean(axis=0)
+    moved = 0.9 * weights["shared_bases"] + 0.1 * bases.mean(axis=0)
     np.testing.assert_allclose(layer.shared_bases, moved, rtol=1e-5, atol=1e-6)
 
 
@@ -140,8 +128,7 @@ def test_gradients_pass_the_last_e_step_and_nothing_before_it(training):
         action = np.array([e_step(positions, mu) for positions, mu in zip(rows, before, strict=True)])
         return map_by_hand(points["state"], points, action, after, training)
 
-    variables = {name: variable(layer, name) for name in WEIGHTS}
-    check_gradients(layer, formula, state, variables, weights, training=training)
+    check_gradients(layer, formula, state, training=training)
     with tf.GradientTape() as tape:
         tape.watch(layer.shared_bases.value)
         value = tf.reduce_sum(layer(state, training=training) ** 2)
@@ -153,7 +140,7 @@ def test_a_gradient_of_the_action_reaches_the_first_convolution_alone():
     direction = normal((2, 35, BASES), seed=6)
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(direction * layer(state, propose_only=0, training=True))
-    gradients = tape.gradient(value, {name: variable(layer, name) for name in WEIGHTS})
+    gradients = tape.gradient(value, named(layer, layer.trainable_variables))
     for name, gradient in gradients.items():
         if name.startswith("project"):
             assert np.abs(gradient).max() > 0.01, name
@@ -167,9 +154,9 @@ def test_a_training_step_moves_the_bases_by_the_formula(momentum):
     before = weights_of(layer)
     layer(state, training=True)
     mean = em_by_hand(state, before)[2].mean(axis=0)
-    expected = momentum * before["bases"] + (1 - momentum) * mean
+    expected = momentum * before["shared_bases"] + (1 - momentum) * mean
     np.testing.assert_allclose(layer.shared_bases, expected, rtol=1e-5, atol=1e-6)
-    assert np.abs(expected - before["bases"]).max() > 0.05
+    assert np.abs(expected - before["shared_bases"]).max() > 0.05
 
 
 def test_nothing_else_moves_the_bases():
@@ -194,9 +181,9 @@ def test_held_updates_hold_the_bases_until_they_are_written_back():
     state, before = normal(SHAPES[0]), weights_of(layer)
     with DeferredUpdates(network) as held:
         network(state, training=True)
-    np.testing.assert_array_equal(np.float64(layer.shared_bases), before["bases"])
+    np.testing.assert_array_equal(np.float64(layer.shared_bases), before["shared_bases"])
     held.commit()
-    expected = 0.9 * before["bases"] + 0.1 * em_by_hand(state, before)[2].mean(axis=0)
+    expected = 0.9 * before["shared_bases"] + 0.1 * em_by_hand(state, before)[2].mean(axis=0)
     np.testing.assert_allclose(layer.shared_bases, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -221,7 +208,7 @@ def test_replicas_move_their_bases_by_all_images(two_replicas):
     first, second = two_replicas.experimental_local_results(layer.shared_bases.value)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first, alone.shared_bases, rtol=1e-5, atol=1e-6)
-    assert np.abs(first.numpy() - before["bases"]).max() > 0.05
+    assert np.abs(first.numpy() - before["shared_bases"]).max() > 0.05
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -234,7 +221,7 @@ def test_em_runs_in_float32_under_mixed_precision(policy):
     before = weights_of(layer)
     refined, action = layer(state, return_action=True, training=True)
     _, expected, bases = em_by_hand(state, before)
-    moved = 0.9 * before["bases"] + 0.1 * bases.mean(axis=0)
+    moved = 0.9 * before["shared_bases"] + 0.1 * bases.mean(axis=0)
     np.testing.assert_allclose(layer.shared_bases, moved, rtol=1e-5, atol=1e-6)
     digits = 2**-8 if policy == "mixed_bfloat16" else 2**-11  # One rounding of the result.
     np.testing.assert_allclose(np.float64(action), expected, rtol=1.01 * digits, atol=1e-6)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, weights_of
 from graphs import largest_tensor
 from support import randomized
 
@@ -16,23 +16,11 @@ def built(shape, seed=1, **arguments):
     return randomized(layer, seed)
 
 
-def variables_of(layer):
-    variables = {n: getattr(layer, n).kernel for n in ("query", "key", "value")}
-    variables["rows"] = layer.row_table
-    if layer.head_size > 1:
-        variables["columns"] = layer.column_table
-    return variables
-
-
-def weights_of(layer):
-    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
-
-
 def by_hand(state, weights, side, strides=1, scale=False):
     """Equation 3 of the paper, key by key, then the pooling of section 3.1."""
     batch, height, width, _ = state.shape
-    query, key, value = (state @ weights[name] for name in ("query", "key", "value"))
-    heads = len(weights["rows"])
+    query, key, value = (state @ weights[f"{name}/kernel"] for name in ("query", "key", "value"))
+    heads = len(weights["row_table"])
     size, reach = query.shape[-1] // heads, side // 2
     action = np.zeros((batch, heads, height * width, side * side))
     result = np.zeros(query.shape)
@@ -44,9 +32,9 @@ def by_hand(state, weights, side, strides=1, scale=False):
             for right in range(side):
                 y, x = i + down - reach, j + right - reach
                 inside = 0 <= y < height and 0 <= x < width
-                offset = weights["rows"][h, down]
-                if "columns" in weights:
-                    offset = np.concatenate([offset, weights["columns"][h, right]])
+                offset = weights["row_table"][h, down]
+                if "column_table" in weights:
+                    offset = np.concatenate([offset, weights["column_table"][h, right]])
                 k = key[b, y, x, part] if inside else np.zeros(size)
                 logits.append(q @ (k + offset))
                 values.append(value[b, y, x, part] if inside else np.zeros(size))
@@ -100,8 +88,6 @@ def test_gradients_are_those_of_the_formula(strides):
         layer,
         lambda points: by_hand(points["state"], points, 3, strides)[1],
         RANDOM.normal(size=(1, 3, 4, 5)),
-        variables_of(layer),
-        weights_of(layer),
     )
 
 

@@ -224,22 +224,6 @@ def test_proposing_again_moves_no_state():
         np.testing.assert_array_equal(one, other)
 
 
-def test_alternating_actors_climb_the_critic_that_has_moved():
-    images, labels = small_data()
-    steps = {}
-    for update in ("simultaneous", "alternating"):
-        keras.utils.set_random_seed(0)
-        settings = dict(critic="paper", actor_weight=1.0, estimator="exact", trust=False)
-        model = NoTask(small_network(), update=update, **settings)
-        optimizers = keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.5)
-        model.compile(*optimizers, loss=logits_loss(), run_eagerly=True)
-        before = values(model.trajectory.variables)
-        model.train_on_batch(images, labels)
-        pairs = zip(before, model.trajectory.variables, strict=True)
-        steps[update] = np.concatenate([(np.array(v) - old).ravel() for old, v in pairs])
-    assert np.abs(steps["simultaneous"] - steps["alternating"]).max() > 1e-6
-
-
 def test_the_actor_weight_rises_over_its_warm_up():
     images, labels = small_data()
     model = compiled(actor_weight=0.8, actor_warmup=4, eager=True)

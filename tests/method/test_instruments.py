@@ -1,4 +1,4 @@
-"""The instruments on critics of which the truth is known, in audits and in a run's logs."""
+"""Instruments: alignment and estimates against NumPy; critics whose gradients are known, in audits and logs."""
 
 import keras
 import numpy as np
@@ -7,9 +7,167 @@ import tensorflow as tf
 from support import ACTORS, Pairwise, TwoModules, compiled, small_data, small_network
 
 from dreal_tf.analysis.audit_critic import measure_critic
+from dreal_tf.layers import intervene
 from dreal_tf.method.critics import Critic
-from dreal_tf.method.instruments import perturbation_along
+from dreal_tf.method.instruments import Instruments, alignment, bootstrap_mean, perturbation_along, r2
+from dreal_tf.method.metrics import InstrumentMetrics, ModuleR2
 from dreal_tf.method.types import CriticOutput
+
+
+def vectors(*rows):
+    return np.float32(rows).reshape(len(rows), 1, 1, -1)
+
+
+def test_cosines_worked_by_hand():
+    dq_da = vectors([1, 0], [0, 2], [-3, 0], [3, 4])
+    true = vectors([5, 0], [1, 0], [1, 0], [4, 3])
+    cosines, mask = alignment(dq_da, true)
+    np.testing.assert_allclose(cosines, [1, 0, -1, 24 / 25], atol=1e-6)
+    assert mask.numpy().all()
+
+
+def test_lengths_do_not_matter_however_small():
+    for scale in (1e-30, 1e-18, 1e18, 1e30):
+        cosines, mask = alignment(scale * vectors([3, 4]), vectors([1, 0]) / scale)
+        assert float(cosines[0]) == pytest.approx(0.6, abs=1e-6) and mask.numpy().all()
+
+
+def test_what_has_no_true_direction_is_left_out():
+    true = vectors([0, 0], [np.nan, 1], [np.inf, 1], [0, 1])
+    _, mask = alignment(np.ones_like(true), true)
+    assert mask.numpy().tolist() == [False, False, False, True]
+
+
+def test_a_silent_or_broken_critic_has_no_alignment():
+    dq_da = vectors([0, 0], [np.nan, 1], [1, -np.inf])
+    cosines, mask = alignment(dq_da, np.ones_like(dq_da))
+    assert cosines.numpy().tolist() == [0, 0, 0] and mask.numpy().all()
+
+
+def log_p(network, images, labels, module=None, change=None):
+    """In float64, with `change` added to one module's action."""
+
+    def decide(actor, index, state, action):
+        return action + change if actor.modules()[index] == module else action
+
+    with intervene(decide):
+        logits = np.float64(network(images)["logits"])
+    logits -= logits.max(axis=1, keepdims=True)
+    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(len(labels)), labels]
+
+
+@pytest.mark.parametrize("form", ["channel", "two steps"])
+def test_cosines_equal_those_with_finite_differences(form):
+    images, labels = small_data(6)
+    model = compiled(small_network(ACTORS[form], blocks=2), critic="comparative")
+    random = np.random.default_rng(0)
+    for variable in model.critic.trainable_variables:  # Its heads start at zero.
+        variable.assign(random.normal(size=variable.shape))
+    parts = model.trajectory_network, model.trajectory, model.critic, model.reward_estimator
+    instruments = Instruments(*parts)
+    gradients = instruments.action_gradients(images, labels)
+    cosines, mask = (part.numpy() for part in instruments.alignments(gradients))
+    step = 2e-3  # Short, so that few units are switched on or off on the way.
+    for position, module in enumerate(model.trajectory.modules):
+        shape = gradients.true[position].shape[1:]
+        numerical = np.zeros((6, int(np.prod(shape))))
+        for entry in range(numerical.shape[1]):
+            change = np.zeros(numerical.shape[1], "float32")
+            change[entry] = step
+            change = change.reshape(1, *shape)
+            ends = [log_p(parts[0], images, labels, module, s * change) for s in (1, -1)]
+            numerical[:, entry] = (ends[0] - ends[1]) / (2 * step)
+        ours = np.float64(gradients.dq_da[position]).reshape(6, -1)
+        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(numerical, axis=1)
+        there = np.linalg.norm(numerical, axis=1) > 1e-3
+        expected = (ours * numerical).sum(axis=1) / np.maximum(lengths, 1e-12)
+        np.testing.assert_allclose(cosines[there, position], expected[there], atol=0.03)
+        assert mask[there, position].all() and there.any()
+    assert np.ptp(cosines) > 0.1
+
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_explained_variance_is_what_numpy_says():
+    measured, noise = RANDOM.normal(3, 2, 500), RANDOM.normal(0, 1, 500)
+    expected = 1 - np.mean(noise**2) / np.std(measured) ** 2
+    assert r2(measured, measured + noise) == pytest.approx(expected)
+    assert r2(measured, np.full(500, measured.mean())) == pytest.approx(0, abs=1e-12)
+    assert r2(measured, measured) == 1
+
+
+def test_nothing_to_explain_is_said():
+    assert r2([], []) is None
+    assert r2([-1, -1], [0, 3]) is None
+    assert r2([1, 2, np.inf, 0], [1, 2, 0, np.nan]) == 1
+
+
+def test_sums_give_what_arrays_give_however_they_are_cut():
+    measured, predicted = RANDOM.normal(-0.8, 0.3, 60), RANDOM.normal(-0.8, 0.3, 60)
+    modules = np.arange(60) % 3
+    mask = RANDOM.random(60) < 0.7
+    whole, cut = (ModuleR2(["a", "b", "c"], "r2") for _ in range(2))
+    whole.update_state(np.float32(measured), np.float32(predicted), modules, mask)
+    for part in np.array_split(RANDOM.permutation(60), 4):
+        values = np.float32(measured[part]), np.float32(predicted[part])
+        cut.update_state(*values, modules[part], mask[part])
+    for position, module in enumerate("abc"):
+        here = mask & (modules == position)
+        expected = r2(measured[here], predicted[here])
+        for metric in (whole, cut):
+            assert float(metric.result()[f"r2/{module}"]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_rounding_of_sums_is_no_variance():
+    metric = ModuleR2(["a"], "r2")
+    rewards = np.full(1000, -0.1, "float32")
+    metric.update_state(rewards, rewards + 0.5, np.zeros(1000, int), np.ones(1000, bool))
+    assert float(metric.result()["r2/a"]) == 0
+
+
+def test_alignment_in_two_batches_is_that_of_one():
+    cosines = np.float32(RANDOM.uniform(-1, 1, (40, 2)))
+    there, mask = RANDOM.random((40, 2)) < 0.8, np.float32(RANDOM.random(40) < 0.8)
+    one, two = InstrumentMetrics(["a", "b"]), InstrumentMetrics(["a", "b"])
+    one.add_alignment(cosines, there, mask)
+    for half in (slice(0, 13), slice(13, 40)):
+        two.add_alignment(cosines[half], there[half], mask[half])
+    for position, module in enumerate("ab"):
+        values = np.float64(cosines[there[:, position] & (mask > 0), position])
+        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+        expected = {
+            f"alignment/{module}": values.mean(),
+            f"alignment_low/{module}": values.mean() - half,
+            f"alignment_high/{module}": values.mean() + half,
+            f"alignment_positive/{module}": (values > 0).mean(),
+        }
+        for name, value in expected.items():
+            for metric in (one, two):
+                assert float(metric.result()[name]) == pytest.approx(value, abs=1e-5), name
+
+
+def test_nothing_measured_is_logged_as_0():
+    metric = InstrumentMetrics(["a"])
+    metric.add_alignment(np.float32([[np.nan]]), np.array([[True]]), np.float32([1]))
+    metric.add_direction(np.float32([np.inf]), np.int32([0]), np.float32([1]))
+    assert {float(value) for value in metric.result().values()} == {0}
+    metric.add_direction(np.float32([0.5]), np.int32([0]), np.float32([1]))
+    assert float(metric.result()["direction/a"]) == 0.5
+    metric.reset_state()
+    assert {float(value) for value in metric.result().values()} == {0}
+    assert int(metric.batches_done()) == 0
+
+
+def test_the_bootstrap_agrees_with_the_normal_interval_where_values_are_many():
+    values = RANDOM.normal(0.2, 1, 4000)
+    interval, half = bootstrap_mean(values), 1.96 / np.sqrt(4000)
+    assert interval["mean"] == pytest.approx(values.mean())
+    assert interval["mean"] - interval["low"] == pytest.approx(half, rel=0.15)
+    assert interval["high"] - interval["mean"] == pytest.approx(half, rel=0.15)
+    assert interval == bootstrap_mean(values) != bootstrap_mean(values, seed=1)
+    assert bootstrap_mean([])["low"] is None
+
 
 IMAGES, LABELS = small_data(40)
 QUANTITIES = ("alignment", "alignment_low", "alignment_high", "alignment_positive")
