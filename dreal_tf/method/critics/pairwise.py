@@ -144,7 +144,34 @@ class AxisVectors(keras.layers.Layer):
         return tf.reshape(self.dense(state), tf.stack([batch, positions, self.units]))
 
 
-class PairwiseActionGradient(keras.layers.Layer):
+class ActionGradientHead(keras.layers.Layer):
+    """A head that gives dQ/dA of one kind of action; a subclass defines `build` and `gradient`.
+
+    Args:
+        spec: `ModuleSpec` of the action.
+        units: int >= 1, or None for a head that does not tell positions apart.
+    Call arguments:
+        features: float32 tensor (batch, width), the critic's features of the image.
+        state: float tensor (batch, height, width, channels), of any height and width.
+        action: float tensor (batch, ...).
+    Returns:
+        Float32 tensor shaped like the action.
+    """
+
+    def __init__(self, spec, units=None, **kwargs):
+        super().__init__(**(kwargs | {"dtype": "float32"}))
+        self.spec = spec
+        self.units = units
+
+    def call(self, features, state, action):
+        return self.gradient(self.query(features), self.features(state), action)
+
+    def features(self, state):
+        """The part of the state that `gradient` reads."""
+        return state
+
+
+class PairwiseActionGradient(ActionGradientHead):
     """dQ/dA of each pair of a query and a key: a product of one vector for each.
 
     Heads weigh the same vectors differently.
@@ -153,11 +180,8 @@ class PairwiseActionGradient(keras.layers.Layer):
         spec: `ModuleSpec` of a pairwise action.
         units: int >= 1. Length of the vectors.
     Call arguments:
-        features: float32 tensor (batch, width), the critic's features of the image.
-        state: float tensor (batch, height, width, channels), of any height and width.
+        features, state: see `ActionGradientHead`.
         action: float tensor (batch, ..., queries, keys).
-    Returns:
-        Float32 tensor shaped like the action.
     Raises:
         ValueError: if critics do not know the axes of the module.
     Example:
@@ -168,11 +192,6 @@ class PairwiseActionGradient(keras.layers.Layer):
         (1, 2, 16, 9)
     """
 
-    def __init__(self, spec, units, **kwargs):
-        super().__init__(**(kwargs | {"dtype": "float32"}))
-        self.spec = spec
-        self.units = units
-
     def build(self, features_shape):
         axes, shape = pairwise_axes(self.spec.axes), self.spec.action_shape
         self.heads = shape[0] if axes.heads else 1
@@ -181,13 +200,6 @@ class PairwiseActionGradient(keras.layers.Layer):
         for vectors in (self.queries, self.keys):
             vectors.build((None, None, None, self.spec.state_shape[-1]))
         self.query = zero_query(self.heads * self.units, features_shape)
-
-    def call(self, features, state, action):
-        return self.gradient(self.query(features), state, action)
-
-    def features(self, state):
-        """The state itself."""
-        return state
 
     def gradient(self, query, state, action):
         """dQ/dA for a query (batch, heads · units), shaped like the action."""
@@ -201,7 +213,7 @@ class PairwiseActionGradient(keras.layers.Layer):
         return tf.reshape(pairs / tf.sqrt(count), tf.shape(action))
 
 
-class CrissCrossActionGradient(keras.layers.Layer):
+class CrissCrossActionGradient(ActionGradientHead):
     """dQ/dA of each pair of a position and one of its column or its row.
 
     No tensor is larger than the action. A position cannot attend to its own key in the column part:
@@ -211,11 +223,8 @@ class CrissCrossActionGradient(keras.layers.Layer):
         spec: `ModuleSpec` of a pairwise action with the axes ([heads], rows, columns, cross).
         units: int >= 1. Length of the vectors.
     Call arguments:
-        features: float32 tensor (batch, width), the critic's features of the image.
-        state: float tensor (batch, height, width, channels), of any height and width.
+        features, state: see `ActionGradientHead`.
         action: float tensor (batch, [heads,] height, width, height + width).
-    Returns:
-        Float32 tensor shaped like the action.
     Example:
         >>> axes = ("rows", "columns", "cross")
         >>> spec = ModuleSpec("conv5_1/cc", "conv5", "pairwise", (4, 3, 6), (4, 3, 7), axes)
@@ -224,11 +233,6 @@ class CrissCrossActionGradient(keras.layers.Layer):
         (2, 4, 3, 7)
     """
 
-    def __init__(self, spec, units, **kwargs):
-        super().__init__(**(kwargs | {"dtype": "float32"}))
-        self.spec = spec
-        self.units = units
-
     def build(self, features_shape):
         self.heads = self.spec.action_shape[0] if pairwise_axes(self.spec.axes).heads else 1
         self.queries = keras.layers.Dense(self.units, dtype="float32", name="queries")
@@ -236,13 +240,6 @@ class CrissCrossActionGradient(keras.layers.Layer):
         for dense in (self.queries, self.keys):
             dense.build((None, None, None, self.spec.state_shape[-1]))
         self.query = zero_query(self.heads * self.units, features_shape)
-
-    def call(self, features, state, action):
-        return self.gradient(self.query(features), state, action)
-
-    def features(self, state):
-        """The state itself."""
-        return state
 
     def gradient(self, query, state, action):
         """dQ/dA for a query (batch, heads · units), shaped like the action."""
