@@ -1,5 +1,7 @@
 """Shared pieces of the tests: small networks, and one actor of every form the contract allows."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -107,6 +109,23 @@ def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dr
         if isinstance(actor, SqueezeExcite):  # So narrow, all its hidden units may be dead by chance.
             actor.squeeze.bias.assign(np.full(actor.squeeze.bias.shape, 4.0))
     return network
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """Layers made inside have this dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def with_float32_logits(network):
+    """The same network, its logits in float32 as mixed precision needs them."""
+    logits = keras.layers.Activation("linear", dtype="float32")(network.output["logits"])
+    return keras.Model(network.input, network.output | {"logits": logits})
 
 
 def small_data(count=16, image_shape=(6, 6, 2), classes=3, seed=0):

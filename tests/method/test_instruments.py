@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ACTORS, Pairwise, TwoModules, compiled, small_data, small_network
+from support import (
+    ACTORS,
+    Pairwise,
+    TwoModules,
+    compiled,
+    log_softmax,
+    precision,
+    small_data,
+    small_network,
+)
 
 from dreal_tf.analysis.audit_critic import measure_critic
 from dreal_tf.layers import intervene
@@ -51,9 +60,7 @@ def log_p(network, images, labels, module=None, change=None):
         return action + change if actor.modules()[index] == module else action
 
     with intervene(decide):
-        logits = np.float64(network(images)["logits"])
-    logits -= logits.max(axis=1, keepdims=True)
-    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))[np.arange(len(labels)), labels]
+        return log_softmax(network(images)["logits"])[np.arange(len(labels)), labels]
 
 
 @pytest.mark.parametrize("form", ["channel", "two steps"])
@@ -353,12 +360,9 @@ def test_a_frozen_network_is_judged_all_the_same():
 
 @pytest.mark.parametrize("attention", [TwoModules(), Pairwise()], ids=["two steps", "pairwise"])
 def test_half_precision(attention):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         model = compiled(small_network(attention), critic="direct", **WHOLE)
         logs = evaluated(model)
-    finally:
-        keras.config.set_dtype_policy("float32")
     for module in model.trajectory.modules:
         assert logs[f"alignment/{module}"] == pytest.approx(1, abs=1e-5)
 

@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ACTORS, compiled, logits_loss, small_data, small_network, values
+from support import (
+    ACTORS,
+    compiled,
+    logits_loss,
+    precision,
+    small_data,
+    small_network,
+    values,
+    with_float32_logits,
+)
 
 from dreal_tf import DREAL
 from dreal_tf.layers import SqueezeExcite
@@ -264,11 +273,8 @@ def test_the_direct_control_knows_the_true_gradient_of_frozen_actors():
 
 
 def test_a_step_that_overflows_reaches_neither_network_nor_critic():
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with precision("mixed_float16"):
         model = compiled(small_network(), actor_weight=0.5, critic_rate=0.1)
-    finally:
-        keras.config.set_dtype_policy("float32")
     variables = model.network.trainable_variables + model.critic.trainable_variables
     before = values(variables)
     model.train_on_batch(np.full_like(IMAGES, 6e4), LABELS)
@@ -290,25 +296,16 @@ def test_what_scales_gradients_is_refused_with_clipping(scaling, message):
 
 
 def test_loss_scaling_with_clipping_is_refused():
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
+    with precision("mixed_float16"):
         model = DREAL(small_network())
         with pytest.raises(ValueError, match="no gradient clipping under mixed_float16"):
             model.compile(keras.optimizers.SGD(0.1, clipnorm=1.0), loss=logits_loss())
-    finally:
-        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(policy):
-    keras.config.set_dtype_policy(policy)
-    try:
-        network = small_network()
-        logits = keras.layers.Activation("linear", dtype="float32")(network.output["logits"])
-        network = keras.Model(network.input, network.output | {"logits": logits})
-        model = compiled(network, actor_weight=0.5)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    with precision(policy):
+        model = compiled(with_float32_logits(small_network()), actor_weight=0.5)
     assert {v.dtype for v in model.critic.trainable_variables} == {"float32"}
     history = model.fit(IMAGES, LABELS, batch_size=8, epochs=3, verbose=0).history
     assert all(np.isfinite(curve).all() for curve in history.values())

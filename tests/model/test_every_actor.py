@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import all_modules_of, moved, small_data, targets_of, values
+from support import all_modules_of, moved, precision, small_data, targets_of, values
 
 from dreal_tf import residual_network
 from dreal_tf.layers import ACTORS
@@ -114,15 +114,11 @@ def test_a_constant_action_has_reward_0(kind):
     np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))
 
 
-def trained(kind, critic="comparative", precision="float32", **settings):
+def trained(kind, critic="comparative", policy="float32", **settings):
     keras.utils.set_random_seed(0)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
+    with precision(policy):
         network = network_of.__wrapped__(kind, stages=("conv4",), synchronized=True)
         model = DREAL(network, critic=critic, actor_weight=0.5, **settings)
-    finally:
-        keras.config.set_dtype_policy(before)
     model.compile(
         keras.optimizers.SGD(0.02, momentum=0.9),
         keras.optimizers.SGD(0.02),
@@ -139,7 +135,7 @@ def trained(kind, critic="comparative", precision="float32", **settings):
 
 @pytest.mark.parametrize("kind", ["cbam", pytest.param("emanet", marks=pytest.mark.slow)])
 def test_it_trains_under_mixed_precision(kind):
-    _, history = trained(kind, precision="mixed_bfloat16")
+    _, history = trained(kind, policy="mixed_bfloat16")
     assert all(np.isfinite(curve).all() for curve in history.values())
 
 

@@ -6,7 +6,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from support import ACTORS, compiled, small_data, small_network, values
+from support import ACTORS, compiled, precision, small_data, small_network, values, with_float32_logits
 
 from dreal_tf.method.critics import CRITICS
 from dreal_tf.method.rewards import ESTIMATORS
@@ -65,15 +65,10 @@ def test_saved_and_loaded_it_predicts_and_learns_as_before(critic, tmp_path):
 
 @pytest.mark.parametrize("trust", [True, False])
 def test_a_step_in_half_precision(trust):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        network = small_network(ACTORS["two steps"])
-        logits = keras.layers.Activation("linear", dtype="float32")(network.output["logits"])
-        network = keras.Model(network.input, network.output | {"logits": logits})
+    with precision("mixed_bfloat16"):
+        network = with_float32_logits(small_network(ACTORS["two steps"]))
         settings = dict(critic="comparative", actor_weight=0.5, trust=trust)
         model = compiled(network, eager=True, **settings)
-    finally:
-        keras.config.set_dtype_policy("float32")
     assert {v.dtype for v in model.critic.trainable_variables} <= {"float32"}
     before = values(model.network.trainable_variables)
     logs = model.train_on_batch(IMAGES, LABELS, return_dict=True)

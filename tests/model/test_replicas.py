@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import SqueezeExcite, TwoModules, compiled, small_data, small_network, values
+from support import SqueezeExcite, TwoModules, compiled, precision, small_data, small_network, values
 
 from dreal_tf import replicas
 
@@ -209,12 +209,8 @@ def test_clipping_is_still_set_after_replicas_have_stepped(two_replicas):
 
 @pytest.mark.parametrize("critic", ["paper", None])
 def test_a_step_that_overflows_on_one_replica_is_left_out_on_all(two_replicas, critic):
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        with two_replicas.scope():
-            model = compiled(small_network(), critic=critic, actor_weight=0.5)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    with precision("mixed_float16"), two_replicas.scope():
+        model = compiled(small_network(), critic=critic, actor_weight=0.5)
     images, labels = small_data(16)
     batches = {"good": images, "bad": images.copy()}
     batches["bad"][8:] = 6e4  # The second replica's share.

@@ -34,8 +34,7 @@ def ablated_alone(network, actor, index, images):
         return which.reference_action(action, "mean", position) if ablated else action
 
     with intervene(decide):
-        logits = np.float64(network(images)["logits"])
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return log_softmax(network(images)["logits"])
 
 
 @pytest.mark.parametrize("form", ACTORS)
@@ -44,7 +43,7 @@ def test_exact_and_sampled_rewards_equal_separate_passes(form):
     network, trajectory, reward_estimator = with_estimator(ACTORS[form])
     outputs = network(images)
     logits = np.float64(outputs["logits"])
-    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    log_p = log_softmax(logits)
     right = logits.argmax(axis=1) == labels
     expected = {}
     for position, (actor, index) in enumerate(zip(trajectory.actors, trajectory._indices, strict=True)):

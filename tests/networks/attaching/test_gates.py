@@ -13,16 +13,11 @@ from foreign_networks import (
     squeeze_excite,
     with_random_weights,
 )
-from support import all_modules_of, targets_of
+from support import all_modules_of, log_softmax, targets_of
 
 from dreal_tf import attach, find_gates
 from dreal_tf.layers import intervene
 from dreal_tf.networks.backbones import actors_of
-
-
-def log_softmax(logits):
-    logits = np.float64(logits)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("origin", FOREIGN)

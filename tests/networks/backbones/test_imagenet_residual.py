@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from support import TwoModules, logits_loss
+from support import TwoModules, logits_loss, precision
 
 from dreal_tf import DREAL, SqueezeExcite, imagenet_residual_network
 from dreal_tf.networks.backbones import actors_of, plain_network
@@ -159,12 +159,8 @@ def test_kernels_start_with_the_published_spread_and_each_on_its_own():
 
 
 def test_logits_stay_in_float32_under_mixed_precision():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         network = small(attention=SqueezeExcite(2))
-    finally:
-        keras.config.set_dtype_policy(before)
     outputs = network(images_of(2, 32, 32, 3))
     assert outputs["logits"].dtype == "float32"
     assert outputs["states"]["conv5_2/se"].dtype == "bfloat16"
