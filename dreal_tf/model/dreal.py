@@ -277,6 +277,8 @@ class DREAL(ReplicatedModel):
             `FactualPass`. No variable of the network has moved, BatchNorm's averages included.
         """
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        # A step that runs eagerly may be given arrays, which no tape can watch.
+        images = tf.nest.map_structure(tf.convert_to_tensor, images)
         with tf.GradientTape(persistent=self._needs_true_action_gradients) as tape:
             if self._needs_true_action_gradients:
                 tape.watch(images)  # So that actions are recorded even when every weight is frozen.
@@ -411,6 +413,7 @@ class DREAL(ReplicatedModel):
         if not self.measures_rewards:
             return super().test_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        images = tf.nest.map_structure(tf.convert_to_tensor, images)
         classes = self.network.output_shape[-1]
         padded = pad_empty_shard(images)
         targets = pad_empty_shard(targets_of(labels, classes, sample_weight))

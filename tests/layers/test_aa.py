@@ -35,6 +35,7 @@ def pooled(state, stride):
 
 
 def convolved(state, kernel, stride):
+    kernel = kernel[None, None] if kernel.ndim == 2 else kernel  # `weights_of` gives 1×1 as a matrix.
     size = len(kernel)
     sides = [-(-side // stride) for side in state.shape[1:3]]
     total = [
