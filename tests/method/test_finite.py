@@ -93,7 +93,7 @@ def test_evaluation_gives_nan_and_prediction_gives_it_for_that_image_alone(criti
 def test_the_batch_is_named(position):
     message = NAMED.format("training", f"{position // BATCH} of epoch 0")
     with pytest.raises(DivergedError, match=message):
-        fit(compiled(run_eagerly=True), images_with(np.nan, position), [StopOnNaN()])
+        fit(compiled(), images_with(np.nan, position), [StopOnNaN()])
 
 
 def test_the_validation_batch_is_named():
@@ -110,7 +110,7 @@ def test_a_weight_that_only_the_last_update_spoils_is_named():
                 bias.assign(tf.fill(bias.shape, np.inf))
 
     with pytest.raises(DivergedError, match="Received: inf in .*logits/bias after epoch 0"):
-        fit(compiled("paper", run_eagerly=True), IMAGES, [Spoil(), StopOnNaN()])
+        fit(compiled("paper"), IMAGES, [Spoil(), StopOnNaN()])
 
 
 def test_evaluate_network_names_the_batch():
