@@ -37,7 +37,7 @@ from .layers import NonLocal as NonLocal
 from .layers import SqueezeExcite as SqueezeExcite
 from .layers import StandAloneAttention as StandAloneAttention
 from .model import DREAL as DREAL
-from .model.attach import attach as attach
+from .model.dreal import attach as attach
 from .networks.attaching import find_gates as find_gates
 from .networks.attaching import insert as insert
 from .networks.backbones import embedding_network as embedding_network

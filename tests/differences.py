@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 STEP = 1e-6
-ENTRIES = 20  # Entries that are tried of each array, or all if there are fewer.
+ENTRIES = 20  # At most so many entries of each array.
 TOLERANCES = {"float32": dict(rtol=2e-4, atol=2e-5), "float64": dict(rtol=1e-6, atol=1e-8)}
-NOTHING = 1e-4  # A slope below this, for each entry of an array, says that the array does not matter.
+NOTHING = 1e-4  # If every slope of an array is below this, the formula does not depend on it.
 
 
 def slopes(function, points, name, entries):
@@ -29,41 +29,51 @@ def slopes(function, points, name, entries):
     return (ends[0] - ends[1]) / (2 * STEP)
 
 
-def check_gradients(layer, formula, state, variables, weights, silent=(), training=None):
-    """Gradients of a random weighing of the map that a layer makes are those of the formula.
+def named(layer, variables):
+    """Variables of a built layer by their path inside it, such as "query/kernel"."""
+    return {v.path.removeprefix(f"{layer.name}/"): v for v in variables}
 
-    Also fails if a trainable variable is missing or gets no gradient, and if the formula does not
-    depend on an array, whose gradient would then say nothing.
+
+def weights_of(layer):
+    """All weights of a built layer by path, in float64; the kernel of a 1×1 convolution as a matrix."""
+    weights = {name: np.float64(v) for name, v in named(layer, layer.weights).items()}
+    return {
+        name: w[0, 0] if w.ndim == 4 and w.shape[:2] == (1, 1) else w for name, w in weights.items()
+    }
+
+
+def check_gradients(layer, formula, state, silent=(), training=None):
+    """Compares gradients of a random weighting of a layer's map with those of the formula.
+
+    Also fails if a trainable variable gets no gradient, or if the formula does not depend on it,
+    so that its gradient would prove nothing.
 
     Args:
         layer: a built layer; differentiated in the precision that it computes in.
-        formula: makes the refined map, in float64, of a dict with `state` and all of `weights`.
+        formula: makes the refined map, in float64, of a dict with `state` and `weights_of(layer)`.
         state: float array (batch, height, width, channels).
-        variables: dict of all trainable variables of the layer.
-        weights: dict of float64 arrays: those variables, of any shape with the same order of
-            entries, and what else the formula reads.
         silent: names of the arrays that the map does not depend on.
         training: passed on to the layer.
     """
-    random = np.random.default_rng(3)
+    random, weights = np.random.default_rng(3), weights_of(layer)
     inputs = tf.constant(state, layer.compute_dtype)
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         refined = layer(inputs, training=training)
         probe = random.normal(size=refined.shape).astype(layer.compute_dtype)
         value = tf.reduce_sum(probe * refined)
-    assert {v.path for v in variables.values()} == {v.path for v in layer.trainable_variables}
+    variables = named(layer, layer.trainable_variables)
     sources = {"state": inputs} | {name: variable.value for name, variable in variables.items()}
     gradients = tape.gradient(value, sources)
     points = weights | {"state": np.float64(inputs)}
 
-    def weighed(points):
+    def weighted_sum(points):
         return np.sum(np.float64(probe) * formula(points))
 
     for name, gradient in gradients.items():
         assert gradient is not None and tf.size(gradient) == points[name].size, name
         chosen = random.permutation(points[name].size)[:ENTRIES]
-        expected = slopes(weighed, points, name, chosen)
-        actual = np.ravel(gradient)[chosen]
-        np.testing.assert_allclose(actual, expected, **TOLERANCES[layer.compute_dtype], err_msg=name)
+        expected = slopes(weighted_sum, points, name, chosen)
+        ours = np.ravel(gradient)[chosen]
+        np.testing.assert_allclose(ours, expected, **TOLERANCES[layer.compute_dtype], err_msg=name)
         assert (np.abs(expected).max() < NOTHING) == (name in silent), name

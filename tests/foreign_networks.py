@@ -1,4 +1,4 @@
-"""Small networks with attention of every origin, each with a twin whose attention is ablated by hand."""
+"""Small networks with attention of foreign origin, each with a twin whose attention is ablated by hand."""
 
 import keras
 import numpy as np
@@ -81,7 +81,7 @@ class UniformAttention(keras.layers.MultiHeadAttention):
 
 @keras.saving.register_keras_serializable("tests")
 class DropPath(keras.layers.Layer):
-    """Stochastic depth as many write it: drawn from no seed that could be seen."""
+    """Stochastic depth as many write it: sampled without a seed."""
 
     def call(self, rows, training=None):
         if not training:
@@ -181,7 +181,7 @@ def scores(flat=False):
     return classified(maps, images)
 
 
-# The maker of the network, the pattern of its attention, the module and the kind of its action.
+# Builder of the network, pattern that finds its attention, module, and kind of its action.
 FOREIGN = {
     "squeeze and excitation": (squeeze_excite, "*_se_excite", "block1_se_excite/gate", "channel"),
     "the gate's last layer": (squeeze_excite, "block1_se_expand", "block1_se_expand/gate", "channel"),
@@ -192,8 +192,8 @@ FOREIGN = {
 }
 
 
-def randomized_weights(network, seed=1):
-    """The network with random weights that make its attention selective and its predictions differ."""
+def with_random_weights(network, seed=1):
+    """The network with weights that make its attention selective and its predictions differ."""
     random = np.random.default_rng(seed)
     for variable in network.trainable_variables:
         variable.assign(random.normal(float("gamma" in variable.path), 0.7, variable.shape))

@@ -1,4 +1,4 @@
-"""The tensors of a traced graph."""
+"""Sizes and operations of traced graphs."""
 
 import tensorflow as tf
 

@@ -59,7 +59,7 @@ def weights_of(network):
 def forward(w, images, statistics=None, ablate=None, given=None):
     """Logits, states, actions and batch statistics.
 
-    `ablate` names the block whose action is flat; `given` holds actions in place of a block's own.
+    `ablate` names the block whose action is flat; `given` holds actions that replace a block's own.
     """
     hidden = convolve(images, w["conv1/kernel"]) + w["conv1/bias"]
     states, actions, used = {}, {}, {}
@@ -93,7 +93,7 @@ def loss(w, images, labels):
 
 
 def rewards(w, images, labels, penalty):
-    """(images, blocks): relative gain where the answer is right, -penalty where it is not."""
+    """(images, blocks): relative gain where the prediction is correct, else -penalty."""
     logits, _, _, statistics = forward(w, images)
     rows = np.arange(len(labels))
     log_p = log_softmax(logits)[rows, labels]

@@ -1,6 +1,6 @@
-"""A network whose modules have known values by construction, and the same in NumPy.
+"""A network whose modules help or harm by construction, as their names say; the same in NumPy.
 
-An image is a map of 2×2 places. Two channels hold a signal of the label's sign and a distractor
+An image is a map of 2×2 positions. Two channels hold a signal of the label's sign and a distractor
 three times as strong, in either order; two more hold another such pair; the last two hold chance.
 `helps` opens the signal's channel of the first pair, `harms` the distractor's of the second, `noise`
 opens both by chance, of which the network takes one's side, and `nothing` does the same always.
@@ -14,7 +14,7 @@ from dreal_tf.data.arrays import from_arrays
 from dreal_tf.layers import AttentionActor
 
 OPEN, SHUT = 0.9, 0.1
-PUSH = 0.45  # The noise adds it to the logit, or subtracts it.
+PUSH = 0.45  # The noise adds this to the logit or subtracts it.
 
 
 class Selecting(AttentionActor):
@@ -105,7 +105,7 @@ def actions_of(images):
 
 
 def log_p_of(images, labels, actions):
-    """Log p of the label and whether the answer is right, given all actions, by NumPy in float64."""
+    """Log p of the label and whether the prediction is correct, given all actions, by NumPy in float64."""
     plain = np.float64(images[:, 0, 0]) * actions["conv2_1/nothing"]
     logit = (plain[:, 0:2] * actions["conv3_2/helps"]).sum(axis=1)
     logit += 0.45 * (plain[:, 2:4] * actions["conv3_1/harms"]).sum(axis=1)

@@ -1,5 +1,7 @@
 """Shared pieces of the tests: small networks, and one actor of every form the contract allows."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,7 +16,7 @@ from dreal_tf.networks.backbones import Trajectory, Wiring, actors_of
 
 @keras.saving.register_keras_serializable("tests")
 class SpatialGate(AttentionActor):
-    """A spatial action: one gate per place."""
+    """A spatial action: one gate per position."""
 
     attention, suffixes, kinds = "gate", ("gate",), ("spatial",)
 
@@ -49,7 +51,7 @@ class TwoModules(AttentionActor):
 
 @keras.saving.register_keras_serializable("tests")
 class Pairwise(AttentionActor):
-    """A pairwise action (batch, places, places) whose rows sum to 1, beside a residual path."""
+    """A pairwise action (batch, positions, positions) whose rows sum to 1, beside a residual path."""
 
     attention, suffixes, kinds = "pair", ("pair",), ("pairwise",)
     axes, residual = (("places", "places"),), True
@@ -83,7 +85,7 @@ ACTORS = {
 def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dropout=0.0, **options):
     """Blocks of convolution, BatchNorm, attention and a skip path; 4 channels, conv2_1, conv3_1, ...
 
-    A list of actors is dealt to the blocks in turns.
+    The blocks take the actors of a list in turns.
     """
     kinds = attention if isinstance(attention, list) else [attention or SqueezeExcite(2)]
     wiring = Wiring()
@@ -109,6 +111,23 @@ def small_network(attention=None, image_shape=(6, 6, 2), classes=3, blocks=2, dr
     return network
 
 
+@contextlib.contextmanager
+def precision(policy):
+    """Layers made inside have this dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def with_float32_logits(network):
+    """The same network, its logits in float32 as mixed precision needs them."""
+    logits = keras.layers.Activation("linear", dtype="float32")(network.output["logits"])
+    return keras.Model(network.input, network.output | {"logits": logits})
+
+
 def small_data(count=16, image_shape=(6, 6, 2), classes=3, seed=0):
     """Images and labels that a small network can tell apart."""
     random = np.random.default_rng(seed)
@@ -126,7 +145,7 @@ def compiled(
 ):
     """A compiled `DREAL` on a small network; other critics and the instruments have their own tests.
 
-    `eager` leaves out the graph, which for one or two steps takes several times as long as they do.
+    `eager` runs without a graph: tracing takes longer than one or two steps.
     """
     settings = dict(critic="paper", instrument_fraction=0.0) | settings
     model = DREAL(network or small_network(), **settings)
@@ -141,15 +160,15 @@ def compiled(
 
 
 def with_estimator(attention=None, exploration=("reference",), noise=1.0, **options):
-    """A small network, its steps, and what measures them."""
+    """A small network, its trajectory and its reward estimator."""
     network = small_network(attention, **(dict(blocks=3) | options))
     trajectory = Trajectory(network)
     reward_estimator = RewardEstimator(network, trajectory, exploration=exploration, noise=noise)
     return network, trajectory, reward_estimator
 
 
-def first_images(count):
-    """The first images, all steps of each."""
+def all_modules_of(count):
+    """A plan that measures every module of the first images."""
     return SamplingPlan(tf.range(count), None)
 
 
@@ -166,7 +185,7 @@ def log_softmax(logits):
 
 
 def randomized(layer, seed=0, scale=0.5):
-    """The same layer with normal weights: what starts at zero says something."""
+    """The same layer with normal weights, also where they start at zero."""
     random = np.random.default_rng(seed)
     for variable in layer.trainable_variables:
         variable.assign(scale * random.normal(size=variable.shape))

@@ -19,7 +19,7 @@ from dreal_tf.method.finite import check_finite_weights, propagate_nonfinite
 from dreal_tf.method.formulas import per_example_score
 from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, calibrated_modules
 from dreal_tf.model import DREAL
-from dreal_tf.model.task import ends_in_softmax, outputs_are_logits
+from dreal_tf.model.settings import ends_in_softmax, outputs_are_logits
 from dreal_tf.networks.attaching import attached_where
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.recipe import OtherBackbone, Recipe

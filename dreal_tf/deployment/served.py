@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.errors import InputError
-from dreal_tf.model.task import ends_in_softmax
+from dreal_tf.model.settings import ends_in_softmax
 from dreal_tf.networks.backbones import embedding_network
 
 

@@ -6,8 +6,15 @@ import keras
 from keras import ops
 
 from dreal_tf.errors import InputError
-from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
-from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
+from dreal_tf.layers.attention_actor import (
+    AttentionActor,
+    Placement,
+    Regularizer,
+    attends,
+    maps_of,
+    row_stochastic,
+    rows_of,
+)
 
 
 @keras.saving.register_keras_serializable("dreal_tf")

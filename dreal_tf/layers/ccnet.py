@@ -6,8 +6,13 @@ import keras
 from keras import ops
 
 from dreal_tf.errors import InputError
-from dreal_tf.layers.attention_actor import MARGIN, AttentionActor, Placement, Regularizer
-from dreal_tf.layers.pairwise import row_stochastic
+from dreal_tf.layers.attention_actor import (
+    MARGIN,
+    AttentionActor,
+    Placement,
+    Regularizer,
+    row_stochastic,
+)
 
 MASKED = float("-inf")
 

@@ -6,8 +6,14 @@ import keras
 from keras import ops
 
 from dreal_tf.errors import check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
-from dreal_tf.layers.pairwise import maps_of, row_stochastic, rows_of
+from dreal_tf.layers.attention_actor import (
+    AttentionActor,
+    Placement,
+    Regularizer,
+    maps_of,
+    row_stochastic,
+    rows_of,
+)
 
 POSITION, CHANNEL = 0, 1
 

@@ -8,8 +8,15 @@ import tensorflow as tf
 from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
-from dreal_tf.layers.pairwise import attends, maps_of, row_stochastic, rows_of
+from dreal_tf.layers.attention_actor import (
+    AttentionActor,
+    Placement,
+    Regularizer,
+    attends,
+    maps_of,
+    row_stochastic,
+    rows_of,
+)
 
 # Added to divisors (sums and norms), as in the authors' code.
 EPSILON = 1e-6

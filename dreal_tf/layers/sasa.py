@@ -6,8 +6,13 @@ import keras
 from keras import ops
 
 from dreal_tf.errors import InputError, check_at_least_one
-from dreal_tf.layers.attention_actor import AttentionActor, Placement, Regularizer
-from dreal_tf.layers.pairwise import row_stochastic, rows_of
+from dreal_tf.layers.attention_actor import (
+    AttentionActor,
+    Placement,
+    Regularizer,
+    row_stochastic,
+    rows_of,
+)
 
 
 @keras.saving.register_keras_serializable("dreal_tf")

@@ -86,7 +86,7 @@ def per_example_score(labels, outputs, from_logits):
     """The score that the method raises: log p of the label.
 
     A task other than classification replaces this function. Classes are also read by `targets_of`,
-    `RewardEstimator.is_correct`, `RewardEstimator.privileged_inputs`, `dreal_tf.model.task`, and
+    `RewardEstimator.is_correct`, `RewardEstimator.privileged_inputs`, `dreal_tf.model.settings`, and
     `relative_gain`, which takes the score as a log probability.
 
     Args:

@@ -6,7 +6,7 @@ They are sums that add up over batches and replicas. docs/logs.md lists their na
 import keras
 import tensorflow as tf
 
-from dreal_tf.method.instruments.estimates import mean_interval_from_sums, r2_from_sums
+from dreal_tf.method.instruments import mean_interval_from_sums, r2_from_sums
 
 
 class ModuleSums(keras.metrics.Metric):

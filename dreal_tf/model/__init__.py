@@ -1,10 +1,8 @@
 """The trained model: a network whose attention modules are actors, and the critic that trains them."""
 
-from dreal_tf.model.attach import attach
-from dreal_tf.model.dreal import DREAL
+from dreal_tf.model.dreal import DREAL, FactualPass, UpdateResult, attach
 from dreal_tf.model.gradients import Trust
 from dreal_tf.model.settings import Settings
-from dreal_tf.model.types import FactualPass, UpdateResult
 from dreal_tf.retrieval.metric_losses import EmbeddingLosses
 
 __all__ = ["DREAL", "EmbeddingLosses", "FactualPass", "Settings", "Trust", "UpdateResult", "attach"]

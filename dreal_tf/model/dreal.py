@@ -7,8 +7,8 @@ W: weights of backbone and head; theta: weights of the actors; phi: weights of t
 """
 
 import math
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -30,10 +30,14 @@ from dreal_tf.model.gradients import (
     clipping_off,
     compare_gradients,
 )
-from dreal_tf.model.settings import Settings, check_critic, check_modules
-from dreal_tf.model.task import is_over_classes, outputs_are_logits
-from dreal_tf.model.types import FactualPass, UpdateResult
-from dreal_tf.networks.attaching import with_auxiliary_outputs
+from dreal_tf.model.settings import (
+    Settings,
+    check_critic,
+    check_modules,
+    is_over_classes,
+    outputs_are_logits,
+)
+from dreal_tf.networks.attaching import AttachedNetwork, with_auxiliary_outputs
 from dreal_tf.networks.backbones import Trajectory, plain_network
 from dreal_tf.replicas import (
     ReplicatedModel,
@@ -48,6 +52,54 @@ from dreal_tf.replicas import (
     without_padding,
 )
 from dreal_tf.retrieval.metric_losses import EmbeddingLosses
+
+
+class FactualPass(NamedTuple):
+    """The network's outputs for a batch, with its own actions.
+
+    Attributes:
+        images, labels, sample_weight: the batch. In evaluation under replicas all attributes but the
+            labels, their weights and the loss may be padded.
+        outputs: dict of `logits` (batch, classes); `states`, `actions`, dicts of tensors (batch, ...) by
+            module name; and `cached_activations`, see `dreal_tf.method.rewards.CounterfactualPass`.
+        targets: `dreal_tf.method.formulas.Targets`.
+        loss: float scalar, the task loss, scaled for the sum over replicas.
+        gradients: list of tensors or None, the task loss's gradient for each trainable variable of
+            the network (W and theta), scaled by the optimizer's loss scale and clipped; None in
+            evaluation, or if the task loss is not to move the network.
+        privileged: `dreal_tf.method.types.PrivilegedInputs`; None without a critic.
+        deferred: `dreal_tf.method.rewards.DeferredUpdates` of a pass in training mode; None at
+            inference.
+    """
+
+    images: object
+    labels: object
+    sample_weight: object
+    outputs: dict
+    targets: object
+    loss: object
+    gradients: object = None
+    privileged: object = None
+    deferred: object = None
+
+
+class UpdateResult(NamedTuple):
+    """The critic's results, from before its update, except `dq_da` with `update="alternating"`.
+
+    Attributes:
+        critiques: float tensor (batch, modules).
+        critic_loss: float scalar, a mean over the samples.
+        actor_loss: float scalar, a mean over the batch; logged only.
+        trust: float tensor (modules,).
+        dq_da: list of tensors, one per module, shaped like its action (batch, ...): the gradient of the
+            critiques; None in evaluation.
+    """
+
+    critiques: object
+    critic_loss: object
+    actor_loss: object
+    trust: object
+    dq_da: object = None
 
 
 @keras.saving.register_keras_serializable("dreal_tf")
@@ -225,6 +277,8 @@ class DREAL(ReplicatedModel):
             `FactualPass`. No variable of the network has moved, BatchNorm's averages included.
         """
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        # A step that runs eagerly may be given arrays, which no tape can watch.
+        images = tf.nest.map_structure(tf.convert_to_tensor, images)
         with tf.GradientTape(persistent=self._needs_true_action_gradients) as tape:
             if self._needs_true_action_gradients:
                 tape.watch(images)  # So that actions are recorded even when every weight is frozen.
@@ -359,6 +413,7 @@ class DREAL(ReplicatedModel):
         if not self.measures_rewards:
             return super().test_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        images = tf.nest.map_structure(tf.convert_to_tensor, images)
         classes = self.network.output_shape[-1]
         padded = pad_empty_shard(images)
         targets = pad_empty_shard(targets_of(labels, classes, sample_weight))
@@ -566,3 +621,39 @@ class DREAL(ReplicatedModel):
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def attach(network: keras.Model, gates: str | Sequence[str] = (), **settings: Any) -> DREAL:
+    """A `DREAL` model around a network that you have, sharing its layers and weights.
+
+    Attention layers of this package are found wherever they are, in nested models and in layers of
+    your own. Attention of other origin is named by `gates`: what multiplies a map with a gate that
+    is made of it (squeeze-and-excitation of `keras.applications`, a layer of yours that ends so), or
+    attends (`keras.layers.MultiHeadAttention` and its kin), or layers of other origin with such
+    attention inside, a transformer's encoder for one. `dreal_tf.find_gates` lists it.
+
+    Args:
+        network: functional or Sequential `keras.Model` with one output (batch, classes): logits, or
+            a softmax of them. It stays as it is; `model.network` gives it back.
+        gates: str or sequence of str: names of layers, or patterns such as "*_se_excite".
+        **settings: those of `DREAL`.
+    Returns:
+        `DREAL`, to be compiled. The module of a gate called "block2a_se_excite" is
+        "block2a_se_excite/gate", of attention called "block_1" it is "block_1/attention", of "mha"
+        inside a layer "block_1" it is "block_1_mha/attention". If names do not tell stages, as
+        "conv4_3" does, these are "stage1", "stage2", ...: consecutive modules of one size and width.
+    Raises:
+        InputError: if the network has no graph to be seen, has no attention, shares it between
+            places, or a gate is none; the message says why, and which names come near.
+    Example:
+        >>> images = keras.Input((16, 16, 3))
+        >>> maps = keras.layers.Conv2D(8, 3, activation="relu")(images)
+        >>> gate = keras.layers.GlobalAveragePooling2D(keepdims=True)(maps)
+        >>> gate = keras.layers.Dense(8, activation="sigmoid")(gate)
+        >>> gated = keras.layers.Multiply(name="first_se_excite")([maps, gate])
+        >>> network = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(gated)))
+        >>> model = attach(network, gates="*_se_excite")
+        >>> model.trajectory.modules, model.network is network
+        (['first_se_excite/gate'], True)
+    """
+    return DREAL(AttachedNetwork(network, gates), **settings)

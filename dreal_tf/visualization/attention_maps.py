@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from dreal_tf.errors import InputError
-from dreal_tf.method.critics.pairwise_axes import pairwise_axes
+from dreal_tf.method.critics.pairwise import pairwise_axes
 from dreal_tf.visualization.recording import ActionRecorder
 
 

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from foreign_networks import FOREIGN, images_and_labels, randomized_weights
+from foreign_networks import FOREIGN, images_and_labels, with_random_weights
 from planted import Helping, planted_data, planted_network
 from support import (
     ACTORS,
+    all_modules_of,
     compiled,
-    first_images,
     log_softmax,
     small_data,
     small_network,
@@ -54,7 +54,7 @@ def test_every_kind_of_action_is_worth_what_the_rewards_meter_measures(form):
         plain, [(images[:7], labels[:7]), (images[7:], labels[7:])], static, groups
     )
     samples = reward_estimator.estimate_all(
-        images, targets_of(labels), network(images), first_images(10)
+        images, targets_of(labels), network(images), all_modules_of(10)
     )
     expected = np.reshape(samples.difference, (len(groups), 10)).T
     np.testing.assert_allclose(measured.differences["mean"], expected, atol=1e-5)
@@ -99,7 +99,7 @@ def test_all_networks_of_ours_are_taken(data):
 
 def test_foreign_attention_is_valued_once_it_is_attached():
     make, gates, module, _ = FOREIGN["squeeze and excitation"]
-    network, ablated = randomized_weights(make()), make(flat=True)
+    network, ablated = with_random_weights(make()), make(flat=True)
     ablated.set_weights(network.get_weights())
     images, labels = images_and_labels()
     pair = np.tile(images, (4, 1, 1, 1)), np.tile(labels, 4)

@@ -12,7 +12,7 @@ from dreal_tf.layers import ACTORS as KINDS
 from dreal_tf.layers import CBAM, ECA, SRM, SqueezeExcite, intervene
 from dreal_tf.networks.attaching import AttachedNetwork
 from dreal_tf.networks.backbones import actors_of, plain_network, residual_network
-from dreal_tf.networks.backbones.residual_wiring import ResidualWiring
+from dreal_tf.networks.backbones.residual import ResidualWiring
 from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.training.builder import precision
 

@@ -1,8 +1,7 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, weights_of
 from support import randomized
 
 from dreal_tf.layers.aa import AugmentedConvolution, offsets
@@ -17,30 +16,15 @@ def built(shape, seed=1, **arguments):
     return randomized(layer, seed)
 
 
-def variables_of(layer):
-    variables = {"convolution": layer.convolution.kernel}
-    variables |= {n: getattr(layer, n).kernel for n in ("query", "key", "value", "project")}
-    if layer.use_bias:
-        names = ("convolution", "query", "key", "value", "project")
-        variables |= {n + "_bias": getattr(layer, n).bias for n in names}
-    if layer.relative:
-        variables |= {"rows": layer.row_table, "columns": layer.column_table}
-    return variables
-
-
-def weights_of(layer):
-    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
-
-
 def stretched(table, side):
-    """The table read at 2 · side - 1 places from its one end to its other."""
-    places = np.linspace(0, len(table) - 1, 2 * side - 1) if side > 1 else [(len(table) - 1) / 2]
+    """The table read at 2 · side - 1 positions from its one end to its other."""
+    positions = np.linspace(0, len(table) - 1, 2 * side - 1) if side > 1 else [(len(table) - 1) / 2]
     known = np.arange(len(table))
-    return np.stack([np.interp(places, known, column) for column in table.T], axis=1)
+    return np.stack([np.interp(positions, known, column) for column in table.T], axis=1)
 
 
 def pooled(state, stride):
-    """The mean of each cell; cells at the far ends may hold fewer places."""
+    """The mean of each cell; cells at the far ends may hold fewer positions."""
     height, width = (-(-side // stride) for side in state.shape[1:3])
     result = np.zeros((len(state), height, width, state.shape[3]))
     for i in range(height):
@@ -51,6 +35,7 @@ def pooled(state, stride):
 
 
 def convolved(state, kernel, stride):
+    kernel = kernel[None, None] if kernel.ndim == 2 else kernel  # `weights_of` gives 1×1 as a matrix.
     size = len(kernel)
     sides = [-(-side // stride) for side in state.shape[1:3]]
     total = [
@@ -68,34 +53,36 @@ def convolved(state, kernel, stride):
 
 
 def by_hand(state, weights, heads, strides=1):
-    """Equations 1 to 4 of the paper, place by place."""
+    """Equations 1 to 4 of the paper, position by position."""
     bias = {
-        n: weights.get(n + "_bias", 0.0) for n in ("convolution", "query", "key", "value", "project")
+        n: weights.get(f"{n}/bias", 0.0) for n in ("convolution", "query", "key", "value", "project")
     }
     small = pooled(state, strides)
     batch, height, width, _ = small.shape
-    query, key, value = (small @ weights[n] + bias[n] for n in ("query", "key", "value"))
-    size, places = query.shape[-1] // heads, height * width
-    if "rows" in weights:
-        rows, columns = stretched(weights["rows"], height), stretched(weights["columns"], width)
-    action = np.zeros((batch, heads, places, places))
+    query, key, value = (small @ weights[f"{n}/kernel"] + bias[n] for n in ("query", "key", "value"))
+    size, positions = query.shape[-1] // heads, height * width
+    if "row_table" in weights:
+        rows, columns = (
+            stretched(weights["row_table"], height),
+            stretched(weights["column_table"], width),
+        )
+    action = np.zeros((batch, heads, positions, positions))
     attended = np.zeros(value.shape)
     for b, h in np.ndindex(batch, heads):
         keys, values = slice(h * size, (h + 1) * size), value.shape[-1] // heads
         values = slice(h * values, (h + 1) * values)
         for i, j in np.ndindex(height, width):
             q = query[b, i, j, keys] / np.sqrt(size)
-            logits = np.zeros((height, width))
-            for y, x in np.ndindex(height, width):
-                logits[y, x] = q @ key[b, y, x, keys]
-                if "rows" in weights:
-                    logits[y, x] += q @ rows[y - i + height - 1] + q @ columns[x - j + width - 1]
+            logits = key[b, :, :, keys] @ q
+            if "row_table" in weights:  # The embeddings of offsets from -i and -j on.
+                logits += (rows[height - 1 - i :][:height] @ q)[:, None]
+                logits += columns[width - 1 - j :][:width] @ q
             row = np.exp(logits - logits.max())
             row /= row.sum()
             action[b, h, i * width + j] = row.ravel()
             attended[b, i, j, values] = (row[..., None] * value[b, :, :, values]).sum(axis=(0, 1))
-    attended = attended @ weights["project"] + bias["project"]
-    convolution = convolved(state, weights["convolution"], strides) + bias["convolution"]
+    attended = attended @ weights["project/kernel"] + bias["project"]
+    convolution = convolved(state, weights["convolution/kernel"], strides) + bias["convolution"]
     return action, np.concatenate([convolution, attended], axis=-1)
 
 
@@ -125,14 +112,12 @@ def test_gradients_are_those_of_the_formula(strides):
         layer,
         lambda points: by_hand(points["state"], points, 2, strides)[1],
         RANDOM.normal(size=(1, 3, 4, 6)),
-        variables_of(layer),
-        weights_of(layer),
-        silent=("key_bias",),  # A row of the softmax does not see what all its keys share.
+        silent=("key/bias",),  # A row of the softmax does not see what all its keys share.
     )
 
 
 def test_every_head_reads_its_own_part_of_the_queries():
-    """A port that reshapes heads without the transpose mixes places of one head with another's."""
+    """A port that reshapes heads without the transpose mixes positions of one head with another's."""
     layer = built((2, 3, 4, 6), least_key_size=4)
     state = RANDOM.normal(size=(2, 3, 4, 6)).astype("float32")
     _, before = layer(state, return_action=True)
@@ -174,9 +159,9 @@ def test_tables_stretch_to_images_of_another_size(side, known):
 def test_the_built_size_reads_the_table_to_the_bit(side):
     table = RANDOM.normal(size=(2 * side - 1, 3)).astype("float32")
     free = tf.function(lambda side: offsets(table, side), input_signature=[tf.TensorSpec((), tf.int32)])
-    for found in (offsets(table, side), free(side)):
+    for vectors in (offsets(table, side), free(side)):
         for query, key in np.ndindex(side, side):
-            np.testing.assert_array_equal(found[query, key], table[key - query + side - 1])
+            np.testing.assert_array_equal(vectors[query, key], table[key - query + side - 1])
 
 
 def test_with_strides_the_step_s_state_is_the_one_that_attention_reads():
@@ -192,7 +177,7 @@ def test_with_strides_the_step_s_state_is_the_one_that_attention_reads():
     [
         (64, 8, 160, 8),  # 64 / 8 · 0.2 = 1.6, at least 20; 0.8, rounded.
         (1024, 8, 208, 104),  # 25.6 and 12.8, rounded.
-        (6, 3, 60, 3),  # As many heads as leave the convolution half of the channels.
+        (6, 3, 60, 3),  # 3 heads: the convolution keeps half of the channels.
         (2, 1, 20, 1),
     ],
 )
@@ -205,34 +190,3 @@ def test_widths_are_those_of_the_paper_and_narrow_layers_use_fewer_heads(filters
     without = AugmentedConvolution(filters=filters, relative=False, use_bias=True)
     without.build((None, 6, 5, 16))
     assert without.count_params() == kernels + filters - values + 2 * keys + 2 * values
-
-
-def test_all_kernels_are_regularized():
-    layer = built((None, 3, 3, 6), kernel_regularizer=keras.regularizers.L2(0.1))
-    kernels = [v for n, v in weights_of(layer).items() if n not in ("rows", "columns")]
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * sum((k**2).sum() for k in kernels), rtol=1e-5)
-
-
-def test_config_gives_back_the_same_layer():
-    layer = AugmentedConvolution(
-        12, 2, 5, 4, 0.3, 0.2, 5, False, True, keras.regularizers.L2(0.1), name="a"
-    )
-    again = AugmentedConvolution.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert list(layer.get_config().values())[-10:-1] == [12, 2, 5, 4, 0.3, 0.2, 5, False, True]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"strides": 0}, "`strides` must be at least 1. Received: strides=0"),
-        ({"heads": 0}, "`heads` must be at least 1. Received: heads=0"),
-        ({"key_fraction": 0}, "`key_fraction` must be above 0. Received: key_fraction=0"),
-        ({"value_fraction": 1.0}, "above 0 and below 1. Received: value_fraction=1.0"),
-        ({"filters": 0}, "`filters` must be at least 2.*Received: filters=0"),
-        ({"filters": 4, "value_fraction": 0.9}, "some of the 4 channels.*gives 2 heads 4 channels"),
-    ],
-)
-def test_what_cannot_be_built_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        AugmentedConvolution(**arguments)(np.ones((1, 3, 3, 6), "float32"))

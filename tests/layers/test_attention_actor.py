@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from support import ACTORS, Pairwise, SpatialGate, TwoModules, small_network
+from support import ACTORS, Pairwise, SpatialGate, TwoModules
 
 from dreal_tf.layers import AttentionActor, SqueezeExcite, intervene
 from dreal_tf.layers.attention_actor import MARGIN
@@ -23,47 +23,6 @@ def copy_of(actor):
 def actions_of(actor):
     _, steps = actor(STATE, return_modules=True)
     return [step.action for step in steps]
-
-
-@pytest.mark.parametrize("form", ACTORS)
-def test_actions_have_the_shape_of_their_kind(form):
-    assert [tuple(a.shape) for a in actions_of(copy_of(ACTORS[form]))] == SHAPES[form]
-
-
-@pytest.mark.parametrize("form", ACTORS)
-def test_the_own_action_given_back_changes_nothing(form):
-    actor = copy_of(ACTORS[form])
-    refined, actions = actor(STATE, return_action=True)
-    again = actor(STATE, action=actions)
-    np.testing.assert_array_equal(again, refined)
-
-
-@pytest.mark.parametrize("form", ACTORS)
-def test_another_action_is_applied_and_returned(form):
-    actor = copy_of(ACTORS[form])
-    refined, actions = actor(STATE, return_action=True)
-    actions = actions if isinstance(actions, tuple) else (actions,)
-    others = tuple(np.full(a.shape, 0.25, "float32") for a in actions)
-    other_refined, returned = actor(STATE, action=others, return_action=True)
-    returned = returned if isinstance(returned, tuple) else (returned,)
-    for other, got in zip(others, returned, strict=True):
-        np.testing.assert_array_equal(got, other)
-    assert np.abs(other_refined - refined).max() > 1e-3
-
-
-@pytest.mark.parametrize("form", ACTORS)
-def test_reference_action_is_the_mean_along_the_selective_axes(form):
-    actor = copy_of(ACTORS[form])
-    for index, action in enumerate(actions_of(actor)):
-        action, axes = np.array(action), SELECTIVE[actor.kinds[index]]
-        reference = np.array(actor.reference_action(action, "mean", index))
-        expected = np.broadcast_to(action.mean(axis=axes, keepdims=True), action.shape)
-        assert reference.shape == action.shape and reference.dtype == action.dtype
-        np.testing.assert_allclose(reference, expected, rtol=2e-6)
-        np.testing.assert_allclose(reference.mean(axis=axes), action.mean(axis=axes), rtol=2e-6)
-        np.testing.assert_array_equal(actor.reference_action(reference, "mean", index), reference)
-    if form == "pairwise":
-        np.testing.assert_allclose(reference, 1 / 35, rtol=2e-6)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7, 1e-30, 3e4])
@@ -150,19 +109,6 @@ def test_proposing_alone_reads_the_state_of_that_step():
 def test_kinds_and_suffixes_must_match():
     with pytest.raises(TypeError, match="one kind of .* for each suffix"):
         type("Bad", (AttentionActor,), {"suffixes": ("a", "b"), "kinds": ("channel",)})
-
-
-@pytest.mark.parametrize("form", ACTORS)
-def test_a_network_survives_saving_with_its_steps(form, tmp_path):
-    network = small_network(ACTORS[form])
-    network.save(tmp_path / "network.keras")
-    loaded = keras.saving.load_model(tmp_path / "network.keras")
-    images = np.random.default_rng(1).normal(size=(2, 6, 6, 2)).astype("float32")
-    ours, theirs = network(images), loaded(images)
-    assert list(ours["actions"]) == list(theirs["actions"])
-    np.testing.assert_array_equal(ours["logits"], theirs["logits"])
-    for module, action in ours["actions"].items():
-        np.testing.assert_array_equal(theirs["actions"][module], action)
 
 
 @pytest.mark.parametrize("form", ACTORS)

@@ -1,7 +1,6 @@
-import keras
 import numpy as np
 import pytest
-from differences import check_gradients
+from differences import check_gradients, weights_of
 
 from dreal_tf.layers.cbam import CBAM
 
@@ -20,11 +19,11 @@ def filled(shape, dtype=None, **arguments):
     for variable in layer.weights:
         low, high = (0.5, 2.0) if variable.name in ("gamma", "moving_variance") else (-1.0, 1.0)
         variable.assign(random.uniform(low, high, variable.shape))
-    return layer, {v.path.removeprefix(layer.name + "/"): np.float64(v) for v in layer.weights}
+    return layer, weights_of(layer)
 
 
 def by_hand(state, w, training=False):
-    """Equations 1 to 3 of the paper place by place, in float64: actions, refined map, statistics."""
+    """Equations 1 to 3 of the paper position by position, in float64: actions, refined map, statistics."""
     batch, height, width, channels = state.shape
 
     def mlp(pooled):
@@ -33,8 +32,8 @@ def by_hand(state, w, training=False):
 
     channel = np.zeros((batch, 1, 1, channels))
     for image in range(batch):
-        places = state[image].reshape(-1, channels)
-        channel[image, 0, 0] = sigmoid(mlp(places.mean(0)) + mlp(places.max(0)))
+        positions = state[image].reshape(-1, channels)
+        channel[image, 0, 0] = sigmoid(mlp(positions.mean(0)) + mlp(positions.max(0)))
     gated = state * channel
     kernel = w["convolve/kernel"]
     reach = kernel.shape[0] // 2
@@ -110,14 +109,12 @@ def test_only_training_moves_the_averages_and_by_a_tenth():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_gradient_is_that_of_the_formula(training):
-    shape = (2, 5, 7, 6)
-    layer, w = filled(shape, dtype="float64")
+    shape = (2, 4, 5, 6)
+    layer, _ = filled(shape, dtype="float64")
     check_gradients(
         layer,
         lambda points: by_hand(points["state"], points, training)[1],
         draw(shape),
-        {v.path.removeprefix(layer.name + "/"): v for v in layer.trainable_variables},
-        w,
         training=training,
     )
 
@@ -131,28 +128,3 @@ def test_parameter_count(channels, reduction, hidden):
     layer.build((None, None, None, channels))
     mlp = channels * hidden + hidden + hidden * channels + channels
     assert layer.count_params() == mlp + 7 * 7 * 2 + 4  # BatchNorm of one map holds four numbers.
-
-
-def test_config_gives_back_the_same_layer():
-    arguments = dict(reduction=4, kernel_size=5, use_bias=False, synchronized=True)
-    layer = CBAM(**arguments, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
-    again = CBAM.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert {name: getattr(again, name) for name in arguments} == arguments
-    assert again.kernel_regularizer.get_config() == {"l2": layer.kernel_regularizer.l2}
-    again.build((None, 4, 4, 8))
-    assert again.norm.synchronized
-
-
-def test_every_kernel_is_regularized_and_nothing_else():
-    layer, w = filled((2, 5, 7, 6), kernel_regularizer=keras.regularizers.L2(0.1))
-    squares = sum(np.sum(values**2) for name, values in w.items() if name.endswith("kernel"))
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * squares, rtol=1e-5)
-
-
-def test_a_reduction_below_1_and_kernels_without_a_centre_are_refused():
-    with pytest.raises(ValueError, match="at least 1. Received: reduction=0. Raise it"):
-        CBAM(0)
-    for size in (4, 0, -1):
-        with pytest.raises(ValueError, match=f"odd.*Received: kernel_size={size}. Give an odd number"):
-            CBAM(kernel_size=size)

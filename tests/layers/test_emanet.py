@@ -2,24 +2,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, named, weights_of
 
 from dreal_tf.layers.emanet import ExpectationMaximization
 from dreal_tf.method.rewards import DeferredUpdates
 
 CHANNELS, BASES = 4, 5
-SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS)]
-WEIGHTS = ("project.kernel", "project.bias", "restore.kernel", "norm.gamma", "norm.beta")
-MEASURED = ("norm.moving_mean", "norm.moving_variance")
+SHAPES = [(2, 5, 7, CHANNELS), (1, 3, 4, CHANNELS), (1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)]
+MEASURED = ("norm/moving_mean", "norm/moving_variance")
 
 
-def drawn(shape, seed=0):
+def normal(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def variable(layer, name):
-    sublayer, weight = name.split(".")
-    return getattr(getattr(layer, sublayer), weight)
 
 
 def filled(layer, seed=1):
@@ -40,31 +34,25 @@ def made(shape=(None, None, None, CHANNELS), **settings):
     return filled(layer)
 
 
-def weights_of(layer):
-    weights = {name: np.float64(variable(layer, name)) for name in WEIGHTS + MEASURED}
-    weights |= {name: value[0, 0] for name, value in weights.items() if "kernel" in name}
-    return weights | {"bases": np.float64(layer.shared_bases)}
-
-
 def rows_by_hand(state, weights):
     rows = np.float64(state).reshape(len(state), -1, CHANNELS)
-    return rows @ weights["project.kernel"] + weights["project.bias"]
+    return rows @ weights["project/kernel"] + weights["project/bias"]
 
 
-def e_step(places, bases):
-    answers = np.zeros((len(places), bases.shape[1]))
-    for place, features in enumerate(places):
+def e_step(positions, bases):
+    answers = np.zeros((len(positions), bases.shape[1]))
+    for position, features in enumerate(positions):
         similar = np.array([features @ bases[:, base] for base in range(bases.shape[1])])
         powers = np.exp(similar - similar.max())
-        answers[place] = powers / powers.sum()
+        answers[position] = powers / powers.sum()
     return answers
 
 
-def m_step(places, answers):
+def m_step(positions, answers):
     bases = []
     for base in range(answers.shape[1]):
-        share = answers[:, base] / (1e-6 + answers[:, base].sum())
-        mean = sum(share[place] * places[place] for place in range(len(places)))
+        weights = answers[:, base] / (1e-6 + answers[:, base].sum())
+        mean = sum(weights[position] * positions[position] for position in range(len(positions)))
         bases.append(mean / (1e-6 + np.sqrt((mean**2).sum())))
     return np.array(bases).T
 
@@ -72,11 +60,11 @@ def m_step(places, answers):
 def em_by_hand(state, weights, iterations=3):
     """For each image: the bases that the last E-step reads, its responsibilities, the last bases."""
     before, actions, after = [], [], []
-    for places in rows_by_hand(state, weights):
-        bases = weights["bases"]
+    for positions in rows_by_hand(state, weights):
+        bases = weights["shared_bases"]
         for _ in range(iterations):
-            previous, answers = bases, e_step(places, bases)
-            bases = m_step(places, answers)
+            previous, answers = bases, e_step(positions, bases)
+            bases = m_step(positions, answers)
         before.append(previous)
         actions.append(answers)
         after.append(bases)
@@ -85,19 +73,19 @@ def em_by_hand(state, weights, iterations=3):
 
 def map_by_hand(state, weights, action, bases, training=False):
     mixed = np.array([z @ mu.T for z, mu in zip(action, bases, strict=True)]).reshape(state.shape)
-    branch = np.maximum(mixed, 0) @ weights["restore.kernel"]
+    branch = np.maximum(mixed, 0) @ weights["restore/kernel"]
     mean, variance = (weights[name] for name in MEASURED)
     if training:
         mean, variance = branch.mean(axis=(0, 1, 2)), branch.var(axis=(0, 1, 2))
     normal = (branch - mean) / np.sqrt(variance + 1e-5)
-    return state + normal * weights["norm.gamma"] + weights["norm.beta"]
+    return state + normal * weights["norm/gamma"] + weights["norm/beta"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("iterations", [1, 3])
 @pytest.mark.parametrize("training", [False, True])
 def test_action_and_map_follow_the_paper(shape, iterations, training):
-    layer, state = made(iterations=iterations), drawn(shape)
+    layer, state = made(iterations=iterations), normal(shape)
     weights = weights_of(layer)
     refined, action = layer(state, return_action=True, training=training)
     _, expected_action, bases = em_by_hand(state, weights, iterations)
@@ -106,28 +94,21 @@ def test_action_and_map_follow_the_paper(shape, iterations, training):
     np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_step_alone_proposes_what_the_whole_call_applies():
-    layer, state = made(), drawn(SHAPES[0])
-    _, steps = layer(state, return_modules=True)
-    np.testing.assert_array_equal(steps[0].state, state)
-    np.testing.assert_array_equal(layer(state, propose_only=0), steps[0].action)
-
-
 def test_a_replaced_action_rebuilds_the_map_from_the_layers_own_bases():
-    layer, state = made(), drawn(SHAPES[0])
+    layer, state = made(), normal(SHAPES[0])
     weights = weights_of(layer)
     _, own, bases = em_by_hand(state, weights)
     other = np.random.default_rng(2).dirichlet(np.ones(BASES), size=own.shape[:2])
     refined = layer(state, action=other, training=True)
     expected = map_by_hand(state, weights, other, bases, training=True)
     np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-5)
-    moved = 0.9 * weights["bases"] + 0.1 * bases.mean(axis=0)
+    moved = 0.9 * weights["shared_bases"] + 0.1 * bases.mean(axis=0)
     np.testing.assert_allclose(layer.shared_bases, moved, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_zeros_pass_an_image_through_to_the_bit(training):
-    layer, state = made(), drawn(SHAPES[0])
+    layer, state = made(), normal(SHAPES[0])
     action = np.array(layer(state, propose_only=0))
     action[0] = 0
     refined = np.array(layer(state, action=action, training=training))
@@ -138,17 +119,16 @@ def test_zeros_pass_an_image_through_to_the_bit(training):
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_pass_the_last_e_step_and_nothing_before_it(training):
     """Against the formula with the bases held: those of the last E-step and those of the map."""
-    layer, state = made(), drawn((2, 3, 3, CHANNELS))
+    layer, state = made(), normal((2, 3, 3, CHANNELS))
     weights = weights_of(layer)
     before, _, after = em_by_hand(state, weights)
 
     def formula(points):
         rows = rows_by_hand(points["state"], points)
-        action = np.array([e_step(places, mu) for places, mu in zip(rows, before, strict=True)])
+        action = np.array([e_step(positions, mu) for positions, mu in zip(rows, before, strict=True)])
         return map_by_hand(points["state"], points, action, after, training)
 
-    variables = {name: variable(layer, name) for name in WEIGHTS}
-    check_gradients(layer, formula, state, variables, weights, training=training)
+    check_gradients(layer, formula, state, training=training)
     with tf.GradientTape() as tape:
         tape.watch(layer.shared_bases.value)
         value = tf.reduce_sum(layer(state, training=training) ** 2)
@@ -156,11 +136,11 @@ def test_gradients_pass_the_last_e_step_and_nothing_before_it(training):
 
 
 def test_a_gradient_of_the_action_reaches_the_first_convolution_alone():
-    layer, state = made(), drawn(SHAPES[0])
-    direction = drawn((2, 35, BASES), seed=6)
+    layer, state = made(), normal(SHAPES[0])
+    direction = normal((2, 35, BASES), seed=6)
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(direction * layer(state, propose_only=0, training=True))
-    gradients = tape.gradient(value, {name: variable(layer, name) for name in WEIGHTS})
+    gradients = tape.gradient(value, named(layer, layer.trainable_variables))
     for name, gradient in gradients.items():
         if name.startswith("project"):
             assert np.abs(gradient).max() > 0.01, name
@@ -170,17 +150,17 @@ def test_a_gradient_of_the_action_reaches_the_first_convolution_alone():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_training_step_moves_the_bases_by_the_formula(momentum):
-    layer, state = made(momentum=momentum), drawn(SHAPES[0])
+    layer, state = made(momentum=momentum), normal(SHAPES[0])
     before = weights_of(layer)
     layer(state, training=True)
     mean = em_by_hand(state, before)[2].mean(axis=0)
-    expected = momentum * before["bases"] + (1 - momentum) * mean
+    expected = momentum * before["shared_bases"] + (1 - momentum) * mean
     np.testing.assert_allclose(layer.shared_bases, expected, rtol=1e-5, atol=1e-6)
-    assert np.abs(expected - before["bases"]).max() > 0.05
+    assert np.abs(expected - before["shared_bases"]).max() > 0.05
 
 
 def test_nothing_else_moves_the_bases():
-    layer, state = made(), drawn(SHAPES[0])
+    layer, state = made(), normal(SHAPES[0])
     before = layer.shared_bases.numpy()
     layer(state)
     layer(state, training=False)
@@ -198,50 +178,50 @@ def test_held_updates_hold_the_bases_until_they_are_written_back():
     layer = ExpectationMaximization(BASES)
     network = keras.Model(inputs, layer(inputs))
     filled(layer)
-    state, before = drawn(SHAPES[0]), weights_of(layer)
+    state, before = normal(SHAPES[0]), weights_of(layer)
     with DeferredUpdates(network) as held:
         network(state, training=True)
-    np.testing.assert_array_equal(np.float64(layer.shared_bases), before["bases"])
+    np.testing.assert_array_equal(np.float64(layer.shared_bases), before["shared_bases"])
     held.commit()
-    expected = 0.9 * before["bases"] + 0.1 * em_by_hand(state, before)[2].mean(axis=0)
+    expected = 0.9 * before["shared_bases"] + 0.1 * em_by_hand(state, before)[2].mean(axis=0)
     np.testing.assert_allclose(layer.shared_bases, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_replicas_move_their_bases_by_all_images(two_replicas):
     """One image here, three there: a mean of the replicas' means would weigh them wrongly."""
-    state = drawn((4, 3, 4, CHANNELS))
+    state = normal((4, 3, 4, CHANNELS))
     alone = made(state.shape)
     with two_replicas.scope():
         layer = made(state.shape)
-    shares = two_replicas.experimental_distribute_values_from_function(
+    shards = two_replicas.experimental_distribute_values_from_function(
         lambda context: tf.constant((state[:1], state[1:])[context.replica_id_in_sync_group])
     )
 
     @tf.function
-    def step(shares):
-        return two_replicas.run(lambda share: layer(share, training=True), (shares,))
+    def step(shards):
+        return two_replicas.run(lambda shard: layer(shard, training=True), (shards,))
 
     before = weights_of(alone)
     for _ in range(2):
-        step(shares)
+        step(shards)
         alone(state, training=True)
     first, second = two_replicas.experimental_local_results(layer.shared_bases.value)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first, alone.shared_bases, rtol=1e-5, atol=1e-6)
-    assert np.abs(first.numpy() - before["bases"]).max() > 0.05
+    assert np.abs(first.numpy() - before["shared_bases"]).max() > 0.05
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_em_runs_in_float32_under_mixed_precision(policy):
     """The first convolution passes a state on that has no digits to round off; the rest is EM."""
-    state = np.round(4 * drawn(SHAPES[0])) / 4
+    state = np.round(4 * normal(SHAPES[0])) / 4
     layer = made(dtype=policy)
     layer.project.kernel.assign(np.eye(CHANNELS)[None, None])
     layer.project.bias.assign(np.zeros(CHANNELS))
     before = weights_of(layer)
     refined, action = layer(state, return_action=True, training=True)
     _, expected, bases = em_by_hand(state, before)
-    moved = 0.9 * before["bases"] + 0.1 * bases.mean(axis=0)
+    moved = 0.9 * before["shared_bases"] + 0.1 * bases.mean(axis=0)
     np.testing.assert_allclose(layer.shared_bases, moved, rtol=1e-5, atol=1e-6)
     digits = 2**-8 if policy == "mixed_bfloat16" else 2**-11  # One rounding of the result.
     np.testing.assert_allclose(np.float64(action), expected, rtol=1.01 * digits, atol=1e-6)
@@ -263,42 +243,3 @@ def test_parameters():
     trained = 2 * CHANNELS**2 + CHANNELS + 2 * CHANNELS
     assert sum(w.numpy().size for w in layer.trainable_variables) == trained
     assert layer.count_params() == trained + 2 * CHANNELS + CHANNELS * BASES
-
-
-def test_config_gives_back_the_same_layer():
-    layer = ExpectationMaximization(
-        7, 2, 0.5, synchronized=True, kernel_regularizer=keras.regularizers.L2(0.1), name="a"
-    )
-    again = ExpectationMaximization.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    again.build((None, 4, 4, CHANNELS))
-    assert again.norm.synchronized and again.shared_bases.shape == (CHANNELS, 7)
-
-
-def test_the_regularizer_is_on_both_kernels():
-    layer = made(kernel_regularizer=keras.regularizers.L2(0.5))
-    weights = weights_of(layer)
-    expected = 0.5 * sum((weights[f"{name}.kernel"] ** 2).sum() for name in ("project", "restore"))
-    assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (dict(bases=0), "`bases` must be at least 1. Received: bases=0. Raise it"),
-        (dict(iterations=0), "`iterations` must be at least 1. Received: iterations=0. Raise it"),
-        (dict(momentum=1.5), "from 0 to 1, .*Received: momentum=1.5. Give the paper's 0.9"),
-        (dict(momentum=-0.1), "Received: momentum=-0.1"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        ExpectationMaximization(**settings)
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, CHANNELS), (2, 3, 1, CHANNELS)])
-def test_maps_of_one_pixel_and_batches_of_one(shape):
-    layer, state = made(), drawn(shape)
-    _, action, bases = em_by_hand(state, weights_of(layer))
-    expected = map_by_hand(state, weights_of(layer), action, bases)
-    np.testing.assert_allclose(layer(state), expected, rtol=1e-5, atol=1e-5)

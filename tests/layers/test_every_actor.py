@@ -1,4 +1,4 @@
-"""What every attention kind owes to the contract, whatever its formula."""
+"""The contract that every attention kind keeps."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def parts(actions):
 
 
 def valid(kind, action):
-    """Where keys may be attended to: all but a place's own pixel in its column, of CCNet."""
+    """True for keys that a query can attend to: in CCNet all but its own key in the column part."""
     mask = np.ones(action.shape, bool)
     if kind == "ccnet":
         height = action.shape[1]
@@ -189,20 +189,82 @@ def test_a_network_of_any_image_size_survives_saving(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ACTORS)
-def test_every_argument_survives_configuration(kind):
-    arguments = dict(kernel_regularizer=keras.regularizers.L2(0.1), name="conv2_1")
-    actor = ACTORS[kind](**SMALL.get(kind, {}), **arguments)
-    assert ACTORS[kind].from_config(actor.get_config()).get_config() == actor.get_config()
-    actor.build((None, 5, 7, CHANNELS))
-    actor(state_of(SHAPES[0]))
-    kernels = [w for w in actor.trainable_variables if w.name == "kernel"]
-    assert len(actor.losses) >= len(kernels)
-
-
-@pytest.mark.parametrize("kind", ACTORS)
 def test_no_state_moves_at_inference(kind):
     actor = actor_of(kind)
     before = [np.array(v) for v in actor.non_trainable_variables]
     actor(state_of(SHAPES[0]), training=False)
     for old, new in zip(before, actor.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(new, old)
+
+
+# The weights that the regularizer penalizes.
+REGULARIZED = {
+    "se": "squeeze/kernel excite/kernel",
+    "cbam": "squeeze/kernel excite/kernel convolve/kernel",
+    "srm": "style",
+    "eca": "convolve/kernel",
+    "non_local": "theta/kernel phi/kernel g/kernel w_z/kernel",
+    "a2": "reduce/kernel gather/kernel distribute/kernel expand/kernel",
+    "aa": "convolution/kernel query/kernel key/kernel value/kernel project/kernel",
+    "sasa": "query/kernel key/kernel value/kernel",
+    "danet": "query/kernel key/kernel value/kernel",
+    "ccnet": "query/kernel key/kernel value/kernel",
+    "emanet": "project/kernel restore/kernel",
+}
+
+
+@pytest.mark.parametrize("kind", ACTORS)
+def test_kernels_alone_are_regularized(kind):
+    actor = actor_of(kind, kernel_regularizer=keras.regularizers.L2(0.1))
+    actor(state_of(SHAPES[0]))
+    weights = {v.path.split("/", 1)[1]: np.float64(v) for v in actor.trainable_variables}
+    expected = 0.1 * sum(np.sum(weights[name] ** 2) for name in REGULARIZED[kind].split())
+    np.testing.assert_allclose(float(sum(actor.losses)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cbam", "srm", "non_local", "emanet"])
+def test_statistics_span_replicas_if_asked(kind):
+    for synchronized in (False, True):
+        norm = actor_of(kind, synchronized=synchronized).norm
+        assert (norm.synchronized, norm.momentum, norm.epsilon) == (synchronized, 0.9, 1e-5)
+
+
+REFUSED = [
+    ("se", dict(reduction=0), "at least 1. Received: reduction=0"),
+    ("cbam", dict(reduction=0), "at least 1. Received: reduction=0. Raise it"),
+    *(
+        ("cbam", dict(kernel_size=size), f"odd.*Received: kernel_size={size}. Give")
+        for size in (4, 0, -1)
+    ),
+    *(("eca", dict(gamma=gamma), f"above 0. Received: gamma={gamma}. Raise it") for gamma in (0, -1)),
+    *(
+        ("eca", dict(kernel_size=size), f"odd.*Received: kernel_size={size}. Give")
+        for size in (4, 0, -1)
+    ),
+    ("non_local", dict(bottleneck=0), "`bottleneck` must be at least 1. Received: bottleneck=0.*Raise"),
+    ("a2", dict(features=0), "`features` must be at least 1. Received: features=0. Raise it"),
+    ("a2", dict(descriptors=0), "`descriptors` must be at least 1. Received: descriptors=0. Raise it"),
+    ("aa", dict(strides=0), "`strides` must be at least 1. Received: strides=0"),
+    ("aa", dict(heads=0), "`heads` must be at least 1. Received: heads=0"),
+    ("aa", dict(key_fraction=0), "`key_fraction` must be above 0. Received: key_fraction=0"),
+    ("aa", dict(value_fraction=1.0), "above 0 and below 1. Received: value_fraction=1.0"),
+    ("aa", dict(filters=0), "`filters` must be at least 2.*Received: filters=0"),
+    ("aa", dict(filters=4, value_fraction=0.9), "some of the 4 channels.*gives 2 heads 4 channels"),
+    ("sasa", dict(strides=0), "`strides` must be at least 1. Received: strides=0"),
+    ("sasa", dict(heads=0), "`heads` must be at least 1. Received: heads=0"),
+    ("sasa", dict(filters=0), "`filters` must be at least 1, or None. Received: filters=0"),
+    ("sasa", dict(kernel_size=4), "`kernel_size` must be odd.*kernel_size=4. Choose 3, 5, 7"),
+    ("danet", dict(reduction=0), "`reduction` must be at least 1. Received: reduction=0.*Raise"),
+    *(("ccnet", dict(recurrence=n), f"must be 1 or 2. Received: recurrence={n}") for n in (0, 3)),
+    ("emanet", dict(bases=0), "`bases` must be at least 1. Received: bases=0. Raise it"),
+    ("emanet", dict(iterations=0), "`iterations` must be at least 1. Received: iterations=0. Raise it"),
+    ("emanet", dict(momentum=1.5), "from 0 to 1, .*Received: momentum=1.5. Give the paper's 0.9"),
+    ("emanet", dict(momentum=-0.1), "Received: momentum=-0.1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "message"), REFUSED)
+def test_arguments_out_of_range_are_refused(kind, arguments, message):
+    arguments = {"aa": {"heads": 2}}.get(kind, {}) | arguments
+    with pytest.raises(InputError, match=message):
+        ACTORS[kind](**arguments)(np.ones((1, 3, 3, 6), "float32"))

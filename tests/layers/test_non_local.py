@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, weights_of
 
 from dreal_tf.layers.non_local import NonLocal
 
 STATE = np.random.default_rng(0).normal(size=(2, 5, 7, 6)).astype("float32")
-SHAPES = [(2, 5, 7, 6), (1, 3, 4, 6), (3, 4, 6, 2)]
+SHAPES = [(2, 5, 7, 6), (1, 3, 4, 6), (3, 4, 6, 2), (1, 1, 1, 6), (2, 1, 3, 6), (1, 2, 1, 6)]
 FORMS = list(itertools.product((True, False), (True, False)))  # subsample, scale
 
 
@@ -17,7 +17,7 @@ def state_of(shape):
     return np.random.default_rng(sum(shape)).normal(size=shape).astype("float32")
 
 
-def drawn(state, **options):
+def random_layer(state, **options):
     """A layer whose every weight is random, those that start at 0 or 1 included."""
     layer = NonLocal(**options)
     layer.build(state.shape)
@@ -28,26 +28,9 @@ def drawn(state, **options):
     return layer
 
 
-def weights_of(layer):
-    named = {}
-    for sublayer in (layer.theta, layer.phi, layer.g, layer.w_z, layer.norm):
-        for weight in sublayer.weights:
-            named[f"{sublayer.name}/{weight.name}"] = np.float64(weight)
-    return named
-
-
-def variable_of(layer, name):
-    part, weight = name.split("/")
-    return {v.name: v for v in getattr(layer, part).weights}[weight]
-
-
 def embedded(w, name, state):
-    """A 1×1 convolution, place by place."""
-    places = np.ndindex(state.shape[:3])
-    out = np.zeros((*state.shape[:3], w[f"{name}/kernel"].shape[-1]))
-    for place in places:
-        out[place] = state[place] @ w[f"{name}/kernel"][0, 0] + w.get(f"{name}/bias", 0.0)
-    return out
+    """A 1×1 convolution: the same matrix at every position."""
+    return state @ w[f"{name}/kernel"] + w.get(f"{name}/bias", 0.0)
 
 
 def pooled(maps):
@@ -61,28 +44,28 @@ def pooled(maps):
 
 
 def by_hand(w, state, subsample=True, scale=False, training=False, action=None):
-    """Equations 1, 3 and 6 of the paper, place by place, in float64."""
+    """Equations 1, 3 and 6 of the paper, position by position, in float64."""
     state = np.float64(state)
     batch, height, width, _ = state.shape
     theta, phi, g = (embedded(w, name, state) for name in ("theta", "phi", "g"))
     if subsample:
         phi, g = pooled(phi), pooled(g)
     inner = theta.shape[-1]
-    asked = [(i, j) for i in range(height) for j in range(width)]
-    answering = [(i, j) for i in range(phi.shape[1]) for j in range(phi.shape[2])]
-    own = np.zeros((batch, len(asked), len(answering)))
+    query_positions = [(i, j) for i in range(height) for j in range(width)]
+    key_positions = [(i, j) for i in range(phi.shape[1]) for j in range(phi.shape[2])]
+    own = np.zeros((batch, len(query_positions), len(key_positions)))
     for image in range(batch):
-        for query, place in enumerate(asked):
-            for key, other in enumerate(answering):
-                product = theta[(image, *place)] @ phi[(image, *other)]
+        for query, position in enumerate(query_positions):
+            for key, other in enumerate(key_positions):
+                product = theta[(image, *position)] @ phi[(image, *other)]
                 own[image, query, key] = np.exp(product / np.sqrt(inner) if scale else product)
             own[image, query] /= own[image, query].sum()
     action = own if action is None else np.float64(action)
     attended = np.zeros((batch, height, width, inner))
     for image in range(batch):
-        for query, place in enumerate(asked):
-            for key, other in enumerate(answering):
-                attended[(image, *place)] += action[image, query, key] * g[(image, *other)]
+        for query, position in enumerate(query_positions):
+            for key, other in enumerate(key_positions):
+                attended[(image, *position)] += action[image, query, key] * g[(image, *other)]
     widened = embedded(w, "w_z", attended)
     mean, variance = w["norm/moving_mean"], w["norm/moving_variance"]
     if training:
@@ -98,21 +81,16 @@ def by_hand(w, state, subsample=True, scale=False, training=False, action=None):
 @pytest.mark.parametrize(("subsample", "scale"), FORMS)
 def test_action_and_map_follow_the_paper(shape, subsample, scale):
     state = state_of(shape)
-    layer = drawn(state, subsample=subsample, scale=scale)
+    layer = random_layer(state, subsample=subsample, scale=scale)
     refined, action = layer(state, return_action=True)
     expected_action, expected = by_hand(weights_of(layer), state, subsample, scale)
+    assert action.shape == expected_action.shape
     np.testing.assert_allclose(action, expected_action, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_logits_are_not_scaled_by_default():
-    layer = drawn(STATE)
-    _, expected = by_hand(weights_of(layer), STATE, subsample=True, scale=False)
-    np.testing.assert_allclose(layer(STATE), expected, rtol=1e-5, atol=1e-6)
-
-
 def test_training_normalises_by_the_batch_and_moves_the_averages():
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     weights = weights_of(layer)
     _, expected = by_hand(weights, STATE, training=True)
     np.testing.assert_allclose(layer(STATE, training=True), expected, rtol=1e-5, atol=1e-5)
@@ -120,7 +98,7 @@ def test_training_normalises_by_the_batch_and_moves_the_averages():
 
 
 def test_neither_inference_nor_proposing_moves_the_averages():
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     before = weights_of(layer)
     layer(STATE, training=False)
     layer(STATE, propose_only=0, training=True)
@@ -130,7 +108,7 @@ def test_neither_inference_nor_proposing_moves_the_averages():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_another_action_is_applied_to_the_halved_values(training):
-    layer, random = drawn(STATE), np.random.default_rng(3)
+    layer, random = random_layer(STATE), np.random.default_rng(3)
     action = random.dirichlet(np.ones(12), size=(2, 35)).astype("float32")
     _, expected = by_hand(weights_of(layer), STATE, training=training, action=action)
     refined = layer(STATE, action=action, training=training)
@@ -140,23 +118,21 @@ def test_another_action_is_applied_to_the_halved_values(training):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("subsample", "scale"), [(True, False), (False, True)])
 def test_gradients_are_those_of_the_formula(training, subsample, scale):
-    layer = drawn(STATE, subsample=subsample, scale=scale)
-    weights = weights_of(layer)
+    state = STATE[:, :3, :5]
+    layer = random_layer(state, subsample=subsample, scale=scale)
     check_gradients(
         layer,
         lambda points: by_hand(points, points["state"], subsample, scale, training)[1],
-        STATE,
-        {name: variable_of(layer, name) for name in weights if "moving" not in name},
-        weights,
+        state,
         # A row of the softmax does not see what all its keys share; BatchNorm takes off what all
-        # places share.
+        # positions share.
         silent=("phi/bias", "g/bias") if training else ("phi/bias",),
         training=training,
     )
 
 
 def test_only_what_makes_the_action_learns_from_the_action():
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     direction = np.random.default_rng(5).normal(size=(2, 35, 12)).astype("float32")
     with tf.GradientTape() as tape:
         value = tf.reduce_sum(direction * layer(STATE, propose_only=0))
@@ -184,13 +160,13 @@ def test_a_new_layer_of_a_wide_state_attends_to_more_than_one_place():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_an_action_of_zeros_passes_its_image_through_to_the_bit(training):
-    layer = drawn(STATE)
+    layer = random_layer(STATE)
     assert np.abs(layer.norm.beta).max() > 0.1
     action = np.array(layer(STATE, propose_only=0))
     action[1] = 0
     refined = layer(STATE, action=action, training=training)
     np.testing.assert_array_equal(refined[1], STATE[1])
-    _, expected = by_hand(weights_of(drawn(STATE)), STATE, training=training, action=action)
+    _, expected = by_hand(weights_of(random_layer(STATE)), STATE, training=training, action=action)
     np.testing.assert_allclose(refined[0], expected[0], rtol=1e-5, atol=1e-5)
     assert np.abs(refined[0] - STATE[0]).max() > 1e-2
 
@@ -225,48 +201,3 @@ def test_inner_width_is_the_whole_part_of_channels_over_bottleneck(channels, bot
     layer.build((None, 4, 4, channels))
     embeddings = 3 * (channels * inner + inner)
     assert layer.count_params() == embeddings + inner * channels + 4 * channels
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, 6), (2, 1, 3, 6), (1, 2, 1, 6)])
-@pytest.mark.parametrize("subsample", [True, False])
-def test_maps_of_one_pixel_and_batches_of_one(shape, subsample):
-    state = state_of(shape)
-    layer = drawn(state, subsample=subsample)
-    expected_action, expected = by_hand(weights_of(layer), state, subsample)
-    refined, action = layer(state, return_action=True)
-    assert action.shape == expected_action.shape
-    np.testing.assert_allclose(refined, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_config_gives_back_the_same_layer():
-    layer = NonLocal(4, False, True, keras.regularizers.L2(0.1), True, name="a")
-    again = NonLocal.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert again.axes == layer.axes == (("places", "places"),)
-    assert (again.bottleneck, again.subsample, again.scale, again.synchronized) == (
-        4,
-        False,
-        True,
-        True,
-    )
-
-
-def test_every_kernel_is_regularised():
-    layer = drawn(STATE, kernel_regularizer=keras.regularizers.L2(0.1))
-    kernels = [value for name, value in weights_of(layer).items() if name.endswith("kernel")]
-    expected = sum(0.1 * (kernel**2).sum() for kernel in kernels)
-    assert len(kernels) == 4
-    np.testing.assert_allclose(sum(layer.losses), expected, rtol=1e-5)
-
-
-def test_statistics_span_replicas_where_asked():
-    layer = NonLocal(synchronized=True)
-    layer.build(STATE.shape)
-    assert layer.norm.synchronized and (layer.norm.momentum, layer.norm.epsilon) == (0.9, 1e-5)
-
-
-def test_a_bottleneck_that_widens_is_refused():
-    with pytest.raises(
-        ValueError, match="`bottleneck` must be at least 1. Received: bottleneck=0.*Raise"
-    ):
-        NonLocal(0)

@@ -1,8 +1,7 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from differences import check_gradients
+from differences import check_gradients, weights_of
 from graphs import largest_tensor
 from support import randomized
 
@@ -17,23 +16,11 @@ def built(shape, seed=1, **arguments):
     return randomized(layer, seed)
 
 
-def variables_of(layer):
-    variables = {n: getattr(layer, n).kernel for n in ("query", "key", "value")}
-    variables["rows"] = layer.row_table
-    if layer.head_size > 1:
-        variables["columns"] = layer.column_table
-    return variables
-
-
-def weights_of(layer):
-    return {name: np.float64(variable) for name, variable in variables_of(layer).items()}
-
-
 def by_hand(state, weights, side, strides=1, scale=False):
     """Equation 3 of the paper, key by key, then the pooling of section 3.1."""
     batch, height, width, _ = state.shape
-    query, key, value = (state @ weights[name] for name in ("query", "key", "value"))
-    heads = len(weights["rows"])
+    query, key, value = (state @ weights[f"{name}/kernel"] for name in ("query", "key", "value"))
+    heads = len(weights["row_table"])
     size, reach = query.shape[-1] // heads, side // 2
     action = np.zeros((batch, heads, height * width, side * side))
     result = np.zeros(query.shape)
@@ -45,9 +32,9 @@ def by_hand(state, weights, side, strides=1, scale=False):
             for right in range(side):
                 y, x = i + down - reach, j + right - reach
                 inside = 0 <= y < height and 0 <= x < width
-                offset = weights["rows"][h, down]
-                if "columns" in weights:
-                    offset = np.concatenate([offset, weights["columns"][h, right]])
+                offset = weights["row_table"][h, down]
+                if "column_table" in weights:
+                    offset = np.concatenate([offset, weights["column_table"][h, right]])
                 k = key[b, y, x, part] if inside else np.zeros(size)
                 logits.append(q @ (k + offset))
                 values.append(value[b, y, x, part] if inside else np.zeros(size))
@@ -101,8 +88,6 @@ def test_gradients_are_those_of_the_formula(strides):
         layer,
         lambda points: by_hand(points["state"], points, 3, strides)[1],
         RANDOM.normal(size=(1, 3, 4, 5)),
-        variables_of(layer),
-        weights_of(layer),
     )
 
 
@@ -112,7 +97,7 @@ def test_logits_are_a_dot_product_over_channels():
     state = RANDOM.normal(size=(1, 4, 4, 6)).astype("float32")
     assert tuple(layer(state, propose_only=0).shape) == (1, 1, 16, 9)
     one = np.zeros((1, 1, 16, 9), "float32")
-    one[..., 5] = 1  # The place to the right.
+    one[..., 5] = 1  # The position to the right.
     value = state @ layer.value.kernel.numpy()
     right = np.concatenate([value[:, :, 1:], 0 * value[:, :, :1]], axis=2)
     np.testing.assert_allclose(layer(state, action=one), right, rtol=1e-5, atol=1e-6)
@@ -135,7 +120,7 @@ def test_the_greatest_number_of_heads_that_divides_the_filters_is_used(filters, 
     layer.build((None, None, None, 5))
     action = layer(np.ones((1, 2, 3, 5), "float32"), propose_only=0)
     assert tuple(action.shape) == (1, heads, 6, 49)
-    # Of a head's channels at most one has no counterpart in the columns' table.
+    # A head of one channel has no table for columns.
     tables = filters if filters > heads else heads
     assert layer.count_params() == 3 * 5 * filters + 7 * tables
 
@@ -149,8 +134,8 @@ def test_memory_grows_with_the_window_and_not_with_pairs_of_places():
             loss = tf.reduce_sum(layer(state) ** 2)
         return tape.gradient(loss, state), layer(state, propose_only=0)
 
-    places = 96 * 96
-    assert largest_tensor(with_gradient, (1, 96, 96, 4)) <= places * 9 * 4
+    positions = 96 * 96
+    assert largest_tensor(with_gradient, (1, 96, 96, 4)) <= positions * 9 * 4
 
 
 def test_images_of_any_size():
@@ -160,30 +145,3 @@ def test_images_of_any_size():
         state = RANDOM.normal(size=(2, *side, 4)).astype("float32")
         _, expected = by_hand(state, weights_of(layer), 3)
         np.testing.assert_allclose(free(state), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_all_kernels_are_regularized():
-    layer = built((None, 3, 3, 6), kernel_regularizer=keras.regularizers.L2(0.1))
-    kernels = [weights_of(layer)[name] for name in ("query", "key", "value")]
-    np.testing.assert_allclose(sum(layer.losses), 0.1 * sum((k**2).sum() for k in kernels), rtol=1e-5)
-
-
-def test_config_gives_back_the_same_layer():
-    layer = StandAloneAttention(12, 2, 5, 4, True, keras.regularizers.L2(0.1), name="a")
-    again = StandAloneAttention.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert list(layer.get_config().values())[-6:-1] == [12, 2, 5, 4, True]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"strides": 0}, "`strides` must be at least 1. Received: strides=0"),
-        ({"heads": 0}, "`heads` must be at least 1. Received: heads=0"),
-        ({"filters": 0}, "`filters` must be at least 1, or None. Received: filters=0"),
-        ({"kernel_size": 4}, "`kernel_size` must be odd.*kernel_size=4. Choose 3, 5, 7"),
-    ],
-)
-def test_what_cannot_be_built_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        StandAloneAttention(**arguments)

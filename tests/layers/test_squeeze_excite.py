@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -43,29 +42,3 @@ def test_biases_can_be_left_out():
     layer = SqueezeExcite(2, use_bias=False)
     layer.build((None, 4, 4, 8))
     assert layer.count_params() == 8 * 4 * 2
-
-
-def test_config_gives_back_the_same_layer():
-    layer = SqueezeExcite(4, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.1), name="a")
-    again = SqueezeExcite.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_keeps_weights_in_float32(policy):
-    layer = SqueezeExcite(2, dtype=policy)
-    refined, action = layer(STATE, return_action=True)
-    assert {w.dtype for w in layer.weights} == {"float32"}
-    assert refined.dtype == action.dtype == layer.compute_dtype
-    expected_action, _ = by_hand(STATE, layer)
-    np.testing.assert_allclose(np.float32(action), expected_action, atol=2e-2)
-
-
-def test_a_reduction_below_1_is_refused():
-    with pytest.raises(ValueError, match="at least 1. Received: reduction=0"):
-        SqueezeExcite(0)
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, 8), (2, 3, 1, 8)])
-def test_maps_of_one_pixel_and_batches_of_one(shape):
-    assert tuple(SqueezeExcite(2)(np.ones(shape, "float32")).shape) == shape

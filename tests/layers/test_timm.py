@@ -70,7 +70,7 @@ def check_same(torch, layer, module, shape, training=False):
         theirs = module.train(training)(torch.from_numpy(state).permute(0, 3, 1, 2))
     theirs = theirs.permute(0, 2, 3, 1).numpy()
     assert not np.allclose(theirs, state, rtol=1e-2)
-    # Where a branch and the state nearly cancel, rounding goes by the size of the two.
+    # A branch and the state may nearly cancel: the rounding error depends on their size.
     atol = 1e-5 * np.abs(theirs).max() if layer.residual else 1e-6
     np.testing.assert_allclose(layer(state, training=training), theirs, rtol=1e-5, atol=atol)
 
@@ -78,7 +78,7 @@ def check_same(torch, layer, module, shape, training=False):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_squeeze_excite(torch, timm_layers, shape):
     layer = filled(SqueezeExcite(2), shape)
-    # Said to it, the hidden width is not rounded up to a multiple of 8.
+    # An explicit hidden width is not rounded up to a multiple of 8.
     module = timm_layers.SEModule(16, rd_channels=8)
     copy(torch, layer.squeeze, module.fc1)
     copy(torch, layer.excite, module.fc2)

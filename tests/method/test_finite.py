@@ -46,12 +46,14 @@ def fit(model, images, callbacks=(), **options):
     return model.fit(images, LABELS, callbacks=list(callbacks), **(arguments | options)).history
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("arm", ["comparative", "paper", None, "delayed"])
-def test_one_pixel_makes_the_loss_nan(arm, value):
+def test_one_pixel_makes_the_loss_nan(arm):
     model = compiled("comparative" if arm == "delayed" else arm)
-    callbacks = [DelayedStart(1)] if arm == "delayed" else []
-    assert np.isnan(fit(model, images_with(value, 5), callbacks)["loss"]).all()
+    weights = model.get_weights()
+    for value in (np.nan, np.inf, -np.inf):
+        model.set_weights(weights)
+        callbacks = [DelayedStart(1)] if arm == "delayed" else []
+        assert np.isnan(fit(model, images_with(value, 5), callbacks)["loss"]).all(), value
 
 
 def test_a_weight_makes_the_loss_nan():
@@ -107,7 +109,7 @@ def test_a_weight_that_only_the_last_update_spoils_is_named():
                 bias.assign(tf.fill(bias.shape, np.inf))
 
     with pytest.raises(DivergedError, match="Received: inf in .*logits/bias after epoch 0"):
-        fit(compiled(), IMAGES, [Spoil(), StopOnNaN()])
+        fit(compiled("paper"), IMAGES, [Spoil(), StopOnNaN()])
 
 
 def test_evaluate_network_names_the_batch():

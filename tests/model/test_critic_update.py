@@ -1,4 +1,4 @@
-"""How actors climb a critic: by how much, on whose word, for which images."""
+"""Critic update and actor gradients: their size, their source, their images."""
 
 from types import SimpleNamespace
 
@@ -12,8 +12,8 @@ from dreal_tf import DREAL
 from dreal_tf.method.critics import ComparativeCritic, DirectCritic
 from dreal_tf.method.formulas import log_probabilities, true_action_gradients
 from dreal_tf.method.rewards import DeferredUpdates, sample_plan
+from dreal_tf.model.dreal import FactualPass
 from dreal_tf.model.gradients import Trust
-from dreal_tf.model.types import FactualPass
 
 COUNT = 4
 IMAGES, LABELS = small_data(COUNT, (4, 4, 2), seed=1)
@@ -41,8 +41,8 @@ class Scene:
         self.network, self.trajectory, reward_estimator = with_estimator(
             image_shape=(4, 4, 2), blocks=2, **exploration
         )
-        for place, actor in enumerate(self.trajectory.actors):
-            kernel = np.random.default_rng(place).normal(size=actor.excite.kernel.shape)
+        for number, actor in enumerate(self.trajectory.actors):
+            kernel = np.random.default_rng(number).normal(size=actor.excite.kernel.shape)
             actor.excite.kernel.assign(kernel)
         self.critic.build(self.trajectory.specs, classes=3)
         randomized(self.critic)
@@ -57,8 +57,8 @@ class Scene:
         self.privileged = reward_estimator.privileged_inputs(
             self.outputs["logits"], self.targets.labels, self.directions
         )
-        drawn = sample_plan(COUNT, COUNT, 2, (0, seed), len(self.critic.exploration))
-        self.samples = reward_estimator.estimate_all(IMAGES, self.targets, self.outputs, drawn)
+        plan = sample_plan(COUNT, COUNT, 2, (0, seed), len(self.critic.exploration))
+        self.samples = reward_estimator.estimate_all(IMAGES, self.targets, self.outputs, plan)
 
     def learn(self, trust=None, alternating=False, rate=0.0, update=None, **changes):
         """The result, and the gradients that the critic was given; it moves by `update`, or by these."""
@@ -114,8 +114,8 @@ def test_each_actor_heeds_the_critic_as_far_as_it_is_trusted():
     pairs = zip(
         scene.actor_gradients(result), scene.actor_gradients(full), result.trust.numpy(), strict=True
     )
-    for climb, untrusted, trust in pairs:
-        np.testing.assert_allclose(climb, trust * untrusted, rtol=1e-4, atol=1e-9)
+    for gradient, untrusted, trust in pairs:
+        np.testing.assert_allclose(gradient, trust * untrusted, rtol=1e-4, atol=1e-9)
         assert np.abs(untrusted).max() > 1e-5
 
 
@@ -133,8 +133,8 @@ def test_a_result_moves_nothing_but_what_it_is_asked_to():
     variables = scene.critic.trainable_variables
     network, critic = values(scene.network.variables), values(variables)
     with tf.GradientTape() as tape:
-        steps = scene.trajectory.emitted(scene.outputs)
-        critic_output = scene.critic(steps, scene.privileged, samples=scene.samples)
+        modules = scene.trajectory.emitted(scene.outputs)
+        critic_output = scene.critic(modules, scene.privileged, samples=scene.samples)
         loss = scene.critic.loss(critic_output, scene.samples)
     expected = tape.gradient(loss, variables)
     result, gradients = scene.learn(trust=trusting(0.7, 0.2))
@@ -148,7 +148,7 @@ def test_a_result_moves_nothing_but_what_it_is_asked_to():
 
 
 def test_what_is_measured_now_does_not_push_the_actors_now():
-    """Actors that climb the critic as it was do not see the differences of this step."""
+    """Actors follow the critic before its update, which has not seen this step's differences."""
     scene = Scene()
     other = scene.samples._replace(difference=-3 * scene.samples.difference)
     one, _ = scene.learn(rate=0.5)
@@ -170,7 +170,7 @@ def test_alternating_actors_climb_the_critic_that_has_moved():
 
 
 def test_images_without_weight_give_no_push():
-    """Whatever is advised for them, the climb is what the others make of it."""
+    """Their dQ/dA has no effect on the actors' gradients."""
     scene = Scene(DirectCritic(), weights=np.float32([1, 0, 0.5, 0]))
     one, _ = scene.learn()
     keep = np.float32([1, 0, 1, 0]).reshape(4, 1, 1, 1)
@@ -183,7 +183,7 @@ def test_images_without_weight_give_no_push():
         np.testing.assert_array_equal(a, c)
         assert np.abs(a).max() > 1e-6
     none, _ = scene.learn(targets=targets_of(LABELS, np.zeros(4, "float32")))
-    assert not any(climb.any() for climb in scene.actor_gradients(none))
+    assert not any(gradient.any() for gradient in scene.actor_gradients(none))
 
 
 def test_the_climb_of_the_direct_critic_is_the_gradient_of_log_p_through_the_actions_alone():
@@ -193,23 +193,23 @@ def test_the_climb_of_the_direct_critic_is_the_gradient_of_log_p_through_the_act
     _, states, _, _ = oracle.forward(weights, images)
     theta = [n for n in weights if n.endswith(("/w1", "/b1", "/w2", "/b2"))]
 
-    def climbed(w):
+    def loss(w):
         total = 0.0
-        for place in oracle.BLOCKS:
-            given = {place: oracle.excite(w, place, states[place])}
+        for block in oracle.BLOCKS:
+            given = {block: oracle.excite(w, block, states[block])}
             logits, *_ = oracle.forward(weights, images, given=given)
             total += oracle.log_softmax(logits)[np.arange(COUNT), LABELS].mean()
         return -total / len(oracle.BLOCKS)
 
-    expected = oracle.gradient(climbed, weights, theta)
+    expected = oracle.gradient(loss, weights, theta)
     result, gradients = scene.learn()
     assert gradients == []
     names = [f"{p}/{part}" for p in oracle.BLOCKS for part in ("w1", "b1", "w2", "b2")]
-    for name, variable, climb in zip(
+    for name, variable, gradient in zip(
         names, scene.trajectory.variables, result.actor_gradients, strict=True
     ):
         assert variable.shape == weights[name].shape
-        np.testing.assert_allclose(climb, expected[name], rtol=2e-3, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(gradient, expected[name], rtol=2e-3, atol=1e-6, err_msg=name)
     assert max(np.abs(gradient).max() for gradient in expected.values()) > 1e-3
 
 
@@ -223,21 +223,21 @@ def test_the_actor_loss_is_minus_the_mean_critique():
 
 
 def signs_by_hand(scene):
-    """What `Trust` sums over this batch for each module, with the critic as it is now: the pairs, the
-    predicted signs, the measured signs, their products, and the pairs once more."""
-    steps, samples = scene.trajectory.emitted(scene.outputs), scene.samples
-    directions = scene.critic(steps, scene.privileged).dq_da
-    sums = np.zeros((5, len(steps)))
-    for module, (step, direction) in enumerate(zip(steps, directions, strict=True)):
-        entries, alternatives = (np.array(part) for part in samples.counterfactuals[module])
-        for entry, alternative in zip(entries, alternatives, strict=True):
-            if int(samples.modules[entry]) != module:
+    """The sums of `Trust` over this batch for each module, with the critic as it is now: pairs,
+    predicted signs, measured signs, their products, and the pairs again."""
+    modules, samples = scene.trajectory.emitted(scene.outputs), scene.samples
+    gradients = scene.critic(modules, scene.privileged).dq_da
+    sums = np.zeros((5, len(modules)))
+    for position, (module, dq_da) in enumerate(zip(modules, gradients, strict=True)):
+        entries, counterfactuals = (np.array(part) for part in samples.counterfactuals[position])
+        for entry, counterfactual in zip(entries, counterfactuals, strict=True):
+            if int(samples.modules[entry]) != position:
                 continue
             image = int(samples.images[entry])
-            change = np.float64(step.action[image]) - alternative
-            predicted = np.sign(np.sum(np.float64(direction[image]) * change))
+            change = np.float64(module.action[image]) - counterfactual
+            predicted = np.sign(np.sum(np.float64(dq_da[image]) * change))
             measured = np.sign(float(samples.difference[entry]))
-            sums[:, module] += [1, predicted, measured, predicted * measured, 1]
+            sums[:, position] += [1, predicted, measured, predicted * measured, 1]
     return sums
 
 

@@ -1,12 +1,13 @@
 """Every attention kind in a network that the method trains."""
 
+import functools
 import inspect
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import first_images, moved, small_data, targets_of, values
+from support import all_modules_of, moved, precision, small_data, targets_of, values
 
 from dreal_tf import residual_network
 from dreal_tf.layers import ACTORS
@@ -16,8 +17,8 @@ from dreal_tf.networks.backbones import Trajectory
 
 SMALL = {"se": {"reduction": 2}, "cbam": {"reduction": 2}, "emanet": {"bases": 5}}
 SHAPE, CLASSES = (9, 9, 3), 3
-# What makes the actions of each kind: all that L_q may move. What only shifts whole rows of a softmax
-# is left out (bias of a key), and so is what works on the result alone (values, scales, BatchNorm).
+# The weights that make the actions of each kind: L_q may move these alone. A key's bias only shifts
+# whole rows of a softmax; values, scales and BatchNorm act on the result alone.
 MAKERS = {
     "se": {"squeeze/kernel", "squeeze/bias", "excite/kernel", "excite/bias"},
     "cbam": {"squeeze/kernel", "squeeze/bias", "excite/kernel", "excite/bias", "convolve/kernel"}
@@ -34,6 +35,7 @@ MAKERS = {
 }
 
 
+@functools.cache
 def network_of(kind, stages=("conv3", "conv4"), **options):
     """ResNet-8 with attention in its last stages, and nothing in it that starts doing nothing."""
     arguments = dict(SMALL.get(kind, {}))
@@ -82,16 +84,16 @@ def test_steps_proposed_again_are_those_that_were_taken(kind):
     trajectory = Trajectory(network)
     with keras.StatelessScope():
         outputs = network(images, training=True)
-    for taken, again in zip(
+    for emitted, again in zip(
         trajectory.emitted(outputs), trajectory.propose_again(outputs), strict=True
     ):
-        np.testing.assert_allclose(again, taken.action, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(again, emitted.action, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ACTORS)
-def test_a_constant_action_is_worth_exactly_nothing(kind):
+def test_a_constant_action_has_reward_0(kind):
     """Every actor proposes its own reference action, so that ablating any of them changes no action."""
-    network = network_of(kind)
+    network = network_of.__wrapped__(kind)  # It changes the actors.
     trajectory = Trajectory(network)
     for actor in set(trajectory.actors):
 
@@ -102,24 +104,21 @@ def test_a_constant_action_is_worth_exactly_nothing(kind):
         if kind == "emanet":  # Its walk has the action at hand: bases alike give even ones.
             actor.shared_bases.assign(np.full(actor.shared_bases.shape, 0.25))
     images, _ = small_data(6, SHAPE, CLASSES)
-    outputs = network(images, training=False)
-    labels = np.argmax(outputs["logits"], axis=1).astype("int32")
     reward_estimator = RewardEstimator(network, trajectory)
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, first_images(6))
+    outputs = reward_estimator.factual(images)
+    labels = np.argmax(outputs["logits"], axis=1).astype("int32")
+    outputs["logits"] *= 1 + 1e-6  # As if the two passes rounded differently.
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, all_modules_of(6))
     assert len(measured.reward) == 6 * len(trajectory.specs)
     np.testing.assert_array_equal(measured.reward, np.zeros(len(measured.reward)))
     np.testing.assert_array_equal(measured.gain, np.zeros(len(measured.gain)))
 
 
-def trained(kind, critic="comparative", precision="float32", **settings):
+def trained(kind, critic="comparative", policy="float32", **settings):
     keras.utils.set_random_seed(0)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        network = network_of(kind, stages=("conv4",), synchronized=True)
+    with precision(policy):
+        network = network_of.__wrapped__(kind, stages=("conv4",), synchronized=True)
         model = DREAL(network, critic=critic, actor_weight=0.5, **settings)
-    finally:
-        keras.config.set_dtype_policy(before)
     model.compile(
         keras.optimizers.SGD(0.02, momentum=0.9),
         keras.optimizers.SGD(0.02),
@@ -136,7 +135,7 @@ def trained(kind, critic="comparative", precision="float32", **settings):
 
 @pytest.mark.parametrize("kind", ["cbam", pytest.param("emanet", marks=pytest.mark.slow)])
 def test_it_trains_under_mixed_precision(kind):
-    _, history = trained(kind, precision="mixed_bfloat16")
+    _, history = trained(kind, policy="mixed_bfloat16")
     assert all(np.isfinite(curve).all() for curve in history.values())
 
 

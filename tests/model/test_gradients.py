@@ -59,7 +59,7 @@ def test_the_true_gradient_asks_for_the_task_loss_own_step():
     network = small_network(blocks=3)
     steps = len(network.output["actions"])
     model = DREAL(network, critic="direct", actor_weight=float(steps), trust=False)
-    model.compile(keras.optimizers.SGD(0.0), loss=logits_loss())
+    model.compile(keras.optimizers.SGD(0.0), loss=logits_loss(), run_eagerly=True)
     history = model.fit(IMAGES, LABELS, batch_size=24, epochs=1, verbose=0).history
     assert history["actor_grad_cosine"][0] == pytest.approx(1, abs=1e-4)
     assert history["actor_grad_ratio"][0] == pytest.approx(1, abs=1e-3)

@@ -20,12 +20,9 @@ ARGUMENTS = {
     "AlphaDropout": dict(rate=0.5),
     "AutoContrast": dict(value_range=(0, 1)),
     "AveragePooling2D": dict(pool_size=2),
-    "AvgPool2D": dict(pool_size=2),
     "CenterCrop": dict(height=6, width=6),
     "Conv2D": CONVOLUTION,
     "Conv2DTranspose": CONVOLUTION,
-    "Convolution2D": CONVOLUTION,
-    "Convolution2DTranspose": CONVOLUTION,
     "Dense": dict(units=4),
     "DepthwiseConv2D": dict(kernel_size=3),
     "Dropout": dict(rate=0.5),
@@ -50,7 +47,6 @@ ARGUMENTS = {
     "Reshape": dict(target_shape=(4, 16, 3)),
     "Resizing": dict(height=6, width=6),
     "SeparableConv2D": CONVOLUTION,
-    "SeparableConvolution2D": CONVOLUTION,
     "SpatialDropout2D": dict(rate=0.5),
     "SpectralNormalization": dict(layer=lambda: keras.layers.Conv2D(4, 3)),
     "TimeDistributed": dict(layer=lambda: keras.layers.Dense(4)),
@@ -72,9 +68,13 @@ EXCLUDED = {
 
 
 def layers_of_images():
-    """Names of all layers of Keras but those excluded; of 1D and 3D twins there are many."""
+    """Names of all layers of Keras but those excluded; of 1D and 3D twins there are many.
+
+    A layer with two names is listed once.
+    """
     excluded = {name for names in EXCLUDED.values() for name in names.split()}
-    names = [name for name, _ in inspect.getmembers(keras.layers, inspect.isclass)]
+    classes = inspect.getmembers(keras.layers, inspect.isclass)
+    names = [name for name, layer in classes if name == layer.__name__]
     return [name for name in names if name not in excluded and not ("1D" in name or "3D" in name)]
 
 
@@ -101,16 +101,16 @@ LAYERS = layers_of_images()
 
 def test_the_layers_are_many():
     """A new argument of Keras's must not empty the list."""
-    assert len(LAYERS) > 70 and {"BatchNormalization", "SpectralNormalization", "Dropout"} <= set(
+    assert len(LAYERS) > 60 and {"BatchNormalization", "SpectralNormalization", "Dropout"} <= set(
         LAYERS
     )
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_at_weight_0_three_steps_give_the_weights_of_plain_keras(name):
+def test_at_weight_0_two_steps_give_the_weights_of_plain_keras(name):
     random = np.random.default_rng(0)
-    images = random.uniform(size=(3, 6, *SHAPE)).astype("float32")
-    labels = random.integers(0, 3, (3, 6))
+    images = random.uniform(size=(2, 6, *SHAPE)).astype("float32")
+    labels = random.integers(0, 3, (2, 6))
     plain = plain_network(network(name))
     plain.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss=logits_loss(), run_eagerly=True)
     ours = DREAL(network(name), critic="paper", actor_weight=0.0, instrument_fraction=0.0)

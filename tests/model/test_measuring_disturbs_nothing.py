@@ -1,5 +1,7 @@
 """With actor_weight=0, or with a critic not trusted, the network follows plain Keras to the last bit."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -18,31 +20,37 @@ def network_with_all_kinds_of_state():
     return small_network(TwoModules(), dropout=0.4)
 
 
-def course(model, network, images, labels):
+IMAGES, LABELS = small_data(STEPS // 2 * BATCH)
+
+
+def variables_of_steps(model, network):
     """The network's variables after every step: weights, averages, random states."""
-    seen = []
+    steps = []
 
-    class Look(keras.callbacks.Callback):
+    class Copy(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            seen.append([np.array(tf.convert_to_tensor(v)) for v in network.variables])
+            steps.append([np.array(tf.convert_to_tensor(v)) for v in network.variables])
 
-    model.fit(images, labels, batch_size=BATCH, epochs=2, shuffle=False, verbose=0, callbacks=[Look()])
-    return seen
+    options = dict(batch_size=BATCH, epochs=2, shuffle=False, verbose=0, callbacks=[Copy()])
+    model.fit(IMAGES, LABELS, **options)
+    return steps
 
 
-def optimizer(clip):
+def optimizer(**clip):
     return keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, **clip)
 
 
-def plain_course(images, labels, clip):
+@functools.cache
+def plain(**clip):
     network = plain_network(network_with_all_kinds_of_state())
-    network.compile(optimizer(clip), loss=logits_loss())
-    return course(network, network, images, labels)
+    network.compile(optimizer(**clip), loss=logits_loss())
+    return variables_of_steps(network, network)
 
 
-def our_course(images, labels, clip, **settings):
-    model = compiled(network_with_all_kinds_of_state(), optimizer=optimizer(clip), **settings)
-    return course(model, model.network, images, labels)
+def ours(clip=None, **settings):
+    chosen = optimizer(**(clip or {}))
+    model = compiled(network_with_all_kinds_of_state(), optimizer=chosen, **settings)
+    return variables_of_steps(model, model.network)
 
 
 def assert_same(one, other):
@@ -60,63 +68,37 @@ def operations_as_written():
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
 
 
-@pytest.mark.parametrize(
-    "clip",
-    [
-        {},
-        {"global_clipnorm": 0.1},
-        *(
-            pytest.param(clip, marks=pytest.mark.slow)
-            for clip in ({"clipnorm": 0.05}, {"clipvalue": 0.01})
-        ),
-    ],
-)
+SLOW = [
+    pytest.param(clip, marks=pytest.mark.slow) for clip in ({"clipnorm": 0.05}, {"clipvalue": 0.01})
+]
+
+
+@pytest.mark.parametrize("clip", [{}, {"global_clipnorm": 0.1}, *SLOW])
 def test_one_replica(clip):
-    images, labels = small_data(STEPS // 2 * BATCH)
-    plain = plain_course(images, labels, clip)
-    assert_same(our_course(images, labels, clip, critic=None), plain)
-    assert_same(our_course(images, labels, clip, critic="paper", actor_weight=0.0), plain)
-    assert_same(
-        our_course(
-            images,
-            labels,
-            clip,
-            critic="paper",
-            actor_weight=0.0,
-            estimator="exact",
-            update="alternating",
-        ),
-        plain,
-    )
-    assert np.abs(plain[-1][0] - plain[0][0]).max() > 1e-3
+    expected, other = plain(**clip), dict(estimator="exact", update="alternating")
+    assert_same(ours(clip, critic=None), expected)
+    assert_same(ours(clip, critic="paper", actor_weight=0.0), expected)
+    assert_same(ours(clip, critic="paper", actor_weight=0.0, **other), expected)
+    assert np.abs(expected[-1][0] - expected[0][0]).max() > 1e-3
 
 
-def test_every_kind_of_critic():
-    images, labels = small_data(STEPS // 2 * BATCH)
-    plain = plain_course(images, labels, {})
-    for critic in set(CRITICS) - {"paper"}:
-        assert_same(our_course(images, labels, {}, critic=critic, actor_weight=0.0), plain)
+@pytest.mark.parametrize("critic", sorted(set(CRITICS) - {"paper"}))
+def test_every_kind_of_critic(critic):
+    assert_same(ours(critic=critic, actor_weight=0.0), plain())
 
 
 @pytest.mark.parametrize("critic", ["paper", "shuffled"])
 def test_a_critic_that_is_not_trusted(critic):
-    images, labels = small_data(STEPS // 2 * BATCH)
-    plain = plain_course(images, labels, {})
-    assert_same(our_course(images, labels, {}, critic=critic, actor_weight=1.0), plain)
+    assert_same(ours(critic=critic, actor_weight=1.0), plain())
 
 
-def test_with_an_actor_weight_they_part():
-    images, labels = small_data(STEPS // 2 * BATCH)
-    plain = plain_course(images, labels, {})
-    ours = our_course(images, labels, {}, critic="paper", actor_weight=1.0, trust=False)
-    assert any(np.any(a != b) for a, b in zip(ours[-1], plain[-1], strict=True))
+def test_an_actor_weight_makes_a_difference():
+    with_method = ours(critic="paper", actor_weight=1.0, trust=False)
+    assert any(np.any(a != b) for a, b in zip(with_method[-1], plain()[-1], strict=True))
 
 
 def test_two_replicas(two_replicas):
-    images, labels = small_data(STEPS // 2 * BATCH)
     with two_replicas.scope():
-        plain = plain_course(images, labels, {})
-    for critic in ("paper", "comparative", "direct"):  # The shuffled one differs in its targets.
-        with two_replicas.scope():
-            ours = our_course(images, labels, {}, critic=critic, actor_weight=0.0)
-        assert_same(ours, plain)
+        expected = plain.__wrapped__()
+        for critic in ("paper", "comparative", "direct"):  # The shuffled one differs in its targets.
+            assert_same(ours(critic=critic, actor_weight=0.0), expected)

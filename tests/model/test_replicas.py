@@ -1,10 +1,12 @@
 """One replica and two, with the same global batch."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import SqueezeExcite, TwoModules, compiled, small_data, small_network, values
+from support import SqueezeExcite, TwoModules, compiled, precision, small_data, small_network, values
 
 from dreal_tf import replicas
 
@@ -53,15 +55,26 @@ def test_the_sampled_estimator_runs_on_two_replicas(two_replicas):
     assert history["reward_measured"][0] == 16
 
 
-def test_replicas_draw_differently(two_replicas):
-    def draw():
-        return replicas.replica_seed(0, 5)
+def test_replicas_sample_differently_and_a_repeated_step_the_same(two_replicas):
+    """All replicas have the same images here, so only the seed tells their samples apart."""
+    with two_replicas.scope():
+        model = compiled(small_network(), reward_fraction=0.5)
+    batch = tuple(map(tf.constant, small_data(16)))
 
-    seeds = [
-        s.numpy().tolist() for s in two_replicas.experimental_local_results(two_replicas.run(draw))
-    ]
-    assert seeds[0] != seeds[1]
-    assert replicas.replica_seed(0, 5).numpy().tolist() != replicas.replica_seed(0, 6).numpy().tolist()
+    @tf.function
+    def sample():
+        samples = model.estimate_rewards(model.factual_pass(batch))
+        return tf.stack([samples.images, samples.modules])
+
+    def sampled(step):
+        model.optimizer.iterations.assign(step)
+        local = two_replicas.experimental_local_results(two_replicas.run(sample))
+        return [part.numpy().tolist() for part in local]
+
+    first, second, again = sampled(0), sampled(1), sampled(0)
+    assert first == again
+    samples = [*first, *second]  # Two steps of two replicas.
+    assert all(one[0] != other[0] for one, other in itertools.combinations(samples, 2))
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -111,61 +124,65 @@ def test_gradients_are_divided_by_the_replicas(two_replicas):
 
 @pytest.mark.parametrize("critic", ["paper", None])
 def test_replicas_agree_before_they_are_judged_and_kept(two_replicas, critic, tmp_path):
-    """Each replica's BatchNorm has seen other images."""
+    """Each replica's BatchNorm has seen other images: in training, at its end, and after it."""
     images, labels = small_data(48)
     images[labels == 0] *= 3
     with two_replicas.scope():
         model = compiled(small_network(), critic=critic)
-    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+    norms = [model.network.get_layer(name) for name in ("conv2_1_bn", "conv3_1_bn")]
+    variables = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
+
+    def held():
+        """The statistics of each replica."""
+        local = [two_replicas.experimental_local_results(v.value) for v in variables]
+        return np.array([[part.numpy() for part in parts] for parts in zip(*local, strict=True)])
+
+    def assert_means(kept, first, second):
+        assert np.abs(first - second).max(axis=1).min() > 1e-4
+        np.testing.assert_allclose(kept, (first + second) / 2, rtol=1e-6, atol=1e-7)
+
+    during = {}
+
+    class Save(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            during[batch] = held()
+            if batch == 1:
+                model.save_weights(tmp_path / "of.weights.h5")
+            if batch == 2:
+                model.save(tmp_path / "model.keras")
+
+    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0, callbacks=[Save()])
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    with_weights = compiled(small_network(), critic=critic)
+    with_weights.load_weights(tmp_path / "of.weights.h5")
+    for batch, other in ((1, with_weights), (2, loaded)):
+        layers = [other.network.get_layer(norm.name) for norm in norms]
+        assert_means([v for n in layers for v in (n.moving_mean, n.moving_variance)], *during[batch])
+    for kept in held():  # At the end of `fit`.
+        assert_means(kept, *during[5])
+
+    def disturb():
+        """Moves the second replica's statistics alone, as a batch of its own would."""
+        for variable in variables:
+            part = two_replicas.experimental_local_results(variable.value)[1]
+            part.assign_add(np.linspace(0.5, 1, 4))
+        return held()
+
+    apart = disturb()
     under = model.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)
+    for kept in held():
+        assert_means(kept, *apart)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     after = loaded.evaluate(images, labels, batch_size=8, verbose=0, return_dict=True)
     assert under["loss"] == pytest.approx(after["loss"], rel=1e-5)
     assert under["accuracy"] == pytest.approx(after["accuracy"])
-
-
-def test_averages_are_the_mean_of_the_replicas(two_replicas):
-    with two_replicas.scope():
-        model = compiled(small_network())
-    norm = model.network.get_layer("conv2_1_bn")
-    local = two_replicas.experimental_local_results(norm.moving_mean.value)
-    for part, value in zip(local, (1.0, 3.0), strict=True):
-        part.assign([value] * 4)
-    model.average_statistics()
-    for part in local:
-        np.testing.assert_array_equal(part, [2.0] * 4)
-
-
-def test_what_is_saved_during_training_is_the_mean_of_the_replicas(two_replicas, tmp_path):
-    """Each replica's BatchNorm has seen other images, and nothing has been evaluated yet."""
-    with two_replicas.scope():
-        model = compiled(small_network(), critic=None)
-    files = {1: ("save_weights", "of.weights.h5"), 2: ("save", "model.keras")}  # After which batch.
-    held = {}
-
-    class Save(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch not in files:
-                return
-            for norm in ("conv2_1_bn", "conv3_1_bn"):
-                for name in ("moving_mean", "moving_variance"):
-                    variable = getattr(model.network.get_layer(norm), name).value
-                    local = two_replicas.experimental_local_results(variable)
-                    held[batch, norm, name] = [part.numpy() for part in local]
-            how, file = files[batch]
-            getattr(model, how)(tmp_path / file)
-
-    images, labels = small_data(24)
-    model.fit(images, labels, batch_size=8, shuffle=False, verbose=0, callbacks=[Save()])
-    with_weights = compiled(small_network(), critic=None)
-    with_weights.load_weights(tmp_path / "of.weights.h5")
-    loaded = {1: with_weights, 2: keras.saving.load_model(tmp_path / "model.keras")}
-    assert len(held) == 8
-    for (batch, norm, name), (first, second) in held.items():
-        assert np.abs(first - second).max() > 1e-4
-        kept = getattr(loaded[batch].network.get_layer(norm), name)
-        np.testing.assert_allclose(kept, (first + second) / 2, rtol=1e-6, atol=1e-7)
+    apart = disturb()
+    model.export(tmp_path / "exported", verbose=False)
+    for kept in held():
+        assert_means(kept, *apart)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(exported.serve(images), model.network(images), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("critic", ["paper", None])
@@ -192,12 +209,8 @@ def test_clipping_is_still_set_after_replicas_have_stepped(two_replicas):
 
 @pytest.mark.parametrize("critic", ["paper", None])
 def test_a_step_that_overflows_on_one_replica_is_left_out_on_all(two_replicas, critic):
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        with two_replicas.scope():
-            model = compiled(small_network(), critic=critic, actor_weight=0.5)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    with precision("mixed_float16"), two_replicas.scope():
+        model = compiled(small_network(), critic=critic, actor_weight=0.5)
     images, labels = small_data(16)
     batches = {"good": images, "bad": images.copy()}
     batches["bad"][8:] = 6e4  # The second replica's share.

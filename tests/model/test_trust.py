@@ -13,12 +13,12 @@ def in_numpy(batches, steps, memory, pairs=400.0):
     weights = [[] for _ in range(steps)]
     signs = [[] for _ in range(steps)]
     last = np.zeros(steps)
-    for predicted, measured, which, counted in batches:
+    for predicted, measured, which, mask in batches:
         for step in range(steps):
             kept = max(memory, np.exp(-last[step] / pairs))
             weights[step] = [kept * weight for weight in weights[step]]
-        last = np.bincount(which, counted, steps)
-        for p, m, step, counts in zip(predicted, measured, which, counted, strict=True):
+        last = np.bincount(which, mask, steps)
+        for p, m, step, counts in zip(predicted, measured, which, mask, strict=True):
             if counts:
                 weights[step].append(1.0)
                 signs[step].append((np.sign(p), np.sign(m)))
@@ -35,8 +35,8 @@ def batches_of(random, number, pairs, steps, knowledge):
         predicted = random.normal(size=pairs)
         which = random.integers(0, steps, size=pairs).astype("int32")
         measured = np.asarray(knowledge)[which] * predicted + random.standard_t(3, size=pairs)
-        counted = (random.uniform(size=pairs) < 0.8).astype("float32")
-        yield predicted.astype("float32"), measured.astype("float32"), which, counted
+        mask = (random.uniform(size=pairs) < 0.8).astype("float32")
+        yield predicted.astype("float32"), measured.astype("float32"), which, mask
 
 
 @pytest.mark.parametrize("memory", [0.5, 0.98])
@@ -54,12 +54,12 @@ def test_few_pairs_a_step_add_up_until_they_say_something():
     """A pair in every other step: by steps alone no more than 25 would be remembered, and 25 pairs
     have five standard errors of 1."""
     trust, random = Trust(modules=2), np.random.default_rng(0)
-    steps = np.zeros(1, "int32")
+    update, steps = tf.function(trust), np.zeros(1, "int32")
     batches = []
     for number in range(1500):
         measured = random.normal(size=1).astype("float32")
         batches.append((measured, measured, steps, np.float32([number % 2])))
-        weights = trust(*batches[-1]).numpy()
+        weights = update(*batches[-1]).numpy()
     assert 300 < float(trust.sums[0, 0]) < 400
     np.testing.assert_allclose(weights[0], in_numpy(batches, 1, 0.98)[0], rtol=1e-4)
     assert weights[0] > 0.9 and weights[1] == 0
@@ -83,16 +83,16 @@ def test_what_was_measured_long_ago_is_forgotten():
 def test_pairs_of_weight_zero_or_without_a_finite_difference_say_nothing():
     random = np.random.default_rng(0)
     predicted, measured = random.normal(size=(2, 50)).astype("float32")
-    steps, counted = np.int32(np.arange(50) % 2), np.float32(np.arange(50) % 5 > 0)
+    steps, mask = np.int32(np.arange(50) % 2), np.float32(np.arange(50) % 5 > 0)
     clean, other = Trust(modules=2), Trust(modules=2)
-    clean(predicted, measured, steps, counted)
-    spoilt = np.where(counted, measured, np.float32(1e30))
+    clean(predicted, measured, steps, mask)
+    spoilt = np.where(mask, measured, np.float32(1e30))
     more = np.float32([np.nan, np.inf, 1.0]), np.float32([1.0, 1.0, -np.inf])
     other(
         np.concatenate([predicted, more[0]]),
         np.concatenate([spoilt, more[1]]),
         np.concatenate([steps, np.int32([0, 1, 0])]),
-        np.concatenate([counted, np.ones(3, "float32")]),
+        np.concatenate([mask, np.ones(3, "float32")]),
     )
     np.testing.assert_allclose(other.sums, clean.sums, rtol=1e-6)
 
@@ -103,11 +103,11 @@ def test_a_critic_that_knows_nothing_is_never_heeded(tails, prejudice):
     actions are better than their alternatives, and a critic may say so of all."""
     trust, random = Trust(modules=200), np.random.default_rng(1)
     steps = np.repeat(np.arange(200, dtype="int32"), 16)
-    ones = np.ones(len(steps), "float32")
+    update, ones = tf.function(trust), np.ones(len(steps), "float32")
     for _ in range(200):
         predicted = random.standard_t(tails, size=len(steps)).astype("float32") + prejudice
         measured = random.standard_t(tails, size=len(steps)).astype("float32") + 1
-        assert not np.any(trust(predicted, measured, steps, ones))
+        assert not np.any(update(predicted, measured, steps, ones))
 
 
 def test_a_critic_that_knows_everything_is_heeded_in_full():

@@ -35,15 +35,15 @@ RECIPE = {
     "schedule.warmup_epochs": 0,
 }
 
-# Trains a recipe and leaves what critic and network have become.
+# Trains a recipe under each strategy, and stores the weights of network and critic.
 CODE = """
 import sys
 import keras, numpy as np, tensorflow as tf
 from dreal_tf.training import train as training
 from dreal_tf.training.recipe_files import load_recipe
 
-recipe, out, strategy, weights = sys.argv[1:]
-if strategy == "mirrored":
+recipe, folder, ending, *strategies = sys.argv[1:]
+if "mirrored" in strategies:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
@@ -51,8 +51,10 @@ if strategy == "mirrored":
 class Keep(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         variables = self.model.network.variables + self.model.critic.variables
-        np.savez(weights, *[variable.numpy() for variable in variables])
-training.train(load_recipe(recipe), out, strategy, callbacks=[Keep()])
+        np.savez(f"{folder}/{strategy}{ending}", *[variable.numpy() for variable in variables])
+
+for strategy in strategies:
+    training.train(load_recipe(recipe), f"{folder}/{strategy}", strategy, callbacks=[Keep()])
 """
 
 
@@ -84,13 +86,11 @@ def rows(out):
 def test_one_replica_two_replicas_and_two_workers_train_alike(tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(load_recipe("digits_resnet8_se").replace(RECIPE).to_json())
-    for strategy in ("none", "mirrored"):
-        process = ended("-c", CODE, recipe, tmp_path / strategy, strategy, tmp_path / f"{strategy}.npz")
-        assert process.returncode == 0, process.stderr[-2000:]
+    process = ended("-c", CODE, recipe, tmp_path, ".npz", "none", "mirrored")
+    assert process.returncode == 0, process.stderr[-2000:]
     out = tmp_path / "multi_worker"
-    arguments = "-c", CODE, recipe, out, "multi_worker"
     workers = [
-        started(*map(str, arguments), tmp_path / f"multi_worker{n or ''}.npz", TF_CONFIG=config)
+        started("-c", CODE, recipe, tmp_path, f"{n or ''}.npz", "multi_worker", TF_CONFIG=config)
         for n, config in enumerate(configs())
     ]
     for worker in workers:

@@ -16,7 +16,7 @@ from dreal_tf.networks.pretrained import (
     take_images,
 )
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def lived_in(network, seed=1):
@@ -59,19 +59,19 @@ def test_resnet50_of_keras_applications(theirs, images, tmp_path, ending):
     loaded = load_pretrained(network, path)
     assert loaded.loaded == len(network.variables) == len(loaded.variables) and not loaded.unused
     expected = theirs(images, training=False)
-    found = network(images, training=False)["logits"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    logits = network(images, training=False)["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_images_may_be_standardised_otherwise(theirs, images, tmp_path):
     """Theirs gets BGR from 0 to 255 less a mean, ours what our pipelines give."""
     theirs.save_weights(tmp_path / "theirs.weights.h5")
     network = ours(attention=SqueezeExcite(16, blended=True))
-    standard = np.array([123.68, 116.779, 103.939]) / 255, DEVIATION
+    standard = np.array([123.68, 116.779, 103.939]) / 255, STD
     loaded = load_pretrained(network, tmp_path / "theirs.weights.h5", standard)
     expected = theirs(keras.applications.resnet.preprocess_input(255 * images), training=False)
-    found = network((images - standard[0]) / standard[1], training=False)["logits"]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    logits = network((images - standard[0]) / standard[1], training=False)["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     absent = {path for path, status in loaded.variables.items() if status == "not in the file"}
     assert absent == {path for path in loaded.variables if "_se/" in path}
     assert loaded.table().splitlines() == [
@@ -92,11 +92,11 @@ def test_another_mean_is_taken_too():
     kernel = lived_in(network).get_layer("conv1").kernel.numpy()
     stem = keras.Model(network.input, network.get_layer("conv1_bn").output)
     pictures = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype("float32")
-    expected = stem((pictures - MEAN) / DEVIATION)[:, 4:-4, 4:-4]
-    mean, deviation = (0.5, 0.4, 0.3), (0.25, 0.5, 1.0)
-    take_images(network, TORCH, (mean, deviation))
-    found = stem((pictures - mean) / np.array(deviation))[:, 4:-4, 4:-4]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    expected = stem((pictures - MEAN) / STD)[:, 4:-4, 4:-4]
+    mean, std = (0.5, 0.4, 0.3), (0.25, 0.5, 1.0)
+    take_images(network, TORCH, (mean, std))
+    maps = stem((pictures - mean) / np.array(std))[:, 4:-4, 4:-4]
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-4)
     assert not np.allclose(network.get_layer("conv1").kernel, kernel)
 
 
@@ -144,7 +144,7 @@ def test_a_state_dict_and_what_does_not_fit(tmp_path):
 
 
 def test_the_names_of_both_libraries():
-    paths = [v.path for v in ours(attention=SqueezeExcite()).variables]
+    paths = [v.path for v in ours(width=1 / 16, attention=SqueezeExcite()).variables]
     for origin, absent in ((APPLICATIONS, 16 * 4), (TORCH, 0)):
         names = [name_in(origin, path) for path in paths]
         assert sum(name is None for name in names) == absent

@@ -48,5 +48,5 @@ def test_seresnet50(theirs, tmp_path, ending):
     images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
     with torch.no_grad():
         expected = theirs(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
-    found = network(images, training=False)["logits"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    logits = network(images, training=False)["logits"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())

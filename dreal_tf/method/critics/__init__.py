@@ -1,10 +1,8 @@
 """Critics: predictors of the quality of actions. Gone at inference."""
 
-from dreal_tf.method.critics.comparative import ComparativeCritic
-from dreal_tf.method.critics.controls import DirectCritic, ShuffledCritic
+from dreal_tf.method.critics.comparative import ComparativeCritic, DirectCritic, ShuffledCritic
 from dreal_tf.method.critics.critic import Critic
-from dreal_tf.method.critics.meta_critic import MetaCritic
-from dreal_tf.method.critics.paper import PaperCritic
+from dreal_tf.method.critics.meta_critic import MetaCritic, PaperCritic
 
 # The one list of critics; the key is what a recipe calls `dreal.critic`.
 CRITICS = {

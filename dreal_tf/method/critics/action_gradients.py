@@ -10,13 +10,14 @@ import tensorflow as tf
 from keras import ops
 
 from dreal_tf.method.critics.meta_critic import area_pool
-from dreal_tf.method.critics.pairwise_action_gradients import (
+from dreal_tf.method.critics.pairwise import (
     EMBEDDED,
+    ActionGradientHead,
     CrissCrossActionGradient,
     PairwiseActionGradient,
+    pairwise_axes,
     zero_query,
 )
-from dreal_tf.method.critics.pairwise_axes import pairwise_axes
 
 SIDES = 2  # A channel's map is averaged to quarters, ...
 FINE = 2 * SIDES  # ... and its strength is computed from sixteenths.
@@ -94,17 +95,14 @@ def pooled_shape(spec, state):
     return (FINE, FINE, channels) if coarse else (height, width, channels)
 
 
-class ChannelActionGradient(keras.layers.Layer):
+class ChannelActionGradient(ActionGradientHead):
     """dQ/dA of each channel: the product of its features with the critic's query.
 
     Args:
         spec: `ModuleSpec` of a channel action.
     Call arguments:
-        features: float32 tensor (batch, width), the critic's features of the image.
-        state: float tensor (batch, height, width, channels), of any height and width.
+        features, state: see `ActionGradientHead`.
         action: float tensor (batch, 1, 1, channels).
-    Returns:
-        Float32 tensor (batch, 1, 1, channels).
     Example:
         >>> spec = ModuleSpec("conv2_1/se", "conv2", "channel", (4, 4, 6), (1, 1, 6))
         >>> head, state = ChannelActionGradient(spec), np.ones((2, 4, 4, 6), "float32")
@@ -112,15 +110,8 @@ class ChannelActionGradient(keras.layers.Layer):
         (2, 1, 1, 6)
     """
 
-    def __init__(self, spec, **kwargs):
-        super().__init__(**(kwargs | {"dtype": "float32"}))
-        self.spec = spec
-
     def build(self, features_shape):
         self.query = zero_query(CHANNEL_FEATURES * self.spec.action_shape[-1], features_shape)
-
-    def call(self, features, state, action):
-        return self.gradient(self.query(features), self.features(state))
 
     def features(self, state):
         """`channel_features` of the state: (batch, 6, channels)."""
@@ -162,18 +153,15 @@ def _small(height, width):
     return None not in (height, width) and max(height, width) <= FINE
 
 
-class SpatialActionGradient(keras.layers.Layer):
+class SpatialActionGradient(ActionGradientHead):
     """dQ/dA of each position: the product of its features with the critic's query.
 
     Args:
         spec: `ModuleSpec` of a spatial action.
         units: int >= 1. Features that tell positions apart.
     Call arguments:
-        features: float32 tensor (batch, width), the critic's features of the image.
-        state: float tensor (batch, height, width, channels), of any height and width.
+        features, state: see `ActionGradientHead`.
         action: float tensor (batch, height, width, 1).
-    Returns:
-        Float32 tensor (batch, height, width, 1).
     Example:
         >>> spec = ModuleSpec("conv2_1/gate", "conv2", "spatial", (4, 4, 6), (4, 4, 1))
         >>> head, state = SpatialActionGradient(spec, 8), np.ones((2, 4, 4, 6), "float32")
@@ -181,22 +169,10 @@ class SpatialActionGradient(keras.layers.Layer):
         (2, 4, 4, 1)
     """
 
-    def __init__(self, spec, units, **kwargs):
-        super().__init__(**(kwargs | {"dtype": "float32"}))
-        self.spec = spec
-        self.units = units
-
     def build(self, features_shape):
         self.positions = keras.layers.Dense(self.units, dtype="float32", name="positions")
         self.positions.build((None, None, None, self.spec.state_shape[-1]))
         self.query = zero_query(self.units, features_shape)
-
-    def call(self, features, state, action):
-        return self.gradient(self.query(features), state)
-
-    def features(self, state):
-        """The state itself."""
-        return state
 
     def gradient(self, query, state, action=None):
         """dQ/dA for a query (batch, units): (batch, height, width, 1)."""

@@ -1,4 +1,4 @@
-"""Where the graph of a network can be cut around an attention module."""
+"""Cuts the graph of a network around its attention modules."""
 
 import math
 from typing import NamedTuple

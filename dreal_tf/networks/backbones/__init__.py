@@ -9,9 +9,8 @@ from dreal_tf.networks.backbones.backbone import (
     embedding_network,
     plain_network,
 )
-from dreal_tf.networks.backbones.imagenet_residual import imagenet_residual_network
 from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
-from dreal_tf.networks.backbones.residual import residual_network
+from dreal_tf.networks.backbones.residual import imagenet_residual_network, residual_network
 
 __all__ = [
     "Attended",

@@ -1,4 +1,4 @@
-"""What all networks share: logits, the states and actions of modules as auxiliary outputs, and the trajectory."""
+"""The parts that all networks share: logits, modules as auxiliary outputs, and the trajectory."""
 
 import keras
 import tensorflow as tf

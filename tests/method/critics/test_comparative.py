@@ -1,4 +1,4 @@
-"""The comparative critic through its verdicts and its loss: what moves what, and what it sees."""
+"""The comparative critic through its outputs and its loss."""
 
 import keras
 import numpy as np
@@ -15,11 +15,11 @@ from dreal_tf.method.types import PrivilegedInputs
 from dreal_tf.modules import ModuleOutput, ModuleSpec
 
 IMAGES, LABELS = small_data(10)
-DELTA = 0.5  # Of the Huber loss, nats.
+DELTA = 0.5  # The Huber loss's, in nats.
 
 
-def judged(form="channel", trained=True, labels=LABELS):
-    """A critic, the steps that it judges, what is known of them, and a samples."""
+def critic_and_inputs(form="channel", trained=True, labels=LABELS):
+    """A critic, the modules that it reads, its privileged inputs, and reward samples."""
     critic = ComparativeCritic(units=6, grid=3)
     network, trajectory, reward_estimator = with_estimator(
         ACTORS[form], critic.exploration, critic.noise
@@ -28,8 +28,8 @@ def judged(form="channel", trained=True, labels=LABELS):
     if trained:
         randomized(critic)
     outputs = network(IMAGES)
-    drawn = rewards.sample_plan(10, 10, len(trajectory.specs), (0, 1), len(critic.exploration))
-    samples = reward_estimator.estimate_all(IMAGES, targets_of(labels), outputs, drawn)
+    plan = rewards.sample_plan(10, 10, len(trajectory.specs), (0, 1), len(critic.exploration))
+    samples = reward_estimator.estimate_all(IMAGES, targets_of(labels), outputs, plan)
     privileged = reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels))
     return critic, trajectory.emitted(outputs), privileged, samples
 
@@ -45,12 +45,12 @@ def touched(gradients, variables):
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_the_gradient_of_a_critique_is_its_direction(form):
-    """To the last bit, with no word on the actions of other steps."""
-    critic, steps, privileged, _ = judged(form)
-    actions = [step.action for step in steps]
+    """To the last bit, with no word on the actions of other modules."""
+    critic, modules, privileged, _ = critic_and_inputs(form)
+    actions = [module.action for module in modules]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(actions)
-        critic_output = critic(steps, privileged)
+        critic_output = critic(modules, privileged)
         columns = tf.unstack(critic_output.critiques, axis=1)
     for position, column in enumerate(columns):
         for other, gradient in enumerate(tape.gradient(column, actions)):
@@ -63,13 +63,13 @@ def test_the_gradient_of_a_critique_is_its_direction(form):
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_a_critique_has_no_second_derivative_in_the_action(form):
-    critic, steps, privileged, _ = judged(form)
-    actions = [step.action for step in steps]
+    critic, modules, privileged, _ = critic_and_inputs(form)
+    actions = [module.action for module in modules]
     with tf.GradientTape() as outer:
         outer.watch(actions)
         with tf.GradientTape() as inner:
             inner.watch(actions)
-            critiques = critic(steps, privileged).critiques
+            critiques = critic(modules, privileged).critiques
         slopes = inner.gradient(critiques, actions)
         total = tf.add_n([tf.reduce_sum(slope**2) for slope in slopes])
     assert float(total) > 0
@@ -121,27 +121,29 @@ def test_a_critique_of_crosses_is_over_the_keys_that_there_are():
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_a_critic_that_has_learnt_nothing_advises_nothing(form):
-    critic, steps, privileged, _ = judged(form, trained=False)
-    for direction, step in zip(critic(steps, privileged).dq_da, steps, strict=True):
-        np.testing.assert_array_equal(direction, np.zeros(step.action.shape))
+    critic, modules, privileged, _ = critic_and_inputs(form, trained=False)
+    for direction, module in zip(critic(modules, privileged).dq_da, modules, strict=True):
+        np.testing.assert_array_equal(direction, np.zeros(module.action.shape))
 
 
 @pytest.mark.parametrize("form", ACTORS)
 def test_the_reward_moves_no_direction_and_differences_move_every_one(form):
-    critic, steps, privileged, samples = judged(form)
+    critic, modules, privileged, samples = critic_and_inputs(form)
     random = np.random.default_rng(0)
-    along = [random.normal(size=step.action.shape).astype("float32") for step in steps]
+    along = [random.normal(size=module.action.shape).astype("float32") for module in modules]
     variables = critic.trainable_variables
     with tf.GradientTape(persistent=True) as tape:
-        critic_output = critic(steps, privileged, samples=samples)
-        advice = [tf.reduce_sum(d * a) for d, a in zip(critic_output.dq_da, along, strict=True)]
-        predicted = predicted_differences(critic_output.dq_da, [step.action for step in steps], samples)
+        critic_output = critic(modules, privileged, samples=samples)
+        products = [tf.reduce_sum(d * a) for d, a in zip(critic_output.dq_da, along, strict=True)]
+        predicted = predicted_differences(
+            critic_output.dq_da, [module.action for module in modules], samples
+        )
         compared = comparison_loss(predicted, samples.difference, samples.mask)
         rewarded = ablation_loss(critic_output.critiques, samples)
     of_reward = touched(tape.gradient(rewarded, variables), variables)
     of_differences = touched(tape.gradient(compared, variables), variables)
     assert of_reward
-    for one in advice:
+    for one in products:
         of_direction = touched(tape.gradient(one, variables), variables)
         assert of_direction and not of_reward & of_direction
         assert of_direction <= of_differences
@@ -149,9 +151,9 @@ def test_the_reward_moves_no_direction_and_differences_move_every_one(form):
 
 def test_the_label_matters():
     """The same states and actions, other labels: other directions for every image."""
-    critic, steps, privileged, _ = judged()
-    _, _, others, _ = judged(labels=(LABELS + 1) % 3)
-    one, other = critic(steps, privileged), critic(steps, others)
+    critic, modules, privileged, _ = critic_and_inputs()
+    _, _, others, _ = critic_and_inputs(labels=(LABELS + 1) % 3)
+    one, other = critic(modules, privileged), critic(modules, others)
     for a, b in zip(one.dq_da, other.dq_da, strict=True):
         assert np.abs(np.subtract(a, b)).max(axis=(1, 2, 3)).min() > 1e-5
 
@@ -160,26 +162,26 @@ def test_the_label_matters():
 def test_its_loss_is_the_one_written_out(form):
     """Huber's error of the differences that explored, relative to the length of the image's error;
     squared error of the rewards."""
-    critic, steps, privileged, samples = judged(form)
+    critic, modules, privileged, samples = critic_and_inputs(form)
     random = np.random.default_rng(1)
-    counted = np.float32(random.uniform(size=len(samples.images)) < 0.8)
+    mask = np.float32(random.uniform(size=len(samples.images)) < 0.8)
     # Large differences too, so that both parts of Huber's error have their share.
-    samples = samples._replace(mask=tf.constant(counted), difference=8 * samples.difference)
+    samples = samples._replace(mask=tf.constant(mask), difference=8 * samples.difference)
     wrong = np.float64(privileged.errors)
     size = np.sqrt((wrong**2).sum(axis=1))[samples.images.numpy()]
-    critic_output = critic(steps, privileged, samples=samples)
+    critic_output = critic(modules, privileged, samples=samples)
     pairs = samples.images.numpy(), samples.modules.numpy()
     predicted = np.float64(
-        predicted_differences(critic_output.dq_da, [step.action for step in steps], samples)
+        predicted_differences(critic_output.dq_da, [module.action for module in modules], samples)
     )
     predicted += np.float64(critic_output.costs)[pairs]
     error = np.abs(predicted - np.float64(samples.difference)) / (size + SMALLEST_ERROR)
     huber = np.where(error <= DELTA, error**2, DELTA * (2 * error - DELTA))
     squared = (np.float64(critic_output.critiques)[pairs] - np.float64(samples.reward)) ** 2
     ablated = samples.ablated.numpy()
-    explored = counted * (1 - ablated)
+    explored = mask * (1 - ablated)
     expected = np.average(huber, weights=explored)
-    expected += np.average(squared, weights=counted * ablated)
+    expected += np.average(squared, weights=mask * ablated)
     loss = float(critic.loss(critic_output, samples))
     assert loss == pytest.approx(expected, rel=1e-4)
     assert (error > DELTA).any() and (error < DELTA).any()
@@ -187,21 +189,23 @@ def test_its_loss_is_the_one_written_out(form):
 
 def test_its_directions_learn_the_differences():
     """A critic that is fitted predicts what it was shown, far better than by saying nothing."""
-    critic, steps, privileged, samples = judged(trained=False)
+    critic, modules, privileged, samples = critic_and_inputs(trained=False)
     optimizer = keras.optimizers.Adam(0.02)
 
     @tf.function
     def learn():
         with tf.GradientTape() as tape:
-            loss = critic.loss(critic(steps, privileged, samples=samples), samples)
+            loss = critic.loss(critic(modules, privileged, samples=samples), samples)
         variables = critic.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
 
     optimizer.build(critic.trainable_variables)
     for _ in range(300):
         learn()
-    directions = critic(steps, privileged).dq_da
-    predicted = np.array(predicted_differences(directions, [step.action for step in steps], samples))
+    directions = critic(modules, privileged).dq_da
+    predicted = np.array(
+        predicted_differences(directions, [module.action for module in modules], samples)
+    )
     explored = samples.ablated.numpy() == 0
     correlation = np.corrcoef(predicted[explored], samples.difference.numpy()[explored])[0, 1]
     assert correlation > 0.7
@@ -218,21 +222,21 @@ def test_its_directions_learn_the_differences():
 def test_blocks_of_a_stage_share_gate_and_head_and_stages_of_equal_width_do_not(kind, shape, axes):
     random = np.random.default_rng(0)
     critic = ComparativeCritic(units=6, grid=3)
-    places = ("conv2_1", "conv2_2", "conv3_1")
-    specs = [ModuleSpec(f"{p}/a", p[:5], kind, (4, 4, 6), shape, axes) for p in places]
+    blocks = ("conv2_1", "conv2_2", "conv3_1")
+    specs = [ModuleSpec(f"{p}/a", p[:5], kind, (4, 4, 6), shape, axes) for p in blocks]
     critic.build(specs, classes=3)
     randomized(critic)
-    steps = [
+    modules = [
         ModuleOutput(
             *(tf.constant(random.uniform(size=(2, *s)), tf.float32) for s in ((4, 4, 6), shape))
         )
-        for _ in places
+        for _ in blocks
     ]
     privileged = PrivilegedInputs(None, random.normal(size=(2, 3)).astype("float32"))
-    along = [random.normal(size=step.action.shape).astype("float32") for step in steps]
+    along = [random.normal(size=module.action.shape).astype("float32") for module in modules]
     variables = [v for part in critic.gates + critic.heads for v in part.trainable_variables]
     with tf.GradientTape(persistent=True) as tape:
-        directions = critic(steps, privileged).dq_da
+        directions = critic(modules, privileged).dq_da
         sums = [tf.reduce_sum(d * a) for d, a in zip(directions, along, strict=True)]
     first, second, other = (touched(tape.gradient(one, variables), variables) for one in sums)
     assert first == second and not first & other

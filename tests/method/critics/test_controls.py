@@ -37,12 +37,12 @@ def directions_by_differences(weights):
     """Central differences, in float64, of the sum of log p with respect to each action."""
     _, _, actions, _ = oracle.forward(weights, np.float64(IMAGES))
 
-    def total(free, place):
-        logits, *_ = oracle.forward(weights, np.float64(IMAGES), given={place: free[place]})
+    def total(free, block):
+        logits, *_ = oracle.forward(weights, np.float64(IMAGES), given={block: free[block]})
         return oracle.log_softmax(logits)[np.arange(len(LABELS)), LABELS].sum()
 
     return [
-        oracle.gradient(partial(total, place=place), actions, [place])[place] for place in oracle.BLOCKS
+        oracle.gradient(partial(total, block=block), actions, [block])[block] for block in oracle.BLOCKS
     ]
 
 
@@ -55,11 +55,11 @@ def test_direct_directions_are_those_of_finite_differences():
     critic = DirectCritic()
     critic.build(trajectory.specs, classes=3)
     privileged = PrivilegedInputs(tf.constant(LABELS), None, directions)
-    steps = trajectory.emitted(outputs)
-    actions = [step.action for step in steps]
+    modules = trajectory.emitted(outputs)
+    actions = [module.action for module in modules]
     with tf.GradientTape() as tape:
         tape.watch(actions)
-        critic_output = critic(steps, privileged)
+        critic_output = critic(modules, privileged)
     for given, climbed, by_hand in zip(
         critic_output.dq_da, tape.gradient(critic_output.critiques, actions), expected, strict=True
     ):
@@ -83,8 +83,8 @@ def test_direct_critiques_estimate_what_ablation_measures():
     critic.build(trajectory.specs, classes=3)
     privileged = reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels), directions)
     critiques = critic(trajectory.emitted(outputs), privileged).critiques.numpy()
-    drawn = rewards.SamplingPlan(tf.range(8), None)
-    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, drawn)
+    plan = rewards.SamplingPlan(tf.range(8), None)
+    measured = reward_estimator.estimate_all(images, targets_of(labels), outputs, plan)
     differences = measured.difference.numpy().reshape(3, 8).T
     assert np.corrcoef(critiques.ravel(), differences.ravel())[0, 1] > 0.98
     slope = np.sum(critiques * differences) / np.sum(critiques**2)
@@ -108,12 +108,12 @@ def test_the_shuffled_critic_is_never_taught_what_an_image_itself_showed(estimat
     outputs, targets = network(images), targets_of(labels)
     critic.build(trajectory.specs, classes=3)
     randomized(critic)
-    steps = trajectory.emitted(outputs)
-    drawn = rewards.sample_plan(6, measured, 3, (0, 2), len(critic.exploration))
+    modules = trajectory.emitted(outputs)
+    plan = rewards.sample_plan(6, measured, 3, (0, 2), len(critic.exploration))
     if estimator == "exact":
-        samples = reward_estimator.estimate_all(images, targets, outputs, drawn)
+        samples = reward_estimator.estimate_all(images, targets, outputs, plan)
     else:
-        samples = reward_estimator.estimate(images, targets, outputs, drawn)
+        samples = reward_estimator.estimate(images, targets, outputs, plan)
     # All enter both losses, small enough for errors that Huber squares.
     random, pairs = np.random.default_rng(0), len(samples.images)
     samples = samples._replace(
@@ -122,7 +122,7 @@ def test_the_shuffled_critic_is_never_taught_what_an_image_itself_showed(estimat
         ablated=tf.constant(random.uniform(size=pairs) < 0.5, tf.float32),
     )
     critic_output = critic(
-        steps,
+        modules,
         reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels)),
         samples=samples,
     )
@@ -164,8 +164,8 @@ def test_the_shuffled_critics_loss_is_the_one_written_out():
     outputs = network(images)
     critic.build(trajectory.specs, classes=3)
     randomized(critic)
-    drawn = rewards.sample_plan(6, 6, 3, (0, 2), len(critic.exploration))
-    samples = reward_estimator.estimate_all(images, targets, outputs, drawn)
+    plan = rewards.sample_plan(6, 6, 3, (0, 2), len(critic.exploration))
+    samples = reward_estimator.estimate_all(images, targets, outputs, plan)
     # Differences as large as the errors that they are divided by; more where nobody may learn them.
     random, pairs = np.random.default_rng(0), len(samples.images)
     off = samples.mask.numpy() == 0
@@ -174,9 +174,9 @@ def test_the_shuffled_critics_loss_is_the_one_written_out():
         reward=tf.constant(random.uniform(-1, 1, size=pairs) + 20 * off, tf.float32),
         ablated=tf.constant(random.uniform(size=pairs) < 0.5, tf.float32),
     )
-    steps = trajectory.emitted(outputs)
+    modules = trajectory.emitted(outputs)
     critic_output = critic(
-        steps,
+        modules,
         reward_estimator.privileged_inputs(outputs["logits"], tf.constant(labels)),
         samples=samples,
     )
@@ -184,20 +184,20 @@ def test_the_shuffled_critics_loss_is_the_one_written_out():
 
     which = samples.images.numpy(), samples.modules.numpy()
     predicted = np.float64(
-        predicted_differences(critic_output.dq_da, [step.action for step in steps], samples)
+        predicted_differences(critic_output.dq_da, [module.action for module in modules], samples)
     )
     predicted += np.float64(critic_output.costs)[which]
     critiques, scales = (
         np.float64(critic_output.critiques)[which],
         np.float64(critic_output.scales)[which[0]],
     )
-    difference, reward, ablated, counted = (
+    difference, reward, ablated, mask = (
         np.float64(getattr(samples, name)) for name in ("difference", "reward", "ablated", "mask")
     )
     compared, rewarded = [], []
     for pair in range(pairs):
         before = pair - 1  # Before the first comes the last.
-        if not (counted[pair] and counted[before]):
+        if not (mask[pair] and mask[before]):
             continue
         if ablated[before]:
             rewarded.append((critiques[pair] - reward[before]) ** 2)

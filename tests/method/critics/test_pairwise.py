@@ -1,4 +1,4 @@
-"""What critics read of pairwise actions and advise to them, for every role of an axis, against loops."""
+"""Summaries and dQ/dA of pairwise actions, for every meaning of an axis, against loops."""
 
 from itertools import product
 
@@ -58,7 +58,7 @@ def valid_keys(form, height, width):
     return valid
 
 
-def drawn(form, height, width, images=2, seed=0):
+def random_inputs(form, height, width, images=2, seed=0):
     """A state and an action whose rows sum to 1, with sharp rows among them; NumPy."""
     random = np.random.default_rng(seed)
     state = random.normal(size=(images, height, width, CHANNELS)).astype("float32")
@@ -73,7 +73,7 @@ def traced(function, *shapes):
     return tf.function(function, input_signature=signature)
 
 
-# What a critic reads.
+# Summaries.
 
 
 def pooled(plane, grid):
@@ -104,10 +104,10 @@ def summary_by_hand(form, state, action):
     for plane in planes:
         for query in np.ndindex(*queries):
             for key, weight in enumerate(plane[query]):
-                place = key
+                position = key
                 if cross:
-                    place = (key, query[1]) if key < height else (query[0], key - height)
-                received[place] += weight / count / len(planes)
+                    position = (key, query[1]) if key < height else (query[0], key - height)
+                received[position] += weight / count / len(planes)
                 if weight > 0:
                     entropy[query] -= weight * np.log(weight) / len(planes)
     of_queries = "members" if axes[-2] == "members" else "places"
@@ -133,7 +133,7 @@ def test_a_summary_is_the_one_of_loops_at_any_size(form, known):
 
     read = traced(of_any_size, unknown.state_shape, unknown.action_shape)
     for height, width in SIZES:
-        state, action = drawn(form, height, width)
+        state, action = random_inputs(form, height, width)
         spec = spec_of(form, height, width)
         summary = summarize(spec, state, action, GRID) if known else read(state, action)
         expected = [summary_by_hand(form, *image) for image in zip(state, action, strict=True)]
@@ -142,14 +142,14 @@ def test_a_summary_is_the_one_of_loops_at_any_size(form, known):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_summary_without_the_action_is_the_average_of_the_state(form):
-    state, _ = drawn(form, 5, 7)
+    state, _ = random_inputs(form, 5, 7)
     spec = spec_of(form, 5, 7)
     summary = summarize(spec, state, None, GRID)
     np.testing.assert_allclose(summary, state.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
     assert summary.shape[1] == summary_width(spec, GRID, with_action=False)
 
 
-# What a critic advises.
+# Action gradients.
 
 
 def head_of(spec, trained=True):
@@ -170,23 +170,23 @@ def vectors_by_hand(layer, role, state):
     if role in ("members", "window"):
         return np.float64(layer.embedding)
     dense = getattr(layer, "dense", layer)
-    places = halved_by_hand(state) if role == "halved" else state.reshape(-1, CHANNELS)
-    return np.float64(places) @ np.float64(dense.kernel) + np.float64(dense.bias)
+    positions = halved_by_hand(state) if role == "halved" else state.reshape(-1, CHANNELS)
+    return np.float64(positions) @ np.float64(dense.kernel) + np.float64(dense.bias)
 
 
 def direction_by_hand(head, form, features, state, shape):
     """One image, entry by entry of the action."""
     height, width = state.shape[:2]
     axes = FORMS[form]
-    cross, headed, laid_out = axes[-1] == "cross", axes[0] == "heads", "rows" in axes
-    queries = vectors_by_hand(head.queries, "places" if laid_out else axes[-2], state)
+    cross, headed, on_grid = axes[-1] == "cross", axes[0] == "heads", "rows" in axes
+    queries = vectors_by_hand(head.queries, "places" if on_grid else axes[-2], state)
     keys = vectors_by_hand(head.keys, "places" if cross else axes[-1], state)
     sought = (np.float64(features) @ np.float64(head.query.kernel)).reshape(-1, UNITS)
     direction = np.zeros(shape)
     for entry in np.ndindex(*shape):
         key, of_head = entry[-1], sought[entry[0] if headed else 0]
         query = entry[-2]
-        if laid_out:
+        if on_grid:
             row, column = entry[-3:-1]
             query = row * width + column
         if cross:
@@ -205,7 +205,7 @@ def test_a_direction_is_the_one_of_loops_at_any_size(form, known):
     advise = traced(head, (WIDTH,), unknown.state_shape, unknown.action_shape)
     features = np.random.default_rng(1).normal(size=(2, WIDTH)).astype("float32")
     for height, width in SIZES:
-        state, action = drawn(form, height, width)
+        state, action = random_inputs(form, height, width)
         if known:
             head = head_of(spec_of(form, height, width))
         direction = (head if known else advise)(features, state, action)
@@ -221,7 +221,7 @@ def test_a_direction_is_the_one_of_loops_at_any_size(form, known):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_direction_is_linear_in_what_is_known_of_the_image_and_nothing_at_first(form):
-    state, action = drawn(form, 5, 4)
+    state, action = random_inputs(form, 5, 4)
     spec = spec_of(form, 5, 4)
     one, other = np.random.default_rng(1).normal(size=(2, 2, WIDTH)).astype("float32")
     assert not np.any(head_of(spec, trained=False)(one, state, action))
@@ -233,7 +233,7 @@ def test_a_direction_is_linear_in_what_is_known_of_the_image_and_nothing_at_firs
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_weight_of_a_direction_can_learn(form):
-    state, action = drawn(form, 5, 4)
+    state, action = random_inputs(form, 5, 4)
     head = head_of(spec_of(form, 5, 4))
     random = np.random.default_rng(1)
     features = random.normal(size=(2, WIDTH)).astype("float32")
@@ -246,12 +246,12 @@ def test_every_weight_of_a_direction_can_learn(form):
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 1e-4, variable.path
 
 
-# What an action is worth.
+# Advantages.
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_gradient_of_an_advantage_is_its_direction(form):
-    state, action = drawn(form, 5, 4)
+    state, action = random_inputs(form, 5, 4)
     spec, action = spec_of(form, 5, 4), tf.constant(action)
     direction = head_of(spec)(np.ones((2, WIDTH), "float32"), state, action)
     with tf.GradientTape() as tape:
@@ -263,7 +263,7 @@ def test_the_gradient_of_an_advantage_is_its_direction(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_an_advantage_is_over_attention_to_all_keys_that_there_are(form):
     """Whatever is said of a key that cannot be attended to, as true gradients do say."""
-    _, action = drawn(form, 5, 4)
+    _, action = random_inputs(form, 5, 4)
     valid = valid_keys(form, 5, 4)
     direction = np.random.default_rng(1).normal(size=action.shape).astype("float32")
     even = np.broadcast_to(valid / valid.sum(axis=-1, keepdims=True), action.shape)
@@ -294,7 +294,7 @@ def test_axes_that_critics_do_not_know_are_refused(axes):
 def test_a_critic_of_every_form_judges_images_of_any_size(kind):
     """All in one stage, as the steps of A² and DANet are."""
     critic = kind(units=UNITS, grid=GRID)
-    specs = [spec_of(form, module=f"conv2_{place}/pair") for place, form in enumerate(FORMS)]
+    specs = [spec_of(form, module=f"conv2_{number}/pair") for number, form in enumerate(FORMS)]
     critic.build(specs, classes=3)
     randomized(critic)
     shapes = [shape for spec in specs for shape in (spec.state_shape, spec.action_shape)]
@@ -306,7 +306,7 @@ def test_a_critic_of_every_form_judges_images_of_any_size(kind):
     judge = traced(judge, (3,), *shapes)
     errors = np.float32([[1, -0.5, -0.5], [-0.2, 0.3, -0.1]])
     for height, width in SIZES:
-        flat = [part for form in FORMS for part in drawn(form, height, width)]
+        flat = [part for form in FORMS for part in random_inputs(form, height, width)]
         critiques = judge(errors, *flat).numpy()
         assert critiques.shape == (2, len(FORMS)) and np.isfinite(critiques).all()
         alone = judge(errors[1:], *[part[1:] for part in flat])
@@ -333,10 +333,10 @@ def largest_of(form, kind, side):
 @pytest.mark.parametrize("kind", [PaperCritic, ComparativeCritic])
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_is_larger_than_the_action(form, kind):
-    """So no pairs of all places are ever made for a window or a cross."""
+    """No tensor holds all pairs of positions for a window or a cross."""
     side = 64
     entries = int(np.prod(spec_of(form, side, side).action_shape))
-    features = side**2 * max(HEADS * UNITS, GRID**2)  # Of each place.
+    features = side**2 * max(HEADS * UNITS, GRID**2)  # For each position.
     assert largest_of(form, kind, side) <= max(entries, features)
     if form in ("SASA", "CCNet", "CCNet with heads"):
         assert max(entries, features) < side**4 / 15

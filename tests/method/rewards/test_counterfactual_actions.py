@@ -1,16 +1,16 @@
-"""Each form of alternative action, as applied inside a network, against NumPy."""
+"""Each form of counterfactual action, as applied inside a network, against NumPy."""
 
 import numpy as np
 import pytest
 from naive_counterfactuals import NaiveCounterfactuals
-from support import ACTORS, SqueezeExcite, first_images, small_data, targets_of, with_estimator
+from support import ACTORS, SqueezeExcite, all_modules_of, small_data, targets_of, with_estimator
 
 from dreal_tf.layers import intervene
 from dreal_tf.layers.attention_actor import MARGIN
 from dreal_tf.method.rewards import check_exploration
 
 IMAGES, _ = small_data(12)
-PARTNERS = np.int32([5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6])
+DONORS = np.int32([5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6])
 AXES = {"channel": 3, "spatial": (1, 2), "pairwise": -1}
 
 
@@ -19,56 +19,56 @@ def logit(action):
 
 
 def applied_in(network, trajectory, assigned, **options):
-    """The factual actions, and those applied with alternatives in place; lists of float64 arrays."""
+    """The factual actions, and those applied with counterfactuals in place; lists of float64 arrays."""
     factual = network(IMAGES)["actions"]
-    alternatives = NaiveCounterfactuals(
-        trajectory.modules, np.int32(assigned), actions=factual, donors=PARTNERS, **options
+    counterfactuals = NaiveCounterfactuals(
+        trajectory.modules, np.int32(assigned), actions=factual, donors=DONORS, **options
     )
-    with intervene(alternatives):
+    with intervene(counterfactuals):
         applied = network(IMAGES)["actions"]
-    for module in trajectory.modules:  # What is said to be applied is what the network used.
-        np.testing.assert_array_equal(alternatives.applied[module], applied[module])
+    for module in trajectory.modules:  # The network used what is listed as applied.
+        np.testing.assert_array_equal(counterfactuals.applied[module], applied[module])
     return [[np.float64(a[m]) for m in trajectory.modules] for a in (factual, applied)]
 
 
 @pytest.mark.parametrize("form", ACTORS)
-def test_each_alternative_is_what_it_says_in_the_assigned_step_alone(form):
+def test_each_counterfactual_is_what_it_says_in_the_assigned_module_alone(form):
     network, trajectory, _ = with_estimator(ACTORS[form])
-    steps, random = len(trajectory.specs), np.random.default_rng(0)
-    assigned = random.permutation(np.arange(12) % (steps + 1) - 1)
+    modules, random = len(trajectory.specs), np.random.default_rng(0)
+    assigned = random.permutation(np.arange(12) % (modules + 1) - 1)
     kinds = np.int32(random.permutation(np.arange(12) % 2))
     exploration = ("reference", "permuted")
     factual, applied = applied_in(network, trajectory, assigned, exploration=exploration, kinds=kinds)
     for image in range(12):
-        for step, spec in enumerate(trajectory.specs):
-            own, got = factual[step][image], applied[step][image]
-            if assigned[image] == -1 or step < assigned[image]:
+        for module, spec in enumerate(trajectory.specs):
+            own, got = factual[module][image], applied[module][image]
+            if assigned[image] == -1 or module < assigned[image]:
                 np.testing.assert_allclose(got, own, atol=1e-6)  # Not touched, and before.
-            elif step == assigned[image] and exploration[kinds[image]] == "permuted":
-                np.testing.assert_array_equal(got, factual[step][PARTNERS[image]])
+            elif module == assigned[image] and exploration[kinds[image]] == "permuted":
+                np.testing.assert_array_equal(got, factual[module][DONORS[image]])
                 assert np.abs(got - own).max() > 1e-5
-            elif step == assigned[image]:
-                mean = factual[step][image : image + 1].mean(axis=AXES[spec.kind], keepdims=True)
+            elif module == assigned[image]:
+                mean = factual[module][image : image + 1].mean(axis=AXES[spec.kind], keepdims=True)
                 np.testing.assert_allclose(got, np.broadcast_to(mean[0], got.shape), atol=1e-6)
 
 
-@pytest.mark.parametrize("deviation", [0.3, 1.5])
+@pytest.mark.parametrize("std", [0.3, 1.5])
 @pytest.mark.parametrize("form", ACTORS)
-def test_noise_has_its_deviation_on_the_logits(form, deviation):
+def test_noise_has_its_deviation_on_the_logits(form, std):
     """A gate moves by the noise itself; a row that sums to 1 by the noise less a number of its own."""
     network, trajectory, _ = with_estimator(ACTORS[form])
-    for step, spec in enumerate(trajectory.specs):
-        options = dict(exploration=("noise",), noise=deviation, seed=(3, 4))
-        factual, applied = applied_in(network, trajectory, [step] * 12, **options)
-        own, got = factual[step], applied[step]
+    for module, spec in enumerate(trajectory.specs):
+        options = dict(exploration=("noise",), noise=std, seed=(3, 4))
+        factual, applied = applied_in(network, trajectory, [module] * 12, **options)
+        own, got = factual[module], applied[module]
         if spec.kind == "pairwise":
             np.testing.assert_allclose(got.sum(axis=-1), 1, atol=1e-5)
             change = np.log(got) - np.log(np.maximum(own, MARGIN))
-            noise = (change - change.mean(axis=-1, keepdims=True)) / deviation
+            noise = (change - change.mean(axis=-1, keepdims=True)) / std
             free = noise.size - noise.size // noise.shape[-1]
         else:
             assert got.min() > 0 and got.max() < 1
-            noise = (logit(got) - logit(own)) / deviation
+            noise = (logit(got) - logit(own)) / std
             free = noise.size
             assert abs(noise.mean() * np.sqrt(free)) <= 4
         # A sum of `free` squares of standard normals has this mean, and the variance 2 · free.
@@ -76,13 +76,13 @@ def test_noise_has_its_deviation_on_the_logits(form, deviation):
         assert abs(noise.ravel()[0] - noise.ravel()[1]) > 1e-4  # Each entry its own.
 
 
-def test_noise_follows_the_seed_and_differs_from_step_to_step():
+def test_noise_follows_the_seed_and_differs_from_module_to_module():
     network, trajectory, _ = with_estimator(SqueezeExcite(2))
 
-    def noise(step, seed):
+    def noise(module, seed):
         options = dict(exploration=("noise",), seed=seed)
-        factual, applied = applied_in(network, trajectory, [step] * 12, **options)
-        return logit(applied[step]) - logit(factual[step])
+        factual, applied = applied_in(network, trajectory, [module] * 12, **options)
+        return logit(applied[module]) - logit(factual[module])
 
     np.testing.assert_allclose(noise(0, (1, 2)), noise(0, (1, 2)), atol=1e-5)
     assert np.abs(noise(0, (1, 2)) - noise(0, (1, 3))).max() > 0.1
@@ -97,14 +97,14 @@ def test_what_is_named_twice_is_applied_twice_as_often():
     factual, applied = applied_in(
         network, trajectory, [0] * 12, exploration=reward_estimator.exploration, kinds=kinds
     )
-    lent = (applied[0] == factual[0][PARTNERS]).all(axis=(1, 2, 3))
+    lent = (applied[0] == factual[0][DONORS]).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(lent, kinds > 0)
 
 
-def test_an_alternative_equal_to_the_action_is_marked():
+def test_a_counterfactual_equal_to_the_action_is_marked():
     network, trajectory, _ = with_estimator()
     actions, donors = network(IMAGES)["actions"], np.arange(12, dtype="int32")
-    donors[:6] = PARTNERS[:6]
+    donors[:6] = DONORS[:6]
     own = NaiveCounterfactuals(
         trajectory.modules, [0] * 12, "mean", actions, ("permuted",), None, donors
     )
@@ -121,7 +121,7 @@ def test_an_alternative_equal_to_the_action_is_marked():
         (("reference", "noize"), "Expected a kind of counterfactual action.*Did you mean 'noise'"),
     ],
 )
-def test_what_is_no_list_of_alternatives_is_refused(exploration, message):
+def test_what_is_no_list_of_counterfactuals_is_refused(exploration, message):
     with pytest.raises(ValueError, match=message):
         check_exploration(exploration)
     with pytest.raises(ValueError, match=message):
@@ -133,6 +133,6 @@ def test_a_meter_measures_only_the_reference_action_when_asked_to():
     network, _, reward_estimator = with_estimator(exploration=("noise", "permuted"))
     outputs = network(images)
     measured = reward_estimator.estimate_all(
-        images, targets_of(labels), outputs, first_images(6), exploration=("reference",)
+        images, targets_of(labels), outputs, all_modules_of(6), exploration=("reference",)
     )
     np.testing.assert_array_equal(measured.ablated, np.ones(18))

@@ -1,4 +1,4 @@
-"""The counterfactual pass: what it computes, and what it leaves out."""
+"""The counterfactual pass: its results, its operations, and the rows of each module."""
 
 import keras
 import numpy as np
@@ -8,7 +8,8 @@ from graphs import operations_of
 from support import ACTORS, TwoModules, small_data, small_network
 
 from dreal_tf import SqueezeExcite, imagenet_residual_network
-from dreal_tf.method.rewards import CounterfactualPass
+from dreal_tf.method import rewards
+from dreal_tf.method.rewards import CounterfactualPass, RowsOfModules, SamplingPlan
 from dreal_tf.networks.backbones import actors_of
 
 IMAGES, _ = small_data(5)
@@ -41,7 +42,7 @@ def test_rows_join_where_the_skip_path_changes_its_shape():
 def traced(network, actors, row_splits):
     counterfactual_pass = CounterfactualPass(network, actors)
     outputs = counterfactual_pass.factual(IMAGES, training=False)
-    rerun = tf.function(lambda borders: counterfactual_pass(borders, POSITIONS, row_splits))
+    rerun = tf.function(lambda cached: counterfactual_pass(cached, POSITIONS, row_splits))
     return operations_of(rerun.get_concrete_function(outputs["cached_activations"]).graph)
 
 
@@ -71,3 +72,61 @@ def test_it_runs_on_a_loaded_network(tmp_path):
     again = counterfactual_pass(outputs["cached_activations"], POSITIONS, [0, 3, 6])
     expected = np.array(network(IMAGES)["logits"])[POSITIONS]
     np.testing.assert_allclose(again, expected, atol=1e-6)
+
+
+def assignments(rows, modules):
+    plan = rewards.sample_plan(rows, rows, modules, seed=(0, 1))
+    return {
+        "sampled": plan,
+        "exact": rewards.full_plan(plan, modules),
+        "in no order": SamplingPlan(plan.images, plan.modules),
+    }
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 12])
+@pytest.mark.parametrize("form", ["sampled", "exact", "in no order"])
+def test_known_and_unknown_lengths_are_cut_alike(form, rows):
+    modules = 4
+    plan = assignments(rows, modules)[form]
+
+    groups = [[0, 2], [1], [3]]
+
+    def cut(images, chosen):
+        rows_of = RowsOfModules(plan._replace(images=images, modules=chosen), groups)
+        of_groups = rows_of.of_groups(rows_of.all(chosen))
+        of_modules = [rows_of.of_modules(v, group) for v, group in zip(of_groups, groups, strict=True)]
+        return rows_of.rows, rows_of.all_rows(), of_modules, rows_of.module_of_row()
+
+    spec = tf.TensorSpec([None], tf.int32)
+    known = cut(plan.images, plan.modules)
+    unknown = tf.function(cut, input_signature=[spec, spec])(plan.images, plan.modules)
+    for one, other in zip(tf.nest.flatten(known), tf.nest.flatten(unknown), strict=True):
+        np.testing.assert_array_equal(one, other)
+    entries, whole, of_modules, own = known
+    order = [0, 2, 1, 3]
+    np.testing.assert_array_equal(whole, np.concatenate([entries[module] for module in order]))
+    np.testing.assert_array_equal(own, np.repeat(order, [len(entries[module]) for module in order]))
+    for module, values in zip(order, tf.nest.flatten(of_modules), strict=True):
+        np.testing.assert_array_equal(values, plan.modules.numpy()[entries[module]])
+        # Each row that changes this module is among its candidates.
+        assert set(np.flatnonzero(plan.modules.numpy() == module)) <= set(entries[module])
+
+
+@pytest.mark.parametrize("module", range(3))
+def test_a_tensor_is_cut_before_and_after_a_modules_rows(module):
+    rows_of = RowsOfModules(assignments(7, 3)["sampled"], [[0], [1, 2]])
+    first, end = rows_of.ranges[module]
+    for rows in {end, 7}:
+        before, now, after = rows_of.cut(tf.range(rows), module)
+        np.testing.assert_array_equal(tf.concat([*before, now, *after], 0), np.arange(rows))
+        np.testing.assert_array_equal(now, np.arange(first, end))
+        assert (len(before), len(after)) == (first > 0, rows > end)
+
+
+def test_a_seed_is_folded_once_for_all_modules():
+    """The noise of a module is what its own seed gives, folded by itself."""
+    seed = tf.constant([3, 4])
+    for position in range(3):
+        folded = tf.random.experimental.stateless_fold_in(seed, position)
+        first = tf.random.experimental.stateless_fold_in(seed, 0)[0]
+        np.testing.assert_array_equal(folded, tf.stack([first, position]))

@@ -68,14 +68,6 @@ def test_the_smallest_of_them_has_a_reward_for_every_module():
     assert [gate.kind for gate in gates] == ["channel"] * 9
     model = attach(network, "*squeeze_excite_mul", critic="paper", instrument_fraction=0.0)
     images = np.random.default_rng(0).normal(size=(6, 32, 32, 3)).astype("float32")
-    np.testing.assert_array_equal(model.predict(images, verbose=0), network.predict(images, verbose=0))
+    np.testing.assert_array_equal(model(images), network(images))
     assert len(model.trajectory.modules) == 9
-    assert model.trajectory.stages == (
-        "stage1",
-        "stage2",
-        "stage3",
-        "stage4",
-        "stage5",
-        "stage6",
-        "stage7",
-    )
+    assert model.trajectory.stages == tuple(f"stage{number}" for number in range(1, 8))

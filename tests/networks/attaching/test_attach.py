@@ -11,9 +11,9 @@ from foreign_networks import (
     convolved,
     excited,
     images_and_labels,
-    randomized_weights,
     squeeze_excite,
     tokens,
+    with_random_weights,
 )
 from keras import ops
 
@@ -55,14 +55,14 @@ def fitted(model, loss=LOGITS, inputs=None, rate=0.05):
 
 
 def test_our_layers_are_found_anywhere_and_the_network_stays_as_it_is(tmp_path):
-    network = randomized_weights(nested())
+    network = with_random_weights(nested())
     images, _ = images_and_labels()
-    before, config = network.predict(images, verbose=0), network.get_config()
+    before, config = np.array(network(images)), network.get_config()
     model = attach(network, critic="paper", instrument_fraction=0.0)
     assert model.trajectory.modules == ["body/se", "tail/cbam_channel", "tail/cbam_spatial", "inner/se"]
     assert model.trajectory.stages == ("stage1",)
     assert model.network is network and network.get_config() == config
-    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+    np.testing.assert_array_equal(model(images), before)
     logits = model.trajectory_network(images)["logits"]
     np.testing.assert_allclose(logits, before, rtol=1e-5, atol=1e-5)
     assert {id(v) for v in model.trajectory_network.variables} == {id(v) for v in network.variables}
@@ -75,8 +75,7 @@ def test_our_layers_are_found_anywhere_and_the_network_stays_as_it_is(tmp_path):
         [(type(layer), layer.name) for layer in m.network._flatten_layers()] for m in (loaded, model)
     ]
     assert kinds[0] == kinds[1]
-    same = loaded.predict(images, verbose=0)
-    np.testing.assert_array_equal(same, model.predict(images, verbose=0))
+    np.testing.assert_array_equal(loaded(images), model(images))
 
 
 def test_a_sequential_network_and_foreign_gates_come_back_from_a_file(tmp_path):
@@ -96,18 +95,18 @@ def test_a_network_that_ends_in_a_softmax():
     with pytest.raises(InputError, match="network that ends in a softmax. Set from_logits=False"):
         model.compile("sgd", "sgd", LOGITS)
     twin = classified(excited(convolved(images), "a"), images)
-    twin.set_weights(randomized_weights(network).get_weights())
+    twin.set_weights(with_random_weights(network).get_weights())
     settings = dict(critic="comparative", reward_fraction=1.0, actor_weight=0.5)
     histories = []
     for net, loss in ((network, keras.losses.SparseCategoricalCrossentropy()), (twin, LOGITS)):
         keras.utils.set_random_seed(0)
         model = attach(net, "a_se_excite", **settings)
         logs = fitted(model, loss, rate=0.01)
-        judged = model.evaluate(*images_and_labels(), verbose=0, return_dict=True)
-        histories.append({name: values[0] for name, values in logs.items()} | {"judged": judged})
-    judged, theirs = (history.pop("judged") for history in histories)
+        evaluated = model.evaluate(*images_and_labels(), verbose=0, return_dict=True)
+        histories.append({name: values[0] for name, values in logs.items()} | {"evaluated": evaluated})
+    evaluated, theirs = (history.pop("evaluated") for history in histories)
     assert histories[0] == pytest.approx(histories[1], rel=1e-3, abs=1e-4)
-    assert judged == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    assert evaluated == pytest.approx(theirs, rel=1e-3, abs=1e-4)
     for ours, others in zip(network.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_allclose(ours, others, rtol=1e-3, atol=1e-4)
 
@@ -115,10 +114,10 @@ def test_a_network_that_ends_in_a_softmax():
 @pytest.mark.parametrize("chance", [{"dropout": 0.5}, {"drop_path": True}])
 def test_dropout_is_no_part_of_a_reward(chance):
     """Rewards measured in training are those of two passes without dropout or stochastic depth."""
-    network, ablated = randomized_weights(tokens(**chance)), tokens(flat=True)
+    network, ablated = with_random_weights(tokens(**chance)), tokens(flat=True)
     ablated.set_weights([w.numpy() for w in network.weights if "seed" not in w.path])
     images, labels = images_and_labels(16)
-    before = network.predict(images, verbose=0)
+    before = np.array(network(images))
     answers = [np.float64(ops.log_softmax(n(images))) for n in (network, ablated)]
     log_p, log_ablated = (answer[np.arange(16), labels] for answer in answers)
     right = before.argmax(axis=1) == labels
@@ -135,9 +134,9 @@ def test_several_inputs():
     network = classified(maps, {"first": first, "second": second})
     images, _ = images_and_labels(16)
     inputs = {"first": images, "second": images[::-1]}
-    before = network.predict(inputs, verbose=0)
+    before = np.array(network(inputs))
     model = attach(network, "both_se_excite", critic="paper")
-    np.testing.assert_array_equal(model.predict(inputs, verbose=0), before)
+    np.testing.assert_array_equal(model(inputs), before)
     assert fitted(model, inputs=inputs)["reward_measured"] > [0]
 
 
@@ -174,10 +173,10 @@ def test_two_models_may_hold_layers_of_one_name():
     for number in (1, 2):
         inner = keras.Input(maps.shape[1:])
         maps = keras.Model(inner, convolved(inner), name=f"body_{number}")(maps)
-    network = randomized_weights(classified(SqueezeExcite(2, name="last_se")(maps), images))
+    network = with_random_weights(classified(SqueezeExcite(2, name="last_se")(maps), images))
     model = attach(network, critic="paper")
     batch = images_and_labels()[0]
-    expected = network.predict(batch, verbose=0)
+    expected = network(batch)
     np.testing.assert_allclose(
         model.trajectory_network(batch)["logits"], expected, rtol=1e-5, atol=1e-5
     )
@@ -230,7 +229,7 @@ def read_elsewhere(maps, images):
 
 
 @pytest.mark.parametrize(
-    ("case", "said"),
+    ("case", "message"),
     [
         ("misspelt", r"Received: '\*_se_exite'. Did you mean 'block1_se_excite'"),
         ("no gate", "'conv_relu' is a ReLU, which ends no attention. Name the layers that multiply"),
@@ -245,9 +244,9 @@ def read_elsewhere(maps, images):
         ("two outputs", r"one output \(batch, classes\). Received: .* \(None, 8, 8, 6\)"),
     ],
 )
-def test_what_cannot_be_attached_is_refused_with_the_reason(case, said):
+def test_what_cannot_be_attached_is_refused_with_the_reason(case, message):
     network, gates = refused(case)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         attach(network, gates)
 
 

@@ -9,39 +9,36 @@ from foreign_networks import (
     encoded,
     excited,
     images_and_labels,
-    randomized_weights,
     spatial,
     squeeze_excite,
+    with_random_weights,
 )
-from support import first_images, targets_of
+from support import all_modules_of, log_softmax, targets_of
 
 from dreal_tf import attach, find_gates
 from dreal_tf.layers import intervene
 from dreal_tf.networks.backbones import actors_of
 
 
-def log_softmax(logits):
-    logits = np.float64(logits)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-
-
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_rewards_are_those_of_a_network_ablated_by_hand(origin):
     make, gates, module, kind = FOREIGN[origin]
-    network, ablated = randomized_weights(make()), make(flat=True)
+    network, ablated = with_random_weights(make()), make(flat=True)
     ablated.set_weights(network.get_weights())
     images, labels = images_and_labels()
-    before = network.predict(images, verbose=0)
+    before = np.array(network(images))
     model = attach(network, gates, critic="paper", instrument_fraction=0.0)
     assert model.network is network and model.trajectory.modules == [module]
-    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+    np.testing.assert_array_equal(model(images), before)
     (spec,) = model.trajectory.specs
     assert spec.kind == kind
 
     outputs = model.reward_estimator.factual(images)
     np.testing.assert_allclose(outputs["logits"], before, rtol=1e-5, atol=1e-5)
     targets = targets_of(labels)
-    measured = model.reward_estimator.estimate_all(images, targets, outputs, first_images(len(images)))
+    measured = model.reward_estimator.estimate_all(
+        images, targets, outputs, all_modules_of(len(images))
+    )
     rows = np.arange(len(images))
     log_p, log_ablated = (log_softmax(n(images))[rows, labels] for n in (network, ablated))
     right = before.argmax(axis=1) == labels
@@ -53,7 +50,7 @@ def test_rewards_are_those_of_a_network_ablated_by_hand(origin):
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_actions_can_be_imposed_and_proposed_again(origin):
     make, gates, module, _ = FOREIGN[origin]
-    network = randomized_weights(make())
+    network = with_random_weights(make())
     images, _ = images_and_labels(4)
     model = attach(network, gates, critic="paper", instrument_fraction=0.0)
     outputs = model.trajectory_network(images)
@@ -78,7 +75,7 @@ def test_a_gate_with_state_of_its_own_moves_it_once_a_step():
     results = []
     for critic in (None, "paper"):
         keras.utils.set_random_seed(0)
-        model = attach(randomized_weights(spatial()), "gate_end", critic=critic, actor_weight=0.0)
+        model = attach(with_random_weights(spatial()), "gate_end", critic=critic, actor_weight=0.0)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.1), "sgd", loss)
         model.fit(images, labels, epochs=2, batch_size=6, shuffle=False, verbose=0)
@@ -97,7 +94,7 @@ def test_a_moved_gate_stays_in_its_own_range(form):
     else:
         gated = excited(images, "gate", activation=None if form == "free" else form)
     logits = keras.layers.Dense(2)(keras.layers.Flatten()(gated))
-    model = attach(randomized_weights(keras.Model(images, logits)), "gate*", critic=None)
+    model = attach(with_random_weights(keras.Model(images, logits)), "gate*", critic=None)
     (actor,) = actors_of(model.trajectory_network)
     state = np.random.default_rng(0).normal(size=(2, 4, 4, 6)).astype("float32")
     _, action = actor(state, return_action=True)
@@ -113,7 +110,7 @@ def test_a_moved_gate_stays_in_its_own_range(form):
 
 
 def test_attention_inside_layers_of_other_origin():
-    network, ablated = randomized_weights(encoded()), encoded(flat=True)
+    network, ablated = with_random_weights(encoded()), encoded(flat=True)
     ablated.set_weights(network.get_weights())
     assert [(gate.name, gate.kind) for gate in find_gates(network)] == [("encoder", "pairwise")] * 2
     model = attach(network, "enc*", critic="paper", instrument_fraction=0.0, validation_fraction=1.0)
@@ -128,11 +125,12 @@ def test_attention_inside_layers_of_other_origin():
     before = network(images)
     np.testing.assert_allclose(outputs["logits"], before, rtol=1e-5, atol=1e-5)
     targets = targets_of(labels)
-    measured = model.reward_estimator.estimate_all(images, targets, outputs, first_images(12))
+    measured = model.reward_estimator.estimate_all(images, targets, outputs, all_modules_of(12))
     lost = (log_softmax(before) - log_softmax(ablated(images)))[np.arange(12), labels]
     of_second = measured.difference.numpy()[measured.modules.numpy() == 1]
     np.testing.assert_allclose(of_second, lost, rtol=1e-4, atol=1e-5)
-    model.compile("sgd", "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", "adam", loss, run_eagerly=True)
     assert f"reward/{second}" in model.fit(images, labels, verbose=0).history
 
 

@@ -9,7 +9,7 @@ from foreign_networks import (
     classified,
     convolved,
     images_and_labels,
-    randomized_weights,
+    with_random_weights,
 )
 
 from dreal_tf import CBAM, Recipe, SqueezeExcite, attach, audit, insert
@@ -25,14 +25,14 @@ def plain():
     inner = keras.Input((8, 8, 6))
     body = keras.Model(inner, convolved(inner, "conv_2"), name="body")
     images = keras.Input(SHAPE)
-    return randomized_weights(classified(body(convolved(images, "conv_1")), images))
+    return with_random_weights(classified(body(convolved(images, "conv_1")), images))
 
 
 @pytest.mark.parametrize("kind", [kind for kind, actor in ACTORS.items() if kind not in ("aa", "sasa")])
 def test_inserted_attention_of_every_kind_changes_nothing_at_first(kind):
     network = plain()
     images, labels = images_and_labels()
-    before, layers = network.predict(images, verbose=0), [layer.name for layer in network.layers]
+    before, layers = np.array(network(images)), [layer.name for layer in network.layers]
     own = {"reduction": 2} if kind in ("se", "cbam") else {}
     refined = insert(network, kind, after=["conv_1_bn", "conv_2_b*"], **own)
     np.testing.assert_array_equal(refined(images), network(images))
@@ -77,7 +77,7 @@ def test_it_can_start_as_its_paper_has_it():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"attention": "sse", "after": "conv_1"}, "Expected an attention kind.*Did you mean 'se'"),
         ({"attention": "se", "after": "conv_1_bm"}, "Did you mean 'conv_1_bn'"),
@@ -86,8 +86,8 @@ def test_it_can_start_as_its_paper_has_it():
         ({"attention": "se", "after": "logits"}, r"one map .* 'logits', which gives shape \(None, 3\)"),
     ],
 )
-def test_what_cannot_be_inserted_is_refused(arguments, said):
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_inserted_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
         insert(plain(), **arguments)
 
 
@@ -100,7 +100,7 @@ GENERATED = Recipe().replace(
         "data.batch_size": 16,
     }
 )
-# Where attention stands in each: behind the last layer of a block's branch.
+# The layers to insert after: the last of each block's branch.
 APPLICATIONS = {
     "ResNet50": "conv*_block*_3_bn",
     "ResNet101V2": "conv*_block*_3_conv",
@@ -111,7 +111,7 @@ APPLICATIONS = {
 }
 
 
-# Both kinds passed in all of them; what takes longest, cbam in the deepest, is left out.
+# Tested with CBAM too; the deepest would take too long.
 BOTH = ("ResNet50", "MobileNet", "EfficientNetB0")
 
 
@@ -135,9 +135,9 @@ def test_applications(name, kind):
     logs = model.evaluate(images, labels, verbose=0, return_dict=True)
     assert {f"reward/{module}" for module in model.trajectory.modules} <= set(logs)
     if name == "ResNet50":
-        found = audit(refined, images=12, data=GENERATED)
-        assert list(found["modules"]) == model.trajectory.modules
-        values = [module["mean"]["value"] for module in found["modules"].values()]
+        audited = audit(refined, images=12, data=GENERATED)
+        assert list(audited["modules"]) == model.trajectory.modules
+        values = [module["mean"]["value"] for module in audited["modules"].values()]
         assert np.isfinite(values).all() and any(values)
 
 

@@ -8,7 +8,7 @@ from foreign_networks import UniformAttention, UniformScores
 from dreal_tf import attach, audit, find_gates, load_recipe
 from dreal_tf.training.builder import build_data
 
-PLACES = 17  # 16 patches and the class token.
+TOKENS = 17  # 16 patches and the class token.
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -17,7 +17,7 @@ class Tokens(keras.layers.Layer):
 
     def build(self, shape):
         self.first = self.add_weight(shape=(1, 1, shape[-1]), name="class_token")
-        self.positions = self.add_weight(shape=(1, PLACES, shape[-1]), name="positions")
+        self.positions = self.add_weight(shape=(1, TOKENS, shape[-1]), name="positions")
 
     def call(self, patches):
         first = keras.ops.tile(self.first, (keras.ops.shape(patches)[0], 1, 1))
@@ -41,7 +41,7 @@ def attended(kind, flat, normed, name):
 def transformer(kind, flat=False):
     images = keras.Input((8, 8, 1))
     patches = keras.layers.Conv2D(32, 2, 2, name="patches")(images)
-    hidden = Tokens(name="tokens")(keras.layers.Reshape((PLACES - 1, 32))(patches))
+    hidden = Tokens(name="tokens")(keras.layers.Reshape((TOKENS - 1, 32))(patches))
     for number in (1, 2):
         normed = keras.layers.LayerNormalization()(hidden)
         refined = attended(kind, flat, normed, f"block_{number}_attention")
@@ -83,12 +83,12 @@ def test_a_transformer_is_taught_on_digits(kind, digits, tmp_path):
         assert -1 <= history[f"val_alignment/{module}"][-1] <= 1
     assert history["reward_measured"][0] > 0
 
-    found = audit(model, data=digits)
-    assert list(found["modules"]) == modules
+    audited = audit(model, data=digits)
+    assert list(audited["modules"]) == modules
     even = transformer(kind, flat=True)
     even.set_weights(network.get_weights())
     lost = log_p_of_labels(network, digits.test) - log_p_of_labels(even, digits.test)
-    assert found["attention"]["mean"]["value"] == pytest.approx(lost.mean(), abs=1e-4)
+    assert audited["attention"]["mean"]["value"] == pytest.approx(lost.mean(), abs=1e-4)
     network.save(tmp_path / "network.keras")
     stored = keras.saving.load_model(tmp_path / "network.keras")
     np.testing.assert_allclose(stored.predict(images, verbose=0), model.predict(images, verbose=0))

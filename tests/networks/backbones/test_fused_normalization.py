@@ -24,7 +24,7 @@ def normalization(kind, shape, **options):
     return layer
 
 
-def drawn(shape, seed=0):
+def normal(shape, seed=0):
     return np.random.default_rng(seed).normal(3.0, 2.0, shape).astype("float32")
 
 
@@ -35,9 +35,9 @@ def passed(layer, maps, training=True):
     with tf.GradientTape() as tape:
         tape.watch(maps)
         outputs = layer(maps, training=training)
-        total = tf.reduce_sum(tf.cast(outputs, "float32") * drawn(maps.shape, seed=1))
-    found = [outputs, *tape.gradient(total, [maps, *weights]), *layer.non_trainable_variables]
-    return [np.float64(tf.cast(tf.convert_to_tensor(part), "float32")) for part in found]
+        total = tf.reduce_sum(tf.cast(outputs, "float32") * normal(maps.shape, seed=1))
+    results = [outputs, *tape.gradient(total, [maps, *weights]), *layer.non_trainable_variables]
+    return [np.float64(tf.cast(tf.convert_to_tensor(part), "float32")) for part in results]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -49,14 +49,14 @@ def test_it_is_keras_own_up_to_rounding(shape, precision):
     )
     tolerance = PRECISIONS[precision]
     for training in (True, False):
-        found = [passed(layer, drawn(shape), training) for layer in (ours, keras_own)]
-        for one, other in zip(*found, strict=True):
+        results = [passed(layer, normal(shape), training) for layer in (ours, keras_own)]
+        for one, other in zip(*results, strict=True):
             scale = max(np.abs(other).max(), 1.0)  # Sums over a map lose what its largest terms lose.
             np.testing.assert_allclose(one / scale, other / scale, atol=tolerance)
 
 
 def test_it_is_the_formula():
-    maps = drawn((8, 5, 7, 4))
+    maps = normal((8, 5, 7, 4))
     layer = normalization(FusedBatchNormalization, maps.shape)
     outputs, *_, mean, variance = passed(layer, maps)
     now, spread = np.float64(maps).mean((0, 1, 2)), np.float64(maps).var((0, 1, 2))
@@ -69,7 +69,7 @@ def test_it_is_the_formula():
 
 
 def test_a_second_pass_can_share_its_statistics():
-    maps = drawn((8, 5, 7, 4))
+    maps = normal((8, 5, 7, 4))
     inputs = keras.Input(maps.shape[1:])
     network = keras.Model(inputs, FusedBatchNormalization(momentum=0.99, name="norm")(inputs))
     with DeferredUpdates(network) as held:
@@ -80,7 +80,7 @@ def test_a_second_pass_can_share_its_statistics():
 
 
 def test_frozen_it_stays_as_it_is():
-    maps = drawn((4, 3, 3, 4))
+    maps = normal((4, 3, 3, 4))
     layer = normalization(FusedBatchNormalization, maps.shape)
     layer.trainable = False
     before = values(layer.variables)
@@ -102,16 +102,10 @@ HAS_RENORM = "renorm" in inspect.signature(keras.layers.BatchNormalization).para
     ],
 )
 def test_what_the_operation_does_not_do_is_left_to_keras(options):
-    maps = drawn((4, 3, 3, 4))
+    maps = normal((4, 3, 3, 4))
     ours, keras_own = (
         normalization(kind, maps.shape, **options)
         for kind in (FusedBatchNormalization, keras.layers.BatchNormalization)
     )
     for one, other in zip(passed(ours, maps), passed(keras_own, maps), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_its_config_brings_it_back():
-    layer = FusedBatchNormalization(momentum=0.7, synchronized=True)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert type(again) is FusedBatchNormalization and again.get_config() == layer.get_config()

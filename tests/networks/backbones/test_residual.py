@@ -6,7 +6,7 @@ from dreal_tf import SqueezeExcite, residual_network
 from dreal_tf.networks.backbones import actors_of
 
 
-def places(depth):
+def blocks_of(depth):
     """The blocks of the paper's section 4.2, in depth order."""
     return [f"conv{stage}_{number}" for stage in (2, 3, 4) for number in range(1, (depth - 2) // 6 + 1)]
 
@@ -19,20 +19,20 @@ def source(tensor):
 @pytest.mark.parametrize("depth", [8, 20, 56])
 def test_every_block_gets_an_actor_in_depth_order(depth):
     network = residual_network((32, 32, 3), 10, depth, attention=SqueezeExcite(4))
-    assert [actor.name for actor in actors_of(network)] == [f"{place}_se" for place in places(depth)]
-    assert set(network.output["actions"]) == {f"{place}/se" for place in places(depth)}
-    for place in places(depth):
-        actor = network.get_layer(f"{place}_se")
-        assert source(actor.input) is network.get_layer(f"{place}_2_bn")
-        assert source(network.get_layer(f"{place}_add").input[1]) is actor
+    assert [actor.name for actor in actors_of(network)] == [f"{block}_se" for block in blocks_of(depth)]
+    assert set(network.output["actions"]) == {f"{block}/se" for block in blocks_of(depth)}
+    for block in blocks_of(depth):
+        actor = network.get_layer(f"{block}_se")
+        assert source(actor.input) is network.get_layer(f"{block}_2_bn")
+        assert source(network.get_layer(f"{block}_add").input[1]) is actor
 
 
 def test_layers_keep_the_names_that_saved_networks_have():
     network = residual_network((8, 8, 1), 10, 8, attention=SqueezeExcite(4), shortcut="projection")
     expected = ["images", "conv1", "conv1_bn", "conv1_relu"]
-    for place in ("conv2_1", "conv3_1", "conv4_1"):
+    for block in ("conv2_1", "conv3_1", "conv4_1"):
         parts = ("1", "1_bn", "1_relu", "2", "2_bn", "se", "skip", "skip_bn", "add", "relu")
-        expected += [f"{place}_{part}" for part in parts]
+        expected += [f"{block}_{part}" for part in parts]
     expected = [name for name in expected if not name.startswith("conv2_1_skip")]
     assert sorted(layer.name for layer in network.layers) == sorted([*expected, "pool", "logits"])
     assert network.name == "resnet8"

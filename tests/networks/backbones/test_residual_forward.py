@@ -10,7 +10,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def randomised(network):
-    """Gives every weight, the moving statistics too, a value that shows if it is left out."""
+    """Gives every weight, the moving statistics too, a value whose omission shows."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             shape = layer.gamma.shape
@@ -71,7 +71,7 @@ def relu(inputs):
 
 
 def pooled(inputs):
-    """The maximum of 3 × 3 places around every second place, of those that exist."""
+    """The maximum of 3 × 3 positions around every second one, as far as they exist."""
     padded = np.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-np.inf)
     height, width = (-(-n // 2) for n in inputs.shape[1:3])
     windows = [
@@ -86,17 +86,17 @@ def imagenet_pass(network, images, blocks, bottleneck, stride_placement="3x3", l
     hidden = pooled(relu(hand.convolution(np.float64(images), "conv1", 2)))
     for stage, count, stage_strides in zip((2, 3, 4, 5), blocks, (1, 2, 2, last_stride), strict=True):
         for number in range(1, count + 1):
-            place, strides = f"conv{stage}_{number}", stage_strides if number == 1 else 1
+            block, strides = f"conv{stage}_{number}", stage_strides if number == 1 else 1
             first, second = (strides, 1)
             if bottleneck and stride_placement == "3x3":
                 first, second = second, first
-            branch = relu(hand.convolution(hidden, f"{place}_1", first))
-            branch = hand.convolution(branch, f"{place}_2", second)
+            branch = relu(hand.convolution(hidden, f"{block}_1", first))
+            branch = hand.convolution(branch, f"{block}_2", second)
             if bottleneck:
-                branch = hand.convolution(relu(branch), f"{place}_3")
-            branch, actions[f"{place}/se"] = hand.attention(branch, f"{place}_se")
+                branch = hand.convolution(relu(branch), f"{block}_3")
+            branch, actions[f"{block}/se"] = hand.attention(branch, f"{block}_se")
             if number == 1 and (bottleneck or stage > 2):
-                hidden = hand.convolution(hidden, f"{place}_skip", strides)
+                hidden = hand.convolution(hidden, f"{block}_skip", strides)
             hidden = relu(hidden + branch)
     return hand.classifier(hidden), actions
 
@@ -106,13 +106,13 @@ def small_pass(network, images, blocks, shortcut):
     hidden = relu(hand.convolution(np.float64(images), "conv1"))
     for stage in (2, 3, 4):
         for number in range(1, blocks + 1):
-            place, strides = f"conv{stage}_{number}", 2 if stage > 2 and number == 1 else 1
-            branch = relu(hand.convolution(hidden, f"{place}_1", strides))
-            branch = hand.convolution(branch, f"{place}_2")
-            branch, actions[f"{place}/se"] = hand.attention(branch, f"{place}_se")
+            block, strides = f"conv{stage}_{number}", 2 if stage > 2 and number == 1 else 1
+            branch = relu(hand.convolution(hidden, f"{block}_1", strides))
+            branch = hand.convolution(branch, f"{block}_2")
+            branch, actions[f"{block}/se"] = hand.attention(branch, f"{block}_se")
             if strides == 2 and shortcut == "projection":
-                hidden = hand.convolution(hidden, f"{place}_skip", 2)
-            elif strides == 2:  # Every second place; as many channels of zeros as there are more.
+                hidden = hand.convolution(hidden, f"{block}_skip", 2)
+            elif strides == 2:  # Every second position; channels of zeros make up the width.
                 hidden = hidden[:, ::2, ::2]
                 hidden = np.concatenate([hidden, np.zeros_like(hidden)], axis=3)
             hidden = relu(hidden + branch)

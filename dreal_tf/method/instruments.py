@@ -1,19 +1,15 @@
-"""Instruments: whether the gradient of a critic can be trusted, on images that nobody trained on."""
+"""Instruments: whether a critic's gradient can be trusted, on images that nobody trained on."""
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from dreal_tf.layers import intervene
+from dreal_tf.method.critics.pairwise import flat_rows
 from dreal_tf.method.formulas import true_action_gradients
-from dreal_tf.method.instruments.direction_test import (
-    ARMS,
-    PerturbedActions,
-    gains_of_arms,
-    perturbation_along,
-    perturbations_of_arms,
-)
 from dreal_tf.method.rewards import count_of_fraction, sample_plan
+from dreal_tf.method.rows import expand_dims_like
 from dreal_tf.modules import ModuleOutput
 from dreal_tf.replicas import replica_seed
 
@@ -256,3 +252,196 @@ def held_modules(states, actions):
         ModuleOutput(state, tf.repeat(action[None], tf.shape(state)[0], axis=0))
         for state, action in zip(states, actions, strict=True)
     ]
+
+
+ARMS = 4  # Along dQ/dA and against it; along random signs and against them.
+
+
+def perturbation_along(kind, dq_da, size=0.5, axes=()):
+    """A perturbation of one size in every entry of an action, along the sign of dQ/dA.
+
+    Args:
+        kind: str, one of `dreal_tf.modules.ACTION_KINDS`.
+        dq_da: float tensor (batch, ...), shaped like the action.
+        size: float > 0. Size in each entry (logits).
+        axes: tuple of str, the meaning of each axis of a pairwise action, see `ModuleSpec`: some
+            have keys to which a query cannot attend, and which are no part of the mean.
+    Returns:
+        Float32 tensor of that shape: -size, 0 or size. A gradient that is equal for all keys of a
+        row does not move a softmax, so the mean over keys is subtracted from a pairwise gradient.
+    Example:
+        >>> perturbation_along("pairwise", np.float32([[[1.0, 3.0]]])).numpy().tolist()
+        [[[-0.5, 0.5]]]
+        >>> cross = np.float32([[0, 2, 3], [2, 0, 3]]).reshape(1, 2, 1, 3)
+        >>> axes = ("rows", "columns", "cross")
+        >>> perturbation_along("pairwise", cross, axes=axes)[0, 0, 0].numpy().tolist()
+        [0.0, -0.5, 0.5]
+    """
+    dq_da = tf.cast(dq_da, tf.float32)
+    if kind == "pairwise":
+        dq_da -= flat_rows(dq_da, axes)
+    return size * tf.sign(tf.where(tf.math.is_finite(dq_da), dq_da, 0.0))
+
+
+def random_perturbation(perturbation, seed):
+    """The same perturbation with random signs.
+
+    Args:
+        perturbation: float tensor, from `perturbation_along`.
+        seed: int tensor (2,).
+    Returns:
+        Float tensor: as large in every entry, and 0 where that one is 0.
+    Example:
+        >>> along = tf.constant([[0.5, 0.0, -0.5]])
+        >>> tf.abs(random_perturbation(along, seed=(0, 1))).numpy().tolist()
+        [[0.5, 0.0, 0.5]]
+    """
+    coins = tf.random.stateless_uniform(tf.shape(perturbation), seed) < 0.5
+    return tf.where(coins, perturbation, -perturbation)
+
+
+def perturbations_of_arms(along, seed):
+    """The perturbations of the four arms, one arm after another along the first axis.
+
+    Args:
+        along: float tensor (n, ...), from `perturbation_along`.
+        seed: int tensor (2,), of the random signs.
+    Returns:
+        Float tensor (4 n, ...).
+    """
+    random = random_perturbation(along, seed)
+    return tf.concat([along, -along, random, -random], axis=0)
+
+
+def gains_of_arms(scores):
+    """The gain of a perturbation along dQ/dA, and of one along random signs.
+
+    Args:
+        scores: float tensor (4 n,). Score in each arm, as `perturbations_of_arms` orders them.
+    Returns:
+        Two float tensors (n,), in nats: half the difference between the arm and the opposite arm.
+    Example:
+        >>> along, random = gains_of_arms(np.float32([-1, -3, -2, -2.5]))
+        >>> float(along[0]), float(random[0])
+        (1.0, 0.25)
+    """
+    forth, back, random_forth, random_back = tf.split(scores, ARMS)
+    return (forth - back) / 2.0, (random_forth - random_back) / 2.0
+
+
+class PerturbedActions:
+    """An intervention (see `dreal_tf.layers.intervene`) that perturbs one module's action in each image.
+
+    Args:
+        modules: sequence of str, the module names.
+        positions: int32 tensor (n,). For each image of the pass the position in `modules` of the
+            module to perturb; -1 for none.
+        perturbations: list of float tensors (n, ...), one per module (logits).
+    Example:
+        >>> actor, state = SqueezeExcite(2, name="gate"), np.random.rand(2, 4, 4, 8)
+        >>> _, own = actor(state, return_action=True)
+        >>> ones = [np.ones((2, 1, 1, 8))]
+        >>> with intervene(PerturbedActions(["gate/se"], np.int32([0, -1]), ones)):
+        ...     _, perturbed = actor(state, return_action=True)
+        >>> (perturbed.numpy() > own.numpy()).all(axis=3).ravel().tolist()
+        [True, False]
+    """
+
+    def __init__(self, modules, positions, perturbations):
+        self.position_of = {module: position for position, module in enumerate(modules)}
+        self.positions = tf.convert_to_tensor(positions)
+        self.perturbations = perturbations
+
+    def __call__(self, actor, index, state, action):
+        position = self.position_of.get(actor.modules()[index])
+        if position is None:
+            return action
+        perturbed = actor.perturb_action(action, self.perturbations[position], index)
+        chosen = expand_dims_like(self.positions == position, action)
+        return tf.where(chosen, perturbed, action)
+
+
+# Fraction of the mean square below which a variance from sums is only their rounding.
+ROUNDING = 1e-9
+# Half the width of a normal 95 % interval (standard errors).
+NORMAL_95 = 1.96
+
+
+def mean_interval_from_sums(count, total, squares):
+    """Means with their normal 95 % intervals.
+
+    Args:
+        count, total, squares: float tensors (n,). Number, sum and sum of squares of the values.
+    Returns:
+        Three float tensors (n,): mean, low and high. All 0 where the count is 0; of one value alone
+        the interval is its mean, since nothing is known of the spread.
+    Example:
+        >>> mean, low, high = mean_interval_from_sums(*np.float32([[2], [2], [4]]))  # 0 and 2.
+        >>> mean.numpy().tolist(), low.numpy().round(2).tolist(), high.numpy().round(2).tolist()
+        ([1.0], [-0.9599999785423279], [2.9600000381469727])
+    """
+    mean = tf.math.divide_no_nan(total, count)
+    spread = tf.nn.relu(squares - count * tf.square(mean))
+    variance = tf.math.divide_no_nan(spread, tf.nn.relu(count - 1.0))
+    half = NORMAL_95 * tf.sqrt(tf.math.divide_no_nan(variance, count))
+    return mean, mean - half, mean + half
+
+
+def r2_from_sums(count, total, squares, errors):
+    """R² of predictions: 1 - mean squared error / variance of the measured values.
+
+    Args:
+        count, total, squares: float tensors (n,). Number, sum and sum of squares of the measured values.
+        errors: float tensor (n,). Sum of squared errors of the predictions.
+    Returns:
+        Float tensor (n,), at most 1; 0 where there are no values or all are equal.
+    Example:
+        >>> r2_from_sums(*np.float32([[2], [2], [4], [1]])).numpy().tolist()  # 0 and 2.
+        [0.5]
+    """
+    square = tf.math.divide_no_nan(squares, count)
+    variance = square - tf.square(tf.math.divide_no_nan(total, count))
+    varied = variance > ROUNDING * square
+    ratio = tf.math.divide_no_nan(tf.math.divide_no_nan(errors, count), variance)
+    return tf.where(varied, 1.0 - ratio, tf.zeros_like(ratio))
+
+
+def r2(measured, predicted):
+    """R² of predictions: 1 - mean squared error / variance of the measured values.
+
+    Args:
+        measured, predicted: float arrays (n,). Pairs that are not finite are skipped.
+    Returns:
+        Float, at most 1; None if there are no values or all are equal.
+    Example:
+        >>> r2(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
+        0.5
+    """
+    measured, predicted = np.asarray(measured, np.float64), np.asarray(predicted, np.float64)
+    finite = np.isfinite(measured) & np.isfinite(predicted)  # Half precision may overflow.
+    measured, predicted = measured[finite], predicted[finite]
+    if measured.size == 0 or np.ptp(measured) == 0:
+        return None
+    return float(1 - np.mean((measured - predicted) ** 2) / np.var(measured))
+
+
+def bootstrap_mean(values, seed=0, draws=1000):
+    """A mean with its 95 % interval: percentiles of the means of resampled values.
+
+    Args:
+        values: float array (n,).
+        seed: int.
+        draws: int >= 1. Number of resamples.
+    Returns:
+        Dict of `mean`, `low` and `high`: float, or None where there are no values.
+    Example:
+        >>> bootstrap_mean(np.array([2.0, 2.0, 2.0]))
+        {'mean': 2.0, 'low': 2.0, 'high': 2.0}
+    """
+    values = np.asarray(values, np.float64)
+    if values.size == 0:
+        return {"mean": None, "low": None, "high": None}
+    random = np.random.default_rng(seed)
+    means = [values[random.integers(values.size, size=values.size)].mean() for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}

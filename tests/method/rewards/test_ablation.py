@@ -20,12 +20,12 @@ class Constant(AttentionActor):
 @pytest.mark.parametrize("form", ACTORS)
 def test_it_is_the_mean_over_images_however_many(form):
     network, (images, _) = small_network(ACTORS[form]), small_data(70)
-    found = static_actions(plain_network(network), images)
+    static = static_actions(plain_network(network), images)
     actions = network(images)["actions"]
-    assert set(found) == set(actions)
+    assert set(static) == set(actions)
     for module, action in actions.items():
-        assert found[module].dtype == np.float32
-        np.testing.assert_allclose(found[module], np.float64(action).mean(axis=0), atol=1e-6)
+        assert static[module].dtype == np.float32
+        np.testing.assert_allclose(static[module], np.float64(action).mean(axis=0), atol=1e-6)
 
 
 def test_modules_come_in_depth_order():
@@ -37,8 +37,8 @@ def test_modules_come_in_depth_order():
 
 
 def test_a_constant_action_is_its_own_mean_to_the_last_bit():
-    found = static_actions(small_network(Constant()), small_data(70)[0])
-    for action in found.values():
+    static = static_actions(small_network(Constant()), small_data(70)[0])
+    for action in static.values():
         np.testing.assert_array_equal(action, np.full((1, 1, 4), 0.1, "float32"))
 
 
@@ -52,12 +52,12 @@ def test_actors_of_nested_networks_and_of_layers_used_twice_are_told_apart():
     hidden = gate(second(first(gate(images))))
     network = keras.Model(images, keras.layers.GlobalAveragePooling2D()(hidden))
     pictures = small_data(5)[0]
-    found = static_actions(network, pictures)
-    assert list(found) == ["gate/se", "conv2_1/se", "conv2_1/se@2", "gate/se@2"]
+    static = static_actions(network, pictures)
+    assert list(static) == ["gate/se", "conv2_1/se", "conv2_1/se@2", "gate/se@2"]
     state = pictures
-    for module, layer in zip(found, (gate, first.layers[1], second.layers[1], gate), strict=True):
+    for module, layer in zip(static, (gate, first.layers[1], second.layers[1], gate), strict=True):
         state, action = layer(state, return_action=True)
-        np.testing.assert_allclose(found[module], np.float64(action).mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(static[module], np.float64(action).mean(axis=0), atol=1e-6)
 
 
 def test_a_network_without_attention_has_none():
