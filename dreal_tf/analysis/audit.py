@@ -26,7 +26,7 @@ from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, finished_run, write_whole
-from dreal_tf.visualization.module_values import module_values
+from dreal_tf.visualization.module_figures import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 
 IMAGES_AT_A_TIME = 32

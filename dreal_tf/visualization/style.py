@@ -35,6 +35,17 @@ class Style(NamedTuple):
     series: tuple
     heat: str = "inferno"
 
+    def colours(self):
+        """Dict of every colour by its name; those of `series` are `series0` and so on.
+
+        Example:
+            >>> LIGHT.colours()["ground"], DARK.colours()["series1"]
+            ('#FFFFFF', '#E3A2C6')
+        """
+        names = ("text", "muted", "grid", "ground", "baseline", "ours")
+        series = {f"series{number}": colour for number, colour in enumerate(self.series)}
+        return {name: getattr(self, name) for name in names} | series
+
 
 LIGHT = Style(
     "light",

@@ -16,8 +16,13 @@ import dreal_tf
 from dreal_tf import CBAM, DREAL, SqueezeExcite, residual_network
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.deployment import exported_model, formats
-from dreal_tf.deployment.export import _calibration_images, baseline_network
-from dreal_tf.deployment.verification import compare_embeddings, compare_probabilities, run_exports
+from dreal_tf.deployment.export import (
+    _calibration_images,
+    baseline_network,
+    compare_embeddings,
+    compare_probabilities,
+    run_exports,
+)
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import ACTORS
 from dreal_tf.networks.backbones import plain_network

@@ -13,8 +13,7 @@ from dreal_tf import Recipe, load_recipe, prune
 from dreal_tf.analysis.audit import calibration_images
 from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.cli.main import main
-from dreal_tf.deployment.prune import fine_tuning, pruned_recipe
-from dreal_tf.deployment.pruning_plan import PruningPlan
+from dreal_tf.deployment.prune import PruningPlan, fine_tuning, pruned_recipe
 from dreal_tf.errors import InputError
 from dreal_tf.layers import intervene
 from dreal_tf.method.rewards import static_actions

@@ -8,7 +8,7 @@ from support import log_softmax, randomized
 
 from dreal_tf.analysis.audit import calibration_images
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.deployment.pruning_plan import chosen_actors, jointly_removable, plan_pruning
+from dreal_tf.deployment.prune import chosen_actors, jointly_removable, plan_pruning
 from dreal_tf.deployment.pruning_request import Rule
 from dreal_tf.errors import InputError
 from dreal_tf.layers import CBAM, NonLocal, SqueezeExcite, StandAloneAttention, intervene

@@ -8,8 +8,7 @@ from fresh_process import started
 
 from dreal_tf import ActorOnly, Study
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.directory import StudyDirectory, locked_folder
-from dreal_tf.experiments.rows import read_known_rows
+from dreal_tf.experiments.directory import StudyDirectory, locked_folder, read_known_rows
 
 ARMS = {"a": {"dreal.critic": "paper"}, "b": {"dreal.critic": "direct"}}
 STUDY = Study(what="actor_only", recipe="digits_resnet8_se", arms=ARMS)

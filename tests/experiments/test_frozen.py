@@ -6,7 +6,7 @@ import pytest
 from support import ACTORS, logits_loss, moved, small_data, small_network, values
 
 from dreal_tf import DREAL
-from dreal_tf.experiments.frozen import (
+from dreal_tf.experiments.jobs import (
     FrozenDREAL,
     HeldOut,
     NetworkEvaluator,

@@ -6,8 +6,7 @@ import pytest
 
 from dreal_tf import Study
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.directory import StudyDirectory
-from dreal_tf.experiments.rows import parse_rows, read_known_rows, rows_text
+from dreal_tf.experiments.directory import StudyDirectory, parse_rows, read_known_rows, rows_text
 
 ARMS = {"a": {"dreal.critic": "paper"}, "b": {"dreal.critic": "direct"}}
 STUDY = Study(what="actor_only", recipe="digits_resnet8_se", arms=ARMS)

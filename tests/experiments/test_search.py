@@ -6,8 +6,7 @@ import pytest
 
 from dreal_tf import Search, load_recipe
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.search import Objective, own_role
-from dreal_tf.experiments.space import load_space
+from dreal_tf.experiments.search import Objective, load_space, own_role
 
 ACCURACY, LOSS = Objective("val_accuracy"), Objective("val_loss")
 NOTHING = float("nan")

@@ -5,7 +5,7 @@ import pytest
 
 from dreal_tf import Choice, Range, Space, load_recipe
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.space import bundled_spaces, load_space
+from dreal_tf.experiments.search import bundled_spaces, load_space
 from dreal_tf.training.recipe_files import bundled_recipes
 
 EVERY_KIND = {

@@ -2,9 +2,14 @@
 
 import pytest
 
-from dreal_tf.experiments.comparison import summaries
+from dreal_tf.experiments.comparison import (
+    Table,
+    comparison_tables,
+    results_table,
+    summaries,
+    summary_tables,
+)
 from dreal_tf.experiments.study import load_study
-from dreal_tf.experiments.table import Table, comparison_tables, results_table, summary_tables
 
 
 def row(arm, seed, **measured):

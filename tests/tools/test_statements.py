@@ -6,8 +6,7 @@ from fresh_process import COMMAND, REPOSITORY, ended
 from statements import Statement, followed, statement_lines, statements
 
 from dreal_tf.data.examples import draw_examples
-from dreal_tf.experiments.directory import StudyDirectory
-from dreal_tf.experiments.rows import parse_rows
+from dreal_tf.experiments.directory import StudyDirectory, parse_rows
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.trained_run import trained_network

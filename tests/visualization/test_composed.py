@@ -12,17 +12,17 @@ from PIL import Image
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
-from dreal_tf.visualization.composed import (
+from dreal_tf.visualization.grad_cam import (
     Composed,
     coverage_of_box,
     energy_in_box,
+    grad_cam,
     grid_pictures,
     object_masks,
     pasted_pictures,
     pointing_game,
     with_image_shape,
 )
-from dreal_tf.visualization.grad_cam import grad_cam
 
 RANDOM = np.random.default_rng(0)
 # An image is its number everywhere, so that a picture tells what it was made of.

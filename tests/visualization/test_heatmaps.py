@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from dreal_tf.errors import InputError
-from dreal_tf.visualization.channel_actions import channel_attention
 from dreal_tf.visualization.heatmaps import MapRow, heatmaps, overlaid, stretched
+from dreal_tf.visualization.module_figures import channel_attention
 from dreal_tf.visualization.style import LIGHT, STYLES, as_png
 
 RANDOM = np.random.default_rng(0)

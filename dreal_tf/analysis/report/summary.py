@@ -161,7 +161,7 @@ def cost_section(evidence):
     Returns:
         `ReportSection`.
     """
-    columns = [Column("run"), *(column for *_, column in COSTS.values())]
+    columns = ["run", *(column for *_, column in COSTS.values())]
     rows = [(name, *(run.cost[cost] for cost in COSTS)) for name, run in evidence.runs.items()]
     text = [
         "Training seconds are those of the run, including the effect of other work on its machine. The time "
@@ -192,11 +192,11 @@ def recipe_section(evidence):
         differ = [path for path in ours if ours[path] != other[path] and path != "data.folder"]
         rows = [(path, ours[path], other[path]) for path in differ]
         if rows:
-            columns = [Column("field"), Column("this run"), Column("baseline")]
+            columns = ["field", "this run", "baseline"]
             tables.append(Table("recipe_differences", columns, rows, "Where the two recipes differ."))
         else:
             text += ("The recipe of the baseline is the same.",)
-    columns = [Column("field"), Column("value")]
+    columns = ["field", "value"]
     caption = "The whole recipe of this run."
     tables.append(Table("recipe", columns, list(ours.items()), caption, flowing=True))
     return ReportSection("recipe", "Recipe", text, tables=tuple(tables))
@@ -223,7 +223,7 @@ def environment_section(evidence):
     if not fields:
         text = ("The run directory holds no environment.json.",)
         return ReportSection("environment", "Environment", text, empty=True)
-    columns = [Column("what"), *map(Column, environments)]
+    columns = ["what", *environments]
     rows = [(field, *(of_run.get(field) for of_run in environments.values())) for field in fields]
     tables = (Table("environment", columns, rows),)
     return ReportSection(
