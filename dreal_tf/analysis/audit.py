@@ -181,13 +181,8 @@ def calibration_images(data, count=CALIBRATION_IMAGES):
         >>> calibration_images(build_data(load_recipe("digits_resnet8_se")), 100).shape
         (100, 8, 8, 1)
     """
-    batches, size = [], 0
-    for images, _ in data.train.as_numpy_iterator():
-        batches.append(images)
-        size += len(images)
-        if size >= count:
-            break
-    return np.concatenate(batches)[:count]
+    images = data.train.map(lambda images, labels: images).unbatch().batch(count)
+    return next(images.as_numpy_iterator())
 
 
 def _groups(specs):
@@ -514,21 +509,20 @@ def values_of(differences, correct, correct_without, seed=0):
         (0.5, 0.25, 0.25)
     """
     low, high = bootstrap_intervals(differences, seed)
-    values = []
-    for column, (difference, without) in enumerate(zip(differences.T, correct_without.T, strict=True)):
-        values.append(
-            {
-                "value": float(difference.mean()),
-                "low": float(low[column]),
-                "high": float(high[column]),
-                "accuracy_drop": float(correct.mean() - without.mean()),
-                "p_value": mcnemar(correct, without),
-                "helped": float((difference > TOLERANCE).mean()),
-                "harmed": float((difference < -TOLERANCE).mean()),
-                "untouched": float((np.abs(difference) <= TOLERANCE).mean()),
-            }
-        )
-    return values
+    columns = zip(differences.T, low.tolist(), high.tolist(), correct_without.T, strict=True)
+    return [
+        {
+            "value": float(difference.mean()),
+            "low": least,
+            "high": most,
+            "accuracy_drop": float(correct.mean() - without.mean()),
+            "p_value": mcnemar(correct, without),
+            "helped": float((difference > TOLERANCE).mean()),
+            "harmed": float((difference < -TOLERANCE).mean()),
+            "untouched": float((np.abs(difference) <= TOLERANCE).mean()),
+        }
+        for difference, least, most, without in columns
+    ]
 
 
 def values_by_class(differences, labels, seed=0):
@@ -549,11 +543,9 @@ def values_by_class(differences, labels, seed=0):
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
         if count >= 2:
             rows = differences[labels == label]
-            columns = zip(rows.mean(axis=0), *bootstrap_intervals(rows, seed), strict=True)
+            columns = np.transpose([rows.mean(axis=0), *bootstrap_intervals(rows, seed)]).tolist()
             names = "value", "low", "high"
-            values[int(label)] = [
-                dict(zip(names, map(float, column), strict=True)) for column in columns
-            ]
+            values[int(label)] = [dict(zip(names, column, strict=True)) for column in columns]
     return values
 
 

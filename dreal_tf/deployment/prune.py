@@ -121,7 +121,7 @@ def _write_run(request, recipe, network, data, old_metrics):
     metrics = evaluate_splits(network, data, recipe.dreal.reference_action, recipe.dreal.penalty)
     metrics |= {
         "best_epoch": old_metrics["best_epoch"],
-        "validation_accuracy": _accuracy(network, data.validation),
+        "validation_accuracy": float(label_scores(network, validation_as_test(data).test)[1].mean()),
         "training_seconds": old_metrics["training_seconds"],
     }
     write_whole(out.metrics, json.dumps(metrics, indent=2) + "\n")
@@ -134,15 +134,6 @@ def _built(recipe, source, data):
         if layer.weights:
             layer.set_weights(source.get_layer(layer.name).get_weights())
     return network
-
-
-def _accuracy(network, batches):
-    correct = []
-    for images, labels in batches:
-        labels = tf.argmax(labels, axis=1) if labels.shape.rank == 2 else tf.cast(labels, tf.int64)
-        logits = network(images, training=False)["logits"]
-        correct.append(tf.argmax(logits, axis=1) == labels)
-    return float(np.mean(np.concatenate(correct)))
 
 
 def pruned_recipe(recipe, plan):
@@ -238,45 +229,28 @@ def network_costs(networks, preprocessing, rounds=ROUNDS):
     ]
 
 
-class CostEvaluator:
-    """Measures the cost of replacing a network by a smaller one, on the same images.
+def label_scores(network, batches):
+    """How well a network predicts the labels of some images.
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, ending in logits.
-        batches: iterable of (images, int labels), at least two images in all.
-        seed: int, of the bootstrap.
+        batches: iterable of (images, int labels).
+    Returns:
+        Float64 array (n,): log p of the label (nats); and bool array (n,): whether it was predicted.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> evaluator = CostEvaluator(network, [(np.random.rand(4, 8, 8, 1), np.arange(4))])
-        >>> evaluator.cost(network)["value"]
-        0.0
+        >>> log_p, correct = label_scores(network, [(np.random.rand(4, 8, 8, 1), np.arange(4))])
+        >>> bool((log_p < 0).all()), correct.dtype
+        (True, dtype('bool'))
     """
-
-    def __init__(self, network, batches, seed=0):
-        self.batches = batches
-        self.seed = seed
-        self.log_p, self.correct = self._evaluate(network)
-
-    def cost(self, smaller):
-        """The cost of `smaller`.
-
-        Returns:
-            Dict, see `dreal_tf.analysis.audit.values_of`: `value`, the mean fall of log p of the label
-            (nats), its interval, `accuracy_drop`, and so on.
-        """
-        log_p, correct = self._evaluate(smaller)
-        return values_of((self.log_p - log_p)[:, None], self.correct, correct[:, None], self.seed)[0]
-
-    def _evaluate(self, network):
-        """log p of the labels, float64 (n,), and whether they were predicted, bool (n,)."""
-        run = tf.function(plain_network(network), reduce_retracing=True)
-        log_p, correct = [], []
-        for images, labels in self.batches:
-            labels = tf.cast(labels, tf.int32)
-            logits = run(tf.cast(images, tf.float32), training=False)
-            log_p.append(per_example_score(labels, logits, from_logits=True))
-            correct.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
-        return np.concatenate(log_p).astype(np.float64), np.concatenate(correct)
+    run = tf.function(plain_network(network), reduce_retracing=True)
+    log_p, correct = [], []
+    for images, labels in batches:
+        labels = tf.cast(labels, tf.int32)
+        logits = run(tf.cast(images, tf.float32), training=False)
+        log_p.append(per_example_score(labels, logits, from_logits=True))
+        correct.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
+    return np.concatenate(log_p).astype(np.float64), np.concatenate(correct)
 
 
 class PruningPlan(NamedTuple):
@@ -288,8 +262,8 @@ class PruningPlan(NamedTuple):
             `reason`, and `value`, `low` and `high`: the cost of its static action (nats).
         images: int, validation images that they were evaluated on.
         network: functional `keras.Model` without these actors; None if none is removed.
-        cost: dict, see `CostEvaluator`: the cost of that network on those images; None if none is
-            removed.
+        cost: dict, see `dreal_tf.analysis.audit.values_of`: the cost of that network on those images; None
+            if none is removed.
     """
 
     blocks: tuple
@@ -326,34 +300,31 @@ def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
     values = {module: value["static"] for module, value in audited["modules"].items()}
     plans = removal_plans(network, static_actions(network, calibration_images(data)))
     batches = drawn_batches(validation.test, validation.sizes["test"], images, IMAGES_AT_A_TIME, seed)
-    evaluator = CostEvaluator(network, batches, seed)
+    log_p, correct = label_scores(network, batches)
 
     def without(names):
         return without_actors(network, {name: plans[name] for name in names})
 
     def cost_of(names):
-        return evaluator.cost(without(names))
+        of_smaller, correct_of_smaller = label_scores(without(names), batches)
+        return values_of((log_p - of_smaller)[:, None], correct, correct_of_smaller[:, None], seed)[0]
 
     removed, kept = chosen_actors(actors, values, rule)
-    for name in list(removed):
-        if objection := _objection(name, plans[name], cost_of, rule):
-            removed.remove(name)
-            kept |= dict.fromkeys(actors[name], objection)
+    objections = {name: _objection(name, plans[name], cost_of, rule) for name in removed}
+    removed = [name for name in removed if not objections[name]]
     best = {name: max(values[module]["value"] for module in actors[name]) for name in removed}
-    removed, objections = jointly_removable(removed, best, cost_of, rule)
-    for name, objection in objections.items():
-        kept |= dict.fromkeys(actors[name], objection)
+    removed, of_all = jointly_removable(removed, best, cost_of, rule)
+    for name, objection in (objections | of_all).items():
+        if objection:
+            kept |= dict.fromkeys(actors[name], objection)
     modules = {
         module: _decision(values[module], plans[name], kept.get(module))
         for name, members in actors.items()
         for module in members
     }
     blocks = tuple(actors[name][0].split("/")[0] for name in actors if name in removed)
-    plan = PruningPlan(blocks, modules, audited["images"])
-    if not removed:
-        return plan
-    smaller = without(removed)
-    return plan._replace(network=smaller, cost=evaluator.cost(smaller))
+    smaller = (without(removed), cost_of(removed)) if removed else ()
+    return PruningPlan(blocks, modules, audited["images"], *smaller)
 
 
 def validation_as_test(data):

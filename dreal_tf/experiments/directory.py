@@ -124,6 +124,17 @@ class ExperimentDirectory:
             )
         return None
 
+    def write_summary(self, lines, figure):
+        """Writes the table and the figure of the results.
+
+        Args:
+            lines: sequence of str, of Markdown.
+            figure: `matplotlib.figure.Figure`.
+        """
+        write_whole(self.table, "\n".join(lines) + "\n")
+        for path in (self.figure, self.figure.with_suffix(".svg")):
+            figure.savefig(path, dpi=160)
+
     def _is_early(self, path):
         return path.name.startswith("lock") or (path.name in self.early_folders and path.is_dir())
 

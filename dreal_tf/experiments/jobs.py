@@ -103,10 +103,10 @@ def run_directions(study, arm, seed, folders):
     frozen = FrozenDREAL.of(model, actor_weight=0.0, **WHOLE)
     _compile(frozen, model, keras.optimizers.SGD(0.0))
     _fit(frozen, data, callbacks, options.steps)
-    held_out = draw_held_out(data, options.images, seed)
-    quality = NetworkEvaluator(frozen.trajectory_network, held_out)()
+    examples = draw_examples(data.test, data.sizes["test"], options.images, seed)
+    quality = NetworkEvaluator(frozen.trajectory_network, *examples)()
     row = {"accuracy": quality.accuracy, "log_p": quality.log_p}
-    return row | critic_quality(frozen, held_out)
+    return row | critic_quality(frozen, *examples)
 
 
 def run_actor_only(study, arm, seed, folders):
@@ -120,7 +120,8 @@ def run_actor_only(study, arm, seed, folders):
     """
     options = study.options_of(arm)
     model, data, callbacks = _trained(study, arm, seed, folders)
-    evaluate = NetworkEvaluator(model.trajectory_network, draw_held_out(data, options.images, seed))
+    examples = draw_examples(data.test, data.sizes["test"], options.images, seed)
+    evaluate = NetworkEvaluator(model.trajectory_network, *examples)
     qualities = {"trained": evaluate()}
     frozen = FrozenDREAL.of(model, options.wait, actor_weight=1.0, actor_warmup=0, **WHOLE)
     if options.reinitialise:
@@ -136,12 +137,12 @@ def run_actor_only(study, arm, seed, folders):
     qualities |= probe.values
     row = {
         f"{quantity}@{moment}": getattr(quality, quantity)
-        for quantity in ("accuracy", "log_p", "log_p_ablated")
+        for quantity in Quality._fields
         for moment, quality in qualities.items()
     }
     fraction = recovered(*(qualities[m].accuracy for m in ("trained", "start", str(options.steps))))
     row |= {} if fraction is None else {"recovered": fraction}
-    return row | critic_quality(frozen, evaluate.held_out)
+    return row | critic_quality(frozen, *examples)
 
 
 EXPERIMENTS = {
@@ -449,41 +450,6 @@ def action_variables(network, trajectory):
     return paths | {f"{norm}moving_{name}" for norm in norms for name in ("mean", "variance")}
 
 
-class HeldOut(NamedTuple):
-    """Images with their labels.
-
-    Attributes:
-        images: float array (n, height, width, channels).
-        labels: int32 array (n,).
-    """
-
-    images: object
-    labels: object
-
-    def batches(self):
-        """Pairs of images and labels, a few hundred at a time."""
-        for start in range(0, len(self.labels), AT_A_TIME):
-            part = slice(start, start + AT_A_TIME)
-            yield self.images[part], self.labels[part]
-
-
-def draw_held_out(data, count, seed):
-    """A random sample of the test images, in random order, so that classes are mixed.
-
-    Args:
-        data: `dreal_tf.data.splits.Splits`.
-        count: int. Size of the sample, at most.
-        seed: int.
-    Returns:
-        `HeldOut`.
-    Example:
-        >>> data = build_data(load_recipe("digits_resnet8_se"))
-        >>> len(draw_held_out(data, 40, seed=0).labels)
-        40
-    """
-    return HeldOut(*draw_examples(data.test, data.sizes["test"], count, seed))
-
-
 class Quality(NamedTuple):
     """How well a network classifies images.
 
@@ -503,24 +469,25 @@ class NetworkEvaluator:
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, ending in logits.
-        held_out: `HeldOut`.
+        images: float array (n, height, width, channels).
+        labels: int32 array (n,).
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> held_out = HeldOut(np.random.rand(6, 8, 8, 1), np.arange(6, dtype="int32"))
-        >>> NetworkEvaluator(network, held_out)().log_p < 0
+        >>> NetworkEvaluator(network, np.random.rand(6, 8, 8, 1), np.arange(6, dtype="int32"))().log_p < 0
         True
     """
 
-    def __init__(self, network, held_out):
+    def __init__(self, network, images, labels):
         self.network = network
-        self.held_out = held_out
+        parts = [slice(start, start + AT_A_TIME) for start in range(0, len(labels), AT_A_TIME)]
+        self._batches = [(images[part], labels[part]) for part in parts]
         self._plain = tf.function(self._pass)
         self._ablated = tf.function(self._ablated_pass)
 
     def __call__(self):
         """`Quality` of the network as it is now."""
-        plain = [self._plain(*batch) for batch in self.held_out.batches()]
-        ablated = [self._ablated(*batch) for batch in self.held_out.batches()]
+        plain = [self._plain(*batch) for batch in self._batches]
+        ablated = [self._ablated(*batch) for batch in self._batches]
         log_p, correct = (np.concatenate(part).astype(float) for part in zip(*plain, strict=True))
         log_p_ablated = np.concatenate([part[0] for part in ablated]).astype(float)
         return Quality(float(correct.mean()), float(log_p.mean()), float(log_p_ablated.mean()))
@@ -538,13 +505,13 @@ class NetworkEvaluator:
             return self._pass(images, labels)
 
 
-def critic_quality(model, held_out):
-    """How well a critic predicts rewards and directions, by the instruments, on all held-out images.
+def critic_quality(model, images, labels):
+    """How well a critic predicts rewards and directions, by the instruments, on all of some images.
 
     Args:
         model: compiled `DREAL` that evaluates and instruments every image
             (`validation_fraction=1.0, instrument_fraction=1.0`).
-        held_out: `HeldOut`.
+        images, labels: see `NetworkEvaluator`.
     Returns:
         Dict of float, by columns such as `alignment/conv2_1/se`.
     Example:
@@ -552,13 +519,11 @@ def critic_quality(model, held_out):
         >>> whole = {"validation_fraction": 1.0, "instrument_fraction": 1.0}
         >>> model = FrozenDREAL(network, "direct", **whole)
         >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        >>> held_out = HeldOut(np.random.rand(6, 8, 8, 1), np.arange(6, dtype="int32"))
-        >>> round(critic_quality(model, held_out)["alignment/conv2_1/se"], 3)
+        >>> quality = critic_quality(model, np.random.rand(6, 8, 8, 1), np.arange(6, dtype="int32"))
+        >>> round(quality["alignment/conv2_1/se"], 3)
         1.0
     """
-    logs = model.evaluate(
-        held_out.images, held_out.labels, batch_size=INSTRUMENTED, verbose=0, return_dict=True
-    )
+    logs = model.evaluate(images, labels, batch_size=INSTRUMENTED, verbose=0, return_dict=True)
     return {
         name: float(logs[name])
         for quantity in INSTRUMENTS

@@ -152,7 +152,14 @@ def tune(search, out, trials=20, say=print):
 
 
 class _Runner:
-    """The steps of a search."""
+    """The steps of a search.
+
+    Args:
+        search: `dreal_tf.Search`.
+        folder: `SearchDirectory`.
+        count: int. Number of trials of the whole search.
+        say: callable that takes a line of progress.
+    """
 
     def __init__(self, search, folder, count, say):
         self.settings = search
@@ -160,7 +167,6 @@ class _Runner:
         self.count = count
         self.say = say
         self.objective = Objective(search.objective)
-        self.trials = Trials(search, folder, count, say)
 
     def baseline(self):
         """Trains the recipe without the method to its end."""
@@ -184,7 +190,7 @@ class _Runner:
             recipe.schedule.epochs,
             recipe.run.seed,
         )
-        RunTuner(oracle, self.trials.run, self.folder.trials).search()
+        RunTuner(oracle, self.run_trial, self.folder.trials).search()
 
     def serve(self):
         """Gives trials to workers, and trains the recipe without the method meanwhile."""
@@ -208,7 +214,7 @@ class _Runner:
         """Trains the best trial to its end, measures it, and writes the results."""
         folder, recipe = self.folder, self.settings.recipe
         ended = folder.ended_trials()
-        ranked = self.trials.ranked(ended)
+        ranked = self._ranked(ended)
         if not ranked:
             raise RunError(
                 f"Expected a trial whose loss is finite. Received: {len(ended)} trials, none of which "
@@ -241,7 +247,7 @@ class _Runner:
             run.check(recipe)
             return
         self.say(f"{name}: training {recipe.name} to its end")
-        metrics = train_run(self.settings, self.folder, name, recipe, run, conclude=True)
+        metrics = self._train(name, recipe, run, conclude=True)
         self.say(
             f"{name}: validation accuracy {metrics['validation_accuracy']:.4f}, "
             f"test accuracy {metrics['accuracy']:.4f}"
@@ -294,11 +300,129 @@ class _Runner:
         lines = [f"# {title}", "", *result.runs_table().markdown(), "", result.note(), ""]
         lines += result.trials_table().markdown()
         write_whole(folder.rows, result.rows_text())
-        write_whole(folder.table, "\n".join(lines) + "\n")
-        figure = search_figure(result, self.settings.space)
-        for path in (folder.figure, folder.figure.with_suffix(".svg")):
-            figure.savefig(path, dpi=160)
+        folder.write_summary(lines, search_figure(result, self.settings.space))
         write_json(folder.results, result.to_json())
+
+    def run_trial(self, number, values):
+        """Runs one trial to its end, or reads the result of one that has ended.
+
+        Args:
+            number: str.
+            values: dict, as Keras Tuner has sampled them; Hyperband adds its own.
+        Returns:
+            Dict, see `Trial.read`.
+        Raises:
+            DivergedError: if its loss or its objective is not finite.
+            InputError, RunError: if it cannot be run; nothing is recorded.
+        """
+        trial = self.folder.trial(number)
+        trial.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(trial.path / "lock"):  # A restarted chief may give it to a second worker.
+            if not trial.result.is_file():
+                self._run(trial, values)
+        result = trial.read()
+        folder = self.folder.tensorboard / f"trial_{number}"
+        log_trial(folder, self.settings.space, self.objective, result)
+        self._trim()
+        if result["status"] == "diverged":
+            raise DivergedError(result["message"])
+        return result
+
+    def _ranked(self, ended):
+        """The trials that have a score, best first; of equal ones, the earlier first."""
+        scores = {trial: trial.read()["score"] for trial in ended}
+        scored = [trial for trial in ended if scores[trial] is not None]
+        return sorted(scored, key=scores.get, reverse=self.objective.direction == "max")
+
+    def _run(self, trial, values):
+        changes, base = self.settings.space.changes(values), self.settings.recipe
+        recipe = base.replace(base.applicable(changes))
+        recipe = recipe.replace({"name": f"{base.name}_trial_{trial.number}"})
+        self.say(
+            f"trial {trial.number}, of {self.count}: "
+            + ", ".join(f"{path}={value}" for path, value in changes.items())
+        )
+        past = values.get("tuner/trial_id")
+        if past is not None and not trial.run.started:
+            self._take_over(self.folder.trial(past), trial, recipe)
+        status, message = "completed", None
+        try:
+            epochs = values.get("tuner/epochs")
+            self._train(f"trial_{trial.number}", recipe, trial.run, epochs)
+        except DivergedError as error:
+            status, message = "diverged", str(error)
+        curve = self.objective.curve(trial.run.history)
+        best_epoch, score = self.objective.best(curve)
+        if status == "completed" and score is None:
+            status = "diverged"
+            message = f"Expected a finite {self.objective.name}. Received: {curve}. Narrow the space."
+        if status == "diverged":
+            best_epoch = score = None
+        result = {"trial": trial.number, "status": status, "score": score, "best_epoch": best_epoch}
+        result |= {"epochs": len(curve), "seconds": seconds_of(trial.run), "values": changes}
+        result |= {"curve": curve, "message": message, "recipe": recipe.to_json()}
+        write_json(trial.result, result)
+        self._say_result(result)
+
+    def _say_result(self, result):
+        ended = self.folder.ended_trials()
+        line = f"trial {result['trial']}: "
+        if result["status"] == "diverged":
+            line += f"diverged after {result['epochs']} epochs"
+        else:
+            line += f"{self.objective.name} {result['score']:.4f} in epoch {result['best_epoch']}"
+            line += f" of {result['epochs']}, {result['seconds']:.0f} s of training"
+        if ranked := self._ranked(ended):
+            line += f"; best so far {ranked[0].read()['score']:.4f} (trial {ranked[0].number})"
+        self.say(f"{line}; {len(ended)} of {self.count} done")
+
+    def _take_over(self, past, trial, recipe):
+        """Starts a run from what another trial of the same values has trained."""
+        partial = trial.path / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        with FileLock(self.folder.path / "lock_trim"):
+            if not any(past.run.checkpoints.glob("epoch-*.index")):
+                return
+            shutil.copytree(past.run.path, partial, ignore=shutil.ignore_patterns("tensorboard"))
+        write_whole(partial / "recipe.json", recipe.to_json())
+        partial.rename(trial.run.path)
+
+    def _trim(self):
+        """Deletes the checkpoints and logs of all ended trials but the best."""
+        with FileLock(self.folder.path / "lock_trim"):
+            ended = self.folder.ended_trials()
+            kept = {trial.number for trial in self._ranked(ended)[: KEPT[self.settings.tuner]]}
+            for trial in ended:
+                if trial.number not in kept:
+                    for path in (trial.run.checkpoints, trial.run.tensorboard):
+                        with contextlib.suppress(FileNotFoundError):
+                            shutil.rmtree(path)
+
+    def _train(self, name, recipe, run, epochs=None, conclude=False):
+        """Trains a run in a process of its own.
+
+        Args:
+            name: str, of the run's log.
+            recipe: `dreal_tf.Recipe`.
+            run: `RunDirectory`.
+            epochs: int or None. Epochs after which to stop; None: by its recipe or the search's patience.
+            conclude: bool. Train it to its end, save its network and read the test split.
+        Returns:
+            Dict: the final metrics; None if it is not concluded.
+        Raises:
+            InputError, DivergedError, RunError: see `dreal_tf.experiments.worker.run_job`.
+        """
+        arguments = {
+            "recipe": recipe.to_json(),
+            "run": str(run.path),
+            "strategy": self.settings.strategy,
+            "objective": self.settings.objective,
+            "epochs": epochs,
+            "patience": self.settings.patience,
+            "conclude": conclude,
+        }
+        logs = self.folder.logs
+        return run_job("training", arguments, logs / f"{name}.answer.json", logs / f"{name}.log")
 
 
 def disable_method(recipe):
@@ -333,176 +457,6 @@ def _value_text(value):
 # trial to continue that has none left is trained from its start, with the same curve.
 KEPT = {"random": 1, "bayesian": 1, "hyperband": 9}
 SCORE = "score"  # The best value of the objective, in TensorBoard.
-
-
-class Trials:
-    """Runs trials and keeps their results.
-
-    Args:
-        search: `dreal_tf.Search`.
-        folder: `SearchDirectory`.
-        count: int. Number of trials of the whole search.
-        say: callable that takes a line of progress.
-    """
-
-    def __init__(self, search, folder, count, say):
-        self.search = search
-        self.folder = folder
-        self.count = count
-        self.say = say
-        self.objective = Objective(search.objective)
-
-    def recipe(self, number, values):
-        """The recipe of a trial.
-
-        Args:
-            number: str, of the trial.
-            values: dict from path to the value that Keras Tuner has sampled.
-        Returns:
-            `dreal_tf.Recipe`, named after the trial.
-        """
-        base = self.search.recipe
-        changed = base.replace(base.applicable(self.search.space.changes(values)))
-        return changed.replace({"name": f"{base.name}_trial_{number}"})
-
-    def run(self, number, values):
-        """Runs one trial to its end, or reads the result of one that has ended.
-
-        Args:
-            number: str.
-            values: dict, as Keras Tuner has sampled them; Hyperband adds its own.
-        Returns:
-            Dict, see `Trial.read`.
-        Raises:
-            DivergedError: if its loss or its objective is not finite.
-            InputError, RunError: if it cannot be run; nothing is recorded.
-        """
-        trial = self.folder.trial(number)
-        trial.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(trial.path / "lock"):  # A restarted chief may give it to a second worker.
-            if not trial.result.is_file():
-                self._run(trial, values)
-        result = trial.read()
-        folder = self.folder.tensorboard / f"trial_{number}"
-        log_trial(folder, self.search.space, self.objective, result)
-        self._trim()
-        if result["status"] == "diverged":
-            raise DivergedError(result["message"])
-        return result
-
-    def ranked(self, ended):
-        """Trials with a score, best first; of equal ones, the earlier first.
-
-        Args:
-            ended: sequence of `Trial`, in their order.
-        Returns:
-            List of `Trial`.
-        """
-        scores = {trial.number: trial.read()["score"] for trial in ended}
-        scored = [trial for trial in ended if scores[trial.number] is not None]
-        sign = -1 if self.objective.direction == "max" else 1
-        return sorted(scored, key=lambda trial: sign * scores[trial.number])
-
-    def _run(self, trial, values):
-        recipe = self.recipe(trial.number, values)
-        changes = self.search.space.changes(values)
-        self.say(
-            f"trial {trial.number}, of {self.count}: "
-            + ", ".join(f"{path}={value}" for path, value in changes.items())
-        )
-        past = values.get("tuner/trial_id")
-        if past is not None and not trial.run.started:
-            self._take_over(self.folder.trial(past), trial, recipe)
-        status, message = "completed", None
-        try:
-            epochs = values.get("tuner/epochs")
-            train_run(self.search, self.folder, f"trial_{trial.number}", recipe, trial.run, epochs)
-        except DivergedError as error:
-            status, message = "diverged", str(error)
-        curve = self.objective.curve(trial.run.history)
-        best_epoch, score = self.objective.best(curve)
-        if status == "completed" and score is None:
-            status = "diverged"
-            message = f"Expected a finite {self.objective.name}. Received: {curve}. Narrow the space."
-        if status == "diverged":
-            best_epoch = score = None
-        result = {
-            "trial": trial.number,
-            "status": status,
-            "score": score,
-            "best_epoch": best_epoch,
-            "epochs": len(curve),
-            "seconds": seconds_of(trial.run),
-            "values": changes,
-            "curve": curve,
-            "message": message,
-            "recipe": recipe.to_json(),
-        }
-        write_json(trial.result, result)
-        self._say_result(result)
-
-    def _say_result(self, result):
-        ended = self.folder.ended_trials()
-        line = f"trial {result['trial']}: "
-        if result["status"] == "diverged":
-            line += f"diverged after {result['epochs']} epochs"
-        else:
-            line += f"{self.objective.name} {result['score']:.4f} in epoch {result['best_epoch']}"
-            line += f" of {result['epochs']}, {result['seconds']:.0f} s of training"
-        if ranked := self.ranked(ended):
-            line += f"; best so far {ranked[0].read()['score']:.4f} (trial {ranked[0].number})"
-        self.say(f"{line}; {len(ended)} of {self.count} done")
-
-    def _take_over(self, past, trial, recipe):
-        """Starts a run from what another trial of the same values has trained."""
-        partial = trial.path / "partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        with FileLock(self.folder.path / "lock_trim"):
-            if not any(past.run.checkpoints.glob("epoch-*.index")):
-                return
-            shutil.copytree(past.run.path, partial, ignore=shutil.ignore_patterns("tensorboard"))
-        write_whole(partial / "recipe.json", recipe.to_json())
-        partial.rename(trial.run.path)
-
-    def _trim(self):
-        """Deletes the checkpoints and logs of all ended trials but the best."""
-        with FileLock(self.folder.path / "lock_trim"):
-            ended = self.folder.ended_trials()
-            kept = {trial.number for trial in self.ranked(ended)[: KEPT[self.search.tuner]]}
-            for trial in ended:
-                if trial.number not in kept:
-                    for path in (trial.run.checkpoints, trial.run.tensorboard):
-                        with contextlib.suppress(FileNotFoundError):
-                            shutil.rmtree(path)
-
-
-def train_run(search, folder, name, recipe, run, epochs=None, conclude=False):
-    """Trains a run in a process of its own.
-
-    Args:
-        search: `dreal_tf.Search`.
-        folder: `SearchDirectory`.
-        name: str, of the run's log.
-        recipe: `dreal_tf.Recipe`.
-        run: `RunDirectory`.
-        epochs: int or None. Epochs after which to stop; None: by its recipe or the search's patience.
-        conclude: bool. Train it to its end, save its network and read the test split.
-    Returns:
-        Dict: the final metrics; None if it is not concluded.
-    Raises:
-        InputError, DivergedError, RunError: see `dreal_tf.experiments.worker.run_job`.
-    """
-    arguments = {
-        "recipe": recipe.to_json(),
-        "run": str(run.path),
-        "strategy": search.strategy,
-        "objective": search.objective,
-        "epochs": epochs,
-        "patience": search.patience,
-        "conclude": conclude,
-    }
-    answer, log = folder.logs / f"{name}.answer.json", folder.logs / f"{name}.log"
-    return run_job("training", arguments, answer, log)
 
 
 def seconds_of(run):

@@ -18,7 +18,6 @@ from dreal_tf.experiments.directory import StudyDirectory, read_known_rows
 from dreal_tf.experiments.study import Study, check_network, network_run
 from dreal_tf.experiments.worker import run_job
 from dreal_tf.recipe import whole_path
-from dreal_tf.training.run_directory import write_whole
 
 
 class StudyResult(NamedTuple):
@@ -96,10 +95,7 @@ class StudyResult(NamedTuple):
         lines = [f"# {self.study.name}", ""]
         for table in self._arm_tables() + self._quantity_tables():
             lines += [*table.markdown(), ""]
-        write_whole(folder.table, "\n".join(lines) + "\n")
-        figure = study_figure(self.study.what, self.rows)
-        for path in (folder.figure, folder.figure.with_suffix(".svg")):
-            figure.savefig(path, dpi=160)
+        folder.write_summary(lines, study_figure(self.study.what, self.rows))
 
 
 def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, known=None, say=print):

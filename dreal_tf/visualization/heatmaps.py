@@ -8,6 +8,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.patches import Rectangle
+from scipy import ndimage
 
 from dreal_tf.errors import InputError
 from dreal_tf.visualization.style import LIGHT, new_figure, styled
@@ -44,9 +45,10 @@ def chosen_images(labels, count, seed=0):
     }
     chosen = []
     while len(chosen) < count:
-        round_ = random.permutation(sorted(label for label, positions in left.items() if positions))
-        chosen += [int(left[label].pop()) for label in round_[: count - len(chosen)]]
-    return np.array(sorted(chosen, key=lambda position: (labels[position], position)))
+        round_ = random.permutation([label for label, positions in left.items() if positions])
+        chosen += [left[label].pop() for label in round_[: count - len(chosen)]]
+    chosen = np.sort(chosen)
+    return chosen[np.argsort(labels[chosen], kind="stable")]
 
 
 # Inches: a picture, the gap between two, a line of type, the space below a label.
@@ -114,7 +116,8 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
             enlarged = _enlarged(image)
             _picture(axes, enlarged, left, top)
             for row, of_row, down in zip(rows, notes, tops[1:], strict=False):
-                _map(axes, enlarged, row, number, (left, top + down), style)
+                low = np.min(row.maps[number]) if row.ranged else 0.0
+                _picture(axes, overlaid(enlarged, row.maps[number], style.heat, low), left, top + down)
                 quiet = dict(fontsize=7.5, color=style.muted)
                 _under(axes, of_row[number], left, top + down + SIDE, **quiet)
             if boxes is not None:
@@ -165,13 +168,8 @@ def stretched(map_, height, width):
         [[0.0, 0.25, 0.75, 1.0]]
     """
     map_ = np.asarray(map_, np.float64)
-    for axis, size in enumerate((height, width)):
-        middles = (np.arange(map_.shape[axis]) + 0.5) / map_.shape[axis]
-        wanted = (np.arange(size) + 0.5) / size
-        map_ = np.apply_along_axis(
-            lambda line, x=wanted, xp=middles: np.interp(x, xp, line), axis, map_
-        )
-    return map_
+    factors = np.divide((height, width), map_.shape)
+    return ndimage.zoom(map_, factors, order=1, mode="nearest", grid_mode=True)
 
 
 def _sheet(width, height):
@@ -221,13 +219,6 @@ def _colours(image):
     return np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0.0, 1.0)
 
 
-def _map(axes, enlarged, row, number, corner, style):
-    left, top = corner
-    map_ = np.asarray(row.maps[number], np.float64)
-    low = map_.min() if row.ranged else 0.0
-    _picture(axes, overlaid(enlarged, map_, style.heat, low), left, top)
-
-
 def _range(map_):
     """The range of a map, with two digits of the difference."""
     span = float(np.ptp(map_))
@@ -259,17 +250,8 @@ def _name(axes, row, top, style):
     tone = getattr(style, row.tone) if row.tone else style.text
     # Beside a picture there is room for the name of a block or of its module, not of both.
     name = row.name if len(row.name) <= LONG else row.name.replace("/", "\n")
-    axes.text(
-        LEFT - 0.08,
-        top + SIDE / 2,
-        name,
-        color=tone,
-        fontweight="bold",
-        rotation=90,
-        ha="right",
-        va="center",
-        multialignment="center",
-    )
+    look = dict(color=tone, fontweight="bold", rotation=90, multialignment="center")
+    axes.text(LEFT - 0.08, top + SIDE / 2, name, ha="right", va="center", **look)
 
 
 def _scale(figure, style, lowest, legend):

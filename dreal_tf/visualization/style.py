@@ -133,17 +133,10 @@ def dress(axes, style, grid="y"):
     """
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set(color=style.muted, linewidth=0.8)
+    axes.spines[["left", "bottom"]].set(color=style.muted, linewidth=0.8)
     # By name, since ticks are made when they are drawn, outside any context.
-    axes.tick_params(
-        which="both",
-        color=style.muted,
-        labelcolor=style.muted,
-        labelsize=7.5,
-        length=3,
-        width=0.8,
-    )
+    look = dict(color=style.muted, labelcolor=style.muted, labelsize=7.5)
+    axes.tick_params(which="both", length=3, width=0.8, **look)
     axes.set_axisbelow(True)
     if grid:
         axes.grid(axis=grid, color=style.grid, linewidth=0.7)

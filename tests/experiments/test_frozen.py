@@ -8,13 +8,11 @@ from support import ACTORS, logits_loss, moved, small_data, small_network, value
 from dreal_tf import DREAL
 from dreal_tf.experiments.jobs import (
     FrozenDREAL,
-    HeldOut,
     NetworkEvaluator,
-    draw_held_out,
     reinitialise,
 )
 from dreal_tf.layers import intervene
-from dreal_tf.training.builder import build_data, build_network
+from dreal_tf.training.builder import build_network
 from dreal_tf.training.recipe_files import load_recipe
 
 RECIPE = load_recipe("digits_resnet8_se").replace({"backbone.width": 0.25, "dreal.stages": "conv3"})
@@ -78,8 +76,7 @@ def test_the_first_step_is_the_gradient_of_the_mean_log_probability():
     """To first order, the true direction raises its own objective."""
     network = small_network()
     images, labels = small_data()
-    held_out = HeldOut(images, labels)
-    evaluate = NetworkEvaluator(network, held_out)
+    evaluate = NetworkEvaluator(network, images, labels)
     before = evaluate().log_p
     model = frozen(network, rate=0.05, critic="direct", actor_weight=1.0)
     model.fit(images, labels, batch_size=16, epochs=1, verbose=0)
@@ -89,7 +86,7 @@ def test_the_first_step_is_the_gradient_of_the_mean_log_probability():
 def test_the_evaluator_against_numpy_and_with_each_gate_flat_by_hand():
     network = small_network()
     images, labels = small_data(12)
-    quality = NetworkEvaluator(network, HeldOut(images, labels))()
+    quality = NetworkEvaluator(network, images, labels)()
 
     def log_p(logits):
         logits = np.asarray(logits, float)
@@ -142,19 +139,3 @@ def test_what_only_uses_an_action_stays_as_it_was_trained(kind, kept, renewed):
     reinitialise(model, recipe, seed=3)
     changed = {path.split("/", 1)[1] for path in moved(before, network.variables)}
     assert renewed <= changed and not kept & changed
-
-
-def test_held_out_images_are_test_images_sampled_by_the_seed_with_their_labels():
-    data = build_data(RECIPE)
-    whole = draw_held_out(data, 10**6, seed=0)
-    images = np.concatenate([batch.numpy() for batch, _ in data.test])
-    labels = np.concatenate([batch.numpy() for _, batch in data.test])
-    assert len(whole.labels) == data.sizes["test"]
-    rows = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
-    sample = draw_held_out(data, 50, seed=1)
-    assert len({image.tobytes() for image in sample.images}) == 50
-    assert [rows[image.tobytes()] for image in sample.images] == sample.labels.tolist()
-    np.testing.assert_array_equal(sample.images, draw_held_out(data, 50, seed=1).images)
-    assert not np.array_equal(sample.images, draw_held_out(data, 50, seed=2).images)
-    order = np.random.default_rng(1).permutation(len(labels))[:50]
-    np.testing.assert_array_equal(sample.labels, labels[order])

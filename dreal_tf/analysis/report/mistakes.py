@@ -51,18 +51,8 @@ def most_confused(counts, most=12):
     """
     wrong, of_label = np.array(counts), np.asarray(counts).sum(axis=1)
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = zip(*(axis.tolist() for axis in np.unravel_index(order, wrong.shape)), strict=True)
-    return [
-        (
-            label,
-            prediction,
-            int(wrong[label, prediction]),
-            float(wrong[label, prediction] / of_label[label]),
-        )
-        for label, prediction in pairs
-        if wrong[label, prediction]
-    ]
+    pairs = sorted(np.argwhere(wrong).tolist(), key=lambda pair: -wrong[*pair])[:most]
+    return [(*pair, int(wrong[*pair]), float(wrong[*pair] / of_label[pair[0]])) for pair in pairs]
 
 
 def confident_mistakes(probabilities, labels, most=12):

@@ -186,20 +186,18 @@ def recipe_section(evidence):
     """
     recipes = {name: _fields(run.recipe) for name, run in evidence.runs.items()}
     ours, other = recipes["this run"], recipes.get("baseline")
-    text = ("dreal-tf train recipe.json, with the file of the run directory, replays the run.",)
-    tables = []
+    text = ["dreal-tf train recipe.json, with the file of the run directory, replays the run."]
+    caption = "The whole recipe of this run."
+    tables = [Table("recipe", ("field", "value"), list(ours.items()), caption, flowing=True)]
     if other is not None:
         differ = [path for path in ours if ours[path] != other[path] and path != "data.folder"]
         rows = [(path, ours[path], other[path]) for path in differ]
+        columns, caption = ("field", "this run", "baseline"), "Where the two recipes differ."
         if rows:
-            columns = ["field", "this run", "baseline"]
-            tables.append(Table("recipe_differences", columns, rows, "Where the two recipes differ."))
+            tables.insert(0, Table("recipe_differences", columns, rows, caption))
         else:
-            text += ("The recipe of the baseline is the same.",)
-    columns = ["field", "value"]
-    caption = "The whole recipe of this run."
-    tables.append(Table("recipe", columns, list(ours.items()), caption, flowing=True))
-    return ReportSection("recipe", "Recipe", text, tables=tuple(tables))
+            text.append("The recipe of the baseline is the same.")
+    return ReportSection("recipe", "Recipe", text, tables=tables)
 
 
 def _fields(recipe):

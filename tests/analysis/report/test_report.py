@@ -1,6 +1,5 @@
 """The report of a run beside its baseline: its files, its numbers, and how it opens in a browser."""
 
-import base64
 import csv
 import json
 import shutil
@@ -215,22 +214,22 @@ def test_it_opens_in_a_browser_from_disk_and_asks_for_nothing(report, alone, tmp
                 assert all((level > 200) == (scheme == "light") for level in of_figures)
 
 
-LINE = '<path d="M0 0L300 200" stroke="red" stroke-width="9"/>'
+GROUND = "<path d='M0 0H300V200H0z' fill='white'/>"
+LINE = "<path d='M0 0L300 200' stroke='red' stroke-width='9'/>"
 
 
-def drawing(content):
-    """The address of an SVG with some content."""
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200">{content}</svg>'
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+def drawing(content, width=300):
+    return f"<svg width={width} height=200 viewBox='0 0 300 200'>{content}</svg>"
 
 
 def test_the_instruments_of_the_browser_test_find_what_is_wrong(tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
         "<!doctype html><meta name=viewport content='width=device-width'><figure id=none></figure>"
-        f"<figure id=hollow><img src='{drawing('')}'></figure>"
-        f"<figure id=small><img width=30 src='{drawing(LINE)}'></figure>"
-        f"<figure id=whole><img src='{drawing(LINE)}'></figure>"
+        f"<figure id=hollow>{drawing(GROUND)}</figure>"
+        f"<figure id=small>{drawing(GROUND + LINE, width=30)}</figure>"
+        f"<figure id=whole>{drawing(GROUND + LINE)}</figure>"
+        "<svg><image href='data:image/png;base64,BBBB'/></svg>"
         "<img src='data:image/png;base64,AAAA'><p style='width: 2000px'>wide</p>"
         "<link rel=stylesheet href='http://host.invalid/style.css'>"
         "<script>console.error('wrong')</script>"
@@ -240,7 +239,9 @@ def test_the_instruments_of_the_browser_test_find_what_is_wrong(tmp_path):
         assert "http://host.invalid/style.css" in addresses
         assert any("wrong" in line for line in messages)
         assert browser.execute_script(EMPTY) == ["none", "hollow", "small"]
-        assert browser.execute_script(BROKEN) == ["data:image/png;base64,AAAA"]
+        broken = [f"data:image/png;base64,{content}" for content in ("AAAA", "BBBB")]
+        assert browser.execute_script(BROKEN) == broken
+        assert browser.execute_script(GROUNDS) == [255, 255, 255]
         assert any(part.startswith("P") for part in browser.execute_script(WIDE))
         photograph(browser, tmp_path / "page.png")
         assert (tmp_path / "page.png").stat().st_size > 1000
