@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from command_line import command
 from fresh_process import COMMAND, ended
 
 from dreal_tf import Recipe, load_recipe, prune
 from dreal_tf.analysis.audit import calibration_images
 from dreal_tf.analysis.inputs import unvaried
-from dreal_tf.cli.main import main
 from dreal_tf.deployment.prune import PruningPlan, fine_tuning, pruned_recipe
 from dreal_tf.errors import InputError
 from dreal_tf.layers import intervene
@@ -216,20 +216,11 @@ def test_every_verb_takes_a_pruned_run(pruned_path, pruned, tmp_path):
     assert list(printed("prune", pruned_path, "--keep", "0", "--out", "less")["modules"]) == kept
 
 
-def ended_in_process(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main([*map(str, arguments)])
-    output = capsys.readouterr()
-    return end.value.code, output.out, output.err
-
-
-def test_nothing_to_prune_is_no_error(run, tmp_path, capsys):
-    code, output, errors = ended_in_process(
-        capsys, "prune", run, "--threshold", "-100", "--out", tmp_path / "new"
-    )
-    assert code == 0 and output.count(" kept ") == 3
-    assert "Nothing to prune; nothing was written. A --threshold above" in errors
-    assert errors.splitlines()[-1].startswith("Next: dreal-tf audit ")
+def test_nothing_to_prune_is_no_error(run, tmp_path):
+    done = command("prune", run, "--threshold", "-100", "--out", tmp_path / "new")
+    assert done.returncode == 0 and done.stdout.count(" kept ") == 3
+    assert "Nothing to prune; nothing was written. A --threshold above" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Next: dreal-tf audit ")
     assert not (tmp_path / "new").exists()
 
 
@@ -249,7 +240,7 @@ def test_nothing_to_prune_is_no_error(run, tmp_path, capsys):
         (("PLAIN",), "Expected a network with attention."),
     ],
 )
-def test_wrong_input_ends_with_two_and_a_cure(run, tmp_path, capsys, arguments, message):
+def test_wrong_input_ends_with_two_and_a_cure(run, tmp_path, arguments, message):
     paths = {"RUN": run, "FILE": tmp_path / "nothing", "NEW": tmp_path / "new"}
     for name, files in {
         "UNFINISHED": ("recipe.json", "model.keras"),
@@ -263,10 +254,9 @@ def test_wrong_input_ends_with_two_and_a_cure(run, tmp_path, capsys, arguments, 
     plain = load_recipe(run / "recipe.json").replace({"attention.kind": "none", "dreal.enabled": False})
     (paths["PLAIN"] / "recipe.json").write_text(plain.to_json())
     before = sorted(tmp_path.rglob("*")), sorted(run.parent.iterdir())
-    code, output, errors = ended_in_process(
-        capsys, "prune", *(paths.get(word, word) for word in arguments)
-    )
-    assert code == 2 and message in errors and not output and "Traceback" not in errors
+    done = command("prune", *(paths.get(word, word) for word in arguments))
+    assert done.returncode == 2 and message in done.stderr and not done.stdout
+    assert "Traceback" not in done.stderr
     assert (sorted(tmp_path.rglob("*")), sorted(run.parent.iterdir())) == before
 
 

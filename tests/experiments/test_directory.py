@@ -19,12 +19,16 @@ from pathlib import Path
 from dreal_tf.errors import InputError
 from dreal_tf.experiments.directory import locked_folder
 
-folder, worker, start, seconds = sys.argv[1:]
-time.sleep(max(0, float(start) - time.time()))
+folder, worker = sys.argv[1:]
+signals = Path(folder).parent
+print("ready", flush=True)
+while not (signals / "start").exists():
+    time.sleep(0.001)
 try:
     with locked_folder(Path(folder), "in use", worker or None):
         print("in", flush=True)
-        time.sleep(float(seconds))
+        while not (signals / "end").exists():
+            time.sleep(0.001)
 except InputError as error:
     print(error, flush=True)
 """
@@ -34,9 +38,12 @@ def row(arm, seed, **measured):
     return {"arm": arm, "seed": seed, "seconds": 1.5, **measured}
 
 
-def hold(folder, worker="", start=0, seconds=60):
-    """A process that takes the folder at a moment (seconds since 1970) and keeps it for a while."""
-    return started("-c", HOLD, folder, worker, start, seconds)
+def holding(folder, *workers):
+    """Processes that take a folder at the same moment and keep it, with what each of them says of that."""
+    processes = [started("-c", HOLD, folder, worker) for worker in workers]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * len(workers)
+    (folder.parent / "start").touch()
+    return processes, [process.stdout.readline() for process in processes]
 
 
 @pytest.mark.parametrize(
@@ -63,22 +70,23 @@ def test_who_may_write_beside_whom(tmp_path, first, second, together):
 
 @pytest.mark.parametrize("worker", ["", "one"])
 def test_the_lock_of_a_killed_process_is_gone(tmp_path, worker):
-    process = hold(tmp_path, worker)
-    assert process.stdout.readline() == "in\n"
-    with pytest.raises(InputError, match=IN_USE), locked_folder(tmp_path, IN_USE):
+    folder = tmp_path / "new"
+    (process,), said = holding(folder, worker)
+    assert said == ["in\n"]
+    with pytest.raises(InputError, match=IN_USE), locked_folder(folder, IN_USE):
         pass
     process.kill()
     process.communicate()
-    with locked_folder(tmp_path, IN_USE):
+    with locked_folder(folder, IN_USE):
         pass
 
 
 @pytest.mark.parametrize(("workers", "admitted"), [(["", "", "", ""], 1), (["a", "b", "c", "d"], 4)])
 def test_processes_that_start_at_the_same_moment(tmp_path, workers, admitted):
-    start = time.time() + 5
-    processes = [hold(tmp_path / "new", worker, start, seconds=3) for worker in workers]
-    outputs = [process.communicate()[0] for process in processes]
-    assert sorted(outputs) == sorted(["in\n"] * admitted + ["in use\n"] * (len(workers) - admitted))
+    processes, said = holding(tmp_path / "new", *workers)
+    assert sorted(said) == sorted(["in\n"] * admitted + ["in use\n"] * (len(workers) - admitted))
+    (tmp_path / "end").touch()
+    assert [process.communicate()[0] for process in processes] == [""] * len(workers)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):

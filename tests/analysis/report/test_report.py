@@ -1,5 +1,6 @@
 """The report of a run beside its baseline: its files, its numbers, and how it opens in a browser."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import BROKEN, EMPTY, GROUNDS, WIDE, opened, photograph, visit
-from fresh_process import COMMAND, ended
+from command_line import command
 
 import dreal_tf
 from dreal_tf.errors import InputError
@@ -43,17 +44,26 @@ def report(runs):
 
 
 @pytest.fixture(scope="module")
-def command(runs):
-    """The command in a fresh process, on the baseline alone."""
-    options = "--out", "alone.html", "--images", 40, "--json"
-    return ended(*COMMAND, "report", "baseline", *options, folder=runs)
+def first(runs):
+    """A report of the baseline alone, that the command replaces: its result, page and confusion matrix."""
+    with contextlib.chdir(runs):
+        result = dreal_tf.report("baseline", out="alone.html", images=40)
+    (runs / "alone" / "stale.csv").write_text("of an earlier report")
+    return result, (runs / "alone.html").read_text(), (runs / "alone" / "confusion.svg").read_text()
 
 
 @pytest.fixture(scope="module")
-def alone(runs, command):
+def reported(runs, first):
+    """The command, on the baseline alone."""
+    options = "--out", "alone.html", "--images", 40, "--json"
+    return command("report", "baseline", *options, folder=runs)
+
+
+@pytest.fixture(scope="module")
+def alone(runs, reported):
     """The result of the command, with absolute paths."""
-    assert command.returncode == 0, command.stderr
-    result = json.loads(command.stdout)
+    assert reported.returncode == 0, reported.stderr
+    result = json.loads(reported.stdout)
     return result | {path: str(runs / result[path]) for path in ("page", "folder")}
 
 
@@ -140,8 +150,8 @@ def test_a_run_without_a_critic_says_why_there_are_no_curves(alone):
     assert "beside" not in text[text.index("<header") : text.index("</header>")]
 
 
-def test_the_command_says_what_is_missing_and_what_is_next(command, alone):
-    lines = [line for line in command.stderr.splitlines() if line.strip()]
+def test_the_command_says_what_is_missing_and_what_is_next(reported, alone):
+    lines = [line for line in reported.stderr.splitlines() if line.strip()]
     message, following = (
         "Left out: critics. This run was trained without the method, so it had",
         "Next: ",
@@ -151,21 +161,17 @@ def test_the_command_says_what_is_missing_and_what_is_next(command, alone):
 
 
 def test_wrong_input_ends_the_command_with_two_and_a_cure(runs):
-    process = ended(*COMMAND, "report", "ours", "--against", "ours", folder=runs)
+    process = command("report", "ours", "--against", "ours", folder=runs)
     assert process.returncode == 2 and not process.stdout and "Traceback" not in process.stderr
     assert "Expected another run to compare with. Received:" in " ".join(process.stderr.split())
 
 
-def test_repeated_it_replaces_its_own_files_with_equal_ones(runs, alone, monkeypatch):
-    monkeypatch.chdir(runs)
-    page, folder = Path("alone.html"), Path("alone")
-    stale = folder / "stale.csv"
-    stale.write_text("of an earlier report")
-    before = page.read_text(), (folder / "confusion.svg").read_text()
-    again = dreal_tf.report("baseline", out=page, images=40)
-    assert not stale.exists() and again == alone | {"page": "alone.html", "folder": "alone"}
-    assert (folder / "confusion.svg").read_text() == before[1]
-    timed = [text.split("Time of an image")[0] for text in (page.read_text(), before[0])]
+def test_repeated_it_replaces_its_own_files_with_equal_ones(first, reported, alone):
+    result, page, confusion = first
+    folder = Path(alone["folder"])
+    assert not (folder / "stale.csv").exists() and json.loads(reported.stdout) == result
+    assert (folder / "confusion.svg").read_text() == confusion
+    timed = [text.split("Time of an image")[0] for text in (Path(alone["page"]).read_text(), page)]
     assert timed[0] == timed[1]
 
 
