@@ -1,6 +1,7 @@
-"""The folder of an experiment has one writer, or several workers that know of each other."""
+"""The folder of an experiment: its rows, and its one writer or several workers that know of each other."""
 
 import contextlib
+import csv
 import time
 
 import pytest
@@ -8,7 +9,13 @@ from fresh_process import started
 
 from dreal_tf import ActorOnly, Study
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.directory import StudyDirectory, locked_folder, read_known_rows
+from dreal_tf.experiments.directory import (
+    StudyDirectory,
+    locked_folder,
+    parse_rows,
+    read_known_rows,
+    rows_text,
+)
 
 ARMS = {"a": {"dreal.critic": "paper"}, "b": {"dreal.critic": "direct"}}
 STUDY = Study(what="actor_only", recipe="digits_resnet8_se", arms=ARMS)
@@ -157,3 +164,28 @@ def test_known_rows_do_not_replace_those_that_are_there(tmp_path):
         {"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5},
         {"arm": "b", "seed": 0, "seconds": 3.0, "log_p": -2.0},
     ]
+
+
+def test_rows_come_back_as_they_were_with_columns_of_their_own(tmp_path):
+    folder = StudyDirectory(tmp_path / "s")
+    rows = [row("a", 0, accuracy=0.1 + 0.2), row("b", 1, recovered=1e-9), row("a", 1, accuracy=-1.0)]
+    with folder.begin(STUDY.settings(["a", "b"])):
+        for one in rows:
+            folder.add_rows([one])
+    assert folder.read_rows() == rows
+    with folder.rows.open() as file:
+        assert next(csv.reader(file)) == ["arm", "seed", "seconds", "accuracy", "recovered"]
+    assert parse_rows(rows_text(rows)) == rows
+
+
+@pytest.mark.parametrize("text", ["arm,seed\na,0\n", "arm,seed,seconds\na,x,1.0\n"])
+def test_what_is_no_rows_is_refused(tmp_path, text):
+    (tmp_path / "known.csv").write_text(text)
+    with pytest.raises(InputError, match="Give the rows.csv"):
+        read_known_rows(tmp_path / "known.csv", STUDY)
+
+
+def test_rows_of_another_study_are_refused(tmp_path):
+    (tmp_path / "known.csv").write_text("arm,seed,seconds\nc,0,1.0\n")
+    with pytest.raises(InputError, match="arms of unnamed.*Received: 'c'"):
+        read_known_rows(tmp_path / "known.csv", STUDY)
