@@ -100,15 +100,15 @@ def visit(browser, page, width, scheme="light"):
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     for kind in ("performance", "browser"):
-        browser.get_log(kind)  # What came before is none of this page's doing.
+        browser.get_log(kind)  # Earlier entries belong to other pages.
     browser.get(Path(page).resolve().as_uri())
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [
+    addresses = [
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
-    return asked, [entry["message"] for entry in browser.get_log("browser")]
+    return addresses, [entry["message"] for entry in browser.get_log("browser")]
 
 
 def photograph(browser, file):

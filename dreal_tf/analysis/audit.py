@@ -31,7 +31,7 @@ from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 
 IMAGES_AT_A_TIME = 32
 CALIBRATION_IMAGES = 1024  # Training images, at most, over which the static action is the mean.
-# An image is untouched where its log p changes by no more (nats): its p by a thousandth of itself.
+# An image is untouched if its log p changes by no more than this (nats), p by about 0.1 % of itself.
 TOLERANCE = 1e-3
 RESAMPLES = 1000
 RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
@@ -95,8 +95,8 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
     its reference action: "mean", the action's own mean along the axes in which it selects, removes its
     selectivity; "static", its mean over training images, removes its dependence on the image. The value
     of a module is the fall of the label's log probability, over all images, correct or not. A module
-    whose choices are chance has an interval that covers 0; the interval lies below 0 if its choices
-    disturb the prediction so much that any chance costs.
+    that selects at random has an interval that covers 0; the interval lies below 0 if selecting at random
+    disturbs the prediction.
 
     Args:
         target: str or path of a run directory or a `.keras` file, a `Source`, or a `keras.Model`: a

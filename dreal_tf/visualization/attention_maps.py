@@ -43,7 +43,7 @@ def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
 
 
 class ActionRecorder:
-    """Records actions again and again, as `recorded_actions` does once.
+    """Records actions as `recorded_actions` does, and traces the network once for many calls.
 
     Args:
         network, kinds, batch_size: see `recorded_actions`.

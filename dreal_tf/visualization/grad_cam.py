@@ -362,8 +362,8 @@ def pointing_game(network, composed, layer=None, plus_plus=False):
     Args:
         network: functional or sequential `keras.Model`, of any image size: it is wired anew, with the
             same weights, for pictures of this one.
-        composed: `Composed`, in the values that the network takes. The same pictures for two
-            networks make their scores pairs.
+        composed: `Composed`, in the values that the network takes. Give two networks the
+            same pictures to compare them picture by picture.
         layer, plus_plus: see `GradCam`.
     Returns:
         `Pointing`.
@@ -433,8 +433,8 @@ def pasted_pictures(objects, labels, backgrounds, masks=None, blur=0.0, seed=0):
         objects: float array (n, height, width, channels).
         labels: int array (n,), of the objects.
         backgrounds: float array (n, rows, columns, channels), in neither direction smaller.
-        masks: bool array (n, height, width), what of each object's image is the object; None: all of
-            it. The box is the least that holds the mask.
+        masks: bool array (n, height, width), the object in each image; None: the whole image. The box is
+            the smallest that holds the mask.
         blur: float >= 0. Deviation of a Gaussian that takes the detail from the backgrounds (pixels).
         seed: int, of the places.
     Returns:
@@ -471,12 +471,12 @@ def pasted_pictures(objects, labels, backgrounds, masks=None, blur=0.0, seed=0):
 
 
 def object_masks(images, threshold=0.2):
-    """What is not background in images of single objects on black.
+    """The objects in images of single objects on a black background.
 
     Args:
         images: float array (n, height, width, channels), from 0 to 1.
-        threshold: float. What is brighter in any channel may be the object; the ground of COIL-100
-            reaches 0.2.
+        threshold: float. Pixels brighter than this in any channel may belong to the object; the
+            background of COIL-100 reaches 0.2.
     Returns:
         Bool array (n, height, width): the largest connected region, its holes filled.
     Example:
@@ -519,7 +519,7 @@ def energy_in_box(maps, boxes):
 def coverage_of_box(maps, boxes, level=0.5):
     """The fraction of each box where its map is high: how complete it is.
 
-    A map that is high everywhere covers any box: read it beside `energy_in_box`.
+    A map that is high everywhere covers any box, so read the coverage beside `energy_in_box`.
 
     Args:
         maps, boxes: see `energy_in_box`.

@@ -65,7 +65,7 @@ class MapRow(NamedTuple):
         name: str, stands beside the row.
         maps: float array (n, rows, columns), of any resolution.
         notes: sequence of str, one under each map, or None.
-        tone: "baseline", "ours" or None: whose colour the name has.
+        tone: "baseline" or "ours", for the colour of the name; None for that of text.
         ranged: bool. True: each map's colours span from its least value to its greatest, both written
             under it. False: they span from 0.
     """
@@ -279,7 +279,7 @@ class GalleryRow(NamedTuple):
         images: float array (queries, count, height, width, 1 or 3), from 0 to 1, nearest first.
         right: bool array (queries, count): whether each is a right answer.
         there: bool array (queries, count): False beyond the end of the gallery.
-        tone: "baseline", "ours" or None: whose colour the name has.
+        tone: "baseline" or "ours", for the colour of the name; None for that of text.
     """
 
     name: str

@@ -142,7 +142,7 @@ def channel_attention(ours, baseline=None, names=("ours", "baseline"), style=LIG
     Args:
         ours, baseline: dicts by module, in depth order, of `ChannelActions`. No baseline: ours alone. A
             module that only one of them has stands alone.
-        names: pair of str, what to call the two.
+        names: pair of str, their names in the figure.
         style: `dreal_tf.visualization.style.Style`.
         columns: int >= 1. Blocks beside each other.
     Returns:

@@ -106,8 +106,8 @@ def new_figure(width, height, layout="constrained"):
 
     Args:
         width, height: float (inches).
-        layout: "constrained": it arranges its own parts, which takes a while where they are many.
-            None: what draws it does.
+        layout: "constrained": matplotlib arranges the parts, which is slow if there are many. None: the
+            caller places them.
     Returns:
         `matplotlib.figure.Figure`.
     Example:
@@ -118,7 +118,7 @@ def new_figure(width, height, layout="constrained"):
 
 
 def dress(axes, style, grid="y"):
-    """Leaves of axes what is read: two frame lines, quiet ticks, a faint grid.
+    """Reduces axes to what a reader needs: two frame lines, quiet ticks, a faint grid.
 
     Args:
         axes: `matplotlib.axes.Axes`.

@@ -60,7 +60,7 @@ def exported(tmp_path_factory, data):
     """A function from format and precision to a network, its export's folder and figures; each made once."""
 
     @functools.cache
-    def make(format, precision="float32"):
+    def make(format, precision):
         network, folder = network_of(), tmp_path_factory.mktemp(format)
         options = dict(format=format, precision=precision, data=data, beside=network_of())
         figures = dreal_tf.export(DREAL(network), folder / "exported", **options)
@@ -98,7 +98,7 @@ def test_an_export_answers_as_the_network(exported, data, format, precision):
 
 
 def test_a_saved_model_takes_images_of_any_size_and_names_classes(exported, data):
-    network, path, _ = exported("saved_model")
+    network, path, _ = exported("saved_model", "float32")
     images = np.random.default_rng(1).integers(0, 256, (5, 13, 11, 3), "uint8")
     served = tf.saved_model.load(str(path))
     answer = served.signatures["serving_default"](images=tf.constant(images))
@@ -132,7 +132,7 @@ def test_every_kind_can_be_shipped(tmp_path, data, kind, format):
 
 
 def test_outside_this_package_cannot_be_imported(exported, tmp_path):
-    _, path, _ = exported("litert")
+    _, path, _ = exported("litert", "float32")
     np.save(tmp_path / "images.npy", np.zeros((2, *SHAPE), "float32"))
     job = {"paths": [str(path)], "images": str(tmp_path / "images.npy")}
     job |= {"outputs": str(tmp_path / "outputs.npy"), "batch": 2, "rounds": 1}
@@ -204,7 +204,7 @@ def test_an_accuracy_three_points_lower_is_not_kept(precision):
 
 @pytest.mark.parametrize(
     ("precision", "length"),
-    # Of the last two the coordinates are within 0.05: only their length is wrong.
+    # The coordinates of the last two are within 0.05: only their length is wrong.
     [("float32", 1.4), ("float32", 0.7), ("float16", 1.4), ("float16", 1.2), ("float16", 0.85)],
 )
 def test_embeddings_of_another_length_are_not_kept(precision, length):

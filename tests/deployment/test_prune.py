@@ -61,9 +61,9 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def pruned(run):
-    """The result of the real command, from its JSON."""
+    """The result of the command, from its JSON."""
     before = contents(run)
-    done = ended(*COMMAND, "prune", run.name, "--keep", "1", "--json", folder=run.parent)
+    done = command("prune", run.name, "--keep", "1", "--json", folder=run.parent)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "Next: dreal-tf export run_pruned --out DIR"
     assert contents(run) == before  # The run given stays as it is.

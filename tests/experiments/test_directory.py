@@ -46,7 +46,7 @@ def row(arm, seed, **measured):
 
 
 def holding(folder, *workers):
-    """Processes that take a folder at the same moment and keep it, with what each of them says of that."""
+    """Processes that take a folder at the same moment and keep it, with the answer of each."""
     processes = [started("-c", HOLD, folder, worker) for worker in workers]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * len(workers)
     (folder.parent / "start").touch()
@@ -78,8 +78,8 @@ def test_who_may_write_beside_whom(tmp_path, first, second, together):
 @pytest.mark.parametrize("worker", ["", "one"])
 def test_the_lock_of_a_killed_process_is_gone(tmp_path, worker):
     folder = tmp_path / "new"
-    (process,), said = holding(folder, worker)
-    assert said == ["in\n"]
+    (process,), answers = holding(folder, worker)
+    assert answers == ["in\n"]
     with pytest.raises(InputError, match=IN_USE), locked_folder(folder, IN_USE):
         pass
     process.kill()
@@ -90,8 +90,8 @@ def test_the_lock_of_a_killed_process_is_gone(tmp_path, worker):
 
 @pytest.mark.parametrize(("workers", "admitted"), [(["", "", "", ""], 1), (["a", "b", "c", "d"], 4)])
 def test_processes_that_start_at_the_same_moment(tmp_path, workers, admitted):
-    processes, said = holding(tmp_path / "new", *workers)
-    assert sorted(said) == sorted(["in\n"] * admitted + ["in use\n"] * (len(workers) - admitted))
+    processes, answers = holding(tmp_path / "new", *workers)
+    assert sorted(answers) == sorted(["in\n"] * admitted + ["in use\n"] * (len(workers) - admitted))
     (tmp_path / "end").touch()
     assert [process.communicate()[0] for process in processes] == [""] * len(workers)
 

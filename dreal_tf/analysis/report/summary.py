@@ -110,7 +110,7 @@ def _compared(baseline, difference):
         f"The baseline is {baseline.path}{method}. Both predicted the same images: this run alone got "
         f"{difference['only_this']:,} right, the baseline alone {difference['only_other']:,}. The difference "
         f"between these two networks {chance} (McNemar, p = {difference['p_value']:.2g}). Two seeds of one "
-        "recipe differ too, by how much a study shows: one run of each does not say which recipe is better."
+        "recipe differ too; a study shows by how much. One run of each does not show which recipe is better."
     )
 
 

@@ -81,13 +81,13 @@ def test_tables_write_a_true_minus_and_keep_numbers_whole_in_csv():
 def test_each_figure_is_there_once_in_the_colours_of_light_ground_and_of_dark(page):
     drawings = re.findall("<svg.*?</svg>", page, re.DOTALL)
     assert len(drawings) == page.count("<figure") == 2
-    for drawn in drawings:
-        used = set(re.findall(r"var[(]--figure-(\w+)[)]", drawn))
+    for figure in drawings:
+        used = set(re.findall(r"var[(]--figure-(\w+)[)]", figure))
         assert {"text", "muted", "grid", "ours", "ground"} <= used <= LIGHT.colours().keys()
     for style in (LIGHT, DARK):
         for name, colour in style.colours().items():
             assert f"--figure-{name}: {colour};" in page
-            assert not any(colour.lower() in drawn for drawn in drawings)
+            assert not any(colour.lower() in figure for figure in drawings)
 
 
 def test_a_picture_is_as_wide_as_its_figure_and_its_file_is_what_the_page_shows():
