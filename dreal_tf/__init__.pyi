@@ -16,10 +16,10 @@ from .experiments.arms import CORE_ARMS as CORE_ARMS
 from .experiments.arms import comparison_arms as comparison_arms
 from .experiments.arms import gain_study as gain_study
 from .experiments.arms import headroom_study as headroom_study
+from .experiments.search import Choice as Choice
+from .experiments.search import Range as Range
 from .experiments.search import Search as Search
-from .experiments.space import Choice as Choice
-from .experiments.space import Range as Range
-from .experiments.space import Space as Space
+from .experiments.search import Space as Space
 from .experiments.study import ActorOnly as ActorOnly
 from .experiments.study import Directions as Directions
 from .experiments.study import Study as Study

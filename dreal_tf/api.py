@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from dreal_tf.experiments.run_search import SearchResult as TuneResult
     from dreal_tf.experiments.run_study import StudyResult
-    from dreal_tf.experiments.space import Space
+    from dreal_tf.experiments.search import Space
     from dreal_tf.experiments.study import Study
     from dreal_tf.model import DREAL
     from dreal_tf.recipe import Recipe
@@ -531,8 +531,7 @@ def tune(
         RunError: if a run failed; finished ones are kept.
     """
     from dreal_tf.experiments.directory import SearchDirectory
-    from dreal_tf.experiments.search import Search, default_search_folder
-    from dreal_tf.experiments.space import Space, load_space
+    from dreal_tf.experiments.search import Search, Space, default_search_folder, load_space
 
     resolved = resolve_recipe(recipe, smoke, changes, seed=seed, data_dir=data_dir)
     loaded = space if isinstance(space, Space) else load_space(space, smoke)

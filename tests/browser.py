@@ -21,23 +21,21 @@ OPTIONS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
-# Figures that show nothing: without an image, without area, or of one colour alone.
+# Figures that show nothing: without a drawing, without area, or with nothing on their ground.
 EMPTY = """
-const drawn = (image) => {
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [100, 100];
-    const context = canvas.getContext('2d');
-    context.drawImage(image, 0, 0, 100, 100);
-    return new Set(new Uint32Array(context.getImageData(0, 0, 100, 100).data.buffer)).size > 1;
-};
+const marks = (drawing) => [...drawing.querySelectorAll('path, use, image')].filter((mark) => {
+    const box = mark.getBoundingClientRect(), style = getComputedStyle(mark);
+    const colours = mark.tagName === 'image' || style.fill !== 'none' || style.stroke !== 'none';
+    return colours && box.width + box.height > 0 && !mark.closest('defs');
+});
 return [...document.querySelectorAll('figure')].filter((figure) => {
-    const image = figure.querySelector('img'), box = image && image.getBoundingClientRect();
-    return !(box && box.width > 100 && box.height > 50 && image.naturalWidth > 0 && drawn(image));
+    const drawing = figure.querySelector('svg'), box = drawing && drawing.getBoundingClientRect();
+    return !(box && box.width > 100 && box.height > 50 && marks(drawing).length > 1);
 }).map((figure) => figure.id);
 """
 BROKEN = """
-const pictures = [...document.images].flatMap((image) => [image.src, image.currentSrc]);
-pictures.push(...[...document.querySelectorAll('source')].map((part) => part.srcset));
+const pictures = [...document.images].map((image) => image.src);
+pictures.push(...[...document.querySelectorAll('svg image')].map((image) => image.href.baseVal));
 return Promise.all(pictures.map(async (source) => {
     const image = new Image();
     image.src = source;
@@ -45,13 +43,11 @@ return Promise.all(pictures.map(async (source) => {
     return image.naturalWidth > 0 ? null : source.slice(0, 40);
 })).then((found) => [...new Set(found.filter(Boolean))]);
 """
-# The luminance, from 0 to 255, of the upper left corner of each figure.
+# The luminance, from 0 to 255, of the ground of each figure: of the first that is painted.
 GROUNDS = """
-return [...document.querySelectorAll('figure img')].map((image) => {
-    const canvas = document.createElement('canvas');
-    const context = canvas.getContext('2d');
-    context.drawImage(image, 0, 0);
-    const [red, green, blue] = context.getImageData(1, 1, 1, 1).data;
+return [...document.querySelectorAll('figure svg')].map((drawing) => {
+    const fill = getComputedStyle(drawing.querySelector('path')).fill;
+    const [red, green, blue] = fill.match(/\\d+/g).map(Number);
     return (red + green + blue) / 3;
 });
 """
@@ -104,7 +100,7 @@ def visit(browser, page, width, scheme="light"):
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     for kind in ("performance", "browser"):
-        browser.get_log(kind)  # Drops the lines of earlier pages.
+        browser.get_log(kind)  # Earlier entries belong to other pages.
     browser.get(Path(page).resolve().as_uri())
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     addresses = [

@@ -12,7 +12,7 @@ from foreign_networks import squeeze_excite
 
 import dreal_tf
 from dreal_tf import DREAL, layers, residual_network
-from dreal_tf.experiments.frozen import FrozenDREAL
+from dreal_tf.experiments.jobs import FrozenDREAL
 from dreal_tf.method.critics import (
     ComparativeCritic,
     DirectCritic,

@@ -1,5 +1,6 @@
 """The table of attention modules: `python tools/module_table.py` prints it as Markdown."""
 
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -83,7 +84,7 @@ def markdown(rows):
 
 
 def _row(actor, plain):
-    counts = _counts(actor())
+    counts = _counts(actor)
     differences = [ours - without for ours, without in zip(counts, plain, strict=True)]
     axes = actor.axes or ((),) * len(actor.kinds)
     modules = list(zip(actor.suffixes, actor.kinds, axes, strict=True))
@@ -93,7 +94,9 @@ def _row(actor, plain):
     return Row(actor.attention, actor.__name__, actions, flat, where, *differences, _paper(actor))
 
 
-def _counts(attention):
+@functools.cache
+def _counts(actor):
+    attention = None if actor is None else actor()
     network = imagenet_residual_network(IMAGES, CLASSES, depth=DEPTH, attention=attention)
     parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     return parameters, multiply_adds(network)

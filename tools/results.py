@@ -17,10 +17,16 @@ from statements import statement_lines, statements
 
 from dreal_tf.errors import unknown_name
 from dreal_tf.experiments.arms import OURS
-from dreal_tf.experiments.comparison import comparisons, seed_difference, summary
-from dreal_tf.experiments.rows import parse_rows
+from dreal_tf.experiments.comparison import (
+    comparisons,
+    difference_text,
+    p_text,
+    results_table,
+    seed_difference,
+    summary,
+)
+from dreal_tf.experiments.directory import parse_rows
 from dreal_tf.experiments.study import bundled_studies, load_study, title_of
-from dreal_tf.experiments.table import difference_text, p_text, results_table
 from dreal_tf.training.recipe_files import recipes_folder
 from dreal_tf.training.run_directory import write_whole
 from dreal_tf.visualization.style import COLOURS, GREY, LIGHT, MARKERS, dress
@@ -128,7 +134,7 @@ def accuracy_differences(rows, against):
     """The accuracy of every other arm minus that of one arm, seed by seed, in points.
 
     Args:
-        rows: sequence of dicts, see `dreal_tf.experiments.rows.parse_rows`.
+        rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
         against: str, an arm.
     Returns:
         Dict by arm of `SeedDifference`-like rows.
@@ -211,7 +217,7 @@ def actor_grad_lines(study, rows):
 
     Args:
         study: `dreal_tf.Study`.
-        rows: sequence of dicts, see `dreal_tf.experiments.rows.parse_rows`.
+        rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
     Returns:
         List of str, Markdown: means over seeds with their 95 % intervals of `actor_grad_cosine`,
         `actor_grad_ratio` and the mean trust of the modules.

@@ -17,17 +17,15 @@ import numpy as np
 from dreal_tf.data.splits import sample_examples
 from dreal_tf.errors import InputError
 from dreal_tf.experiments.arms import BASELINE, OURS
-from dreal_tf.experiments.comparison import seed_difference
-from dreal_tf.experiments.directory import StudyDirectory
-from dreal_tf.experiments.rows import parse_rows, rows_text
-from dreal_tf.experiments.table import difference_text
+from dreal_tf.experiments.comparison import difference_text, seed_difference
+from dreal_tf.experiments.directory import StudyDirectory, parse_rows, rows_text
 from dreal_tf.modules import stage_name
 from dreal_tf.recipe import whole_path
 from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import RunDirectory, write_whole
 from dreal_tf.training.trained_run import best_network, run_data
-from dreal_tf.visualization.channel_actions import channel_actions
-from dreal_tf.visualization.composed import grid_pictures, pointing_game
+from dreal_tf.visualization.grad_cam import grid_pictures, pointing_game
+from dreal_tf.visualization.module_figures import channel_actions
 from dreal_tf.visualization.training_curves import (
     critic_curves,
     depth,
@@ -209,7 +207,7 @@ def measured_run(run, recipe, data, images, pictures):
         recipe: `dreal_tf.Recipe`, the run's.
         data: `dreal_tf.data.splits.Splits`.
         images: float array (n, height, width, channels), test images as the network takes them.
-        pictures: `dreal_tf.visualization.composed.Composed`, the same for all networks.
+        pictures: `dreal_tf.visualization.grad_cam.Composed`, the same for all networks.
     Returns:
         Dict of float: `energy` and `coverage` (means over pictures, see `Pointing`),
         `across_channels/<stage>` and `between_images/<stage>` (means over the stage's modules, see
@@ -297,7 +295,7 @@ def measure_networks(folder, arms, data_dir=None, say=print):
         data_dir: str, path or None. Folder of the data; None for the recipe's own.
         say: callable that takes a line of progress.
     Returns:
-        List of dicts, see `dreal_tf.experiments.rows.parse_rows`.
+        List of dicts, see `dreal_tf.experiments.directory.parse_rows`.
     Raises:
         InputError: if the folder holds no run of these arms.
     """

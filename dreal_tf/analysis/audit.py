@@ -27,12 +27,12 @@ from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, finished_run, write_whole
 from dreal_tf.training.trained_run import kept_network
-from dreal_tf.visualization.module_values import module_values
+from dreal_tf.visualization.module_figures import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 
 IMAGES_AT_A_TIME = 32
 CALIBRATION_IMAGES = 1024  # Training images, at most, over which the static action is the mean.
-# An image is untouched where its log p changes by no more (nats): its p by a thousandth of itself.
+# An image is untouched if its log p changes by no more than this (nats), p by about 0.1 % of itself.
 TOLERANCE = 1e-3
 RESAMPLES = 1000
 RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
@@ -96,8 +96,8 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
     its reference action: "mean", the action's own mean along the axes in which it selects, removes its
     selectivity; "static", its mean over training images, removes its dependence on the image. The value
     of a module is the fall of the label's log probability, over all images, correct or not. A module
-    whose choices are chance has an interval that covers 0; the interval lies below 0 if its choices
-    disturb the prediction so much that any chance costs.
+    that selects at random has an interval that covers 0; the interval lies below 0 if selecting at random
+    disturbs the prediction.
 
     Args:
         target: str or path of a run directory or a `.keras` file, a `Source`, or a `keras.Model`: a
@@ -182,13 +182,8 @@ def calibration_images(data, count=CALIBRATION_IMAGES):
         >>> calibration_images(build_data(load_recipe("digits_resnet8_se")), 100).shape
         (100, 8, 8, 1)
     """
-    batches, size = [], 0
-    for images, _ in data.train.as_numpy_iterator():
-        batches.append(images)
-        size += len(images)
-        if size >= count:
-            break
-    return np.concatenate(batches)[:count]
+    images = data.train.map(lambda images, labels: images).unbatch().batch(count)
+    return next(images.as_numpy_iterator())
 
 
 def _groups(specs):
@@ -521,21 +516,20 @@ def values_of(differences, correct, correct_without, seed=0):
         (0.5, 0.25, 0.25)
     """
     low, high = bootstrap_intervals(differences, seed)
-    values = []
-    for column, (difference, without) in enumerate(zip(differences.T, correct_without.T, strict=True)):
-        values.append(
-            {
-                "value": float(difference.mean()),
-                "low": float(low[column]),
-                "high": float(high[column]),
-                "accuracy_drop": float(correct.mean() - without.mean()),
-                "p_value": mcnemar(correct, without),
-                "helped": float((difference > TOLERANCE).mean()),
-                "harmed": float((difference < -TOLERANCE).mean()),
-                "untouched": float((np.abs(difference) <= TOLERANCE).mean()),
-            }
-        )
-    return values
+    columns = zip(differences.T, low.tolist(), high.tolist(), correct_without.T, strict=True)
+    return [
+        {
+            "value": float(difference.mean()),
+            "low": least,
+            "high": most,
+            "accuracy_drop": float(correct.mean() - without.mean()),
+            "p_value": mcnemar(correct, without),
+            "helped": float((difference > TOLERANCE).mean()),
+            "harmed": float((difference < -TOLERANCE).mean()),
+            "untouched": float((np.abs(difference) <= TOLERANCE).mean()),
+        }
+        for difference, least, most, without in columns
+    ]
 
 
 def values_by_class(differences, labels, seed=0):
@@ -556,11 +550,9 @@ def values_by_class(differences, labels, seed=0):
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
         if count >= 2:
             rows = differences[labels == label]
-            columns = zip(rows.mean(axis=0), *bootstrap_intervals(rows, seed), strict=True)
+            columns = np.transpose([rows.mean(axis=0), *bootstrap_intervals(rows, seed)]).tolist()
             names = "value", "low", "high"
-            values[int(label)] = [
-                dict(zip(names, map(float, column), strict=True)) for column in columns
-            ]
+            values[int(label)] = [dict(zip(names, column, strict=True)) for column in columns]
     return values
 
 

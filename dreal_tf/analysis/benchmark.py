@@ -259,7 +259,7 @@ def median_interval(values):
     Args:
         values: float array (n,).
     Returns:
-        Pair of float: low and high; both the value itself if there is but one.
+        Pair of float: low and high; both are the value itself if there is only one.
     Example:
         >>> median_interval(np.array([1.0, 1.0, 1.0]))
         (1.0, 1.0)

@@ -10,8 +10,7 @@ from dreal_tf import api
 from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Seed, Strategy
 from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.cli.train import resolve
-from dreal_tf.experiments.search import default_search_folder
-from dreal_tf.experiments.space import load_space
+from dreal_tf.experiments.search import default_search_folder, load_space
 
 
 def tune(

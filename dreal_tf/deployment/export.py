@@ -1,22 +1,25 @@
 """Exports a trained network to a file that runs without this package, and verifies it."""
 
+import importlib.util
 import json
 import math
 import os
+import subprocess
+import sys
 import tempfile
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from dreal_tf.deployment.formats import check_format, write
+from dreal_tf.deployment import exported_model
+from dreal_tf.deployment.exported_model import FILES
 from dreal_tf.deployment.served import Served, ServedEmbedding
-from dreal_tf.deployment.verification import (
-    BATCH,
-    compare_embeddings,
-    compare_probabilities,
-    run_exports,
-)
-from dreal_tf.errors import InputError, check_new_folder
+from dreal_tf.errors import InputError, RunError, check_new_folder, unknown_name
+from dreal_tf.keras_internals import patch_tf2onnx
 from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL
 from dreal_tf.networks.backbones import plain_network
@@ -174,3 +177,268 @@ def baseline_network(recipe, data, network):
     )
     baseline.set_weights(network.get_weights())
     return baseline
+
+
+FORMATS = tuple(FILES)
+PRECISIONS = ("float32", "float16", "int8")
+PACKAGES = {"onnx": ("onnx", "tf2onnx", "onnxruntime")}  # Those that dreal_tf does not install itself.
+
+
+def check_format(format, precision):
+    """Refuses a format and a precision in which no network can be written.
+
+    Args:
+        format: str, one of `FORMATS`.
+        precision: str, one of `PRECISIONS`.
+    Raises:
+        InputError: if the format or the precision is unknown, the two do not go together, or a
+            package is missing.
+    Example:
+        >>> check_format("litert", "int8")
+    """
+    if format not in FORMATS:
+        raise unknown_name("export format", format, FORMATS)
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if precision != "float32" and format != "litert":
+        raise InputError(
+            f"Expected precision 'float32' for the format {format!r}. Received: {precision!r}. "
+            "Choose the format 'litert', which has all three."
+        )
+    missing = [p for p in PACKAGES.get(format, ()) if importlib.util.find_spec(p) is None]
+    if missing:
+        raise InputError(
+            f"Expected the packages that write and check {format!r}. Received: no "
+            f"{', '.join(missing)}. Install them with `pip install 'dreal-tf[{format}]'`."
+        )
+
+
+def write(served, folder, format, precision="float32", calibration=None):
+    """Writes a network.
+
+    Args:
+        served: `Served`.
+        folder: path, new.
+        format, precision: str, see `check_format`.
+        calibration: uint8 array (n, *image_shape), images that determine the ranges of "int8".
+    Raises:
+        InputError: if the format lacks an operation of the network.
+    """
+    if format == "saved_model":
+        _write_saved_model(served, folder)
+        return
+    folder.mkdir(parents=True)
+    try:
+        content = _litert(served, precision, calibration) if format == "litert" else _onnx(served)
+    except Exception as error:  # Converters raise whatever they meet.
+        raise InputError(
+            f"Expected a network of operations that {format!r} has. Received: {served.network.name!r}, "
+            f"whose conversion ended in {type(error).__name__}: {_summary(error)}. Export as "
+            "'saved_model', which has all, or leave that layer out."
+        ) from error
+    (folder / FILES[format]).write_bytes(content)
+
+
+def _write_saved_model(served, folder):
+    archive = keras.export.ExportArchive()
+    archive.track(served.network)
+    channels = served.image_shape[-1]
+    normalised = tf.TensorSpec((None, *served.image_shape), tf.float32, name="images")
+    if served.preprocessing is None:
+        archive.add_endpoint("serving_default", served.raw, [normalised])
+    else:
+        pixels = tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")
+        archive.add_endpoint("serving_default", served.of_any_size, [pixels])
+        archive.add_endpoint("raw", served.raw, [normalised])
+    archive.write_out(str(folder), verbose=False)
+
+
+def _litert(served, precision, calibration):
+    with tempfile.TemporaryDirectory() as folder:
+        # From a SavedModel, whose variables become constants: interpreters have no variables.
+        archive = keras.export.ExportArchive()
+        archive.track(served.network)
+        archive.add_endpoint("serving_default", *_sized(served))
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        _set_precision(converter, precision, calibration)
+        return converter.convert()
+
+
+def _sized(served):
+    """A function from images of the network's size to its output, and its input signature.
+
+    Its images are floats, since resized images are not whole numbers.
+    """
+    spec = tf.TensorSpec((None, *served.image_shape), tf.float32, name="images")
+    return lambda images: {served.gives: served.of_pixels(images)}, [spec]
+
+
+def _set_precision(converter, precision, calibration):
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        # The input is bytes: its range is 0 to 255, whatever the calibration images contain.
+        calibration = calibration.astype("float32")
+        calibration[0].flat[:2] = 0.0, 255.0
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in calibration)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.uint8
+
+
+def _onnx(served):
+    import tf2onnx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        patch_tf2onnx()  # As Keras's own export does: it knows no NumPy 2.
+    function, signature = _sized(served)
+    model, _ = tf2onnx.convert.from_function(tf.function(function, signature), signature)
+    return model.SerializeToString()
+
+
+def _summary(error):
+    """The operations that a converter's message names, else its first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ops = [line for line in lines if line.startswith(("Custom ops:", "Flex ops:")) or "Op:" in line]
+    return " ".join(ops or lines[:1])[:300]
+
+
+BATCH, ROUNDS = 64, 50  # Images at a time; timed calls with one image each.
+
+
+class Bounds(NamedTuple):
+    """How far an export may be from the network.
+
+    Attributes:
+        difference: float. Largest difference of any probability.
+        agreement: float. Least fraction of images with the same likeliest class.
+        accuracy: float. Largest loss of accuracy (fraction).
+    """
+
+    difference: float
+    agreement: float
+    accuracy: float
+
+
+# Float32 differs by the order of sums; the others by the digits that they drop.
+BOUNDS = {
+    "float32": Bounds(difference=1e-4, agreement=0.999, accuracy=0.001),
+    "float16": Bounds(difference=0.05, agreement=0.99, accuracy=0.005),
+    "int8": Bounds(difference=1.0, agreement=0.95, accuracy=0.01),
+}
+
+
+def run_exports(paths, images, rounds=ROUNDS):
+    """Runs exports in a process that cannot import this package.
+
+    Args:
+        paths: sequence of paths of exports of one format.
+        images: array (n, height, width, channels) of the dtype that they take.
+        rounds: int. Timed calls with one image each, the exports in turn.
+    Returns:
+        Float array (n, classes or dimensions), outputs of the first export; and for each export the
+        median time of one image (milliseconds).
+    Raises:
+        RunError: if an export cannot be loaded or run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        image_file, output_file = Path(folder, "images.npy"), Path(folder, "outputs.npy")
+        np.save(image_file, images)
+        job = {"paths": [str(Path(path).resolve()) for path in paths], "images": str(image_file)}
+        job |= {"outputs": str(output_file), "batch": BATCH, "rounds": rounds}
+        process = subprocess.run(
+            [sys.executable, exported_model.__file__],
+            input=json.dumps(job) + "\n",
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # Its error messages are in the encoding of the system.
+            check=False,
+            cwd=folder,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        if process.returncode:
+            raise RunError(
+                f"Expected an export that runs by itself. Received: {str(paths[0])!r}, which ended in "
+                f"{' '.join(process.stderr.strip().splitlines()[-1:])!r}. Nothing was kept; export "
+                "to another format."
+            )
+        times = json.loads(process.stdout.splitlines()[-1])["milliseconds"]
+        return np.load(output_file), [float(np.median(row)) for row in times]
+
+
+def compare_probabilities(exported, own, labels, precision):
+    """Compares the probabilities of an export with the network's own.
+
+    Args:
+        exported, own: float arrays (n, classes).
+        labels: int array (n,), or None.
+        precision: str, a key of `BOUNDS`.
+    Returns:
+        Dict: `images`, `largest_difference` (of any probability), `agreement` (fraction of images with
+        the same likeliest class), and with labels `accuracy` and `network_accuracy` (fractions).
+    Raises:
+        RunError: if the export is beyond its bounds.
+    Example:
+        >>> own = np.float32([[0.9, 0.1], [0.2, 0.8]])
+        >>> compare_probabilities(own, own, np.int32([0, 0]), "float32")["accuracy"]
+        0.5
+    """
+    difference = float(np.abs(exported - own).max())
+    agreement = float(np.mean(exported.argmax(1) == own.argmax(1)))
+    figures = {"images": len(own), "largest_difference": difference, "agreement": agreement}
+    bounds, drop = BOUNDS[precision], 0.0
+    if labels is not None:
+        figures["accuracy"] = float(np.mean(exported.argmax(1) == labels))
+        figures["network_accuracy"] = float(np.mean(own.argmax(1) == labels))
+        drop = figures["network_accuracy"] - figures["accuracy"]
+    within = difference <= bounds.difference and agreement >= bounds.agreement  # False for a NaN.
+    if not within or drop > bounds.accuracy:
+        raise RunError(
+            f"Expected an export within {bounds.difference} of every probability, {bounds.agreement} "
+            f"of the classes and {bounds.accuracy} of the accuracy. Received: a difference of "
+            f"{difference:.2g}, {agreement:.4f} of the classes, an accuracy {drop:.4f} lower. Nothing "
+            "was kept; export with --precision float32."
+        )
+    return figures
+
+
+def compare_embeddings(exported, own, precision):
+    """Compares the embeddings of an export with the network's own.
+
+    Args:
+        exported, own: float arrays (n, dimensions), n at least 2, rows of unit length.
+        precision: str, a key of `BOUNDS`.
+    Returns:
+        Dict: `images`, `largest_difference` (of any coordinate), `least_cosine` (of an image's two
+        embeddings), and `agreement` (fraction of images whose nearest other image by the export is
+        the nearest by the network too, within the allowed difference).
+    Raises:
+        RunError: if the export is beyond its bounds.
+    Example:
+        >>> own = np.float32([[1, 0], [0.6, 0.8], [0, 1]])
+        >>> compare_embeddings(own, own, "float32")["agreement"]
+        1.0
+    """
+    bounds = BOUNDS[precision]
+    difference = float(np.abs(exported - own).max())
+    cosines = [np.float64(rows) @ np.float64(rows).T for rows in (exported, own)]
+    for cosine in cosines:
+        np.fill_diagonal(cosine, -np.inf)
+    chosen = cosines[1][np.arange(len(own)), cosines[0].argmax(1)]
+    agreement = float(np.mean(chosen >= cosines[1].max(1) - min(bounds.difference, 0.05)))
+    lengths = np.linalg.norm(exported, axis=1)
+    unit = np.abs(lengths - 1).max() <= max(bounds.difference, 0.02)
+    if not (difference <= bounds.difference and agreement >= bounds.agreement and unit):
+        raise RunError(
+            f"Expected an export within {bounds.difference} of every coordinate of embeddings of unit "
+            f"length, and {bounds.agreement} of the nearest images. Received: a difference of "
+            f"{difference:.2g}, {agreement:.4f} of the nearest images, lengths from "
+            f"{lengths.min():.3f}. Nothing was kept; export with --precision float32."
+        )
+    least_cosine = float(np.min(np.sum(exported * own, axis=1)))
+    figures = {"images": len(own), "largest_difference": difference}
+    return figures | {"least_cosine": least_cosine, "agreement": agreement}

@@ -1,21 +1,27 @@
-"""Prunes a run: writes a run without the attention modules that earn nothing, and fine-tunes it."""
+"""Prunes a run: finds the attention modules that earn nothing, writes a run without them, and fine-tunes it."""
 
 import json
 import math
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from dreal_tf.analysis.audit import IMAGES_AT_A_TIME, audit, calibration_images, values_of
 from dreal_tf.analysis.inputs import unvaried
-from dreal_tf.deployment.formats import write
-from dreal_tf.deployment.pruning_plan import plan_pruning
+from dreal_tf.data.splits import sample_batches
+from dreal_tf.deployment.export import run_exports, write
+from dreal_tf.deployment.removal import FOLDED, KEPT, removal_plans, without_actors
 from dreal_tf.deployment.results import PruneResult
 from dreal_tf.deployment.served import Served
-from dreal_tf.deployment.verification import run_exports
-from dreal_tf.networks.backbones import Trajectory, plain_network
+from dreal_tf.errors import InputError
+from dreal_tf.method.formulas import per_example_score
+from dreal_tf.method.rewards import static_actions
+from dreal_tf.networks.backbones import Trajectory, actors_of, plain_network
 from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.recipe import whole_path
 from dreal_tf.training.builder import build_network
@@ -115,7 +121,7 @@ def _write_run(request, recipe, network, data, old_metrics):
     metrics = evaluate_splits(network, data, recipe.dreal.reference_action, recipe.dreal.penalty)
     metrics |= {
         "best_epoch": old_metrics["best_epoch"],
-        "validation_accuracy": _accuracy(network, data.validation),
+        "validation_accuracy": float(label_scores(network, validation_as_test(data).test)[1].mean()),
         "training_seconds": old_metrics["training_seconds"],
     }
     write_whole(out.metrics, json.dumps(metrics, indent=2) + "\n")
@@ -129,21 +135,12 @@ def _built(recipe, source, data):
     return network
 
 
-def _accuracy(network, batches):
-    correct = []
-    for images, labels in batches:
-        labels = tf.argmax(labels, axis=1) if labels.shape.rank == 2 else tf.cast(labels, tf.int64)
-        logits = network(images, training=False)["logits"]
-        correct.append(tf.argmax(logits, axis=1) == labels)
-    return float(np.mean(np.concatenate(correct)))
-
-
 def pruned_recipe(recipe, plan):
     """The recipe of the pruned network.
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        plan: `dreal_tf.deployment.pruning_plan.PruningPlan`.
+        plan: `dreal_tf.deployment.prune.PruningPlan`.
     Returns:
         `dreal_tf.Recipe` that trains the smaller network from scratch; without the method if none of
         the modules that it trained is left.
@@ -229,3 +226,211 @@ def network_costs(networks, preprocessing, rounds=ROUNDS):
         }
         for network, median in zip(plain, milliseconds, strict=True)
     ]
+
+
+def label_scores(network, batches):
+    """How well a network predicts the labels of some images.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs, ending in logits.
+        batches: iterable of (images, int labels).
+    Returns:
+        Float64 array (n,): log p of the label (nats); and bool array (n,): whether it was predicted.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> log_p, correct = label_scores(network, [(np.random.rand(4, 8, 8, 1), np.arange(4))])
+        >>> bool((log_p < 0).all()), correct.dtype
+        (True, dtype('bool'))
+    """
+    run = tf.function(plain_network(network), reduce_retracing=True)
+    log_p, correct = [], []
+    for images, labels in batches:
+        labels = tf.cast(labels, tf.int32)
+        logits = run(tf.cast(images, tf.float32), training=False)
+        log_p.append(per_example_score(labels, logits, from_logits=True))
+        correct.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
+    return np.concatenate(log_p).astype(np.float64), np.concatenate(correct)
+
+
+class PruningPlan(NamedTuple):
+    """The modules to remove from a network, and the network without them.
+
+    Attributes:
+        blocks: tuple of str, the blocks that lose their attention, in depth order.
+        modules: dict by module, in depth order, of dicts: `done` ("folded", "removed", "kept"),
+            `reason`, and `value`, `low` and `high`: the cost of its static action (nats).
+        images: int, validation images that they were evaluated on.
+        network: functional `keras.Model` without these actors; None if none is removed.
+        cost: dict, see `dreal_tf.analysis.audit.values_of`: the cost of that network on those images; None
+            if none is removed.
+    """
+
+    blocks: tuple
+    modules: dict
+    images: int
+    network: keras.Model | None = None
+    cost: dict | None = None
+
+
+def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
+    """Evaluates every module of a network, and builds the network without those that earn nothing.
+
+    A module's value is the cost of its static action. An actor that cannot be replaced by its static
+    action itself is removed only if its actual replacement passes the same rule. The total cost of all
+    removals must pass it too: until it does, the remaining actor of greatest value stays.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs, ending in logits.
+        data: `dreal_tf.data.splits.Splits` that it was trained on, training images unaugmented. Static actions
+            are means over training images; validation images decide what is removed.
+        rule: `dreal_tf.deployment.pruning_request.Rule`.
+        images: int >= 2. Validation images, at most.
+        seed: int, of the choice of images and of the bootstrap.
+        progress: callable that passes on a sized iterable while it shows progress, or None.
+    Returns:
+        `PruningPlan`.
+    Raises:
+        InputError: if the network has no attention, or fewer modules than are to stay.
+    """
+    actors = {actor.name: actor.modules() for actor in actors_of(network)}
+    _check_count(rule, sum(map(len, actors.values())))
+    validation = validation_as_test(data)
+    audited = audit(network, images, validation, track=progress, seed=seed)
+    values = {module: value["static"] for module, value in audited["modules"].items()}
+    plans = removal_plans(network, static_actions(network, calibration_images(data)))
+    batches = sample_batches(validation.test, validation.sizes["test"], images, IMAGES_AT_A_TIME, seed)
+    log_p, correct = label_scores(network, batches)
+
+    def without(names):
+        return without_actors(network, {name: plans[name] for name in names})
+
+    def cost_of(names):
+        of_smaller, correct_of_smaller = label_scores(without(names), batches)
+        return values_of((log_p - of_smaller)[:, None], correct, correct_of_smaller[:, None], seed)[0]
+
+    removed, kept = chosen_actors(actors, values, rule)
+    objections = {name: _objection(name, plans[name], cost_of, rule) for name in removed}
+    removed = [name for name in removed if not objections[name]]
+    best = {name: max(values[module]["value"] for module in actors[name]) for name in removed}
+    removed, of_all = jointly_removable(removed, best, cost_of, rule)
+    for name, objection in (objections | of_all).items():
+        if objection:
+            kept |= dict.fromkeys(actors[name], objection)
+    modules = {
+        module: _decision(values[module], plans[name], kept.get(module))
+        for name, members in actors.items()
+        for module in members
+    }
+    blocks = tuple(actors[name][0].split("/")[0] for name in actors if name in removed)
+    smaller = (without(removed), cost_of(removed)) if removed else ()
+    return PruningPlan(blocks, modules, audited["images"], *smaller)
+
+
+def validation_as_test(data):
+    """Data with its validation split as the test split, so that the choice never sees the real one.
+
+    Args:
+        data: `dreal_tf.data.splits.Splits`.
+    Returns:
+        `dreal_tf.data.splits.Splits`; labels of the test split are ints.
+    Example:
+        >>> data = validation_as_test(build_data(load_recipe("digits_resnet8_se")))
+        >>> data.sizes["test"] == data.sizes["validation"]
+        True
+    """
+    validation = data.validation
+    if data.soft_labels:
+        validation = validation.map(lambda images, rows: (images, tf.argmax(rows, axis=1)))
+    return data._replace(test=validation, sizes=data.sizes | {"test": data.sizes["validation"]})
+
+
+def _check_count(rule, modules):
+    """Refuses an impossible number to keep before anything is measured."""
+    if not modules:
+        raise InputError(
+            "Expected a network with attention. Received: one without, or all of it was pruned. There "
+            "is nothing to prune; name another run."
+        )
+    if rule.keep is not None and rule.keep > modules:
+        raise InputError(
+            f"Expected at most {modules} modules to keep, as many as there are. Received: "
+            f"keep={rule.keep}. Lower it."
+        )
+
+
+def chosen_actors(actors, values, rule):
+    """The actors whose modules earn nothing by themselves; an actor of several modules is not split.
+
+    Args:
+        actors: dict of tuples of str: the modules of each actor, by its name.
+        values: dict by module of dicts of `value`, `low` and `high` (nats).
+        rule: `dreal_tf.deployment.pruning_request.Rule`.
+    Returns:
+        List of str, the actors to remove; and a dict by module of the reasons why the others stay.
+    Example:
+        >>> actors = {"b_cbam": ("b/cbam_channel", "b/cbam_spatial")}
+        >>> values = {"b/cbam_channel": {"value": 0.0, "low": 0.0, "high": 0.0},
+        ...           "b/cbam_spatial": {"value": 0.5, "low": 0.4, "high": 0.6}}
+        >>> chosen_actors(actors, values, Rule())[1]["b/cbam_channel"]
+        'earns nothing, but its layer goes whole or not at all, and b/cbam_spatial stays'
+    """
+    if rule.keep is None:
+        kept = {module: rule.objection(value) for module, value in values.items()}
+        kept = {module: reason for module, reason in kept.items() if reason}
+    else:
+        ranked = sorted(values, key=lambda module: values[module]["value"], reverse=True)
+        kept = dict.fromkeys(ranked[: rule.keep], f"of the {rule.keep} of greatest value")
+    removed = []
+    for actor, modules in actors.items():
+        staying = [module for module in modules if module in kept]
+        if not staying:
+            removed.append(actor)
+            continue
+        for module in modules:
+            reason = f"earns nothing, but its layer goes whole or not at all, and {staying[0]} stays"
+            kept.setdefault(module, reason)
+    return removed, kept
+
+
+def jointly_removable(names, values, cost_of, rule):
+    """The actors that may be removed together: until their cost passes, that of greatest value stays.
+
+    Args:
+        names: sequence of str, names of actors.
+        values: dict of float by name (nats).
+        cost_of: callable from a list of names to the cost of removing them together, a dict of `value`,
+            `low` and `high` (nats).
+        rule: `dreal_tf.deployment.pruning_request.Rule`.
+    Returns:
+        List of str, the actors to remove; and a dict by name of the reasons why the others stay.
+    Example:
+        >>> def cost_of(names):
+        ...     return {"value": len(names) - 1.0, "low": len(names) - 1.5, "high": len(names) - 0.5}
+        >>> jointly_removable(["a", "b"], {"a": 0.2, "b": 0.1}, cost_of, Rule())
+        (['b'], {'a': 'earns nothing alone; with others that go it costs 1.0000 [0.5000, 1.5000] nats'})
+    """
+    removed, kept = list(names), {}
+    while removed and rule.objection(cost := cost_of(removed)):
+        best = max(removed, key=values.get)
+        removed.remove(best)
+        kept[best] = f"earns nothing alone; with others that go it costs {_interval(cost)} nats"
+    return removed, kept
+
+
+def _interval(value):
+    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+
+
+def _objection(name, plan, cost_of, rule):
+    """The reason why an actor that earns nothing stays all the same, or None."""
+    if plan.done == KEPT:
+        return plan.reason
+    if plan.exact or rule.keep is not None or not rule.objection(cost := cost_of([name])):
+        return None
+    replacement = "a gate alike at all places" if plan.done == FOLDED else "its state unchanged"
+    return f"earns nothing, but {replacement} in its stead costs {_interval(cost)} nats"
+
+
+def _decision(value, plan, reason_to_stay):
+    done, reason = (KEPT, reason_to_stay) if reason_to_stay else (plan.done, plan.reason)
+    return {"done": done, "reason": reason} | {part: value[part] for part in ("value", "low", "high")}

@@ -127,7 +127,7 @@ class _Graph:
             maker = self.makers[id(tensor)]
             layer = maker.operation
             if len(self.readers[id(tensor)]) > 1 or id(tensor) in self.read_outside:
-                return None, f"it is not all that reads what {layer.name} gives"
+                return None, f"other layers read the output of {layer.name} too"
             if isinstance(layer, keras.layers.BatchNormalization):
                 obstacle = _obstacle(layer, tensor.ndim, len(self.uses[layer.name]))
                 return (None, obstacle) if obstacle else (layer.name, None)

@@ -1,14 +1,21 @@
-"""Statistics over seeds: mean and interval of each quantity, and arms compared seed by seed."""
+"""Statistics over seeds, arms compared seed by seed, and their tables."""
 
+import io
 import math
+import shutil
+import statistics
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
 from scipy import stats
 
-from dreal_tf.experiments.rows import KEYS
+from dreal_tf.experiments.directory import KEYS
 
 
 class Summary(NamedTuple):
@@ -92,7 +99,7 @@ def summaries(rows):
     """Every measured quantity of every arm.
 
     Args:
-        rows: sequence of dicts, see `dreal_tf.experiments.rows.parse_rows`.
+        rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
     Returns:
         `pandas.DataFrame` with the fields of `Summary` as columns, indexed by arm and quantity, both in
         the order of the rows.
@@ -108,7 +115,7 @@ def comparisons(rows, against):
     """Every quantity of every other arm minus that of one arm, over the seeds that both have.
 
     Args:
-        rows: sequence of dicts, see `dreal_tf.experiments.rows.parse_rows`.
+        rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
         against: str, the arm that the others are compared with.
     Returns:
         `pandas.DataFrame` with the fields of `SeedDifference` as columns, indexed by arm and quantity.
@@ -147,3 +154,201 @@ def _by_arm_and_quantity(measured, statistic, columns):
     return pd.DataFrame(
         values, pd.MultiIndex.from_tuples(keys, names=["arm", "quantity"]), list(columns)
     )
+
+
+class Table(NamedTuple):
+    """A table of text.
+
+    Attributes:
+        cells: list of rows of str: first the headings; the first column holds names, the others numbers.
+        title: str; empty for none.
+    """
+
+    cells: list
+    title: str = ""
+
+    def markdown(self):
+        """The table as Markdown that also reads well as it is.
+
+        Returns:
+            List of str.
+        Example:
+            >>> for line in Table([["arm", "mean"], ["a", "0.5"]], "Accuracy").markdown():
+            ...     print(line)
+            ## Accuracy
+            <BLANKLINE>
+            | arm | mean |
+            |-----|-----:|
+            | a   |  0.5 |
+        """
+        first, *others = [max(map(len, column)) for column in zip(*self.cells, strict=True)]
+        lines = []
+        for name, *numbers in self.cells:
+            aligned = [cell.rjust(width) for cell, width in zip(numbers, others, strict=True)]
+            lines.append(f"| {' | '.join([name.ljust(first), *aligned])} |")
+        rule = ["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)]
+        heading = [f"## {self.title}", ""] if self.title else []
+        return [*heading, lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
+
+    def terminal(self):
+        """The table folded to the width of the terminal, 80 columns if there is none.
+
+        Returns:
+            List of str.
+        Example:
+            >>> [max(map(len, Table([["name"], ["n" * 500]]).terminal())) <= 80]
+            [True]
+        """
+        # Every terminal can show a box of ASCII.
+        table = RichTable(title=self.title or None, title_justify="left", box=box.MARKDOWN)
+        for position, heading in enumerate(self.cells[0]):
+            justify = "right" if position else "left"
+            table.add_column(heading.replace("`", ""), justify=justify, overflow="fold")
+        for row in self.cells[1:]:
+            table.add_row(*(Text(cell.replace("`", "")) for cell in row))
+        shown = io.StringIO()
+        Console(file=shown, width=shutil.get_terminal_size((80, 24)).columns).print(table)
+        return [line.rstrip() for line in shown.getvalue().splitlines() if line.strip()]
+
+
+def summary_tables(rows):
+    """A table of all quantities for each arm.
+
+    Args:
+        rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
+    Returns:
+        List of `Table`.
+    Example:
+        >>> (table,) = summary_tables([{"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5}])
+        >>> table.title, table.cells[1]
+        ('a', ['accuracy', '1', '0.5000', '-', '-'])
+    """
+    tables = []
+    for arm, quantities in summaries(rows).groupby(level="arm", sort=False):
+        cells = [["quantity", "seeds", "mean", "std", "95 % interval"]]
+        for (_, name), *values in quantities.itertuples(name=None):
+            seeds, mean, std, low, high = values
+            spread = (number_text(std), _range_text(low, high)) if seeds > 1 else ("-", "-")
+            cells.append([name, str(seeds), number_text(mean), *spread])
+        tables.append(Table(cells, arm))
+    return tables
+
+
+def comparison_tables(rows, against):
+    """A table for each quantity: every other arm minus one arm, seed by seed.
+
+    Args:
+        rows, against: see `dreal_tf.experiments.comparison.comparisons`.
+    Returns:
+        List of `Table`; empty if the arms have no seed in common.
+    Example:
+        >>> rows = [{"arm": a, "seed": 0, "seconds": 1.0, "accuracy": v}
+        ...     for a, v in (("plain", 0.5), ("taught", 0.75))]
+        >>> (table,) = comparison_tables(rows, "plain")
+        >>> table.title, table.cells[1]
+        ('accuracy, less that of plain, seed by seed', ['taught', '1', '0.2500', '-', '1.0000'])
+    """
+    tables = []
+    for quantity, arms in comparisons(rows, against).groupby(level="quantity", sort=False):
+        cells = [["arm", "seeds", "mean", "95 % interval", "sign-flip p"]]
+        for (arm, _), *values in arms.itertuples(name=None):
+            seeds, mean, low, high, p_value = values
+            interval = _range_text(low, high) if seeds > 1 else "-"
+            cells.append([arm, str(seeds), number_text(mean), interval, f"{p_value:.4f}"])
+        tables.append(Table(cells, f"{quantity}, less that of {against}, seed by seed"))
+    return tables
+
+
+def results_table(study, rows):
+    """One line for each arm: its accuracy, and seed by seed how much more that is than the arm `against`.
+
+    Args:
+        study: `dreal_tf.Study` of "train", with `against`; `evaluated_on` names the images.
+        rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
+    Returns:
+        `Table`: accuracy (for identities mAP) in percent, mean and standard deviation over seeds;
+        its differences over the seeds, on test images also those of cross entropy or rank-1, with their
+        95 % interval (Student's t) and the p of the exact sign-flip test; the median of the training time.
+    Example:
+        >>> study = load_study("gain_cifar10_se", smoke=True).replace(arms={"a": {}, "b": {}}, against="a")
+        >>> rows = [{"arm": arm, "seed": s, "seconds": 9.0, "accuracy": v + 0.001 * s,
+        ...     "training_seconds": 5.0} for arm, v in (("a", 0.5), ("b", 0.75)) for s in (0, 1)]
+        >>> for line in results_table(study, rows).markdown():
+        ...     print(line)
+        | arm | seeds | test accuracy |           points over `a` |     p | training |
+        |-----|------:|--------------:|--------------------------:|------:|---------:|
+        | `a` |     2 |  50.05 ± 0.07 |                           |       |      5 s |
+        | `b` |     2 |  75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 |      5 s |
+    """
+    heading, quantity, compared = _criterion(study, rows)
+    cells = [["arm", "seeds", heading]]
+    cells[0] += [text for *_, title in compared for text in (title, "p")] + ["training"]
+    gains = {gain.Index: gain for gain in comparisons(rows, study.against).itertuples()}
+    for arm in study.arms:
+        of_arm = [row for row in rows if row["arm"] == arm]
+        if not of_arm:
+            continue
+        percent = summary([100 * row[quantity] for row in of_arm])
+        spread = "" if percent.seeds == 1 else f" ± {percent.std:.2f}"
+        cells.append([f"`{arm}`", str(percent.seeds), f"{percent.mean:.2f}{spread}"])
+        for name, unit, digits, _ in compared:
+            gain = gains.get((arm, name))
+            cells[-1] += [difference_text(gain, unit, digits), p_text(gain)]
+        seconds = statistics.median(row["training_seconds"] for row in of_arm)
+        cells[-1].append(f"{seconds:.0f} s")
+    return Table(cells)
+
+
+def _criterion(study, rows):
+    """Heading and name of the main quantity, and the compared ones: name, unit, digits, heading."""
+    over = f"over `{study.against}`"
+    if any("mAP" in row for row in rows):
+        rank = ("rank_1", 100, 2, f"rank-1, points {over}")
+        return "mAP", "mAP", [("mAP", 100, 2, f"points {over}"), rank]
+    if study.evaluated_on == "validation":
+        name = "validation_accuracy"
+        return "validation accuracy", name, [(name, 100, 2, f"points {over}")]
+    compared = [("accuracy", 100, 2, f"points {over}")]
+    if any("cross_entropy" in row for row in rows):
+        compared.append(("cross_entropy", 1, 3, f"cross entropy, nats {over}"))
+    return "test accuracy", "accuracy", compared
+
+
+def difference_text(difference, unit=1, digits=2):
+    """A mean difference with its interval; empty for None.
+
+    Args:
+        difference: `dreal_tf.experiments.comparison.SeedDifference`, or None.
+        unit: number > 0 by which it is multiplied.
+        digits: int, after the decimal point.
+    Returns:
+        str.
+    Example:
+        >>> difference_text(SeedDifference(2, 0.5, 0.25, 0.75, 0.5))
+        '+0.50 (+0.25 to +0.75)'
+    """
+    if difference is None:
+        return ""
+    mean, low, high = (
+        f"{unit * value:+.{digits}f}" for value in (difference.mean, difference.low, difference.high)
+    )
+    return f"{mean} ({low} to {high})" if difference.seeds > 1 else mean
+
+
+def p_text(difference):
+    """The p of a `SeedDifference`; empty for None and for a single seed."""
+    return "" if difference is None or difference.seeds == 1 else f"{difference.p_value:.3f}"
+
+
+def number_text(value):
+    """Four decimals, or the digits that tell a small number from 0.
+
+    Example:
+        >>> number_text(0.5), number_text(0.00012)
+        ('0.5000', '1.20e-04')
+    """
+    return f"{value:.4f}" if value == 0 or not abs(value) < 1e-3 else f"{value:.2e}"
+
+
+def _range_text(low, high):
+    return f"{number_text(low)} to {number_text(high)}"

@@ -1,14 +1,83 @@
-"""The folder of a study or a search: its files, the settings they belong to, and who may write them."""
+"""The folder of a study or a search: its rows and files, the settings they belong to, and who may write them."""
 
 import contextlib
+import csv
+import io
 import json
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.rows import parse_rows, rows_text
 from dreal_tf.training.run_directory import RunDirectory, write_whole
+
+KEYS = ("arm", "seed", "seconds")  # First columns of a study's rows; all others are measured.
+
+
+def rows_text(rows, columns=KEYS):
+    """Rows as the text of a CSV file.
+
+    Args:
+        rows: sequence of dicts; the cell of a column that a row lacks stays empty.
+        columns: sequence of str, those that come first.
+    Returns:
+        str.
+    Example:
+        >>> rows_text([{"arm": "a", "seed": 0, "seconds": 1.5, "accuracy": 0.5}]).split()
+        ['arm,seed,seconds,accuracy', 'a,0,1.5,0.5']
+    """
+    columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def parse_rows(text):
+    """The rows of a study that `rows_text` wrote, without their empty cells.
+
+    Args:
+        text: str.
+    Returns:
+        List of dicts: `arm` (str), `seed` (int), `seconds` (float), and floats by quantity.
+    Example:
+        >>> parse_rows("arm,seed,seconds,accuracy\\na,0,1.5,\\n")
+        [{'arm': 'a', 'seed': 0, 'seconds': 1.5}]
+    """
+    rows = []
+    for cells in csv.DictReader(io.StringIO(text)):
+        measured = {name: float(cell) for name, cell in cells.items() if cell and name not in KEYS}
+        keys = {"arm": cells["arm"], "seed": int(cells["seed"]), "seconds": float(cells["seconds"])}
+        rows.append(keys | measured)
+    return rows
+
+
+def read_known_rows(path, study):
+    """Rows of a study that were made elsewhere.
+
+    Args:
+        path: str or path of a file that `rows_text` wrote.
+        study: `dreal_tf.Study` that the rows belong to.
+    Returns:
+        List of dicts.
+    Raises:
+        InputError: if the file cannot be read, or holds rows of something else.
+    """
+    try:
+        rows = parse_rows(Path(path).read_text(encoding="utf-8"))
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"Expected a file of a study's rows. Received: {str(path)!r}, which cannot be read as one "
+            f"({type(error).__name__}: {error}). Give the rows.csv of a study's folder."
+        ) from error
+    if unknown := sorted({row["arm"] for row in rows} - set(study.arms)):
+        raise InputError(
+            f"Expected rows of the arms of {study.name} in {str(path)!r}. Received: {unknown[0]!r}. "
+            "Give the rows of this study."
+        )
+    return rows
+
 
 PATIENCE = 10  # Seconds to wait for another process that is just taking or refusing its lock.
 SHOWN = 5  # Differing settings that an error lists.
@@ -54,6 +123,17 @@ class ExperimentDirectory:
                 f"{str(self.path)!r}, which holds something else. Choose another --out."
             )
         return None
+
+    def write_summary(self, lines, figure):
+        """Writes the table and the figure of the results.
+
+        Args:
+            lines: sequence of str, of Markdown.
+            figure: `matplotlib.figure.Figure`.
+        """
+        write_whole(self.table, "\n".join(lines) + "\n")
+        for path in (self.figure, self.figure.with_suffix(".svg")):
+            figure.savefig(path, dpi=160)
 
     def _is_early(self, path):
         return path.name.startswith("lock") or (path.name in self.early_folders and path.is_dir())
@@ -128,7 +208,7 @@ class StudyDirectory(ExperimentDirectory):
         return settings | {"arms": kept | settings["arms"]}
 
     def read_rows(self):
-        """The rows so far, see `dreal_tf.experiments.rows.parse_rows`."""
+        """The rows so far, see `dreal_tf.experiments.directory.parse_rows`."""
         return parse_rows(self.rows.read_text(encoding="utf-8")) if self.rows.is_file() else []
 
     def add_rows(self, rows):

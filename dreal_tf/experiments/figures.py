@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from dreal_tf.experiments.comparison import summaries, summary
-from dreal_tf.experiments.space import Choice
+from dreal_tf.experiments.search import Choice
 from dreal_tf.visualization.style import COLOURS, GREY, LIGHT, MARKERS, dress
 
 COLUMNS = 3  # Searched fields beside each other.
@@ -18,7 +18,7 @@ def study_figure(what, rows):
 
     Args:
         what: str: "train", "directions" or "actor_only".
-        rows: sequence of dicts, see `dreal_tf.experiments.rows.parse_rows`.
+        rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
     Returns:
         `matplotlib.figure.Figure`.
     Example:

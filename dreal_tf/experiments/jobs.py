@@ -6,19 +6,18 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from dreal_tf.data.splits import sample_examples
 from dreal_tf.errors import unknown_name
-from dreal_tf.experiments.frozen import (
-    FrozenDREAL,
-    NetworkEvaluator,
-    critic_quality,
-    draw_held_out,
-    reinitialise,
-)
 from dreal_tf.experiments.search import Objective
 from dreal_tf.experiments.study import Study, check_network, network_run
+from dreal_tf.layers import intervene
+from dreal_tf.method.formulas import per_example_score, targets_of
+from dreal_tf.model import DREAL, FactualPass
+from dreal_tf.networks.backbones import actors_of
 from dreal_tf.recipe import Recipe
-from dreal_tf.training.builder import build, load_weights
+from dreal_tf.training.builder import build, build_network, load_weights
 from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.train import train
@@ -104,10 +103,10 @@ def run_directions(study, arm, seed, folders):
     frozen = FrozenDREAL.of(model, actor_weight=0.0, **WHOLE)
     _compile(frozen, model, keras.optimizers.SGD(0.0))
     _fit(frozen, data, callbacks, options.steps)
-    held_out = draw_held_out(data, options.images, seed)
-    quality = NetworkEvaluator(frozen.trajectory_network, held_out)()
+    examples = sample_examples(data.test, data.sizes["test"], options.images, seed)
+    quality = NetworkEvaluator(frozen.trajectory_network, *examples)()
     row = {"accuracy": quality.accuracy, "log_p": quality.log_p}
-    return row | critic_quality(frozen, held_out)
+    return row | critic_quality(frozen, *examples)
 
 
 def run_actor_only(study, arm, seed, folders):
@@ -121,7 +120,8 @@ def run_actor_only(study, arm, seed, folders):
     """
     options = study.options_of(arm)
     model, data, callbacks = _trained(study, arm, seed, folders)
-    evaluate = NetworkEvaluator(model.trajectory_network, draw_held_out(data, options.images, seed))
+    examples = sample_examples(data.test, data.sizes["test"], options.images, seed)
+    evaluate = NetworkEvaluator(model.trajectory_network, *examples)
     qualities = {"trained": evaluate()}
     frozen = FrozenDREAL.of(model, options.wait, actor_weight=1.0, actor_warmup=0, **WHOLE)
     if options.reinitialise:
@@ -137,12 +137,12 @@ def run_actor_only(study, arm, seed, folders):
     qualities |= probe.values
     row = {
         f"{quantity}@{moment}": getattr(quality, quantity)
-        for quantity in ("accuracy", "log_p", "log_p_ablated")
+        for quantity in Quality._fields
         for moment, quality in qualities.items()
     }
     fraction = recovered(*(qualities[m].accuracy for m in ("trained", "start", str(options.steps))))
     row |= {} if fraction is None else {"recovered": fraction}
-    return row | critic_quality(frozen, evaluate.held_out)
+    return row | critic_quality(frozen, *examples)
 
 
 EXPERIMENTS = {
@@ -324,3 +324,209 @@ def _fit(frozen, data, callbacks, steps):
     # The stop comes last, so that all others see the last step.
     callbacks = [*callbacks, StopAfter(steps)]
     frozen.fit(data.train, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
+
+
+AT_A_TIME = 500  # Images per pass of the network.
+INSTRUMENTED = 250  # Images per pass of the instruments: the direction test makes four passes of each.
+# Quantities of the instruments that a row keeps, a column for each module; see `dreal_tf.method.instruments`.
+INSTRUMENTS = ("alignment", "alignment_positive", "r2", "r2_right", "r2_held", "direction")
+
+
+@keras.saving.register_keras_serializable("dreal_tf")
+class FrozenDREAL(DREAL):
+    """Trains the critic on L_r, and the actors on the critic alone: L_r and L_q without L_c.
+
+    The network runs in inference mode, so that its moving averages stay as well. All layers but the
+    actors are marked as not trainable.
+
+    Args:
+        network: see `DREAL`; its weights are those of a trained network.
+        critic: see `DREAL`; not None.
+        wait: int >= 0. Steps in which the critic learns alone, before the actors follow it.
+        settings: of `DREAL`. At `actor_weight=0` the actors do not move.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> model = FrozenDREAL(network, "paper", actor_weight=1.0)
+        >>> sorted({variable.path.split("/")[0] for variable in network.trainable_variables})
+        ['conv2_1_se', 'conv3_1_se', 'conv4_1_se']
+    """
+
+    def __init__(self, network, critic="paper", wait=0, **settings):
+        super().__init__(network, critic, **settings)
+        self.wait = wait
+        actors = {actor.name for actor in self.trajectory.actors}
+        for layer in network.layers:
+            if layer.name not in actors:
+                layer.trainable = False
+
+    @classmethod
+    def of(cls, model, wait=0, **changes):
+        """The same network and critic, frozen.
+
+        Args:
+            model: `DREAL`, such as `build` gives.
+            wait: int >= 0.
+            changes: settings of `DREAL` to change.
+        Returns:
+            `FrozenDREAL`, to be compiled.
+        """
+        settings = model.settings.to_dict() | changes
+        return cls(model.trajectory_network, model.critic, wait, **settings)
+
+    def factual_pass(self, data):
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            outputs = self.reward_estimator.factual(images)
+            targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
+            scores = self._scores(outputs["logits"], targets)
+        loss = self.task_loss(images, labels, outputs, sample_weight, training=False)
+        privileged = self._privileged_inputs(tape, scores, outputs, targets)
+        return FactualPass(images, labels, sample_weight, outputs, targets, loss, privileged=privileged)
+
+    def update_network(self, factual, actor_gradients=None, weight=None, available=()):
+        theta = self.trajectory.variables
+        gradients = [tf.zeros_like(variable) for variable in theta]
+        for position, gradient in enumerate(actor_gradients):
+            if gradient is not None:
+                gradients[position] = weight * gradient
+        # At weight 0 as well: it counts the steps, on which the sampling plans depend.
+        self.optimizer.apply(gradients, theta)
+
+    def actor_weight(self):
+        critic_alone = self.optimizer.iterations < self.wait
+        return tf.where(critic_alone, 0.0, super().actor_weight())
+
+    def get_config(self):
+        return super().get_config() | {"wait": self.wait}
+
+
+def reinitialise(model, recipe, seed):
+    """Re-initialises the weights that make the actions, as the actors' layers first did.
+
+    Weights that only use an action, such as the values that attention mixes, stay as they were trained:
+    the actor loss could never bring them back.
+
+    Args:
+        model: `DREAL` on a network of the recipe.
+        recipe: `dreal_tf.Recipe`.
+        seed: int.
+    """
+    network = model.trajectory_network
+    keras.utils.set_random_seed(seed)
+    shape, classes = network.input_shape[1:], model.network.output_shape[-1]
+    fresh = {actor.name: actor for actor in actors_of(build_network(recipe, shape, classes))}
+    paths = action_variables(network, model.trajectory)
+    for actor in {id(actor): actor for actor in model.trajectory.actors}.values():
+        for variable, new in zip(actor.variables, fresh[actor.name].variables, strict=True):
+            if variable.path in paths:
+                variable.assign(new)
+
+
+def action_variables(network, trajectory):
+    """The variables that the actions are functions of, given the states.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs, of a known image size.
+        trajectory: `dreal_tf.networks.backbones.Trajectory`, whose actors are trainable.
+    Returns:
+        Set of str, the paths of variables; with the scale of a BatchNorm also its moving averages.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=NonLocal())
+        >>> paths = action_variables(network, Trajectory(network, stages=["conv3"]))
+        >>> sorted(path for path in paths if path.endswith("kernel"))
+        ['conv3_1_non_local/phi/kernel', 'conv3_1_non_local/theta/kernel']
+    """
+    images = tf.random.stateless_normal((2, *network.input_shape[1:]), seed=(0, 0))
+    with tf.GradientTape() as tape:
+        actions = trajectory.propose_again(network(images, training=False), training=False)
+        total = tf.add_n([tf.reduce_sum(tf.cast(action, tf.float32)) for action in actions])
+    gradients = tape.gradient(total, trajectory.variables)
+    paths = {
+        variable.path
+        for variable, gradient in zip(trajectory.variables, gradients, strict=True)
+        if gradient is not None
+    }
+    norms = {path.removesuffix("gamma") for path in paths if path.endswith("/gamma")}
+    return paths | {f"{norm}moving_{name}" for norm in norms for name in ("mean", "variance")}
+
+
+class Quality(NamedTuple):
+    """How well a network classifies images.
+
+    Attributes:
+        accuracy: float in [0, 1].
+        log_p: float. Mean log probability of the true label (nats).
+        log_p_ablated: float. The same with every action replaced by its own mean at once.
+    """
+
+    accuracy: float
+    log_p: float
+    log_p_ablated: float
+
+
+class NetworkEvaluator:
+    """Measures the quality of a network on the same images at any time during its training.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs, ending in logits.
+        images: float array (n, height, width, channels).
+        labels: int32 array (n,).
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> NetworkEvaluator(network, np.random.rand(6, 8, 8, 1), np.arange(6, dtype="int32"))().log_p < 0
+        True
+    """
+
+    def __init__(self, network, images, labels):
+        self.network = network
+        parts = [slice(start, start + AT_A_TIME) for start in range(0, len(labels), AT_A_TIME)]
+        self._batches = [(images[part], labels[part]) for part in parts]
+        self._plain = tf.function(self._pass)
+        self._ablated = tf.function(self._ablated_pass)
+
+    def __call__(self):
+        """`Quality` of the network as it is now."""
+        plain = [self._plain(*batch) for batch in self._batches]
+        ablated = [self._ablated(*batch) for batch in self._batches]
+        log_p, correct = (np.concatenate(part).astype(float) for part in zip(*plain, strict=True))
+        log_p_ablated = np.concatenate([part[0] for part in ablated]).astype(float)
+        return Quality(float(correct.mean()), float(log_p.mean()), float(log_p_ablated.mean()))
+
+    def _pass(self, images, labels):
+        logits = self.network(images, training=False)["logits"]
+        log_p = per_example_score(labels, logits, from_logits=True)
+        return log_p, tf.argmax(logits, axis=1, output_type=tf.int32) == labels
+
+    def _ablated_pass(self, images, labels):
+        def mean_action(actor, index, state, action):
+            return actor.reference_action(action, "mean", index)
+
+        with intervene(mean_action):
+            return self._pass(images, labels)
+
+
+def critic_quality(model, images, labels):
+    """How well a critic predicts rewards and directions, by the instruments, on all of some images.
+
+    Args:
+        model: compiled `DREAL` that evaluates and instruments every image
+            (`validation_fraction=1.0, instrument_fraction=1.0`).
+        images, labels: see `NetworkEvaluator`.
+    Returns:
+        Dict of float, by columns such as `alignment/conv2_1/se`.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> whole = {"validation_fraction": 1.0, "instrument_fraction": 1.0}
+        >>> model = FrozenDREAL(network, "direct", **whole)
+        >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> quality = critic_quality(model, np.random.rand(6, 8, 8, 1), np.arange(6, dtype="int32"))
+        >>> round(quality["alignment/conv2_1/se"], 3)
+        1.0
+    """
+    logs = model.evaluate(images, labels, batch_size=INSTRUMENTED, verbose=0, return_dict=True)
+    return {
+        name: float(logs[name])
+        for quantity in INSTRUMENTS
+        for name in logs
+        if name.partition("/")[0] == quantity
+    }

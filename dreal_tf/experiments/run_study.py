@@ -7,14 +7,17 @@ from typing import NamedTuple
 import pandas as pd
 
 from dreal_tf.errors import unknown_name
-from dreal_tf.experiments.comparison import comparisons, summaries
-from dreal_tf.experiments.directory import StudyDirectory
-from dreal_tf.experiments.rows import read_known_rows
+from dreal_tf.experiments.comparison import (
+    comparison_tables,
+    comparisons,
+    results_table,
+    summaries,
+    summary_tables,
+)
+from dreal_tf.experiments.directory import StudyDirectory, read_known_rows
 from dreal_tf.experiments.study import Study, check_network, network_run
-from dreal_tf.experiments.table import comparison_tables, results_table, summary_tables
 from dreal_tf.experiments.worker import run_job
 from dreal_tf.recipe import whole_path
-from dreal_tf.training.run_directory import write_whole
 
 
 class StudyResult(NamedTuple):
@@ -22,7 +25,7 @@ class StudyResult(NamedTuple):
 
     Attributes:
         study: `Study`.
-        rows: list of dicts, see `dreal_tf.experiments.rows.parse_rows`, in the order of the study's arms
+        rows: list of dicts, see `dreal_tf.experiments.directory.parse_rows`, in the order of the study's arms
             and seeds; arms that the study no longer has come last.
     Example:
         >>> study = load_study("critic_training", smoke=True)
@@ -66,7 +69,7 @@ class StudyResult(NamedTuple):
         """The tables to print at the end.
 
         Returns:
-            List of `dreal_tf.experiments.table.Table`: one line for each arm if the study compares
+            List of `dreal_tf.experiments.comparison.Table`: one line for each arm if the study compares
             trainings with one arm, otherwise every quantity.
         """
         return self._arm_tables() or self._quantity_tables()
@@ -92,10 +95,7 @@ class StudyResult(NamedTuple):
         lines = [f"# {self.study.name}", ""]
         for table in self._arm_tables() + self._quantity_tables():
             lines += [*table.markdown(), ""]
-        write_whole(folder.table, "\n".join(lines) + "\n")
-        figure = study_figure(self.study.what, self.rows)
-        for path in (folder.figure, folder.figure.with_suffix(".svg")):
-            figure.savefig(path, dpi=160)
+        folder.write_summary(lines, study_figure(self.study.what, self.rows))
 
 
 def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, known=None, say=print):

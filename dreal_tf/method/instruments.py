@@ -365,6 +365,7 @@ class PerturbedActions:
 ROUNDING = 1e-9
 # Half the width of a normal 95 % interval (standard errors).
 NORMAL_95 = 1.96
+RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
 
 
 def mean_interval_from_sums(count, total, squares):
@@ -422,7 +423,9 @@ def r2(measured, predicted):
     measured, predicted = measured[finite], predicted[finite]
     if measured.size == 0 or np.ptp(measured) == 0:
         return None
-    return float(1 - np.mean((measured - predicted) ** 2) / np.var(measured))
+    from sklearn.metrics import r2_score  # Audits alone need it, and SciPy below.
+
+    return float(r2_score(measured, predicted))
 
 
 def bootstrap_mean(values, seed=0, draws=1000):
@@ -441,7 +444,12 @@ def bootstrap_mean(values, seed=0, draws=1000):
     values = np.asarray(values, np.float64)
     if values.size == 0:
         return {"mean": None, "low": None, "high": None}
-    random = np.random.default_rng(seed)
-    means = [values[random.integers(values.size, size=values.size)].mean() for _ in range(draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
+    mean = float(values.mean())
+    if values.size == 1:  # SciPy refuses a single value.
+        return {"mean": mean, "low": mean, "high": mean}
+    from scipy import stats
+
+    random, batch = np.random.default_rng(seed), max(RESAMPLED_AT_A_TIME // values.size, 1)
+    options = dict(n_resamples=draws, batch=batch, method="percentile", random_state=random)
+    interval = stats.bootstrap((values,), np.mean, **options).confidence_interval
+    return {"mean": mean, "low": float(interval.low), "high": float(interval.high)}

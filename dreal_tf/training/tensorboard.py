@@ -8,11 +8,10 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from dreal_tf.visualization.attention_maps import attention_map, has_map
-from dreal_tf.visualization.channel_actions import channel_attention, channel_statistics
+from dreal_tf.visualization.attention_maps import ActionRecorder, attention_map, has_map
 from dreal_tf.visualization.grad_cam import GradCam
 from dreal_tf.visualization.heatmaps import MapRow, chosen_images, heatmaps
-from dreal_tf.visualization.recording import ActionRecorder
+from dreal_tf.visualization.module_figures import channel_attention, channel_statistics
 from dreal_tf.visualization.style import LIGHT, as_png
 from dreal_tf.visualization.training_curves import critic_curves, history_curves
 

@@ -1,4 +1,4 @@
-"""Heat maps over images, and the choice of the images that are shown."""
+"""Images with what belongs to them: heat maps, ranked galleries, mistakes."""
 
 import itertools
 import math
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.patches import Rectangle
+from scipy import ndimage
 
 from dreal_tf.errors import InputError
 from dreal_tf.visualization.style import LIGHT, new_figure, styled
@@ -44,9 +45,10 @@ def chosen_images(labels, count, seed=0):
     }
     chosen = []
     while len(chosen) < count:
-        round_ = random.permutation(sorted(label for label, positions in left.items() if positions))
-        chosen += [int(left[label].pop()) for label in round_[: count - len(chosen)]]
-    return np.array(sorted(chosen, key=lambda position: (labels[position], position)))
+        round_ = random.permutation([label for label, positions in left.items() if positions])
+        chosen += [left[label].pop() for label in round_[: count - len(chosen)]]
+    chosen = np.sort(chosen)
+    return chosen[np.argsort(labels[chosen], kind="stable")]
 
 
 # Inches: a picture, the gap between two, a line of type, the space below a label.
@@ -63,7 +65,7 @@ class MapRow(NamedTuple):
         name: str, stands beside the row.
         maps: float array (n, rows, columns), of any resolution.
         notes: sequence of str, one under each map, or None.
-        tone: "baseline", "ours" or None: whose colour the name has.
+        tone: "baseline" or "ours", for the colour of the name; None for that of text.
         ranged: bool. True: each map's colours span from its least value to its greatest, both written
             under it. False: they span from 0.
     """
@@ -107,17 +109,15 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
     width = max(LEFT + columns * (SIDE + GAP) + RIGHT, 3.2)
     height = TOP + bands * tops[-1] + BOTTOM
     with styled(style):
-        figure = new_figure(width, height, layout=None)
-        # One pair of axes, in inches from the upper left corner: many would take seconds.
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-        axes.set_axis_off()
+        figure, axes = _sheet(width, height)
         for number, image in enumerate(images):
             left = LEFT + number % columns * (SIDE + GAP)
             top = TOP + number // columns * tops[-1]
             enlarged = _enlarged(image)
             _picture(axes, enlarged, left, top)
             for row, of_row, down in zip(rows, notes, tops[1:], strict=False):
-                _map(axes, enlarged, row, number, (left, top + down), style)
+                low = np.min(row.maps[number]) if row.ranged else 0.0
+                _picture(axes, overlaid(enlarged, row.maps[number], style.heat, low), left, top + down)
                 quiet = dict(fontsize=7.5, color=style.muted)
                 _under(axes, of_row[number], left, top + down + SIDE, **quiet)
             if boxes is not None:
@@ -168,13 +168,16 @@ def stretched(map_, height, width):
         [[0.0, 0.25, 0.75, 1.0]]
     """
     map_ = np.asarray(map_, np.float64)
-    for axis, size in enumerate((height, width)):
-        middles = (np.arange(map_.shape[axis]) + 0.5) / map_.shape[axis]
-        wanted = (np.arange(size) + 0.5) / size
-        map_ = np.apply_along_axis(
-            lambda line, x=wanted, xp=middles: np.interp(x, xp, line), axis, map_
-        )
-    return map_
+    factors = np.divide((height, width), map_.shape)
+    return ndimage.zoom(map_, factors, order=1, mode="nearest", grid_mode=True)
+
+
+def _sheet(width, height):
+    """A figure with one pair of axes, in inches from the upper left corner: many would take seconds."""
+    figure = new_figure(width, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return figure, axes
 
 
 def _tops(notes, labels):
@@ -208,15 +211,12 @@ def _broken(text, width):
 def _enlarged(image):
     """Its pixels as squares, so that a smooth map can lie over them."""
     times = max(1, math.ceil(PIXELS / min(image.shape[:2])))
-    image = np.repeat(np.repeat(image, times, axis=0), times, axis=1)
+    return _colours(np.repeat(np.repeat(image, times, axis=0), times, axis=1))
+
+
+def _colours(image):
+    """Three channels, from 0 to 1."""
     return np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0.0, 1.0)
-
-
-def _map(axes, enlarged, row, number, corner, style):
-    left, top = corner
-    map_ = np.asarray(row.maps[number], np.float64)
-    low = map_.min() if row.ranged else 0.0
-    _picture(axes, overlaid(enlarged, map_, style.heat, low), left, top)
 
 
 def _range(map_):
@@ -226,15 +226,15 @@ def _range(map_):
     return f"{map_.min():.{decimals}f} to {map_.max():.{decimals}f}"
 
 
-def _picture(axes, pixels, left, top):
-    extent = (left, left + SIDE, top + SIDE, top)
+def _picture(axes, pixels, left, top, width=SIDE, height=SIDE):
+    extent = (left, left + width, top + height, top)
     axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
 
 
 def _box(axes, box, left, top):
-    """White on black, so that it is seen on any picture."""
+    """White on black, so that it is seen on any picture; not the ground's white, which may turn dark."""
     low, high = np.array(box[1::-1]), np.array(box[3:1:-1])
-    for colour, width in (("black", 2.4), ("white", 1.2)):
+    for colour, width in (("black", 2.4), ("#FEFEFE", 1.2)):
         corner = left + SIDE * low[0], top + SIDE * low[1]
         look = dict(fill=False, edgecolor=colour, linewidth=width)
         axes.add_patch(Rectangle(corner, *(SIDE * (high - low)), **look))
@@ -250,17 +250,8 @@ def _name(axes, row, top, style):
     tone = getattr(style, row.tone) if row.tone else style.text
     # Beside a picture there is room for the name of a block or of its module, not of both.
     name = row.name if len(row.name) <= LONG else row.name.replace("/", "\n")
-    axes.text(
-        LEFT - 0.08,
-        top + SIDE / 2,
-        name,
-        color=tone,
-        fontweight="bold",
-        rotation=90,
-        ha="right",
-        va="center",
-        multialignment="center",
-    )
+    look = dict(color=tone, fontweight="bold", rotation=90, multialignment="center")
+    axes.text(LEFT - 0.08, top + SIDE / 2, name, ha="right", va="center", **look)
 
 
 def _scale(figure, style, lowest, legend):
@@ -272,3 +263,88 @@ def _scale(figure, style, lowest, legend):
     bar.text(-0.02, 0.5, lowest, ha="right", **beside)
     bar.text(1.02, 0.5, "most", ha="left", **beside)
     bar.text(0.5, -1.6, legend, ha="center", **beside)
+
+
+# Inches: the height of a picture, the gap between two, and the spaces around them.
+HEIGHT, BESIDE, APART, MARGIN, LEGEND = 0.85, 0.09, 0.22, 0.1, 0.34
+NAME = 0.75  # Space for the name of a row, between query and gallery.
+RIGHT_COLOUR, WRONG_COLOUR = "#1A9850", "#D73027"
+
+
+class GalleryRow(NamedTuple):
+    """The images that one network ranked first.
+
+    Attributes:
+        name: str, stands before each of its rows.
+        images: float array (queries, count, height, width, 1 or 3), from 0 to 1, nearest first.
+        right: bool array (queries, count): whether each is a right answer.
+        there: bool array (queries, count): False beyond the end of the gallery.
+        tone: "baseline" or "ours", for the colour of the name; None for that of text.
+    """
+
+    name: str
+    images: np.ndarray
+    right: np.ndarray
+    there: np.ndarray
+    tone: object = None
+
+
+def galleries(queries, labels, rows, style=LIGHT):
+    """Each query with its nearest images, in a row for each network.
+
+    A right answer has a green frame, a wrong one a red and broken one, so that both are told apart
+    in grey too.
+
+    Args:
+        queries: float array (n, height, width, 1 or 3), from 0 to 1.
+        labels: sequence of str, one for each query, beneath it; at most two short lines.
+        rows: sequence of `GalleryRow`, at least one.
+        style: `dreal_tf.visualization.style.Style`.
+    Returns:
+        `matplotlib.figure.Figure`.
+    Example:
+        >>> yes = np.ones((1, 2), bool)
+        >>> row = GalleryRow("ours", np.zeros((1, 2, 4, 2, 3)), np.array([[True, False]]), yes)
+        >>> figure = galleries(np.zeros((1, 4, 2, 3)), ["object 7"], [row])
+        >>> [patch.get_linestyle() for patch in figure.axes[0].patches]  # The last two: the legend.
+        ['solid', 'dashed', 'solid', 'dashed']
+    """
+    queries = np.asarray(queries, np.float64)
+    count = rows[0].images.shape[1]
+    side = HEIGHT * queries.shape[2] / queries.shape[1]
+    band = len(rows) * (HEIGHT + BESIDE) + APART + (0.38 if len(rows) == 1 else 0)  # Two lines of type.
+    first = MARGIN + side + NAME
+    width = first + count * (side + BESIDE) + MARGIN
+    height = MARGIN + len(queries) * band + LEGEND
+    with styled(style):
+        figure, axes = _sheet(width, height)
+        for number, (query, label) in enumerate(zip(queries, labels, strict=True)):
+            top = MARGIN + number * band
+            _picture(axes, _colours(query), MARGIN, top, side, HEIGHT)
+            axes.text(MARGIN, top + HEIGHT + 0.04, label, va="top", fontweight="bold")
+            for line, row in enumerate(rows):
+                _ranked(axes, row, number, (first, top + line * (HEIGHT + BESIDE), side), style)
+        for left, right, name in ((first, True, "right"), (first + 1.0, False, "wrong")):
+            middle = height - LEGEND / 2
+            axes.add_patch(_frame((left, middle - 0.08), 0.22, 0.16, right))
+            axes.text(left + 0.3, middle, name, va="center", color=style.muted, fontsize=7.5)
+    return figure
+
+
+def _ranked(axes, row, number, corner, style):
+    left, top, side = corner
+    tone = getattr(style, row.tone) if row.tone else style.text
+    beside = dict(ha="right", va="center", color=tone, fontweight="bold")
+    axes.text(left - 0.08, top + HEIGHT / 2, row.name.replace(" ", "\n"), **beside)
+    shown = zip(row.images[number], row.right[number], row.there[number], strict=True)
+    for rank, (image, right, there) in enumerate(shown):
+        if there:
+            x = left + rank * (side + BESIDE)
+            _picture(axes, _colours(image), x, top, side, HEIGHT)
+            axes.add_patch(_frame((x, top), side, HEIGHT, right))
+
+
+def _frame(corner, width, height, right):
+    colour, line = (RIGHT_COLOUR, "solid") if right else (WRONG_COLOUR, "dashed")
+    look = dict(fill=False, linewidth=2.2, edgecolor=colour, linestyle=line)
+    return Rectangle(corner, width, height, **look)

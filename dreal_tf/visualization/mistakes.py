@@ -48,9 +48,7 @@ def confusion_figure(counts, class_names, style=LIGHT):
             spine.set(visible=True, edgecolor=style.grid)
         axes.tick_params(length=0)
         if classes <= NAMED:
-            names = [
-                n if len(n) <= CLASS_LETTERS else f"{n[: CLASS_LETTERS - 1]}…" for n in class_names
-            ]
+            names = [_short(name, CLASS_LETTERS) for name in class_names]
             axes.set_xticks(range(classes), names, rotation=60, ha="right", rotation_mode="anchor")
             axes.set_yticks(range(classes), names)
         if classes <= WRITTEN:
@@ -61,15 +59,9 @@ def confusion_figure(counts, class_names, style=LIGHT):
 def _write(axes, counts, percent, style):
     for row, column in zip(*np.nonzero(counts), strict=True):
         value = percent[row, column]
-        axes.text(
-            column,
-            row,
-            f"{value:.0f}" if value >= 1 else "<1",
-            ha="center",
-            va="center",
-            fontsize=7.5,
-            color="#FEFEFE" if value > OPAQUE else style.text,
-        )
+        text = f"{value:.0f}" if value >= 1 else "<1"
+        colour = "#FEFEFE" if value > OPAQUE else style.text
+        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
 
 
 COLUMNS = 6  # Images beside each other.
@@ -110,5 +102,5 @@ def mistakes_figure(images, labels, answers, probabilities, style=LIGHT):
     return figure
 
 
-def _short(name):
-    return name if len(name) <= CAPTION_LETTERS else f"{name[: CAPTION_LETTERS - 1]}…"
+def _short(name, letters=CAPTION_LETTERS):
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"

@@ -35,6 +35,17 @@ class Style(NamedTuple):
     series: tuple
     heat: str = "inferno"
 
+    def colours(self):
+        """Dict of every colour by its name; those of `series` are `series0` and so on.
+
+        Example:
+            >>> LIGHT.colours()["ground"], DARK.colours()["series1"]
+            ('#FFFFFF', '#E3A2C6')
+        """
+        names = ("text", "muted", "grid", "ground", "baseline", "ours")
+        series = {f"series{number}": colour for number, colour in enumerate(self.series)}
+        return {name: getattr(self, name) for name in names} | series
+
 
 LIGHT = Style(
     "light",
@@ -95,8 +106,8 @@ def new_figure(width, height, layout="constrained"):
 
     Args:
         width, height: float (inches).
-        layout: "constrained": it arranges its own parts, which takes a while where they are many.
-            None: what draws it does.
+        layout: "constrained": matplotlib arranges the parts, which is slow if there are many. None: the
+            caller places them.
     Returns:
         `matplotlib.figure.Figure`.
     Example:
@@ -107,7 +118,7 @@ def new_figure(width, height, layout="constrained"):
 
 
 def dress(axes, style, grid="y"):
-    """Leaves of axes what is read: two frame lines, quiet ticks, a faint grid.
+    """Reduces axes to what a reader needs: two frame lines, quiet ticks, a faint grid.
 
     Args:
         axes: `matplotlib.axes.Axes`.
@@ -122,17 +133,10 @@ def dress(axes, style, grid="y"):
     """
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set(color=style.muted, linewidth=0.8)
+    axes.spines[["left", "bottom"]].set(color=style.muted, linewidth=0.8)
     # By name, since ticks are made when they are drawn, outside any context.
-    axes.tick_params(
-        which="both",
-        color=style.muted,
-        labelcolor=style.muted,
-        labelsize=7.5,
-        length=3,
-        width=0.8,
-    )
+    look = dict(color=style.muted, labelcolor=style.muted, labelsize=7.5)
+    axes.tick_params(which="both", length=3, width=0.8, **look)
     axes.set_axisbelow(True)
     if grid:
         axes.grid(axis=grid, color=style.grid, linewidth=0.7)

@@ -83,10 +83,9 @@ def stage_correlations(critiques, rewards):
     both = [module for module in critiques if module in rewards]
     for stage in dict.fromkeys(stage_name(module) for module in both):
         of_stage = [module for module in both if stage_name(module) == stage]
-        levels = [np.concatenate([curves[m] for m in of_stage]) for curves in (critiques, rewards)]
-        changes = [
-            np.concatenate([np.diff(curves[m]) for m in of_stage]) for curves in (critiques, rewards)
-        ]
+        pairs = [np.array([curves[m] for m in of_stage]) for curves in (critiques, rewards)]
+        levels = [values.ravel() for values in pairs]
+        changes = [np.diff(values).ravel() for values in pairs]
         correlations[stage] = {
             "points": int(np.isfinite(levels).all(axis=0).sum()),
             "correlation": _correlation(*levels),

@@ -1,4 +1,4 @@
-"""The benchmark: sums, fractions and bytes by hand, and the command in a fresh process."""
+"""The benchmark: sums, fractions and bytes by hand, and the command."""
 
 import json
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from fresh_process import COMMAND, ended
+from command_line import command
 from module_cost import recipe_of
 from support import small_data, small_network
 
@@ -25,19 +25,10 @@ from dreal_tf.cli.benchmark import benchmark_lines
 
 @pytest.fixture(scope="module")
 def costs():
-    process = ended(
-        *COMMAND,
-        "benchmark",
-        "digits_resnet8_se",
-        "--smoke",
-        "--rounds",
-        "2",
-        "--processes",
-        "1",
-        "--json",
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
-    return json.loads(process.stdout)
+    options = "--smoke", "--rounds", "2", "--processes", "1", "--json"
+    done = command("benchmark", "digits_resnet8_se", *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
 
 
 def test_the_command_gives_ratios_and_what_they_come_from(costs):
@@ -161,5 +152,5 @@ def test_the_interval_of_a_median_holds_it():
     ],
 )
 def test_bad_input_is_refused(arguments, message):
-    process = ended(*COMMAND, "benchmark", *arguments)
-    assert process.returncode == 2 and message in process.stderr
+    done = command("benchmark", *arguments)
+    assert done.returncode == 2 and message in done.stderr

@@ -101,14 +101,14 @@ def test_runs_that_were_tested_on_other_images(run, tmp_path):
     report_inputs(run, other)  # One without a record, as of data that is built in.
     record(other, [*rows, ("d.png", "dd", "validation")])
     report_inputs(run, other)
-    said = "the same test images to compare with. Received: .*other', whose splits.csv .* in {} of them, such as '{}'"
+    message = "the same test images to compare with. Received: .*other', whose splits.csv .* in {} of them, such as '{}'"
     for changed, count, first in (
         ([*rows, ("new.png", "ee", "query")], 1, "new.png"),
         ([("a.png", "zz", "test"), *rows[1:]], 1, "a.png"),
         ([("a.png", "aa", "train"), ("b.png", "bb", "test"), rows[2]], 2, "a.png"),
     ):
         record(other, changed)
-        refused(said.format(count, first), run, other)
+        refused(message.format(count, first), run, other)
     record(other, [(path, "", split) for path, _, split in rows])  # Not hashed: data.verify=false.
     report_inputs(run, other)
 

@@ -11,8 +11,8 @@ from market_layout import market
 
 from dreal_tf import embedding_network
 from dreal_tf.cli.train import resolve
+from dreal_tf.deployment.export import compare_embeddings
 from dreal_tf.deployment.exported_model import load as load_export
-from dreal_tf.deployment.verification import compare_embeddings
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.retrieval.embedding import Embedder, scores_of
 from dreal_tf.training.builder import build, build_data

@@ -18,3 +18,14 @@ def test_batches_hold_the_sample_in_the_order_of_the_data(count):
     order = np.argsort(labels)
     np.testing.assert_array_equal(np.concatenate([part for _, part in read]), labels[order])
     np.testing.assert_array_equal(np.concatenate([part for part, _ in read]), images[order])
+
+
+def test_a_sample_follows_the_seed_in_random_order_with_its_labels():
+    rows = np.random.default_rng(0).normal(size=(17, 2)), np.arange(17)
+    data = tf.data.Dataset.from_tensor_slices(rows).batch(5)
+    images, labels = sample_examples(data, 17, 8, seed=1)
+    np.testing.assert_array_equal(labels, np.random.default_rng(1).permutation(17)[:8])
+    np.testing.assert_array_equal(images, rows[0][labels])
+    np.testing.assert_array_equal(sample_examples(data, 17, 8, seed=1)[0], images)
+    assert not np.array_equal(sample_examples(data, 17, 8, seed=2)[0], images)
+    assert len(sample_examples(data, 17, 10**6)[1]) == 17

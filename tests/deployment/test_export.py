@@ -1,5 +1,6 @@
 """Exports, loaded where this package cannot be imported."""
 
+import functools
 import json
 import re
 import subprocess
@@ -15,9 +16,14 @@ from support import small_data
 import dreal_tf
 from dreal_tf import CBAM, DREAL, SqueezeExcite, residual_network
 from dreal_tf.data.arrays import from_arrays
-from dreal_tf.deployment import exported_model, formats
-from dreal_tf.deployment.export import _calibration_images, baseline_network
-from dreal_tf.deployment.verification import compare_embeddings, compare_probabilities, run_exports
+from dreal_tf.deployment import export as exporting
+from dreal_tf.deployment import exported_model
+from dreal_tf.deployment.export import (
+    _calibration_images,
+    baseline_network,
+    compare_embeddings,
+    compare_probabilities,
+)
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import ACTORS
 from dreal_tf.networks.backbones import plain_network
@@ -49,6 +55,20 @@ def own_answers(network, data, images):
     return tf.nn.softmax(plain(data.preprocessing(images), training=False)).numpy()
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, data):
+    """A function from format and precision to a network, its export's folder and figures; each made once."""
+
+    @functools.cache
+    def make(format, precision):
+        network, folder = network_of(), tmp_path_factory.mktemp(format)
+        options = dict(format=format, precision=precision, data=data, beside=network_of())
+        figures = dreal_tf.export(DREAL(network), folder / "exported", **options)
+        return network, folder / "exported", figures
+
+    return make
+
+
 @pytest.mark.parametrize(
     "format, precision",
     [
@@ -59,29 +79,26 @@ def own_answers(network, data, images):
         ("onnx", "float32"),
     ],
 )
-def test_an_export_answers_as_the_network(tmp_path, data, format, precision):
+def test_an_export_answers_as_the_network(exported, data, format, precision):
     if format == "onnx":
         pytest.importorskip("tf2onnx", reason="the extra 'onnx' is not installed")
-    network, path = network_of(), tmp_path / "exported"
-    figures = dreal_tf.export(
-        DREAL(network), path, format=format, precision=precision, data=data, beside=network_of()
-    )
+    network, path, figures = exported(format, precision)
     images = np.random.default_rng(1).integers(0, 256, (7, *SHAPE), "uint8")
-    answers, _ = run_exports([path], images, rounds=1)
     np.testing.assert_allclose(
-        answers, own_answers(network, data, images), atol=0.1 if precision == "int8" else 2e-3
+        exported_model.load(path)(images),
+        own_answers(network, data, images),
+        atol=0.1 if precision == "int8" else 2e-3,
     )
     assert figures["images"] == 60 and json.loads((path / "export.json").read_text())["agreement"]
     assert (
         figures["variables"] == figures["beside"]["variables"] == len(DREAL(network).network.variables)
     )
     assert figures["multiply_adds"] == figures["beside"]["multiply_adds"] > 0
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_saved_model_takes_images_of_any_size_and_names_classes(tmp_path, data):
-    network, path = network_of(), tmp_path / "served"
-    dreal_tf.export(DREAL(network), path, data=data)
+def test_a_saved_model_takes_images_of_any_size_and_names_classes(exported, data):
+    network, path, _ = exported("saved_model", "float32")
     images = np.random.default_rng(1).integers(0, 256, (5, 13, 11, 3), "uint8")
     served = tf.saved_model.load(str(path))
     answer = served.signatures["serving_default"](images=tf.constant(images))
@@ -102,7 +119,7 @@ def test_without_data_it_takes_what_the_network_takes(tmp_path, format):
     network = keras.Model(images, keras.layers.Dense(CLASSES, "softmax")(hidden))
     dreal_tf.export(network, tmp_path / "raw", format=format)
     inputs, _ = small_data(6, SHAPE, CLASSES)
-    answers, _ = run_exports([tmp_path / "raw"], np.float32(inputs), rounds=1)
+    answers = exported_model.load(tmp_path / "raw")(np.float32(inputs))
     np.testing.assert_allclose(answers, network(inputs), atol=1e-5)
 
 
@@ -114,10 +131,10 @@ def test_every_kind_can_be_shipped(tmp_path, data, kind, format):
     assert figures["largest_difference"] < 1e-4
 
 
-def test_outside_this_package_cannot_be_imported(tmp_path):
-    dreal_tf.export(DREAL(network_of()), tmp_path / "exported", format="litert")
+def test_outside_this_package_cannot_be_imported(exported, tmp_path):
+    _, path, _ = exported("litert", "float32")
     np.save(tmp_path / "images.npy", np.zeros((2, *SHAPE), "float32"))
-    job = {"paths": [str(tmp_path / "exported")], "images": str(tmp_path / "images.npy")}
+    job = {"paths": [str(path)], "images": str(tmp_path / "images.npy")}
     job |= {"outputs": str(tmp_path / "outputs.npy"), "batch": 2, "rounds": 1}
     code = (
         f"import runpy, sys\nrunpy.run_path({exported_model.__file__!r}, run_name='__main__')\n"
@@ -140,7 +157,7 @@ def test_what_differs_is_not_kept(tmp_path, data, monkeypatch):
             variable.assign(variable * 0.0)
         write(served, folder, *rest)
 
-    write = formats.write
+    write = exporting.write
     monkeypatch.setattr("dreal_tf.deployment.export.write", another)
     with pytest.raises(RunError, match="Received: a difference of"):
         dreal_tf.export(DREAL(network_of()), tmp_path / "exported", data=data)
@@ -187,7 +204,7 @@ def test_an_accuracy_three_points_lower_is_not_kept(precision):
 
 @pytest.mark.parametrize(
     ("precision", "length"),
-    # Of the last two the coordinates are within 0.05: only their length is wrong.
+    # The coordinates of the last two are within 0.05: only their length is wrong.
     [("float32", 1.4), ("float32", 0.7), ("float16", 1.4), ("float16", 1.2), ("float16", 0.85)],
 )
 def test_embeddings_of_another_length_are_not_kept(precision, length):
@@ -242,7 +259,7 @@ def test_an_operation_that_the_format_lacks_is_named(tmp_path):
 
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "PACKAGES", {"onnx": ("no_such_package",)})
+    monkeypatch.setattr(exporting, "PACKAGES", {"onnx": ("no_such_package",)})
     with pytest.raises(
         InputError, match=r"no no_such_package. Install them with `pip install 'dreal-tf\[onnx\]'`"
     ):

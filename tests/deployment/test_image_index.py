@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from command_line import command
 from fresh_process import COMMAND, ended
 from PIL import Image
 
@@ -105,7 +106,7 @@ def test_the_commands(model, images, tmp_path):
 )
 def test_wrong_input_ends_with_two_and_a_cure(model, images, tmp_path, arguments, message):
     paths = {"MODEL": model, "IMAGES": images, "BROKEN": images / "broken.jpg"}
-    done = ended(*COMMAND, *(paths.get(word, word) for word in arguments), folder=tmp_path)
+    done = command(*(paths.get(word, word) for word in arguments), folder=tmp_path)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,7 @@
-"""The folder of an experiment has one writer, or several workers that know of each other."""
+"""The folder of an experiment: its rows, and its one writer or several workers that know of each other."""
 
 import contextlib
+import csv
 import time
 
 import pytest
@@ -8,8 +9,13 @@ from fresh_process import started
 
 from dreal_tf import ActorOnly, Study
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.directory import StudyDirectory, locked_folder
-from dreal_tf.experiments.rows import read_known_rows
+from dreal_tf.experiments.directory import (
+    StudyDirectory,
+    locked_folder,
+    parse_rows,
+    read_known_rows,
+    rows_text,
+)
 
 ARMS = {"a": {"dreal.critic": "paper"}, "b": {"dreal.critic": "direct"}}
 STUDY = Study(what="actor_only", recipe="digits_resnet8_se", arms=ARMS)
@@ -20,12 +26,16 @@ from pathlib import Path
 from dreal_tf.errors import InputError
 from dreal_tf.experiments.directory import locked_folder
 
-folder, worker, start, seconds = sys.argv[1:]
-time.sleep(max(0, float(start) - time.time()))
+folder, worker = sys.argv[1:]
+signals = Path(folder).parent
+print("ready", flush=True)
+while not (signals / "start").exists():
+    time.sleep(0.001)
 try:
     with locked_folder(Path(folder), "in use", worker or None):
         print("in", flush=True)
-        time.sleep(float(seconds))
+        while not (signals / "end").exists():
+            time.sleep(0.001)
 except InputError as error:
     print(error, flush=True)
 """
@@ -35,9 +45,12 @@ def row(arm, seed, **measured):
     return {"arm": arm, "seed": seed, "seconds": 1.5, **measured}
 
 
-def hold(folder, worker="", start=0, seconds=60):
-    """A process that takes the folder at a moment (seconds since 1970) and keeps it for a while."""
-    return started("-c", HOLD, folder, worker, start, seconds)
+def holding(folder, *workers):
+    """Processes that take a folder at the same moment and keep it, with the answer of each."""
+    processes = [started("-c", HOLD, folder, worker) for worker in workers]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * len(workers)
+    (folder.parent / "start").touch()
+    return processes, [process.stdout.readline() for process in processes]
 
 
 @pytest.mark.parametrize(
@@ -64,22 +77,23 @@ def test_who_may_write_beside_whom(tmp_path, first, second, together):
 
 @pytest.mark.parametrize("worker", ["", "one"])
 def test_the_lock_of_a_killed_process_is_gone(tmp_path, worker):
-    process = hold(tmp_path, worker)
-    assert process.stdout.readline() == "in\n"
-    with pytest.raises(InputError, match=IN_USE), locked_folder(tmp_path, IN_USE):
+    folder = tmp_path / "new"
+    (process,), answers = holding(folder, worker)
+    assert answers == ["in\n"]
+    with pytest.raises(InputError, match=IN_USE), locked_folder(folder, IN_USE):
         pass
     process.kill()
     process.communicate()
-    with locked_folder(tmp_path, IN_USE):
+    with locked_folder(folder, IN_USE):
         pass
 
 
 @pytest.mark.parametrize(("workers", "admitted"), [(["", "", "", ""], 1), (["a", "b", "c", "d"], 4)])
 def test_processes_that_start_at_the_same_moment(tmp_path, workers, admitted):
-    start = time.time() + 5
-    processes = [hold(tmp_path / "new", worker, start, seconds=3) for worker in workers]
-    outputs = [process.communicate()[0] for process in processes]
-    assert sorted(outputs) == sorted(["in\n"] * admitted + ["in use\n"] * (len(workers) - admitted))
+    processes, answers = holding(tmp_path / "new", *workers)
+    assert sorted(answers) == sorted(["in\n"] * admitted + ["in use\n"] * (len(workers) - admitted))
+    (tmp_path / "end").touch()
+    assert [process.communicate()[0] for process in processes] == [""] * len(workers)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
@@ -150,3 +164,28 @@ def test_known_rows_do_not_replace_those_that_are_there(tmp_path):
         {"arm": "a", "seed": 0, "seconds": 1.0, "accuracy": 0.5},
         {"arm": "b", "seed": 0, "seconds": 3.0, "log_p": -2.0},
     ]
+
+
+def test_rows_come_back_as_they_were_with_columns_of_their_own(tmp_path):
+    folder = StudyDirectory(tmp_path / "s")
+    rows = [row("a", 0, accuracy=0.1 + 0.2), row("b", 1, recovered=1e-9), row("a", 1, accuracy=-1.0)]
+    with folder.begin(STUDY.settings(["a", "b"])):
+        for one in rows:
+            folder.add_rows([one])
+    assert folder.read_rows() == rows
+    with folder.rows.open() as file:
+        assert next(csv.reader(file)) == ["arm", "seed", "seconds", "accuracy", "recovered"]
+    assert parse_rows(rows_text(rows)) == rows
+
+
+@pytest.mark.parametrize("text", ["arm,seed\na,0\n", "arm,seed,seconds\na,x,1.0\n"])
+def test_what_is_no_rows_is_refused(tmp_path, text):
+    (tmp_path / "known.csv").write_text(text)
+    with pytest.raises(InputError, match="Give the rows.csv"):
+        read_known_rows(tmp_path / "known.csv", STUDY)
+
+
+def test_rows_of_another_study_are_refused(tmp_path):
+    (tmp_path / "known.csv").write_text("arm,seed,seconds\nc,0,1.0\n")
+    with pytest.raises(InputError, match="arms of unnamed.*Received: 'c'"):
+        read_known_rows(tmp_path / "known.csv", STUDY)

@@ -1,13 +1,14 @@
-"""Which epoch and which trial is the better one, and when a trial ends."""
+"""Search spaces, objectives, and the role of a process."""
 
 import math
 
+import keras_tuner
 import pytest
 
-from dreal_tf import Search, load_recipe
+from dreal_tf import Choice, Range, Search, Space, load_recipe
 from dreal_tf.errors import InputError
-from dreal_tf.experiments.search import Objective, own_role
-from dreal_tf.experiments.space import load_space
+from dreal_tf.experiments.search import Objective, bundled_spaces, load_space, own_role
+from dreal_tf.training.recipe_files import bundled_recipes
 
 ACCURACY, LOSS = Objective("val_accuracy"), Objective("val_loss")
 NOTHING = float("nan")
@@ -102,3 +103,126 @@ def test_a_role_given_by_half_is_refused(monkeypatch, variables):
         monkeypatch.setenv(f"KERASTUNER_{name}", value)
     with pytest.raises(InputError, match="Expected KERASTUNER_TUNER_ID.*Set all three, or none"):
         own_role()
+
+
+EVERY_KIND = {
+    "dreal.actor_weight": Range(0.01, 1.0, log=True),
+    "dreal.critic_units": Range(8, 64),
+    "dreal.reference_action": Choice("mean", "static"),
+    "optim.momentum": Choice(0.8, 0.9),
+    "dreal.trust": Choice(True, False),
+    "dreal.stages": Choice(None, ("conv4",), ("conv3", "conv4")),
+    "attention.reduction": Choice(None, 2),
+}
+
+
+def sampled(space, seed):
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp)
+    return {field.name: field.random_sample(seed) for field in hp.space}
+
+
+@pytest.mark.parametrize("recipe", bundled_recipes())
+@pytest.mark.parametrize("name", bundled_spaces())
+def test_every_recipe_takes_every_bundled_space(name, recipe):
+    load_space(name).check(load_recipe(recipe))
+    load_space(name, smoke=True).check(load_recipe(recipe, smoke=True))
+
+
+def test_the_issue_s_settings_can_be_searched():
+    wanted = [
+        "actor_weight",
+        "penalty",
+        "reference_action",
+        "critic",
+        "critic_units",
+        "reward_fraction",
+        "stages",
+    ]
+    assert {f"dreal.{field}" for field in wanted} | {"optim.critic_learning_rate"} <= set(
+        load_space("method").fields
+    )
+    assert "attention.kind" in load_space("attention").fields
+    assert {"optim.learning_rate", "optim.weight_decay"} <= set(load_space("optimizer").fields)
+
+
+def test_what_is_sampled_is_what_the_recipe_gets():
+    space, recipe = Space(EVERY_KIND), load_recipe("digits_resnet8_se")
+    seen = {path: set() for path in EVERY_KIND}
+    for seed in range(20):
+        changes = space.changes(sampled(space, seed))
+        tree = recipe.replace(changes).model_dump()
+        for path, value in changes.items():
+            section, field = path.split(".")
+            assert tree[section][field] == value and type(tree[section][field]) is type(value)
+            seen[path].add(value)
+    assert seen["dreal.stages"] == {None, ("conv4",), ("conv3", "conv4")}
+    assert seen["dreal.trust"] == {True, False} and seen["attention.reduction"] == {None, 2}
+    assert all(0.01 <= value <= 1 for value in seen["dreal.actor_weight"])
+    assert all(8 <= value <= 64 for value in seen["dreal.critic_units"])
+
+
+def test_on_its_way_between_processes_a_value_stays_what_it_is():
+    space = Space(EVERY_KIND)
+    for seed in range(20):
+        hp = keras_tuner.HyperParameters()
+        space.declare(hp)
+        hp.values = sampled(space, seed)
+        there = keras_tuner.HyperParameters.from_proto(hp.to_proto())
+        assert space.changes(there.values) == space.changes(hp.values)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "at least one field"),
+        (
+            {"dreal.actor_wait": Range(0.0, 1.0)},
+            "'dreal.actor_wait'. Did you mean 'dreal.actor_weight'",
+        ),
+        ({"dreal.enabled": Choice(True, False)}, "'dreal.enabled'; the recipe without the method is"),
+        ({"name": Choice("a", "b")}, "'name'; a search names its trials itself"),
+        (
+            {"dreal.penalty": (0.0, 1.0)},
+            r"a Choice or a Range for dreal.penalty. Received: \(0.0, 1.0\)",
+        ),
+        ({"dreal.penalty": Range(1.0, 1.0)}, "two rising numbers for dreal.penalty"),
+        ({"dreal.penalty": Range("0", 1)}, "two rising numbers for dreal.penalty"),
+        ({"dreal.penalty": Range(0.0, 1.0, log=True)}, "two rising numbers above 0"),
+    ],
+)
+def test_what_is_no_space_is_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        Space(fields)
+
+
+@pytest.mark.parametrize("values", [(), (1, 1), (None, None)])
+def test_a_choice_has_values_that_differ(values):
+    with pytest.raises(InputError, match=r"Received: Choice\(.*Name each once"):
+        Choice(*values)
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "message"),
+    [
+        ("dreal.reference_action", Choice("mean", "median"), "dreal.reference_action.*'median'"),
+        ("dreal.actor_weight", Range(-1.0, 1.0), "dreal.actor_weight.*-1.0"),
+        ("optim.momentum", Range(0.5, 1.0), "optim.momentum.*1.0"),
+    ],
+)
+def test_values_that_a_recipe_refuses_are_reported_before_anything_runs(path, values, message):
+    with pytest.raises(InputError, match=message):
+        Space({path: values}).check(load_recipe("digits_resnet8_se"))
+
+
+def test_only_fields_of_a_plain_network_change_it():
+    assert not load_space("method").changes_network
+    assert load_space("optimizer").changes_network and load_space("attention").changes_network
+
+
+def test_an_unknown_name_and_a_file_without_a_space_are_refused(tmp_path):
+    with pytest.raises(InputError, match="Expected a search space.*Did you mean 'method'"):
+        load_space("methd")
+    (tmp_path / "mine.py").write_text("def spaces(smoke=False):\n    return None\n")
+    with pytest.raises(InputError, match=r"Expected a function `space\(smoke=False\)` in a space file"):
+        load_space(tmp_path / "mine.py")

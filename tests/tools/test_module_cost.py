@@ -1,15 +1,15 @@
 """The table of what modules cost, by its command."""
 
 import pytest
-from fresh_process import REPOSITORY, ended
+from command_line import called
+from module_cost import main
 
-COMMAND = REPOSITORY / "tools" / "benchmarks" / "module_cost.py"
 SMALL = ["--side", "32", "--batch", "2", "--rounds", "1"]
 
 
 @pytest.mark.slow
 def test_the_command_prints_a_row_for_each_module():
-    process = ended(COMMAND, "eca", *SMALL)
+    process = called(main, "eca", *SMALL)
     assert process.returncode == 0, process.stderr[-2000:]
     lines = process.stdout.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| none", "| eca"]
@@ -17,5 +17,5 @@ def test_the_command_prints_a_row_for_each_module():
 
 
 def test_a_kind_that_nobody_knows_is_refused():
-    process = ended(COMMAND, "ecq", *SMALL)
+    process = called(main, "ecq", *SMALL)
     assert process.returncode == 1 and "Did you mean 'eca'" in process.stderr

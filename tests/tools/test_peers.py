@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from fresh_process import REPOSITORY, ended
-from peers import measure_peers, peers_of
+from command_line import called
+from peers import main, measure_peers, peers_of
 
 from dreal_tf import load_recipe
 
-COMMAND = REPOSITORY / "tools" / "benchmarks" / "peers.py"
 SMALL = {"data.image_size": 32, "data.batch_size": 2, "run.precision": "float32"}
 
 
@@ -30,9 +29,9 @@ def test_a_peer_trains_beside_ours():
 
 
 def test_the_command_says_which_peers_are_missing_and_refuses_wrong_input():
-    process = ended(COMMAND, "digits_resnet8_se", "--rounds", "1")
+    process = called(main, "digits_resnet8_se", "--rounds", "1")
     assert process.returncode == 0, process.stderr[-2000:]
     names = ("keras.applications", "timm")
     assert process.stdout.splitlines() == [f"{name}: has no such network" for name in names]
-    process = ended(COMMAND, "digits_resnet9_se")
+    process = called(main, "digits_resnet9_se")
     assert process.returncode == 1 and "Did you mean 'digits_resnet8_se'" in process.stderr

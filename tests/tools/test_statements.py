@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
-from fresh_process import COMMAND, REPOSITORY, ended
-from statements import Statement, followed, statement_lines, statements
+from command_line import called
+from statements import Statement, followed, main, statement_lines, statements
 
 from dreal_tf.data.splits import sample_examples
-from dreal_tf.experiments.directory import StudyDirectory
-from dreal_tf.experiments.rows import parse_rows
+from dreal_tf.experiments.directory import StudyDirectory, parse_rows
+from dreal_tf.experiments.jobs import Folders, run_train
+from dreal_tf.experiments.study import load_study
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.trained_run import trained_network
-
-STATEMENTS = REPOSITORY / "tools" / "statements.py"
 
 
 def epochs(**curves):
@@ -97,38 +96,46 @@ def test_an_outcome_needs_an_interval_on_one_side_of_zero(values, outcome):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("statements")
-    arms = ["--arms", "baseline,comparative", "--seeds", "0", "--out", "out"]
-    process = ended(*COMMAND, "study", "gain_cifar10_se", "--smoke", *arms, folder=folder)
-    assert process.returncode == 0, process.stderr
-    return folder
+    """A study's folder with the runs of two arms, as `dreal-tf study` leaves it."""
+    folder = StudyDirectory(tmp_path_factory.mktemp("statements") / "out")
+    study = load_study("gain_cifar10_se", smoke=True)
+    folders = Folders(str(folder.networks), str(folder.runs))
+    rows = [
+        {"arm": arm, "seed": 0, "seconds": 1.0} | run_train(study, arm, 0, folders)
+        for arm in ("baseline", "comparative")
+    ]
+    folder.add_rows(rows)
+    return folder.path
 
 
-def test_networks_of_a_study_are_measured_once_and_reported(folder):
-    process = ended(STATEMENTS, "out", folder=folder)
+@pytest.fixture
+def measured(folder):
+    """The command on that folder; the first time, it measures the networks."""
+    return called(main, folder)
+
+
+def test_networks_of_a_study_are_measured_once_and_reported(folder, tmp_path):
+    (folder / "networks.csv").unlink(missing_ok=True)
+    process = called(main, folder)
     assert process.returncode == 0, process.stderr
     assert "comparative, seed 0: " in process.stderr
     assert "| Grad-CAM is more correct |" in process.stdout
-    kept = (folder / "out" / "networks.csv").read_text()
+    kept = (folder / "networks.csv").read_text()
     rows = {row["arm"]: row for row in parse_rows(kept)}
     assert set(rows) == {"baseline", "comparative"}
     assert "gap/conv2" in rows["comparative"] and "gap/conv2" not in rows["baseline"]
     assert 0 < rows["baseline"]["energy"] < 1
-    figure = ["--figure", "curves.png"]
-    again = ended(STATEMENTS, "out", *figure, folder=folder)
-    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    again = called(main, folder, "--figure", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert again.stdout == process.stdout and "seed 0" not in again.stderr
-    assert (folder / "out" / "networks.csv").read_text() == kept
+    assert (folder / "networks.csv").read_text() == kept
 
 
+@pytest.mark.usefixtures("measured")
 def test_the_kept_measurements_are_those_of_the_network(folder):
-    ended(STATEMENTS, "out", folder=folder)
-    path = StudyDirectory(folder / "out").runs / "comparative_seed0"
-    (row,) = [
-        row
-        for row in parse_rows((folder / "out" / "networks.csv").read_text())
-        if row["arm"] == "comparative"
-    ]
+    path = StudyDirectory(folder).runs / "comparative_seed0"
+    rows = parse_rows((folder / "networks.csv").read_text())
+    (row,) = [row for row in rows if row["arm"] == "comparative"]
     data = build_data(RunDirectory(path).read_recipe())
     images, _ = sample_examples(data.test, data.sizes["test"], 2000)
     _, _, network = trained_network(path)
@@ -139,5 +146,5 @@ def test_the_kept_measurements_are_those_of_the_network(folder):
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
-    process = ended(STATEMENTS, "none", folder=tmp_path)
+    process = called(main, tmp_path / "none")
     assert process.returncode == 1 and "Run the study there first" in process.stderr

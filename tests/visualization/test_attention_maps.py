@@ -9,8 +9,13 @@ from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
 from dreal_tf.modules import ModuleSpec
-from dreal_tf.visualization.attention_maps import attention_map, has_map, module_maps, query_map
-from dreal_tf.visualization.recording import recorded_actions
+from dreal_tf.visualization.attention_maps import (
+    attention_map,
+    has_map,
+    module_maps,
+    query_map,
+    recorded_actions,
+)
 
 HEIGHT, WIDTH = 5, 4
 MADE_WITH = {"sasa": dict(kernel_size=3, heads=2), "aa": dict(heads=2), "emanet": dict(bases=3)}

@@ -93,22 +93,23 @@ def cost_table(measured):
     return lines
 
 
-def main(kinds, side, batch, rounds):
+def main():
     """Prints the table of some kinds, all in turns in one process."""
-    for kind in kinds:
-        if kind not in KINDS:
-            raise unknown_name("attention kind", kind, KINDS)
-    chosen = list(dict.fromkeys(["none", *(kinds or KINDS)]))
-    print("\n".join(cost_table(costs_of(chosen, side, batch, rounds))))
-
-
-if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The cost of a step of ResNet-50 with each module.")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"Of {', '.join(KINDS)}; none: all.")
     parser.add_argument("--side", type=int, default=64, help="Of the images (pixels).")
     parser.add_argument("--batch", type=int, default=32, help="Images a step.")
     parser.add_argument("--rounds", type=int, default=7, help="Turns of a step each.")
+    given = parser.parse_args()
     try:
-        main(**vars(parser.parse_args()))
+        for kind in given.kinds:
+            if kind not in KINDS:
+                raise unknown_name("attention kind", kind, KINDS)
+        chosen = list(dict.fromkeys(["none", *(given.kinds or KINDS)]))
+        print("\n".join(cost_table(costs_of(chosen, given.side, given.batch, given.rounds))))
     except InputError as error:
         sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

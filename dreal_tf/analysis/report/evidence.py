@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -128,41 +129,34 @@ def gather(inputs, data_dir=None, track=None):
         )
     times = latencies(networks, data.image_shape)
     examples = sample_examples(data.test, data.sizes["test"], inputs.images, seed)
-    evidence = []
-    for run, network, milliseconds in zip(runs, networks, times, strict=True):
-        labels, probabilities = predictions(network, data.test, track)
-        evidence.append(
-            _run_evidence(run, network, probabilities, milliseconds, data, inputs.images, track)
-        )
-    baseline = evidence[1] if len(evidence) > 1 else None
-    return Evidence(evidence[0], baseline, data, labels, examples, seed)
-
-
-def _run_evidence(run, network, probabilities, milliseconds, data, images, track):
-    plain, environment = plain_network(network), run.directory.environment
 
     def tracked(items):
         return track(items, "Values of modules", len(items)) if track else items
 
-    return RunEvidence(
-        path=str(run.directory.path),
-        recipe=run.recipe,
-        environment=json.loads(environment.read_text(encoding="utf-8"))
-        if environment.is_file()
-        else {},
-        metrics=run.metrics,
-        history=read_history(run.directory.history),
-        network=network,
-        probabilities=probabilities,
-        cost={
+    evidence = []
+    for run, network, milliseconds in zip(runs, networks, times, strict=True):
+        labels, probabilities = predictions(network, data.test, track)
+        plain, environment = plain_network(network), run.directory.environment
+        cost = {
             "training_seconds": run.metrics.get("training_seconds"),
             "milliseconds": milliseconds,
             "parameters": plain.count_params(),
             "multiply_adds": multiply_adds(plain, data.image_shape),
-        },
-        audit=audit(network, images, data, track=tracked) if actors_of(network) else None,
-        embeddings=_embeddings(network, data.retrieval["test"]) if data.retrieval else None,
-    )
+        }
+        of_run = RunEvidence(
+            path=str(run.directory.path),
+            recipe=run.recipe,
+            environment=json.loads(environment.read_text("utf-8")) if environment.is_file() else {},
+            metrics=run.metrics,
+            history=read_history(run.directory.history),
+            network=network,
+            probabilities=probabilities,
+            cost=cost,
+            audit=audit(network, inputs.images, data, track=tracked) if actors_of(network) else None,
+            embeddings=_embeddings(network, data.retrieval["test"]) if data.retrieval else None,
+        )
+        evidence.append(of_run)
+    return Evidence(evidence[0], *(evidence[1:] or [None]), data, labels, examples, seed)
 
 
 def _embeddings(network, retrieval):
@@ -219,7 +213,7 @@ def latencies(networks, image_shape):
         1
     """
     image = tf.zeros((1, *image_shape))
-    calls = [_compiled(plain_network(network)) for network in networks]
+    calls = [tf.function(partial(plain_network(network), training=False)) for network in networks]
     milliseconds = [[] for _ in calls]
     for turn in range(WARM + TIMED):
         for call, times in zip(calls, milliseconds, strict=True):
@@ -228,10 +222,6 @@ def latencies(networks, image_shape):
             if turn >= WARM:
                 times.append(1000 * (time.perf_counter() - start))
     return [min(times) for times in milliseconds]
-
-
-def _compiled(network):
-    return tf.function(lambda images: network(images, training=False))
 
 
 def images_at(data, positions):

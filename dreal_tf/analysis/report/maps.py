@@ -10,8 +10,7 @@ from dreal_tf.errors import InputError
 from dreal_tf.method.instruments import bootstrap_mean
 from dreal_tf.modules import stage_name
 from dreal_tf.visualization.attention_maps import module_maps
-from dreal_tf.visualization.composed import grid_pictures, pointing_game
-from dreal_tf.visualization.grad_cam import GradCam
+from dreal_tf.visualization.grad_cam import GradCam, grid_pictures, pointing_game
 from dreal_tf.visualization.heatmaps import MapRow, chosen_images, heatmaps
 
 SHOWN = 12  # Images, for Grad-CAM.
@@ -153,10 +152,10 @@ def _cam_picture(evidence, shown, method, maps):
     labels = [names[label] for label in shown.labels]
     pair = ", baseline above this run" if evidence.baseline else ""
     caption = f"{method}{pair}. The prediction is under each map, the label in bold at the bottom."
-    columns = [Column(n) for n in ("run", "position in the test split", "row", "column", "value")]
+    columns = ("run", "position in the test split", "row", "column", "value")
     stem = "grad_cam_plus_plus" if CAMS[method] else "grad_cam"
     return Picture(
-        lambda style: heatmaps(shown.pixels, labels, rows, style),
+        heatmaps(shown.pixels, labels, rows),
         Table(stem, columns, numbers, caption),
         f"{len(labels)} images with their {method} maps: {', '.join(labels)}.",
     )
@@ -174,8 +173,8 @@ def _own_picture(evidence, shown, own):
     columns = ("module", "run", "position in the test split", "row", "column", "value")
     caption = f"The modules' own attention to positions{pair}."
     return Picture(
-        lambda style: heatmaps(shown.pixels, labels, rows, style, legend="attention"),
-        Table("own_attention", [*map(Column, columns)], numbers, caption),
+        heatmaps(shown.pixels, labels, rows, legend="attention"),
+        Table("own_attention", columns, numbers, caption),
         f"{len(labels)} images with the maps of {', '.join(dict.fromkeys(m for m, _ in owners))}.",
     )
 
@@ -226,8 +225,8 @@ def _pointing_picture(evidence, composed, pointing):
         for name, of_run in pointing.items()
     )
     return Picture(
-        lambda style: heatmaps(pixels, labels[some], rows, style, boxes=composed.boxes[some]),
-        Table("pointing", [*map(Column, columns)], numbers, caption),
+        heatmaps(pixels, labels[some], rows, boxes=composed.boxes[some]),
+        Table("pointing", columns, numbers, caption),
         f"Grids of four images with maps. {energies}.",
     )
 
@@ -241,7 +240,7 @@ def _pointing_table(pointing):
         rows += [
             (method, n, *_percent(energy), *_percent(cover)) for n, (energy, cover) in scores.items()
         ]
-    columns = [Column("method"), Column("run")]
+    columns = ["method", "run"]
     for quantity in ("energy (%)", "coverage (%)"):
         columns += [Column(quantity, ".1f"), Column("low", ".1f"), Column("high", ".1f")]
     count = len(pointing["this run"]["Grad-CAM"].energy)

@@ -51,18 +51,8 @@ def most_confused(counts, most=12):
     """
     wrong, of_label = np.array(counts), np.asarray(counts).sum(axis=1)
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = zip(*(axis.tolist() for axis in np.unravel_index(order, wrong.shape)), strict=True)
-    return [
-        (
-            label,
-            prediction,
-            int(wrong[label, prediction]),
-            float(wrong[label, prediction] / of_label[label]),
-        )
-        for label, prediction in pairs
-        if wrong[label, prediction]
-    ]
+    pairs = sorted(np.argwhere(wrong).tolist(), key=lambda pair: -wrong[*pair])[:most]
+    return [(*pair, int(wrong[*pair]), float(wrong[*pair] / of_label[pair[0]])) for pair in pairs]
 
 
 def confident_mistakes(probabilities, labels, most=12):
@@ -89,7 +79,7 @@ def _matrix(names, counts):
         (names[label], names[answer], *(int(of_run[label, answer]) for of_run in counts.values()))
         for label, answer in np.argwhere(sum(counts.values()))
     ]
-    columns = [Column("label"), Column("answer"), *map(Column, counts)]
+    columns = ["label", "answer", *counts]
     caption = (
         "The confusion matrix of this run: for each label, the fraction of its images by prediction."
     )
@@ -100,7 +90,7 @@ def _matrix(names, counts):
         f"of {names[percent.argmin()]} to {percent.max():.0f} % of those of {names[percent.argmax()]}."
     )
     numbers = Table("confusion", columns, rows, caption)
-    return Picture(lambda style: confusion_figure(ours, names, style), numbers, alt)
+    return Picture(confusion_figure(ours, names), numbers, alt)
 
 
 def _pairs(names, counts):
@@ -110,7 +100,7 @@ def _pairs(names, counts):
         + (() if other is None else (int(other[label, answer]),))
         for label, answer, count, fraction in most_confused(counts["this run"])
     ]
-    columns = [Column("label"), Column("answered"), Column("images", "d")]
+    columns = ["label", "answered", Column("images", "d")]
     columns.append(Column("of the label's (%)", ".1f"))
     columns += [] if other is None else [Column("baseline, images", "d")]
     return Table("most_confused", columns, rows, "The confusions that occur most often.")
@@ -126,13 +116,13 @@ def _confident(evidence, wrong):
             answer = int(run.probabilities[position].argmax())
             row += (names[answer], float(run.probabilities[position, answer]))
         rows.append(row)
-    columns = [Column("position in the test split"), Column("label")]
+    columns = ["position in the test split", "label"]
     for name in evidence.runs:
-        columns += [Column(f"answer of {name}"), Column(f"probability of {name}")]
+        columns += [f"answer of {name}", f"probability of {name}"]
     _, labels, answers, probabilities, *_ = zip(*rows, strict=True)
     caption = "The most confident mistakes of this run: the label in bold, the prediction and its probability."
     return Picture(
-        lambda style: mistakes_figure(images, labels, answers, probabilities, style),
+        mistakes_figure(images, labels, answers, probabilities),
         Table("confident_mistakes", columns, rows, caption),
         "; ".join(f"{row[1]} taken for {row[2]} ({100 * row[3]:.1f} %)" for row in rows) + ".",
     )

@@ -1,14 +1,16 @@
 """The page of a report: its sections, figures and tables as one HTML file."""
 
-import base64
 import csv
 import dataclasses
 import functools
 import io
 import math
+import re
 from typing import NamedTuple
 
 import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from dreal_tf.visualization.style import DARK, LIGHT, as_svg
 
@@ -34,12 +36,12 @@ class Table(NamedTuple):
 
     Attributes:
         name: str, of the CSV file, without ending.
-        columns: sequence of `Column`.
+        columns: sequence of `Column`, or of str: headings of text.
         rows: sequence of sequences of str, numbers or None.
         caption: str, one sentence.
         flowing: bool. Rows are pairs of a name and a value, which may flow into several columns.
     Example:
-        >>> table = Table("values", [Column("module"), Column("value", ".2f")], [("conv2_1/se", 0.125)])
+        >>> table = Table("values", ["module", Column("value", ".2f")], [("conv2_1/se", 0.125)])
         >>> table.cells(), table.csv()
         ([['conv2_1/se', '0.12']], 'module,value\\nconv2_1/se,0.125\\n')
     """
@@ -50,18 +52,21 @@ class Table(NamedTuple):
     caption: str = ""
     flowing: bool = False
 
+    @property
+    def headings(self):
+        """List of `Column`."""
+        return [c if isinstance(c, Column) else Column(c) for c in self.columns]
+
     def cells(self):
         """The rows as a reader sees them: lists of str."""
-        return [
-            [written(value, column.form) for value, column in zip(row, self.columns, strict=True)]
-            for row in self.rows
-        ]
+        forms = [column.form for column in self.headings]
+        return [[written(*pair) for pair in zip(row, forms, strict=True)] for row in self.rows]
 
     def csv(self):
         """The rows as CSV text, numbers in full."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([column.name for column in self.columns])
+        writer.writerow([column.name for column in self.headings])
         writer.writerows(self.rows)
         return text.getvalue()
 
@@ -71,34 +76,37 @@ class Picture:
     """A figure and its numbers.
 
     Attributes:
-        draw: callable from a `dreal_tf.visualization.style.Style` to a `matplotlib.figure.Figure`.
+        figure: `matplotlib.figure.Figure` in the light style.
         numbers: `Table` of the drawn values; its name is that of the files, its caption the figure's.
         alt: str, a description for readers who do not see the figure.
     """
 
-    draw: object
+    figure: Figure
     numbers: Table
     alt: str
-
-    @functools.cached_property
-    def figure(self):
-        """The figure in the light style."""
-        return self.draw(LIGHT)
-
-    @functools.cached_property
-    def svg(self):
-        """The figure in the light style, as the text of an SVG file."""
-        return as_svg(self.figure, LIGHT.ground)
 
     @property
     def width(self):
         """The width of the figure on a page (pixels)."""
         return round(PIXELS_PER_INCH * self.figure.get_figwidth())
 
-    def data_uri(self, style):
-        """The figure in a style as a `data:` address of SVG."""
-        svg = self.svg if style is LIGHT else as_svg(self.draw(style), style.ground)
-        return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    @functools.cached_property
+    def svg(self):
+        """The figure as the text of an SVG file."""
+        return as_svg(self.figure, LIGHT.ground)
+
+    @property
+    def inline(self):
+        """The figure as an element `svg` of a page, once for light ground and for dark.
+
+        Its colours are variables of the page's style sheet. Its ids begin with the figure's name, so that
+        they are unique in the page.
+        """
+        svg = self.svg[self.svg.index("<svg") :]
+        svg = re.sub("<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        for name, colour in LIGHT.colours().items():
+            svg = svg.replace(colour.lower(), f"var(--figure-{name})")
+        return Markup(re.sub(r'( id="|href="#|url\(#)', rf"\1{self.numbers.name}-", svg))
 
 
 class Fact(NamedTuple):
@@ -164,7 +172,7 @@ def page_text(title, subtitle, sections, files):
         sections: sequence of `ReportSection`.
         files: str, the folder of the figures' files, relative to the page.
     Returns:
-        Str, HTML. Text is escaped; figures are images by data URI, one for light ground and one for dark.
+        Str, HTML. Text is escaped; figures are elements `svg`, whose colours follow the reader's preference.
     Example:
         >>> text = page_text("mine", "", [ReportSection("end", "The <end>", ())], "report")
         >>> "The &lt;end&gt;" in text
@@ -182,6 +190,6 @@ def page_text(title, subtitle, sections, files):
         subtitle=subtitle,
         sections=sections,
         files=files,
-        light=LIGHT,
-        dark=DARK,
+        light=LIGHT.colours(),
+        dark=DARK.colours(),
     )

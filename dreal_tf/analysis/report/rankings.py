@@ -9,8 +9,7 @@ from dreal_tf.analysis.report.maps import last_of_stages, map_rows
 from dreal_tf.analysis.report.page import Column, Picture, ReportSection, Table
 from dreal_tf.retrieval import Labels, ranked_gallery
 from dreal_tf.visualization.attention_maps import module_maps
-from dreal_tf.visualization.galleries import GalleryRow, galleries
-from dreal_tf.visualization.heatmaps import heatmaps
+from dreal_tf.visualization.heatmaps import GalleryRow, galleries, heatmaps
 
 QUERIES, TOP = 6, 10  # Queries that are shown, and the number of nearest images of each.
 SCORES = ("rank_1", "rank_5", "rank_10", "mAP", "mINP")
@@ -98,7 +97,7 @@ def _sightings(data, labels, positions):
 def _scores(evidence):
     scores = {name: run.embeddings.scores for name, run in evidence.runs.items()}
     rows = [(name, *(of_run[score] for score in SCORES)) for name, of_run in scores.items()]
-    columns = [Column("network"), *(Column(score, ".4f") for score in SCORES)]
+    columns = ["network", *(Column(score, ".4f") for score in SCORES)]
     ours = scores["this run"]
     caption = f"Mean over {ours['queries']:,} queries."
     if ours["queries_without_match"]:
@@ -156,8 +155,8 @@ def _galleries(evidence, queries):
     )
     query_pixels = evidence.pixels(queries.inputs)
     return Picture(
-        lambda style: galleries(query_pixels, names, rows, style),
-        Table("ranked_galleries", [*map(Column, columns)], numbers, caption),
+        galleries(query_pixels, names, rows),
+        Table("ranked_galleries", columns, numbers, caption),
         alt,
     )
 
@@ -175,7 +174,7 @@ def _by_camera(evidence, identity, own):
     columns = ("module", "run", "camera", "row", "column", "value")
     caption = f"Identity {identity.identities[0]} by each camera, and the modules' own attention."
     return Picture(
-        lambda style: heatmaps(pixels, labels, rows, style, columns=count, legend="attention"),
-        Table("attention_by_cameras", [*map(Column, columns)], numbers, caption),
+        heatmaps(pixels, labels, rows, columns=count, legend="attention"),
+        Table("attention_by_cameras", columns, numbers, caption),
         f"One identity by {count} cameras with the maps of {', '.join(dict.fromkeys(m for m, _ in owners))}.",
     )

@@ -5,12 +5,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from dreal_tf.analysis.inputs import NOTE, report_inputs
-from dreal_tf.analysis.report.channels import channels_section
+from dreal_tf.analysis.inputs import NOTE
 from dreal_tf.analysis.report.evidence import gather
 from dreal_tf.analysis.report.maps import maps_section
 from dreal_tf.analysis.report.mistakes import mistakes_section
-from dreal_tf.analysis.report.modules import modules_section
+from dreal_tf.analysis.report.modules import channels_section, modules_section
 from dreal_tf.analysis.report.page import page_text
 from dreal_tf.analysis.report.rankings import rankings_section
 from dreal_tf.analysis.report.summary import (
@@ -39,34 +38,17 @@ SECTIONS = (
 )
 
 
-def report(run, against=None, out=None, images=2000, data_dir=None, track=None):
+def write_report(inputs, data_dir=None, track=None):
     """Writes one page about a run: its accuracy, its cost, and the effect of its attention.
 
     The page needs nothing else: it opens from disk, without a network. Beside it lies a folder of
     the same name with every figure as PNG and SVG and its numbers as CSV.
 
     Args:
-        run: str or path of a finished run.
-        against: str or path of its baseline, or None.
-        out: str or path of the page; None for `report.html` in the run.
-        images: int. Test images that attention is measured on, drawn by the run's seed.
+        inputs: `dreal_tf.analysis.inputs.ReportInputs`.
         data_dir: str, path or None. Folder of the data; None for the run's own.
         track: callable (items, description, their number or None) that passes on the items while it shows
             progress, or None.
-    Returns:
-        Dict, see `write_report`.
-    Raises:
-        InputError: if no report can be made of the run, or not beside the other; nothing is written.
-    """
-    return write_report(report_inputs(run, against, out, images), data_dir, track)
-
-
-def write_report(inputs, data_dir=None, track=None):
-    """Writes the report of inputs that are checked already.
-
-    Args:
-        inputs: `dreal_tf.analysis.inputs.ReportInputs`.
-        data_dir, track: as of `report`.
     Returns:
         Dict: `page` and `folder` (str), `figures` and `tables` (names of the files, without ending),
         `left_out` (dict from a section without content to the reason), `accuracy`, and with a

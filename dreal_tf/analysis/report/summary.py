@@ -116,7 +116,7 @@ def _compared(baseline, difference):
         f"The baseline is {baseline.path}{method}. Both predicted the same images: this run alone got "
         f"{difference['only_this']:,} right, the baseline alone {difference['only_other']:,}. The difference "
         f"between these two networks {chance} (McNemar, p = {difference['p_value']:.2g}). Two seeds of one "
-        "recipe differ too, by how much a study shows: one run of each does not say which recipe is better."
+        "recipe differ too; a study shows by how much. One run of each does not show which recipe is better."
     )
 
 
@@ -167,7 +167,7 @@ def cost_section(evidence):
     Returns:
         `ReportSection`.
     """
-    columns = [Column("run"), *(column for *_, column in COSTS.values())]
+    columns = ["run", *(column for *_, column in COSTS.values())]
     rows = [(name, *(run.cost[cost] for cost in COSTS)) for name, run in evidence.runs.items()]
     text = [
         "Training seconds are those of the run, including the effect of other work on its machine. The time "
@@ -192,20 +192,18 @@ def recipe_section(evidence):
     """
     recipes = {name: _fields(run.recipe) for name, run in evidence.runs.items()}
     ours, other = recipes["this run"], recipes.get("baseline")
-    text = ("dreal-tf train recipe.json, with the file of the run directory, replays the run.",)
-    tables = []
+    text = ["dreal-tf train recipe.json, with the file of the run directory, replays the run."]
+    caption = "The whole recipe of this run."
+    tables = [Table("recipe", ("field", "value"), list(ours.items()), caption, flowing=True)]
     if other is not None:
         differ = [path for path in ours if ours[path] != other[path] and path != "data.folder"]
         rows = [(path, ours[path], other[path]) for path in differ]
+        columns, caption = ("field", "this run", "baseline"), "Where the two recipes differ."
         if rows:
-            columns = [Column("field"), Column("this run"), Column("baseline")]
-            tables.append(Table("recipe_differences", columns, rows, "Where the two recipes differ."))
+            tables.insert(0, Table("recipe_differences", columns, rows, caption))
         else:
-            text += ("The recipe of the baseline is the same.",)
-    columns = [Column("field"), Column("value")]
-    caption = "The whole recipe of this run."
-    tables.append(Table("recipe", columns, list(ours.items()), caption, flowing=True))
-    return ReportSection("recipe", "Recipe", text, tables=tuple(tables))
+            text.append("The recipe of the baseline is the same.")
+    return ReportSection("recipe", "Recipe", text, tables=tables)
 
 
 def _fields(recipe):
@@ -229,7 +227,7 @@ def environment_section(evidence):
     if not fields:
         text = ("The run directory holds no environment.json.",)
         return ReportSection("environment", "Environment", text, empty=True)
-    columns = [Column("what"), *map(Column, environments)]
+    columns = ["what", *environments]
     rows = [(field, *(of_run.get(field) for of_run in environments.values())) for field in fields]
     tables = (Table("environment", columns, rows),)
     return ReportSection(

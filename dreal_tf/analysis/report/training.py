@@ -36,7 +36,7 @@ def learning_section(evidence):
         for name, curves in runs.items()
         for epoch in range(max(map(len, curves.values()), default=0))
     ]
-    columns = [Column("run"), Column("epoch"), *map(Column, LEARNING)]
+    columns = ["run", "epoch", *LEARNING]
     caption = "Cross entropy and accuracy after each epoch."
     text = (
         "Solid lines are validation images. Dashed lines are augmented training images, measured while "
@@ -54,7 +54,7 @@ def learning_section(evidence):
     losses = _ends(runs, "val_loss", "validation loss", 1)
     accuracies = _ends(runs, "val_accuracy", "validation accuracy in percent", 100)
     picture = Picture(
-        lambda style: learning_curves(*runs.values(), style=style),
+        learning_curves(*runs.values()),
         Table("learning_curves", columns, rows, caption),
         f"Two panels over epochs: {losses}; {accuracies}.",
     )
@@ -128,7 +128,7 @@ def _predictions(epochs, curves, modules, decays):
     more = f", and {len(modules) - 6} more" if len(modules) > 6 else ""
     critique, reward, *validated = (curves[quantity] for quantity in PREDICTION)
     return Picture(
-        lambda style: critic_curves(epochs, critique, reward, validated, decays, style),
+        critic_curves(epochs, critique, reward, validated, decays),
         _numbers("critic_curves", modules, epochs, curves, PREDICTION, caption),
         f"Curves of {len(modules)} modules over epochs. {ends}{more}.",
     )
@@ -142,7 +142,7 @@ def _advantages(epochs, curves, panels, decays):
     last = {label: [c[-1] for c in of_panel.values()] for label, of_panel in panels.items()}
     ends = "; ".join(f"{label} ends between {min(v):.3f} and {max(v):.3f}" for label, v in last.items())
     return Picture(
-        lambda style: module_curves(epochs, panels, decays, style),
+        module_curves(epochs, panels, decays),
         _numbers("gain_and_alignment", modules, epochs, curves, tuple(ADVANTAGE), caption),
         f"A line for each module: {ends}.",
     )
@@ -155,7 +155,7 @@ def _numbers(name, modules, epochs, curves, quantities, caption):
         for module in modules
         for row, epoch in enumerate(epochs)
     ]
-    return Table(name, [Column("module"), Column("epoch"), *map(Column, quantities)], rows, caption)
+    return Table(name, ["module", "epoch", *quantities], rows, caption)
 
 
 def _at(curve, epoch):
@@ -172,7 +172,7 @@ def _correlations(curves):
         for stage, values in training.items()
     ]
     names = ("training", "changes alone", "validation")
-    columns = [Column("stage"), Column("points", "d"), *(Column(name, ".3f") for name in names)]
+    columns = ["stage", Column("points", "d"), *(Column(name, ".3f") for name in names)]
     caption = (
         "Correlation of critique and reward (Pearson); every module and epoch of a stage is a point. "
         "Changes alone: the changes from epoch to epoch, without the common rise."

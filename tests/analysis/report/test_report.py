@@ -1,6 +1,6 @@
 """The report of a run beside its baseline: its files, its numbers, and how it opens in a browser."""
 
-import base64
+import contextlib
 import csv
 import json
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import BROKEN, EMPTY, GROUNDS, WIDE, opened, photograph, visit
-from fresh_process import COMMAND, ended
+from command_line import command
 
 import dreal_tf
 from dreal_tf.errors import InputError
@@ -44,17 +44,26 @@ def report(runs):
 
 
 @pytest.fixture(scope="module")
-def command(runs):
-    """The command in a fresh process, on the baseline alone."""
-    options = "--out", "alone.html", "--images", 40, "--json"
-    return ended(*COMMAND, "report", "baseline", *options, folder=runs)
+def first(runs):
+    """A report of the baseline alone, that the command replaces: its result, page and confusion matrix."""
+    with contextlib.chdir(runs):
+        result = dreal_tf.report("baseline", out="alone.html", images=40)
+    (runs / "alone" / "stale.csv").write_text("of an earlier report")
+    return result, (runs / "alone.html").read_text(), (runs / "alone" / "confusion.svg").read_text()
 
 
 @pytest.fixture(scope="module")
-def alone(runs, command):
+def reported(runs, first):
+    """The command, on the baseline alone."""
+    options = "--out", "alone.html", "--images", 40, "--json"
+    return command("report", "baseline", *options, folder=runs)
+
+
+@pytest.fixture(scope="module")
+def alone(runs, reported):
     """The result of the command, with absolute paths."""
-    assert command.returncode == 0, command.stderr
-    result = json.loads(command.stdout)
+    assert reported.returncode == 0, reported.stderr
+    result = json.loads(reported.stdout)
     return result | {path: str(runs / result[path]) for path in ("page", "folder")}
 
 
@@ -141,8 +150,8 @@ def test_a_run_without_a_critic_says_why_there_are_no_curves(alone):
     assert "beside" not in text[text.index("<header") : text.index("</header>")]
 
 
-def test_the_command_says_what_is_missing_and_what_is_next(command, alone):
-    lines = [line for line in command.stderr.splitlines() if line.strip()]
+def test_the_command_says_what_is_missing_and_what_is_next(reported, alone):
+    lines = [line for line in reported.stderr.splitlines() if line.strip()]
     message, following = (
         "Left out: critics. This run was trained without the method, so it had",
         "Next: ",
@@ -152,21 +161,17 @@ def test_the_command_says_what_is_missing_and_what_is_next(command, alone):
 
 
 def test_wrong_input_ends_the_command_with_two_and_a_cure(runs):
-    process = ended(*COMMAND, "report", "ours", "--against", "ours", folder=runs)
+    process = command("report", "ours", "--against", "ours", folder=runs)
     assert process.returncode == 2 and not process.stdout and "Traceback" not in process.stderr
     assert "Expected another run to compare with. Received:" in " ".join(process.stderr.split())
 
 
-def test_repeated_it_replaces_its_own_files_with_equal_ones(runs, alone, monkeypatch):
-    monkeypatch.chdir(runs)
-    page, folder = Path("alone.html"), Path("alone")
-    stale = folder / "stale.csv"
-    stale.write_text("of an earlier report")
-    before = page.read_text(), (folder / "confusion.svg").read_text()
-    again = dreal_tf.report("baseline", out=page, images=40)
-    assert not stale.exists() and again == alone | {"page": "alone.html", "folder": "alone"}
-    assert (folder / "confusion.svg").read_text() == before[1]
-    timed = [text.split("Time of an image")[0] for text in (page.read_text(), before[0])]
+def test_repeated_it_replaces_its_own_files_with_equal_ones(first, reported, alone):
+    result, page, confusion = first
+    folder = Path(alone["folder"])
+    assert not (folder / "stale.csv").exists() and json.loads(reported.stdout) == result
+    assert (folder / "confusion.svg").read_text() == confusion
+    timed = [text.split("Time of an image")[0] for text in (Path(alone["page"]).read_text(), page)]
     assert timed[0] == timed[1]
 
 
@@ -215,22 +220,22 @@ def test_it_opens_in_a_browser_from_disk_and_asks_for_nothing(report, alone, tmp
                 assert all((level > 200) == (scheme == "light") for level in of_figures)
 
 
-LINE = '<path d="M0 0L300 200" stroke="red" stroke-width="9"/>'
+GROUND = "<path d='M0 0H300V200H0z' fill='white'/>"
+LINE = "<path d='M0 0L300 200' stroke='red' stroke-width='9'/>"
 
 
-def drawing(content):
-    """The address of an SVG with some content."""
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200">{content}</svg>'
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+def drawing(content, width=300):
+    return f"<svg width={width} height=200 viewBox='0 0 300 200'>{content}</svg>"
 
 
 def test_the_instruments_of_the_browser_test_find_what_is_wrong(tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
         "<!doctype html><meta name=viewport content='width=device-width'><figure id=none></figure>"
-        f"<figure id=hollow><img src='{drawing('')}'></figure>"
-        f"<figure id=small><img width=30 src='{drawing(LINE)}'></figure>"
-        f"<figure id=whole><img src='{drawing(LINE)}'></figure>"
+        f"<figure id=hollow>{drawing(GROUND)}</figure>"
+        f"<figure id=small>{drawing(GROUND + LINE, width=30)}</figure>"
+        f"<figure id=whole>{drawing(GROUND + LINE)}</figure>"
+        "<svg><image href='data:image/png;base64,BBBB'/></svg>"
         "<img src='data:image/png;base64,AAAA'><p style='width: 2000px'>wide</p>"
         "<link rel=stylesheet href='http://host.invalid/style.css'>"
         "<script>console.error('wrong')</script>"
@@ -240,7 +245,9 @@ def test_the_instruments_of_the_browser_test_find_what_is_wrong(tmp_path):
         assert "http://host.invalid/style.css" in addresses
         assert any("wrong" in line for line in messages)
         assert browser.execute_script(EMPTY) == ["none", "hollow", "small"]
-        assert browser.execute_script(BROKEN) == ["data:image/png;base64,AAAA"]
+        broken = [f"data:image/png;base64,{content}" for content in ("AAAA", "BBBB")]
+        assert browser.execute_script(BROKEN) == broken
+        assert browser.execute_script(GROUNDS) == [255, 255, 255]
         assert any(part.startswith("P") for part in browser.execute_script(WIDE))
         photograph(browser, tmp_path / "page.png")
         assert (tmp_path / "page.png").stat().st_size > 1000

@@ -6,8 +6,8 @@ import pytest
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import CBAM
-from dreal_tf.visualization.channel_actions import channel_actions, channel_statistics
 from dreal_tf.visualization.heatmaps import chosen_images
+from dreal_tf.visualization.module_figures import channel_actions, channel_statistics
 
 
 def test_channel_statistics_by_hand():
