@@ -184,9 +184,9 @@ def build_network(recipe, image_shape, classes):
     with precision(recipe.run.precision):
         if other:
             make = _other_maker(recipe.backbone)
-            places = ("insert_after", "gates", "pruned")
-            places = {name: getattr(chosen, name, None) for name in places}
-            return other_network(make, image_shape, classes, attention, **places, weight_decay=decay)
+            fields = ("insert_after", "gates", "pruned")
+            placement = {name: getattr(chosen, name, None) for name in fields}
+            return other_network(make, image_shape, classes, attention, **placement, weight_decay=decay)
         of_start = {"name", "weights", "download", "frozen"}
         placement = set(PLACEMENT) & set(type(chosen).model_fields)
         return BACKBONES[recipe.backbone.name](

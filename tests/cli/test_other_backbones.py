@@ -47,7 +47,7 @@ def sets(*more):
 
 @pytest.fixture(scope="module", params=["gates", "insert_after"])
 def run(request, tmp_path_factory):
-    """A folder with a finished run in `run`, and the names of the places of its modules."""
+    """A folder with a finished run in `run`, and the names of the positions of its modules."""
     folder = tmp_path_factory.mktemp("other")
     (folder / "mine.py").write_text(PLUGIN)
     gates = request.param == "gates"
@@ -69,14 +69,14 @@ def printed(capsys, *arguments):
 
 
 def test_evaluate_audit_and_report(run, capsys):
-    _, places = run
+    _, positions = run
     metrics = printed(capsys, "evaluate", "run")
-    suffix = "gate" if places == OWN else "se"
-    modules = [f"{place}/{suffix}" for place in places]
+    suffix = "gate" if positions == OWN else "se"
+    modules = [f"{name}/{suffix}" for name in positions]
     assert {f"reward/{module}" for module in modules} <= set(metrics)
     assert list(printed(capsys, "audit", "run", "--images", 60)["modules"]) == modules
     command("report", "run", "--images", 20)
-    attention = "its own" if places == OWN else "se"
+    attention = "its own" if positions == OWN else "se"
     assert f"mine:network with {attention} attention, trained" in Path("run/report.html").read_text()
 
 
@@ -99,7 +99,7 @@ def test_export_predicts_as_the_run(run, capsys, tmp_path):
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_prune_twice(run, capsys, epochs):
     """One module goes, then the last; each run is one like any other."""
-    _, places = run
+    _, positions = run
     source, gone = "run", []
     for keep in (1, 0):
         out = f"pruned_{epochs}_{keep}"
@@ -113,9 +113,9 @@ def test_prune_twice(run, capsys, epochs):
         assert list(recipe.attention.pruned) == gone
         assert printed(capsys, "evaluate", out)["accuracy"] == result["after"]["accuracy"]
         source = out
-    assert sorted(gone) == places
+    assert sorted(gone) == positions
     # A gate folds into the layer beside it without a change: only fine-tuning moves the predictions.
-    if places == INSERTED and not epochs:
+    if positions == INSERTED and not epochs:
         assert abs(result["after"]["loss"] - result["before"]["loss"]) < 0.05
 
 

@@ -112,7 +112,7 @@ def remove(network, names):
 
 
 def bypass(cut):
-    """Where the state of a gate enters the product that it can be taken out of.
+    """The product that a gate can be taken out of, and the position of its state in it.
 
     Args:
         cut: `dreal_tf.networks.attaching.cuts.Cut`.
