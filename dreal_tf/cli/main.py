@@ -13,10 +13,14 @@ import typer
 from dreal_tf.cli.audit import audit
 from dreal_tf.cli.benchmark import benchmark
 from dreal_tf.cli.doctor import doctor
-from dreal_tf.cli.models import evaluate, export, index, predict, report, search
+from dreal_tf.cli.evaluate import evaluate
+from dreal_tf.cli.export import export
+from dreal_tf.cli.index import index, search
 from dreal_tf.cli.output import QuietTensorFlow, SayHandler, say
+from dreal_tf.cli.predict import predict
 from dreal_tf.cli.prune import prune
 from dreal_tf.cli.recipes import recipes
+from dreal_tf.cli.report import report
 from dreal_tf.cli.study import study
 from dreal_tf.cli.train import train
 from dreal_tf.cli.tune import tune

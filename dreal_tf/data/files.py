@@ -33,7 +33,10 @@ SYSTEM_FOLDER = re.compile(
 )
 # Names that a class may have too. A system leaves such a folder beside images or at the top of a disk.
 AMBIGUOUS_FOLDER = re.compile("thumbnails|recycled|recycler", re.IGNORECASE)
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+# The image formats that are read, by Pillow's name, and how their files' names end.
+FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "GIF": (".gif",), "BMP": (".bmp",)}
+FORMATS |= {"WEBP": (".webp",)}
+IMAGE_ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 LISTED_ANYWAY = "a link to a folder that is listed anyway"
 NAMED = 3  # Files that a message names; it counts the others.
 SHOWN = 60  # Letters of a very long name that a summary shows from its start, and from its end.

@@ -19,14 +19,13 @@ import simplejpeg
 import tensorflow as tf
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from dreal_tf.data.files import digest, first_few
+from dreal_tf.data.files import FORMATS, digest, first_few
 from dreal_tf.data.splits import epoch_order
 from dreal_tf.errors import InputError
 
 # A profile or a comment may be longer than Pillow's 1 MiB; all text of an image stays within its 64 MiB.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 ZOOM = 0.875  # Fraction of the shorter side that evaluation keeps: 224 of 256 pixels.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 READABLE = "JPEG, PNG, GIF, BMP or WebP"
 MAX_PIXELS = 178_956_970  # Pillow's default against decompression bombs, whatever a program has set.
 TOO_LARGE = f"larger than {MAX_PIXELS / 1e6:.0f} million pixels"
@@ -177,7 +176,7 @@ def _opened(content):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(content), formats=tuple(FORMATS))
     except Image.DecompressionBombError as error:
         raise UnreadableImage(TOO_LARGE) from error
     except UnidentifiedImageError as error:

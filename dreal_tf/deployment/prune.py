@@ -15,6 +15,7 @@ from dreal_tf.analysis.audit import IMAGES_AT_A_TIME, audit, calibration_images,
 from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.data.splits import sample_batches
 from dreal_tf.deployment.export import run_exports, write
+from dreal_tf.deployment.pruning_rule import chosen_actors, interval_text, jointly_removable
 from dreal_tf.deployment.removal import FOLDED, KEPT, removal_plans, without_actors
 from dreal_tf.deployment.results import PruneResult
 from dreal_tf.deployment.served import Served
@@ -283,7 +284,7 @@ def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
         network: functional `keras.Model` with auxiliary outputs, ending in logits.
         data: `dreal_tf.data.splits.Splits` that it was trained on, training images unaugmented. Static actions
             are means over training images; validation images decide what is removed.
-        rule: `dreal_tf.deployment.pruning_request.Rule`.
+        rule: `dreal_tf.deployment.pruning_rule.Rule`.
         images: int >= 2. Validation images, at most.
         seed: int, of the choice of images and of the bootstrap.
         progress: callable that passes on a sized iterable while it shows progress, or None.
@@ -358,69 +359,6 @@ def _check_count(rule, modules):
         )
 
 
-def chosen_actors(actors, values, rule):
-    """The actors whose modules earn nothing by themselves; an actor of several modules is not split.
-
-    Args:
-        actors: dict of tuples of str: the modules of each actor, by its name.
-        values: dict by module of dicts of `value`, `low` and `high` (nats).
-        rule: `dreal_tf.deployment.pruning_request.Rule`.
-    Returns:
-        List of str, the actors to remove; and a dict by module of the reasons why the others stay.
-    Example:
-        >>> actors = {"b_cbam": ("b/cbam_channel", "b/cbam_spatial")}
-        >>> values = {"b/cbam_channel": {"value": 0.0, "low": 0.0, "high": 0.0},
-        ...           "b/cbam_spatial": {"value": 0.5, "low": 0.4, "high": 0.6}}
-        >>> chosen_actors(actors, values, Rule())[1]["b/cbam_channel"]
-        'earns nothing, but its layer goes whole or not at all, and b/cbam_spatial stays'
-    """
-    if rule.keep is None:
-        kept = {module: rule.objection(value) for module, value in values.items()}
-        kept = {module: reason for module, reason in kept.items() if reason}
-    else:
-        ranked = sorted(values, key=lambda module: values[module]["value"], reverse=True)
-        kept = dict.fromkeys(ranked[: rule.keep], f"of the {rule.keep} of greatest value")
-    removed = []
-    for actor, modules in actors.items():
-        staying = [module for module in modules if module in kept]
-        if not staying:
-            removed.append(actor)
-            continue
-        for module in modules:
-            reason = f"earns nothing, but its layer goes whole or not at all, and {staying[0]} stays"
-            kept.setdefault(module, reason)
-    return removed, kept
-
-
-def jointly_removable(names, values, cost_of, rule):
-    """The actors that may be removed together: until their cost passes, that of greatest value stays.
-
-    Args:
-        names: sequence of str, names of actors.
-        values: dict of float by name (nats).
-        cost_of: callable from a list of names to the cost of removing them together, a dict of `value`,
-            `low` and `high` (nats).
-        rule: `dreal_tf.deployment.pruning_request.Rule`.
-    Returns:
-        List of str, the actors to remove; and a dict by name of the reasons why the others stay.
-    Example:
-        >>> def cost_of(names):
-        ...     return {"value": len(names) - 1.0, "low": len(names) - 1.5, "high": len(names) - 0.5}
-        >>> jointly_removable(["a", "b"], {"a": 0.2, "b": 0.1}, cost_of, Rule())
-        (['b'], {'a': 'earns nothing alone; with others that go it costs 1.0000 [0.5000, 1.5000] nats'})
-    """
-    removed, kept = list(names), {}
-    while removed and rule.objection(cost := cost_of(removed)):
-        best = max(removed, key=values.get)
-        removed.remove(best)
-        kept[best] = f"earns nothing alone; with others that go it costs {_interval(cost)} nats"
-    return removed, kept
-
-
-def _interval(value):
-    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
-
-
 def _objection(name, plan, cost_of, rule):
     """The reason why an actor that earns nothing stays all the same, or None."""
     if plan.done == KEPT:
@@ -428,7 +366,7 @@ def _objection(name, plan, cost_of, rule):
     if plan.exact or rule.keep is not None or not rule.objection(cost := cost_of([name])):
         return None
     replacement = "a gate alike at all places" if plan.done == FOLDED else "its state unchanged"
-    return f"earns nothing, but {replacement} in its stead costs {_interval(cost)} nats"
+    return f"earns nothing, but {replacement} in its stead costs {interval_text(cost)} nats"
 
 
 def _decision(value, plan, reason_to_stay):

@@ -4,40 +4,12 @@ import json
 from typing import NamedTuple
 
 from dreal_tf.analysis.inputs import check_images
+from dreal_tf.deployment.pruning_rule import Rule
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe, whole_path
 from dreal_tf.training.run_directory import RunDirectory, finished_run
 
 NOTE = "pruning.json"  # In an unfinished run: the request, and its results so far.
-
-
-class Rule(NamedTuple):
-    """The rule that chooses the modules to remove.
-
-    A module earns nothing unless its value is known to exceed the threshold: unless the interval of
-    log p(A) - log p(Ā), Ā its static action, lies above it. The interval's high end bounds the possible
-    loss; more images lower it.
-
-    Attributes:
-        threshold: float. The value above which a module stays (nats).
-        keep: int, or None. How many modules stay, those of greatest value, whatever the threshold.
-    """
-
-    threshold: float = 0.0
-    keep: int | None = None
-
-    def objection(self, value):
-        """The reason not to remove something of this value, or None; never one if `keep` is given.
-
-        Args:
-            value: dict of `value`, `low` and `high` (nats).
-        Example:
-            >>> Rule().objection({"value": 0.2, "low": 0.1, "high": 0.3})
-            'known to be worth more than 0 nats'
-        """
-        if self.keep is not None or value["low"] <= self.threshold:
-            return None
-        return f"known to be worth more than {self.threshold:g} nats"
 
 
 class PruningRequest(NamedTuple):

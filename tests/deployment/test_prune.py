@@ -23,7 +23,7 @@ from dreal_tf.deployment.prune import (
     plan_pruning,
     pruned_recipe,
 )
-from dreal_tf.deployment.pruning_request import Rule
+from dreal_tf.deployment.pruning_rule import Rule
 from dreal_tf.errors import InputError
 from dreal_tf.layers import CBAM, NonLocal, SqueezeExcite, StandAloneAttention, intervene
 from dreal_tf.method.rewards import static_actions
