@@ -143,12 +143,12 @@ MIXED = [
 
 
 @pytest.mark.parametrize("kind", MIXED)
-def test_actions_that_mix_places_are_passed_by_or_kept(kind):
+def test_actions_that_mix_positions_are_passed_by_or_kept(kind):
     network = lived_in(basic(KINDS[kind]()))
     plans = removal_plans(network, static_of(network, images()))
     for plan in plans.values():
         assert plan.done == ("kept" if kind in ("aa", "sasa") else "removed"), plan
-        assert plan.reason.endswith("its action mixes places") and not plan.constants
+        assert plan.reason.endswith("its action mixes positions") and not plan.constants
     if kind in ("aa", "sasa"):
         return
     actions = dict.fromkeys(network.output["actions"], 0.0)
