@@ -229,7 +229,7 @@ def test_a_run_without_its_record_warns(tmp_path):
     images = fill(tmp_path / "images", count=40)
     run = RunDirectory(tmp_path / "run")
     recipe = Recipe().replace({"data.name": "folder", "data.folder": str(images), "data.batch_size": 8})
-    with pytest.warns(UserWarning, match="holds no splits.csv: the splits are drawn again"):
+    with pytest.warns(UserWarning, match="holds no splits.csv, so its splits are drawn again"):
         run_data(run, recipe)
     run.path.mkdir()
     run.splits.write_text(build_data(recipe).files.to_csv(), encoding="utf-8")

@@ -146,7 +146,7 @@ def gather(inputs, data_dir=None, track=None):
         of_run = RunEvidence(
             path=str(run.directory.path),
             recipe=run.recipe,
-            environment=json.loads(environment.read_text("utf-8")) if environment.is_file() else {},
+            environment=_json(environment),
             metrics=run.metrics,
             history=read_history(run.directory.history),
             network=network,
@@ -157,6 +157,10 @@ def gather(inputs, data_dir=None, track=None):
         )
         evidence.append(of_run)
     return Evidence(evidence[0], *(evidence[1:] or [None]), data, labels, examples, seed)
+
+
+def _json(path):
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _embeddings(network, retrieval):
