@@ -7,7 +7,7 @@ import keras
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.networks.attaching import (
     attached,
-    find_gates,
+    gate_names,
     insert,
     layers_matching,
     without_modules,
@@ -66,7 +66,7 @@ def other_network(
         after = [name for name in after if name not in (pruned or ())]
         made = attached(insert(network, attention, after, attention.blended) if after else network)
     else:
-        made = attached(network, gates or dict.fromkeys(gate.name for gate in find_gates(network)))
+        made = attached(network, gates or gate_names(network))
         _check_pruned(pruned, [actor.name for actor in actors_of(made)])
         made = made.without(pruned) if pruned else made
         if not made.output["actions"] and not pruned:

@@ -6,6 +6,7 @@ from dreal_tf.networks.attaching.attached_network import (
     attached,
     attached_where,
     find_gates,
+    gate_names,
     with_auxiliary_outputs,
     without_modules,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "attached",
     "attached_where",
     "find_gates",
+    "gate_names",
     "insert",
     "layers_matching",
     "remove",

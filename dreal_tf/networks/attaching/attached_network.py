@@ -92,8 +92,7 @@ def attached(network, gates=()):
 
 def attached_where(network, gates=None):
     """`attached` with those names or patterns that the network still has; None: all gates it has."""
-    if gates is None:
-        gates = dict.fromkeys(gate.name for gate in find_gates(network))
+    gates = gate_names(network) if gates is None else gates
     names = FlatGraph(network, lambda layer: False).names()
     return attached(network, [gate for gate in gates if fnmatch.filter(names, gate)])
 
@@ -160,6 +159,11 @@ def find_gates(network: keras.Model) -> list[Gate]:
         )
         for cut in cuts
     ]
+
+
+def gate_names(network):
+    """The names that `dreal_tf.attach` takes for the gates of `find_gates`, each once, in depth order."""
+    return list(dict.fromkeys(gate.name for gate in find_gates(network)))
 
 
 def _is_product(node):
@@ -288,7 +292,7 @@ def _regions_inside(graph, name):
 
 
 def _without_attention(network):
-    names = list(dict.fromkeys(gate.name for gate in find_gates(network)))
+    names = gate_names(network)
     if names:
         more = f" and {len(names) - 3} more" if names[3:] else ""
         contents = f"attention of other origin: {', '.join(map(repr, names[:3]))}{more}"
