@@ -1,5 +1,6 @@
 """Prunes a run: finds the attention modules that earn nothing, writes a run without them, and fine-tunes it."""
 
+import functools
 import json
 import math
 import shutil
@@ -305,9 +306,13 @@ def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
     def without(names):
         return without_actors(network, {name: plans[name] for name in names})
 
-    def cost_of(names):
+    @functools.cache  # The last one asked for by the rule is the plan's.
+    def measured_cost(names):
         of_smaller, correct_of_smaller = label_scores(without(names), batches)
         return values_of((log_p - of_smaller)[:, None], correct, correct_of_smaller[:, None], seed)[0]
+
+    def cost_of(names):
+        return measured_cost(tuple(names))
 
     removed, kept = chosen_actors(actors, values, rule)
     objections = {name: _objection(name, plans[name], cost_of, rule) for name in removed}
