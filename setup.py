@@ -43,13 +43,11 @@ setup(
         "scipy>=1.14.1",
         "pandas>=2.2.3",
         "matplotlib>=3.9.2",
-        "pandas>=2.2.3",
         "jinja2>=3.1.4",
         "pydantic>=2.9,<3",
         "typer>=0.15.4",  # Earlier ones admit a click that they do not work with.
         "rich>=13.9.4",
         "filelock>=3.16",
-        "pandas>=2.2.3",
         "psutil>=6",
         "pillow>=11",
         "simplejpeg>=1.8.1",  # Tells of holes in a JPEG, which TensorFlow and Pillow pass over.

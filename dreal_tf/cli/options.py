@@ -7,6 +7,13 @@ from typer import Argument, Option
 
 from dreal_tf.training.plugins import load_plugins
 
+
+def _load(paths):
+    """Loads the plugins; Typer takes what a callback returns as the value of the option."""
+    load_plugins(paths)
+    return paths or []  # Not None, which Typer 0.15 cannot measure.
+
+
 Run = Annotated[Path, Argument(help="Run directory.")]
 RecipeName = Annotated[str, Argument(help="Bundled name, .py recipe, or recipe.json of a run.")]
 Smoke = Annotated[bool, Option("--smoke", help="Shrink the recipe to seconds.")]
@@ -24,7 +31,7 @@ Plugins = Annotated[
         "--plugin",
         metavar="FILE.py",
         help="File that defines `module:name`; repeatable.",
-        callback=load_plugins,
+        callback=_load,
     ),
 ]
 Strategy = Annotated[
