@@ -31,6 +31,7 @@ def costs():
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_command_gives_ratios_and_what_they_come_from(costs):
     assert set(costs["ratio"]) == set(costs["memory_ratio"]) == {"sampled", "exact"}
     for name, ratio in costs["ratio"].items():
@@ -48,6 +49,7 @@ def test_the_command_gives_ratios_and_what_they_come_from(costs):
     assert costs["modules"] == 3
 
 
+@pytest.mark.slow
 def test_its_table_says_the_same(costs):
     lines = benchmark_lines(costs)
     row = next(line for line in lines if line.startswith("exact "))
@@ -58,6 +60,7 @@ def test_its_table_says_the_same(costs):
     assert len(tables) == 4 + 5 and all(len(line) <= 80 for line in tables)
 
 
+@pytest.mark.slow
 def test_as_a_frame_it_has_a_row_for_each_arm(costs):
     frame = Benchmark(costs).to_pandas()
     assert list(frame.index) == ["plain", "sampled", "exact"]

@@ -45,7 +45,7 @@ def sets(*more):
     return [part for text in (*SETS, *more) for part in ("--set", text)]
 
 
-@pytest.fixture(scope="module", params=["gates", "insert_after"])
+@pytest.fixture(scope="module", params=[pytest.param("gates", marks=pytest.mark.slow), "insert_after"])
 def run(request, tmp_path_factory):
     """A folder with a finished run in `run`, and the names of the positions of its modules."""
     folder = tmp_path_factory.mktemp("other")
@@ -96,6 +96,7 @@ def test_export_predicts_as_the_run(run, capsys, tmp_path):
         assert best["probability"] == pytest.approx(same["probability"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_prune_twice(run, capsys):
     """One module goes, then the last, with an epoch of fine-tuning; each run is one like any other."""
     _, positions = run

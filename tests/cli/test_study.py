@@ -41,7 +41,14 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("study", COLUMNS)
+@pytest.mark.parametrize(
+    "study",
+    [
+        pytest.param("critic_actor_only", marks=pytest.mark.slow),
+        pytest.param("critic_directions_digits", marks=pytest.mark.slow),
+        "critic_training",
+    ],
+)
 def test_every_experiment_ends_well_with_its_columns_table_and_figure(tmp_path, study):
     arms = ["--smoke", "--arms", "direct", "--seeds", "0", "--json"]
     process = command(study, "--out", "out", *arms, folder=tmp_path)
@@ -70,6 +77,7 @@ def wait_for_rows(folder, count, process):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
     three = [*BASELINE, "--seeds", "0,1,2", "--out", "out"]
     process = process_of(*three, folder=tmp_path, own_group=True)
@@ -84,6 +92,7 @@ def test_killed_between_rows_it_goes_on_and_no_row_is_there_twice(tmp_path):
     assert f"{len(kept)} of 3 runs are done; going on." in again.stderr
 
 
+@pytest.mark.slow
 def test_actors_can_learn_from_images_that_the_network_has_not_seen(tmp_path):
     arms = ["--smoke", "--seeds", "0", "--out", "out"]
     process = command("headroom_cifar10_se", *arms, folder=tmp_path)
@@ -104,6 +113,7 @@ def test_rows_made_elsewhere_are_taken_and_not_made_again(tmp_path):
     assert not (tmp_path / "out" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_run_twice_it_finds_the_same(tmp_path):
     one = ["critic_training", "--smoke", "--arms", "comparative", "--seeds", "1"]
     measured = []
@@ -114,6 +124,7 @@ def test_run_twice_it_finds_the_same(tmp_path):
     assert measured[0] == measured[1] and measured[0]["accuracy"] > 0
 
 
+@pytest.mark.slow
 def test_the_worker_ends_with_the_command_and_ctrl_c_keeps_rows(tmp_path):
     many = [*BASELINE, "--seeds", "0,1,2,3,4,5", "--out", "out"]
     process = process_of(*many, folder=tmp_path)

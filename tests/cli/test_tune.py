@@ -83,6 +83,7 @@ def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
     assert process.stderr.strip().splitlines()[-1] == "Next: dreal-tf train out/best/recipe.json"
 
 
+@pytest.mark.slow
 def test_the_best_recipe_replays_its_score(searched):
     folder, search, process = searched
     replay = called("train", "out/best/recipe.json", "--out", "replay", "--json", folder=folder)

@@ -110,6 +110,7 @@ def test_a_space_that_is_exhausted_ends_the_search(tmp_path):
     assert sorted(values[PATH] for values in runs.done.values()) == [0.0, 0.5, 1.0]
 
 
+@pytest.mark.slow
 def test_the_hyper_model_serves_keras_tuner_s_own_tuners(tmp_path):
     recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"dreal.instrument_fraction": 0})
     hypermodel = RecipeHyperModel(recipe, Space({PATH: Range(0.1, 1.0, log=True)}))

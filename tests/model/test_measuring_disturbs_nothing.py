@@ -68,12 +68,10 @@ def operations_as_written():
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
 
 
-SLOW = [
-    pytest.param(clip, marks=pytest.mark.slow) for clip in ({"clipnorm": 0.05}, {"clipvalue": 0.01})
-]
+CLIPS = {"global_clipnorm": 0.1}, {"clipnorm": 0.05}, {"clipvalue": 0.01}
 
 
-@pytest.mark.parametrize("clip", [{}, {"global_clipnorm": 0.1}, *SLOW])
+@pytest.mark.parametrize("clip", [{}, *(pytest.param(clip, marks=pytest.mark.slow) for clip in CLIPS)])
 def test_one_replica(clip):
     expected, other = plain(**clip), dict(estimator="exact", update="alternating")
     assert_same(ours(clip, critic=None), expected)
@@ -97,6 +95,7 @@ def test_an_actor_weight_makes_a_difference():
     assert any(np.any(a != b) for a, b in zip(with_method[-1], plain()[-1], strict=True))
 
 
+@pytest.mark.slow
 def test_two_replicas(two_replicas):
     with two_replicas.scope():
         expected = plain.__wrapped__()

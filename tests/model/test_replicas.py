@@ -207,6 +207,7 @@ def test_clipping_is_still_set_after_replicas_have_stepped(two_replicas):
     assert optimizer.global_clipnorm == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("critic", ["paper", None])
 def test_a_step_that_overflows_on_one_replica_is_left_out_on_all(two_replicas, critic):
     with precision("mixed_float16"), two_replicas.scope():

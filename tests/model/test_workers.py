@@ -83,6 +83,7 @@ def rows(out):
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_one_replica_two_replicas_and_two_workers_train_alike(tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(load_recipe("digits_resnet8_se").replace(RECIPE).to_json())

@@ -1,5 +1,6 @@
 """XLA, in a process of its own: the other tests fix the order of operations, which keeps XLA off."""
 
+import pytest
 from fresh_process import ended
 
 CODE = """
@@ -27,6 +28,7 @@ SETTINGS = (
 )
 
 
+@pytest.mark.slow
 def test_a_step_compiles_and_trains():
     process = ended("-c", CODE, *SETTINGS, TF_CPP_MIN_LOG_LEVEL="3")
     assert process.returncode == 0, process.stderr[-2000:]

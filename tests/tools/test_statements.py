@@ -114,6 +114,7 @@ def measured(folder):
     return called(main, folder)
 
 
+@pytest.mark.slow
 def test_networks_of_a_study_are_measured_once_and_reported(folder, tmp_path):
     (folder / "networks.csv").unlink(missing_ok=True)
     process = called(main, folder)

@@ -117,6 +117,7 @@ def test_it_starts_from_the_weights_and_says_so(run, weights, folder):
         assert equal == same
 
 
+@pytest.mark.slow
 def test_its_report_audit_export_and_predictions(run, folder, tmp_path):
     out, _ = run
     commands = [

@@ -58,9 +58,8 @@ def digits():
     return build_data(load_recipe("digits_resnet8_se").replace({"data.batch_size": 16}))
 
 
-@pytest.mark.parametrize(
-    "kind", ["MultiHeadAttention", pytest.param("Attention", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["MultiHeadAttention", "Attention"])
 def test_a_transformer_is_taught_on_digits(kind, digits, tmp_path):
     network = transformer(kind)
     modules = ["block_1/attention", "block_2/attention"]
