@@ -35,14 +35,19 @@ SLOW_DEPTH = 20  # From here on a whole network takes seconds to wire.
 
 
 def distinct(smoke):
-    """Every kind with the first recipe of every distinct backbone section."""
+    """Every kind with the first recipe of every distinct backbone section.
+
+    The slow ones are deep networks, and shrunk recipes beyond one kind each and every kind once.
+    """
     first = {}
     for name in bundled_recipes():
         first.setdefault(load_recipe(name, smoke).backbone, name)
+    cheapest = min(first, key=lambda backbone: backbone.depth)
     return [
-        pytest.param(name, kind, marks=[pytest.mark.slow] * (backbone.depth >= SLOW_DEPTH))
+        pytest.param(name, kind, marks=[pytest.mark.slow] * slow)
         for backbone, name in first.items()
         for kind in KINDS
+        for slow in [smoke and backbone != cheapest and kind != "cbam" or backbone.depth >= SLOW_DEPTH]
     ]
 
 

@@ -78,6 +78,12 @@ def layers_of_images():
     return [name for name in names if name not in excluded and not ("1D" in name or "3D" in name)]
 
 
+def parameter(name):
+    """A layer's name; of the many that augment images all but one are slow."""
+    augments = "preprocessing" in getattr(keras.layers, name).__module__ and name != "RandomFlip"
+    return pytest.param(name, marks=[pytest.mark.slow] * augments)
+
+
 def made(name):
     arguments = {k: v() if callable(v) else v for k, v in ARGUMENTS.get(name, {}).items()}
     if "seed" in inspect.signature(getattr(keras.layers, name)).parameters:
@@ -106,7 +112,7 @@ def test_the_layers_are_many():
     )
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [parameter(name) for name in LAYERS])
 def test_at_weight_0_two_steps_give_the_weights_of_plain_keras(name):
     random = np.random.default_rng(0)
     images = random.uniform(size=(2, 6, *SHAPE)).astype("float32")
