@@ -20,7 +20,7 @@ PACKAGE = Path(dreal_tf.__file__).parent
 REPOSITORY = PACKAGE.parent
 
 # A part imports only from those before it.
-ORDER = ("errors", "keras_internals", "modules", "replicas", "layers")
+ORDER = ("errors", "keras_internals", "modules", "replicas", "reading", "layers")
 ORDER += ("networks.flops", "networks.backbones", "networks.attaching", "networks.pretrained")
 ORDER += ("networks.other_backbone",)
 ORDER += (

@@ -2,7 +2,6 @@
 
 import json
 import math
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from dreal_tf.model import DREAL
 from dreal_tf.model.settings import ends_in_softmax, outputs_are_logits
 from dreal_tf.networks.attaching import attached_where
 from dreal_tf.networks.backbones import plain_network
+from dreal_tf.reading import read_network
 from dreal_tf.recipe import OtherBackbone, Recipe
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe
@@ -261,6 +261,12 @@ def write_audit(result, folder):
 # The network, from images to one row of logits or probabilities ------------------------------------
 
 
+OWN_LAYERS = (
+    "If layers of your own are in it, import what registers them, load it, and give it to "
+    "`dreal_tf.audit(network, data=...)`; else save it again."
+)
+
+
 def load_network(source):
     """The network of a file, with the modules of its run.
 
@@ -272,16 +278,7 @@ def load_network(source):
         InputError: if the run has no weights yet, or Keras cannot load the file.
     """
     run = finished_run(source.path) if source.is_run else None
-    file = run.network if run else source.path
-    try:
-        network = kept_network(run) if run else keras.saving.load_model(file)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"Expected a network that Keras can load. Received: {str(file)!r}, which ends in "
-            f"{type(error).__name__}: {reason}. If layers of your own are in it, import what registers "
-            "them, load it, and give it to `dreal_tf.audit(network, data=...)`."
-        ) from error
+    network = kept_network(run) if run else read_network(source.path, OWN_LAYERS)
     recipe = run.read_recipe() if run else None
     own = recipe and isinstance(recipe.backbone, OtherBackbone) and recipe.attention.kind != "none"
     if own and not recipe.attention.insert_after:

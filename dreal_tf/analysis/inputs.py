@@ -1,15 +1,15 @@
 """The inputs of audits and reports, resolved and checked before TensorFlow is loaded."""
 
-import csv
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+from dreal_tf.data.files import read_record
 from dreal_tf.data.sections import Augment
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.recipe_files import load_recipe
-from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.training.run_directory import RunDirectory, read_history
 
 # The fields of a recipe that decide which test images there are; the last three for generated images.
 SAME = ("name", "image_size")
@@ -211,14 +211,8 @@ def report_inputs(run, against=None, out=None, images=2000):
 def _run_with_history(path):
     directory = RunDirectory(path)
     run = FinishedRun(directory, directory.read_recipe(), directory.read_metrics())
-    history = directory.history
-    rows = history.read_text(encoding="utf-8").splitlines() if history.is_file() else []
-    if len(rows) < 2:  # The first names the columns.
-        problem = "which is empty" if history.is_file() else "which is not there"
-        raise InputError(
-            f"Expected the history of a run, a row an epoch. Received: {str(history)!r}, {problem}. "
-            "Copy the whole run directory, or train it again with --fresh."
-        )
+    read_history(directory.history, run.recipe.schedule.epochs)
+    directory.read_environment()
     return run
 
 
@@ -261,8 +255,7 @@ def _check_same_test_images(ours, other):
 
 def _test_images(directory):
     """The SHA-256 of the images that a run is scored on, by path."""
-    with directory.splits.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return {row["path"]: row["sha256"] for row in csv.DictReader(file) if row.get("split") in TEST}
+    return {row.path: row.sha256 for row in read_record(directory.splits).rows if row.split in TEST}
 
 
 def _shown(class_names):

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dreal_tf.errors import InputError
+from dreal_tf.reading import checked_zip, csv_rows, read_kept, reading
 
 # Files and folders of macOS, Windows, network storage, version control and annotation tools.
 SYSTEM_FILE = re.compile(
@@ -196,6 +197,7 @@ class ImageTree:
     Attributes:
         root: the same.
         zipped: bool.
+        names: list of str, those of a zip file's members.
     Example:
         >>> tf.io.write_file("market/query/0007_c2s1_000151_01.jpg", "")
         >>> ImageTree("market").listing("query").files
@@ -207,15 +209,18 @@ class ImageTree:
         self.zipped = self.root.is_file()
         self._top = top
         if self.zipped:
-            self._archive = zipfile.ZipFile(self.root)
+            with reading(
+                self.root, "a zip file of images", "Unpack it and give the folder, or write it again."
+            ):
+                self._archive = checked_zip(self.root)
             names = self._archive.namelist()
-            self._names = [name.removeprefix(top) for name in names if name.startswith(top)]
+            self.names = [name.removeprefix(top) for name in names if name.startswith(top)]
 
     def holds(self, name):
         """Whether there is a file or folder of that name."""
         if not self.zipped:
             return (self.root / name).exists()
-        return any(entry == name or entry.startswith(f"{name}/") for entry in self._names)
+        return any(entry == name or entry.startswith(f"{name}/") for entry in self.names)
 
     def listing(self, folder):
         """The files in a folder and below.
@@ -229,7 +234,7 @@ class ImageTree:
             below = list_files(self.root / folder)
             skipped = {f"{folder}/{name}": reason for name, reason in below.skipped.items()}
             return Listing([f"{folder}/{name}" for name in below.files], skipped)
-        names = [name for name in self._names if name.startswith(f"{folder}/") and name[-1] != "/"]
+        names = [name for name in self.names if name.startswith(f"{folder}/") and name[-1] != "/"]
         reasons = {name: exclusion(name.removeprefix(f"{folder}/")) for name in sorted(names)}
         skipped = {name: reason for name, reason in reasons.items() if reason}
         return Listing([name for name in reasons if name not in skipped], skipped)
@@ -244,7 +249,7 @@ class ImageTree:
             return (self.root / name).read_bytes()
         try:
             return self._archive.read(self._top + name)
-        except (KeyError, zipfile.BadZipFile, RuntimeError) as error:
+        except Exception as error:  # Damage raises errors of each way of compression.
             raise FileNotFoundError(2, str(error)) from error
 
     def read(self, name):
@@ -350,8 +355,8 @@ def _trees(root, marks):
             return trees
     trees = []
     for file in filter(zipfile.is_zipfile, [root] if root.is_file() else sorted(root.glob("*.zip"))):
-        with zipfile.ZipFile(file) as archive:
-            matches = map(re.compile(rf"([^/]+/)?{re.escape(marks[0])}(/|$)").match, archive.namelist())
+        names = ImageTree(file).names
+        matches = map(re.compile(rf"([^/]+/)?{re.escape(marks[0])}(/|$)").match, names)
         tops = sorted({match[1] or "" for match in matches if match})
         trees += marked(ImageTree(file, top) for top in tops)[:1]
     return trees
@@ -381,6 +386,16 @@ class FileRow(NamedTuple):
     split: str
 
 
+RECORDED_SPLITS = {
+    "train",
+    "validation",
+    "test",
+    "validation_query",
+    "validation_gallery",
+    "query",
+    "gallery",
+    UNUSED,
+}
 # The columns of splits.csv, in the order of `FileRow`.
 COLUMNS = ("path", "bytes", "modified_ns", "sha256", "class", "split")
 
@@ -515,17 +530,17 @@ def read_record(path):
     Raises:
         InputError: if it is not one.
     """
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        header, *rows = [*csv.reader(file)] or [[]]
-    try:
+    expected = f"recorded splits with the columns {', '.join(COLUMNS)}"
+    with reading(path, expected, "Restore the file, or train again with --fresh."):
+        header, rows = csv_rows(read_kept(path).decode(errors="surrogateescape"))
         if tuple(header) != COLUMNS:
-            raise ValueError(f"the columns {', '.join(header) or 'of an empty file'}")
+            raise ValueError(f"it has the columns {', '.join(header)}")
         rows = [FileRow(p, int(size), int(modified), *rest) for p, size, modified, *rest in rows]
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"Expected recorded splits with the columns {', '.join(COLUMNS)}. Received: {str(path)!r} "
-            f"with {error}. Restore the file, or train again with --fresh."
-        ) from error
+        for row in rows:
+            if row.split not in RECORDED_SPLITS or not re.fullmatch("([0-9a-f]{64})?", row.sha256):
+                raise ValueError(
+                    f"{row.path!r} has the split {row.split!r}, the SHA-256 {row.sha256!r}"
+                )
     return FileRecord(tuple(rows))
 
 

@@ -24,6 +24,7 @@ from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.networks.flops import multiply_adds
+from dreal_tf.reading import SUMS, sums_text
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.trained_run import trained_network
 
@@ -102,6 +103,8 @@ def export(
         preprocessing = served[0].preprocessing and served[0].preprocessing._asdict()
         note = figures | {"gives": served[0].gives, "preprocessing": preprocessing}
         (folders[0] / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+        exported = sorted(file for file in folders[0].rglob("*") if file.is_file())
+        (folders[0] / SUMS).write_text(sums_text(exported, folders[0]), encoding="utf-8")
         os.replace(folders[0], path)
     return figures
 

@@ -1,19 +1,22 @@
 """An index of images by their embeddings, kept in a folder, and the search for nearest images in it."""
 
+import io
 import json
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from dreal_tf.data.preprocessing import Preprocessing
-from dreal_tf.deployment.prediction import load_network, predictor_of
+from dreal_tf.deployment.prediction import check_fit, load_network, predictor_of
 from dreal_tf.deployment.results import IndexResult, Match, SearchResult
 from dreal_tf.deployment.served import ServedEmbedding
 from dreal_tf.errors import InputError, check_new_folder
+from dreal_tf.reading import SUMS, read_json, read_kept, read_network, reading, sums_text
 from dreal_tf.retrieval import ApproximateIndex, nearest
+from dreal_tf.training.run_directory import checked_preprocessing
 
+INDEX_AGAIN = "Build the index again with `dreal-tf index`."
 METRIC = "cosine"  # Euclidean distance gives the same order for embeddings of unit length.
 NOTE, NETWORK, EMBEDDINGS, GRAPH = "index.json", "network.keras", "embeddings.npy", "graph.faiss"
 
@@ -59,19 +62,32 @@ class ImageIndex:
                 f"Expected an index. Received: {str(path)!r}, which has no {NOTE}. Build one with "
                 "`dreal-tf index RUN FOLDER --out INDEX`."
             )
-        properties = json.loads(note.read_text(encoding="utf-8"))
-        self.images = properties["images"]
-        network = keras.saving.load_model(path / NETWORK)
-        preprocessing = Preprocessing(**properties["preprocessing"])
-        self.embedder = predictor_of(ServedEmbedding(network, preprocessing))
+        fields = ("images", "preprocessing", "approximate")
+        properties = read_json(note, "an index of images", INDEX_AGAIN, fields)
+        with reading(note, "an index of images", INDEX_AGAIN):
+            preprocessing = Preprocessing(**checked_preprocessing(properties["preprocessing"]))
+            self.images = properties["images"]
+            if not all(isinstance(image, str) for image in self.images):
+                raise ValueError("its images are not all paths")
+        network = read_network(path / NETWORK, INDEX_AGAIN)
+        check_fit(network, preprocessing, path)
+        served = ServedEmbedding(network, preprocessing)
+        self.embedder = predictor_of(served)
         self._graph = self.embeddings = None
         if properties["approximate"]:
+            with reading(path / GRAPH, "the graph of an index", INDEX_AGAIN):
+                read_kept(path / GRAPH)
             self._graph = ApproximateIndex.load(path / GRAPH, METRIC)
         else:
-            self.embeddings = _load_embeddings(path / EMBEDDINGS)
+            with reading(path / EMBEDDINGS, "the embeddings of an index", INDEX_AGAIN):
+                self.embeddings = np.load(io.BytesIO(read_kept(path / EMBEDDINGS)))
+                _check_embeddings(self.embeddings, served.network.output_shape[-1])
         rows = len(self._graph if self.embeddings is None else self.embeddings)
         if rows != len(self.images):
-            raise _damaged(path, f"{rows} embeddings of {len(self.images)} images")
+            raise InputError(
+                f"Expected an index with one embedding for each image. Received: {str(path)!r} with {rows} "
+                f"embeddings of {len(self.images)} images. {INDEX_AGAIN}"
+            )
 
     def search(self, queries, count=10, progress=iter):
         """The nearest images to each query.
@@ -97,18 +113,13 @@ class ImageIndex:
         return SearchResult(matches, skipped)
 
 
-def _load_embeddings(file):
-    try:
-        return np.load(file)
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(file.parent, f"{file.name}, which cannot be read ({error})") from error
-
-
-def _damaged(path, received):
-    return InputError(
-        f"Expected an index with one embedding for each image. Received: {str(path)!r} with {received}. "
-        "Build it again with `dreal-tf index`."
-    )
+def _check_embeddings(embeddings, width):
+    """Embeddings of another network cannot be compared with a query's."""
+    if embeddings.dtype != np.float32 or embeddings.ndim != 2 or embeddings.shape[1] != width:
+        raise ValueError(f"it holds {embeddings.dtype} {embeddings.shape}, not float32 rows of {width}")
+    lengths = np.linalg.norm(embeddings, axis=1)  # 0 if no feature of an image is active.
+    if not np.all((np.abs(lengths - 1) < 1e-3) | (lengths == 0)):
+        raise ValueError("a row is not of unit length")
 
 
 def build_index(model, images, path, approximate=False, data=None, data_dir=None, progress=iter):
@@ -147,5 +158,6 @@ def build_index(model, images, path, approximate=False, data=None, data_dir=None
         "preprocessing": preprocessing._asdict(),
     }
     (partial / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    (partial / SUMS).write_text(sums_text(sorted(partial.iterdir())), encoding="utf-8")
     partial.rename(path)  # The index is complete or absent.
     return IndexResult(path, len(files), embeddings.shape[1], skipped)

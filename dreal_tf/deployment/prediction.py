@@ -1,28 +1,34 @@
 """Predictions of runs, `.keras` files and exported models on images in files."""
 
-import json
+import itertools
 import logging
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from dreal_tf.data.files import list_files, summary_of
 from dreal_tf.data.image_files import UnreadableImage, decoded, inspect_image, unreadable
 from dreal_tf.data.preprocessing import Preprocessing
-from dreal_tf.deployment.exported_model import format_of
+from dreal_tf.deployment.exported_model import FILES, format_of
 from dreal_tf.deployment.exported_model import load as load_export
 from dreal_tf.deployment.results import Prediction, Predictions
 from dreal_tf.deployment.served import Served
 from dreal_tf.errors import InputError
 from dreal_tf.method.finite import check_finite_weights
+from dreal_tf.reading import check_sums, read_json, read_network, reading
 from dreal_tf.training.builder import build_data
-from dreal_tf.training.run_directory import RunDirectory, finished_run
+from dreal_tf.training.run_directory import RunDirectory, checked_preprocessing, finished_run
 from dreal_tf.training.trained_run import kept_network, run_data, saved_preprocessing
 
 BATCH = 32  # Images that go through a network together.
+SAVE_AGAIN = "Save the network again with `network.save(file)`, and import what its own layers need."
+EXPORT_AGAIN = "Export the run again with `dreal-tf export`."
+FOREIGN_OPERATION = re.compile("File|PyFunc|Dataset|Reader|Print|^Save")
 
 log = logging.getLogger(__name__)
 
@@ -143,12 +149,37 @@ def load_network(path, data=None, data_dir=None):
             f"have it. Received: {str(path)!r} without. Name the recipe of its training data with "
             "--data RECIPE."
         )
-    network = kept_network(run) if run else keras.saving.load_model(file)
+    network = kept_network(run) if run else read_network(file, SAVE_AGAIN)
     check_finite_weights(network)
     if preprocessing is None:
         splits = build_data(data) if data else run_data(run, run.read_recipe().reading(data_dir))
         preprocessing = splits.preprocessing
+    check_fit(network, preprocessing, file.parent)
     return network, preprocessing
+
+
+def check_fit(network, preprocessing, folder):
+    """Refuses the preprocessing of another network's images.
+
+    Args:
+        network: `keras.Model`.
+        preprocessing: `dreal_tf.data.preprocessing.Preprocessing`.
+        folder: path, named in the error.
+    Raises:
+        InputError: if the image size or the number of classes differs.
+    """
+    shape = keras.tree.flatten(network.input)[0].shape[1:]
+    sizes = zip(shape, preprocessing.image_shape, strict=True)
+    classes = keras.tree.flatten(network.output)[0].shape[-1]
+    if any(size not in (None, other) for size, other in sizes) or classes != len(
+        preprocessing.class_names
+    ):
+        raise InputError(
+            f"Expected a network and the preprocessing of its images in {str(folder)!r}. Received: a network "
+            f"from images of {shape} to {classes} classes, and the preprocessing of images of "
+            f"{preprocessing.image_shape} of {len(preprocessing.class_names)} classes. Restore the file that "
+            "belongs to another network."
+        )
 
 
 class Predictor(NamedTuple):
@@ -195,8 +226,9 @@ def load_predictor(path, data=None, data_dir=None):
     format = format_of(path)
     if format is None:
         return predictor_of(Served(*load_network(path, data, data_dir)))
-    note = (path if path.is_dir() else path.parent) / "export.json"
-    properties = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    folder = path if path.is_dir() else path.parent
+    note, expected = folder / "export.json", "the properties of an export"
+    properties = read_json(note, expected, EXPORT_AGAIN) if note.is_file() else {}
     if properties.get("gives") == "embedding":
         raise InputError(
             f"Expected an export that gives classes. Received: {str(path)!r}, which gives embeddings, as "
@@ -208,8 +240,40 @@ def load_predictor(path, data=None, data_dir=None):
             f"{str(path)!r}, which takes normalised tensors. Export the run, or give `data` to "
             "dreal_tf.export."
         )
-    preprocessing = Preprocessing(**properties["preprocessing"])
-    return Predictor(preprocessing, load_export(path), any_size=format == "saved_model")
+    with reading(note, expected, EXPORT_AGAIN):
+        preprocessing = Preprocessing(**checked_preprocessing(properties["preprocessing"]))
+    any_size = format == "saved_model"
+    black = np.zeros((1, *preprocessing.image_shape), "uint8" if any_size else "float32")
+    check_sums(folder)
+    with reading(path, "an export that runs", EXPORT_AGAIN):
+        if any_size:
+            check_saved_model(folder / FILES[format])
+        output = load_export(path)
+        shape = output(black).shape
+        if shape != (1, len(preprocessing.class_names)):
+            raise ValueError(
+                f"it gives {shape} for an image of {len(preprocessing.class_names)} classes"
+            )
+    return Predictor(preprocessing, output, any_size)
+
+
+def check_saved_model(file):
+    """Refuses operations that read or write files or run Python, which no network needs.
+
+    Args:
+        file: path of a `saved_model.pb`.
+    Raises:
+        ValueError, OSError, google.protobuf.message.DecodeError: if there are some, or it is damaged.
+    """
+    for graph in saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs:
+        functions = graph.graph_def.library.function
+        # Those that save and restore the variables are called when it is loaded, with its own files.
+        nodes = [f.node_def for f in functions if "traced_" not in f.signature.name]
+        for node in itertools.chain(graph.graph_def.node, *nodes):
+            if FOREIGN_OPERATION.search(node.op):
+                raise ValueError(f"its operation {node.op} is none of a network")
+        if graph.asset_file_def:
+            raise ValueError(f"it has an asset, {graph.asset_file_def[0].filename}")
 
 
 def predictor_of(served):

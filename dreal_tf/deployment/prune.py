@@ -63,7 +63,7 @@ def prune(request, progress=None, callbacks=()):
             metrics = request.out.read_metrics()
             result["after"] |= {name: metrics[name] for name in ("accuracy", "loss")}
             metrics["pruning"] = result
-            write_whole(request.out.metrics, json.dumps(metrics, indent=2) + "\n")
+            request.out.finish(metrics)
             request.note.unlink()
     return PruneResult(**result)
 
@@ -126,7 +126,7 @@ def _write_run(request, recipe, network, data, old_metrics):
         "validation_accuracy": float(label_scores(network, validation_as_test(data).test)[1].mean()),
         "training_seconds": old_metrics["training_seconds"],
     }
-    write_whole(out.metrics, json.dumps(metrics, indent=2) + "\n")
+    out.finish(metrics)
 
 
 def _built(recipe, source, data):

@@ -4,11 +4,13 @@ import contextlib
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from dreal_tf.errors import InputError
+from dreal_tf.reading import SUMS, check_sums, csv_rows, read_json, read_kept, reading, sums_text
 from dreal_tf.training.run_directory import RunDirectory, write_whole
 
 KEYS = ("arm", "seed", "seconds")  # First columns of a study's rows; all others are measured.
@@ -41,12 +43,16 @@ def parse_rows(text):
         text: str.
     Returns:
         List of dicts: `arm` (str), `seed` (int), `seconds` (float), and floats by quantity.
+    Raises:
+        ValueError, csv.Error: if it is cut short, or not such a text.
     Example:
         >>> parse_rows("arm,seed,seconds,accuracy\\na,0,1.5,\\n")
         [{'arm': 'a', 'seed': 0, 'seconds': 1.5}]
     """
     rows = []
-    for cells in csv.DictReader(io.StringIO(text)):
+    header, lines = csv_rows(text, KEYS)
+    for line in lines:
+        cells = dict(zip(header, line, strict=True))
         measured = {name: float(cell) for name, cell in cells.items() if cell and name not in KEYS}
         keys = {"arm": cells["arm"], "seed": int(cells["seed"]), "seconds": float(cells["seconds"])}
         rows.append(keys | measured)
@@ -64,13 +70,8 @@ def read_known_rows(path, study):
     Raises:
         InputError: if the file cannot be read, or holds rows of something else.
     """
-    try:
-        rows = parse_rows(Path(path).read_text(encoding="utf-8"))
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(
-            f"Expected a file of a study's rows. Received: {str(path)!r}, which cannot be read as one "
-            f"({type(error).__name__}: {error}). Give the rows.csv of a study's folder."
-        ) from error
+    with reading(path, "a file of a study's rows", "Give the rows.csv of a study's folder."):
+        rows = parse_rows(read_kept(path).decode())
     if unknown := sorted({row["arm"] for row in rows} - set(study.arms)):
         raise InputError(
             f"Expected rows of the arms of {study.name} in {str(path)!r}. Received: {unknown[0]!r}. "
@@ -79,6 +80,18 @@ def read_known_rows(path, study):
     return rows
 
 
+DAMAGED = "Restore the file from a copy, or begin anew in another --out."
+TRIAL_FIELDS = (
+    "trial",
+    "status",
+    "score",
+    "best_epoch",
+    "epochs",
+    "seconds",
+    "curve",
+    "values",
+    "recipe",
+)
 PATIENCE = 10  # Seconds to wait for another process that is just taking or refusing its lock.
 SHOWN = 5  # Differing settings that an error lists.
 
@@ -94,6 +107,7 @@ class ExperimentDirectory:
 
     kind = None  # "study" or "search".
     row_file = "rows.csv"
+    fields = ()  # Settings that every such folder holds.
     early_folders = ()  # Folders that a killed command may leave before it has written the settings.
     in_use_hint = ""
 
@@ -113,8 +127,14 @@ class ExperimentDirectory:
         Raises:
             InputError: if the folder holds something else.
         """
+        for path in (self.settings, self.rows):
+            if os.path.lexists(path) and not path.is_file():
+                raise InputError(
+                    f"Expected a file of a {self.kind}. Received: {str(path)!r}, which is a folder or a link "
+                    f"to nothing. Move it away. {DAMAGED}"
+                )
         if self.settings.is_file():
-            return json.loads(self.settings.read_text(encoding="utf-8"))
+            return read_json(self.settings, f"the settings of a {self.kind}", DAMAGED, self.fields)
         if self.path.exists() and not (
             self.path.is_dir() and all(self._is_early(path) for path in self.path.iterdir())
         ):
@@ -134,6 +154,12 @@ class ExperimentDirectory:
         write_whole(self.table, "\n".join(lines) + "\n")
         for path in (self.figure, self.figure.with_suffix(".svg")):
             figure.savefig(path, dpi=160)
+
+    def finish(self):
+        """Records the SHA-256 of the files that a later command reads."""
+        files = [self.settings, self.rows, self.path / "results.json", self.path / "trials/oracle.json"]
+        files += self.path.glob("trials/trial_*/*.json")
+        write_whole(self.path / SUMS, sums_text(files, self.path))
 
     def _is_early(self, path):
         return path.name.startswith("lock") or (path.name in self.early_folders and path.is_dir())
@@ -156,6 +182,8 @@ class ExperimentDirectory:
         )
         with locked_folder(self.path, in_use, worker):
             with FileLock(self.path / "lock_settings"):  # Workers write the same settings.
+                check_sums(self.path)
+                (self.path / SUMS).unlink(missing_ok=True)  # The files will change.
                 write_json(self.settings, settings)
             yield
 
@@ -173,6 +201,7 @@ class StudyDirectory(ExperimentDirectory):
     """
 
     kind = "study"
+    fields = ("what", "arms")
 
     def __init__(self, path):
         super().__init__(path)
@@ -209,7 +238,10 @@ class StudyDirectory(ExperimentDirectory):
 
     def read_rows(self):
         """The rows so far, see `dreal_tf.experiments.directory.parse_rows`."""
-        return parse_rows(self.rows.read_text(encoding="utf-8")) if self.rows.is_file() else []
+        if not self.rows.is_file():
+            return []
+        with reading(self.rows, "the rows of a study", DAMAGED):
+            return parse_rows(read_kept(self.rows).decode())
 
     def add_rows(self, rows):
         """Adds rows, except those whose arm and seed have one; the file is whole at every moment.
@@ -313,7 +345,7 @@ class Trial:
             Dict: `trial`, `status` ("completed" or "diverged"), `score`, `best_epoch`, `epochs`
             (trained), `seconds`, `curve`, `values` (by path), `recipe` (JSON text).
         """
-        return json.loads(self.result.read_text(encoding="utf-8"))
+        return read_json(self.result, "the result of a trial", DAMAGED, TRIAL_FIELDS)
 
 
 @contextlib.contextmanager

@@ -11,12 +11,13 @@ import tensorflow as tf
 from filelock import FileLock
 from tensorboard.plugins.hparams import api as hparams
 
-from dreal_tf.errors import DivergedError, RunError, check_at_least_one
+from dreal_tf.errors import DivergedError, InputError, RunError, check_at_least_one
 from dreal_tf.experiments.comparison import Table
-from dreal_tf.experiments.directory import SearchDirectory, rows_text, write_json
+from dreal_tf.experiments.directory import DAMAGED, SearchDirectory, rows_text, write_json
 from dreal_tf.experiments.search import Choice, Objective, own_role
 from dreal_tf.experiments.tuner import RunTuner, oracle_named
 from dreal_tf.experiments.worker import run_job
+from dreal_tf.reading import read_json, reading
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import write_whole
@@ -134,7 +135,8 @@ def tune(search, out, trials=20, say=print):
     role, folder = own_role(), SearchDirectory(out)
     folder.check(search.settings())
     if folder.finished:
-        result = SearchResult(**json.loads(folder.results.read_text(encoding="utf-8")))
+        with reading(folder.results, "the results of a search", DAMAGED):
+            result = SearchResult(**read_json(folder.results, "the results of a search", DAMAGED))
         if result.exhausted or len(result.trials) >= trials:
             return result
     with folder.begin(search.settings(), role.name):
@@ -302,6 +304,7 @@ class _Runner:
         write_whole(folder.rows, result.rows_text())
         folder.write_summary(lines, search_figure(result, self.settings.space))
         write_json(folder.results, result.to_json())
+        folder.finish()
 
     def run_trial(self, number, values):
         """Runs one trial to its end, or reads the result of one that has ended.
@@ -321,6 +324,11 @@ class _Runner:
             if not trial.result.is_file():
                 self._run(trial, values)
         result = trial.read()
+        if result["values"] != json.loads(json.dumps(self.settings.space.changes(values))):
+            raise InputError(
+                f"Expected the result of the values that the tuner chose. Received: {str(trial.result)!r} of "
+                f"{result['values']}. {DAMAGED}"
+            )
         folder = self.folder.tensorboard / f"trial_{number}"
         log_trial(folder, self.settings.space, self.objective, result)
         self._trim()
@@ -470,7 +478,7 @@ def seconds_of(run):
         >>> seconds_of(RunDirectory("none_such"))
         0.0
     """
-    rows = read_history(run.history) if run.history.is_file() else []
+    rows = read_history(run.history, 0) if run.history.is_file() else []
     return round(sum((row["seconds"] for row in rows), 0.0), 1)
 
 

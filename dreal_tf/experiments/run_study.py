@@ -96,6 +96,7 @@ class StudyResult(NamedTuple):
         for table in self._arm_tables() + self._quantity_tables():
             lines += [*table.markdown(), ""]
         folder.write_summary(lines, study_figure(self.study.what, self.rows))
+        folder.finish()
 
 
 def run_study(study, out, arms=None, seeds=None, networks=None, data_dir=None, known=None, say=print):

@@ -403,7 +403,7 @@ class Objective(NamedTuple):
         """
         from dreal_tf.training.callbacks import read_history
 
-        rows = read_history(history) if history.is_file() else []
+        rows = read_history(history, 0) if history.is_file() else []
         return [row.get(self.name, math.nan) for row in rows]
 
     def check(self):

@@ -12,6 +12,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from sklearn.exceptions import ConvergenceWarning
 
 from dreal_tf.errors import DivergedError, InputError
+from dreal_tf.experiments.directory import DAMAGED
 from dreal_tf.keras_internals import (
     is_worker,
     random_response,
@@ -20,6 +21,7 @@ from dreal_tf.keras_internals import (
     run_and_update_trial,
     was_tried,
 )
+from dreal_tf.reading import read_json, reading
 from dreal_tf.training.builder import build
 from dreal_tf.training.run_directory import write_whole
 
@@ -46,6 +48,8 @@ class _Whole:
 
     def reload(self):
         super().reload()
+        if missing := {*self.start_order, *self.end_order} - set(self.trials):
+            raise ValueError(f"it lacks trial.json of the trials {', '.join(sorted(missing))}")
         # In the order of their start, on which sums depend; files come in any order.
         self.trials = dict(sorted(self.trials.items(), key=lambda item: int(item[0])))
         # A command that was killed between the two files leaves a started trial that is in no queue.
@@ -106,6 +110,10 @@ def oracle_named(name, space, objective, trials, epochs, seed):
     return _RandomSearch(max_trials=trials, **shared)
 
 
+def _declared(oracle):
+    return oracle.seed, {parameter.name for parameter in oracle.hyperparameters.space}
+
+
 class RunTuner(BaseTuner):
     """Keras Tuner's loop around runs.
 
@@ -121,8 +129,14 @@ class RunTuner(BaseTuner):
         self._run = run
         self._requested = None
         oracle.verbose, oracle.folder = 0, folder
-        with contextlib.redirect_stdout(io.StringIO()):  # Standard output is for results.
+        expected, declared = "the state of a search", _declared(oracle)
+        for file in (*folder.glob("*.json"), *folder.glob("trial_*/trial.json")):
+            read_json(file, expected, DAMAGED)
+        silent = contextlib.redirect_stdout(io.StringIO())  # Standard output is for results.
+        with silent, reading(folder, expected, DAMAGED):
             super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
+            if _declared(oracle) != declared:
+                raise ValueError("its oracle.json is of another search")
         if not is_worker(self):
             self.save()  # Else a search that is killed in its first trial would start again.
 

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ import numpy as np
 
 from dreal_tf.errors import InputError
 from dreal_tf.modules import stage_name
+from dreal_tf.reading import check_hdf5, checked_zip, read_network, reading
 
 ENDINGS = (".keras", ".weights.h5", ".h5", ".safetensors", ".pt", ".pth", ".bin")
 # Variables of Keras's layers in order: `.weights.h5` stores their numbers instead of their names.
 NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
 KERNELS = ("kernel", "bias")
+WRITE_AGAIN = "Fetch or write it again, or convert it to .safetensors."
 
 
 def read_arrays(path):
@@ -45,19 +48,13 @@ def read_arrays(path):
         )
     readers = {".keras": _of_network, ".weights.h5": _of_weights, ".h5": _of_old_file}
     readers[".safetensors"] = _of_safetensors
-    try:
+    with reading(path, "a file of weights", WRITE_AGAIN):
         arrays = readers.get(ending, _of_state_dict)(path)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        problem = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"Expected a file of weights that can be read. Received: {str(path)!r} ({problem}). Write "
-            "it again, or convert it to .safetensors."
-        ) from error
-    return {name: np.asarray(array) for name, array in arrays.items()}
+        return {name: np.asarray(array) for name, array in arrays.items()}
 
 
 def _of_network(path):
-    network = keras.saving.load_model(path, compile=False)
+    network = read_network(path, WRITE_AGAIN, compile=False)
     return {variable.path: variable.numpy() for variable in network.variables}
 
 
@@ -65,6 +62,7 @@ def _of_weights(path):
     """Keras 3: each `vars` group stores its layer's name; groups of sublayers are nested."""
     names, arrays = {}, {}
     with h5py.File(path) as file:
+        check_hdf5(file, path.stat().st_size)
         groups = []
         file.visititems(lambda key, item: groups.append((key, item)) if "name" in item.attrs else None)
         for key, group in groups:
@@ -83,6 +81,7 @@ def _of_old_file(path):
     """Networks and weights in the format of Keras 2, which `keras.applications` uses."""
     arrays = {}
     with h5py.File(path) as file:
+        check_hdf5(file, path.stat().st_size)
         root = file.get("model_weights", file)
         for layer in map(_text, root.attrs["layer_names"]):
             for name in map(_text, root[layer].attrs["weight_names"]):
@@ -101,6 +100,10 @@ def _of_safetensors(path):
 
 def _of_state_dict(path):
     torch = _needed("torch", "torch")
+    if zipfile.is_zipfile(path):  # PyTorch's form since 2020.
+        with checked_zip(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged!r} in it is damaged")
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model"):  # Checkpoints nest the state dict under one of these keys.
         loaded = loaded.get(key, loaded) if isinstance(loaded.get(key), dict) else loaded

@@ -24,11 +24,13 @@ from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.networks.backbones import imagenet_residual_network, plain_network, residual_network
 from dreal_tf.networks.other_backbone import maker_of, other_network
+from dreal_tf.reading import read_network
 from dreal_tf.recipe import ComparativeMethod, NoAttention, OtherBackbone, PluginAttention, Recipe
 from dreal_tf.training.callbacks import DelayedStart, RetrievalScores, SetEpoch
 from dreal_tf.training.fine_tuning import freeze, load_start, resolve_auto, start_file
 from dreal_tf.training.optimizers import recipe_optimizer
 from dreal_tf.training.plugins import load_plugins, plugin
+from dreal_tf.training.run_directory import FINISH_AGAIN
 
 # Fields that place attention: in our residual networks, and in any other network.
 PLACEMENT, OTHER_PLACEMENT = ("stages", "blocks", "pruned"), ("gates", "insert_after")
@@ -214,7 +216,7 @@ def load_weights(network, path):
             f"Expected a .keras file with weights. Received: {str(path)!r}, where there is none. Check "
             "the path, which in a recipe is run.start."
         )
-    stored = keras.saving.load_model(path)
+    stored = read_network(path, "Give another file, or write it again. " + FINISH_AGAIN)
     check_finite_weights(stored)
     try:
         plain_network(network).set_weights(stored.get_weights())

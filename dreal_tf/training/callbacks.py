@@ -15,14 +15,17 @@ import dreal_tf
 from dreal_tf.errors import DivergedError, InputError, RunError
 from dreal_tf.keras_internals import start_from_epoch
 from dreal_tf.method.finite import nonfinite_weight
+from dreal_tf.reading import checked_zip, reading
 from dreal_tf.retrieval.embedding import Embedder, scores_of
-from dreal_tf.training.run_directory import write_whole
+from dreal_tf.training.run_directory import read_history, write_whole
 
 RETRIEVAL_SCORES = ("rank_1", "rank_5", "rank_10", "mAP", "mINP")  # Those logged after each epoch.
 LOSSES = ("loss", "critic_loss", "actor_loss")
 CHECK_INTERVAL = 20  # Batches between two checks for NaN; each check waits for the device.
 KEPT_CHECKPOINTS = 2  # The last one, and the one before in case the last is damaged.
 SCHEMA = 2  # Version of the variables in a checkpoint and their order.
+
+ANEW = "Restore the file from a copy, or begin anew with --fresh."
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +98,8 @@ class HistoryFile(keras.callbacks.Callback):
         self.rows = []
 
     def on_epoch_begin(self, epoch, logs=None):
-        if not self.rows and epoch and self.path.exists():
-            self.rows = [row for row in read_history(self.path) if row["epoch"] < epoch]
+        if not self.rows and epoch:
+            self.rows = read_history(self.path, epoch)[:epoch]
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -107,19 +110,6 @@ class HistoryFile(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         write_whole(self.path, text.getvalue())
-
-
-def read_history(path):
-    """The rows of a `history.csv`.
-
-    Args:
-        path: str or path.
-    Returns:
-        List of dicts from column to float; `epoch` is an int.
-    """
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-    return [row | {"epoch": int(row["epoch"])} for row in rows]
 
 
 class RetrievalScores(keras.callbacks.Callback):
@@ -198,8 +188,25 @@ class BestNetwork(keras.callbacks.Callback):
         Args:
             network: `keras.Model` of the same architecture.
         """
-        with np.load(self._path(self.state["epoch"])) as archive:
-            network.set_weights([archive[name] for name in archive.files])
+        network.set_weights(self.read(network))
+
+    def read(self, network):
+        """The best weights so far, as `network.get_weights` gives them.
+
+        Args:
+            network: `keras.Model` of the same architecture.
+        Returns:
+            List of arrays.
+        Raises:
+            InputError: if they cannot be read, or are another network's.
+        """
+        path = self._path(self.state["epoch"])
+        with reading(path, "the best weights of a run", ANEW):
+            with checked_zip(path), np.load(path) as archive:
+                weights = [archive[name] for name in archive.files]
+            if [array.shape for array in weights] != [array.shape for array in network.get_weights()]:
+                raise ValueError("it is of another network")
+        return weights
 
     def keep_last(self, count):
         """Removes all weights but those of the last `count` best epochs.
@@ -207,7 +214,7 @@ class BestNetwork(keras.callbacks.Callback):
         Args:
             count: int >= 1.
         """
-        epochs = sorted(int(path.stem.split("-")[1]) for path in self.folder.glob("best-*.npz"))
+        epochs = sorted(int(path.stem.split("-")[1]) for path in self.folder.glob("best-[0-9]*.npz"))
         for epoch in epochs[:-count]:
             self._path(epoch).unlink()
 
@@ -254,6 +261,8 @@ class Checkpoint(keras.callbacks.Callback):
                 continue
             self.epochs_done = notes["epochs_done"]
             self.best.state = notes["best"]
+            if self.best.state["epoch"] >= 0:
+                self.best.read(self.model.network)  # Damage must not show at the end alone.
             start_from_epoch(self.model, self.epochs_done)
             return
         if paths:
@@ -351,7 +360,7 @@ def _read(stored, path):
 
 def _checkpoints(folder):
     """Paths of the checkpoints, the last one first. The index of each is written last."""
-    paths = [index.with_suffix("") for index in folder.glob("epoch-*.index")]
+    paths = [index.with_suffix("") for index in folder.glob("epoch-[0-9]*.index")]
     return sorted(paths, key=_epoch, reverse=True)
 
 

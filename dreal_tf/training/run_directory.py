@@ -10,9 +10,19 @@ import sys
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
 
 from dreal_tf.errors import InputError, RunError
+from dreal_tf.reading import SUMS, csv_rows, read_json, read_kept, reading, sums_text
 from dreal_tf.recipe import Recipe
+
+RESTORE = "Restore the file from a copy, or train the recipe again with `dreal-tf train --fresh`."
+FINISH_AGAIN = (
+    "If the run has checkpoints, remove the file and metrics.json and repeat `dreal-tf train` with the same "
+    "--out, which writes both again."
+)
 
 
 class RunDirectory:
@@ -21,8 +31,8 @@ class RunDirectory:
     Args:
         path: str or path.
     Attributes:
-        recipe, environment, splits, history, metrics, network, preprocessing, checkpoints, tensorboard:
-            paths of the files and folders in it.
+        recipe, environment, splits, history, metrics, network, preprocessing, sums, checkpoints,
+            tensorboard: paths of the files and folders in it.
     Example:
         >>> RunDirectory("runs/none_such").finished
         False
@@ -37,6 +47,9 @@ class RunDirectory:
         self.metrics = self.path / "metrics.json"
         self.network = self.path / "model.keras"
         self.preprocessing = self.path / "preprocessing.json"
+        self.sums = self.path / SUMS
+        self.files = (self.recipe, self.environment, self.splits, self.history, self.metrics)
+        self.files += (self.network, self.preprocessing)
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
@@ -53,9 +66,8 @@ class RunDirectory:
     @property
     def class_names(self):
         """Tuple of str, the classes of the network saved here; None if no file records them."""
-        if not self.preprocessing.is_file():
-            return None
-        return tuple(json.loads(self.preprocessing.read_text(encoding="utf-8"))["class_names"])
+        kept = self.read_preprocessing()
+        return None if kept is None else tuple(kept["class_names"])
 
     @property
     def recorded_splits(self):
@@ -72,6 +84,7 @@ class RunDirectory:
             InputError: if the folder contains something else, or a run of another recipe; the
                 location of the data is no difference.
         """
+        self._check_files()
         if not self.started:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise InputError(
@@ -99,6 +112,7 @@ class RunDirectory:
             if fresh and self.started:
                 self.path.rename(self._aside())
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.sums.unlink(missing_ok=True)  # The run is not finished from here on.
             write_whole(self.recipe, recipe.to_json())
         except OSError as error:
             raise InputError(
@@ -115,33 +129,80 @@ class RunDirectory:
         """The recipe of the run.
 
         Raises:
-            InputError: if there is no run here.
+            InputError: if there is no run here, or the file is damaged.
         """
+        self._check_files()
         if not self.started:
             raise InputError(
                 f"Expected the folder of a run. Received: {str(self.path)!r}, which has no "
                 "recipe.json. Train one with `dreal-tf train RECIPE --out DIR`."
             )
-        return Recipe.from_json(self.recipe.read_text(encoding="utf-8"), source=str(self.recipe))
+        with reading(self.recipe, "the recipe of a run", RESTORE):
+            text = read_kept(self.recipe).decode()
+        return Recipe.from_json(text, source=str(self.recipe))
 
     def read_metrics(self):
         """The final metrics of the run.
 
         Raises:
-            InputError: if the run has not finished.
+            InputError: if the run has not finished, or the file is damaged.
         """
         if not self.finished:
             raise InputError(
                 f"Expected a finished run. Received: {str(self.path)!r}, which has no metrics.json. "
                 "Finish it with `dreal-tf train` and the same --out."
             )
-        try:
-            return json.loads(self.metrics.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"Expected metrics as JSON. Received: {str(self.metrics)!r}, which is not JSON "
-                f"({error}). Remove it and repeat the command, which writes it again."
-            ) from error
+        cure = "Remove it and repeat `dreal-tf train` with the same --out, which writes it again."
+        with reading(self.metrics, "the metrics of a run", cure):
+            metrics = read_json(self.metrics, "the metrics of a run", cure)
+            _Metrics.model_validate(metrics)
+        return metrics
+
+    def read_environment(self):
+        """Dict of versions, devices, seed and command of the run; empty if no file records them.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
+        if not self.environment.is_file():
+            return {}
+        expected, cure = "the environment of a run", f"{RESTORE} The run is whole without this file."
+        with reading(self.environment, expected, cure):
+            environment = read_json(self.environment, expected, cure)
+            _Environment.model_validate(environment)
+        return environment
+
+    def read_preprocessing(self):
+        """Dict of the fields of `dreal_tf.data.preprocessing.Preprocessing`; None if no file records them.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
+        if not self.preprocessing.is_file():
+            return None
+        expected, cure = "the preprocessing of a network's images", f"{RESTORE} {FINISH_AGAIN}"
+        with reading(self.preprocessing, expected, cure):
+            return checked_preprocessing(read_json(self.preprocessing, expected, cure))
+
+    def finish(self, metrics):
+        """Writes the metrics of a run, which say that it has finished, and the SHA-256 of its files.
+
+        Args:
+            metrics: dict of what JSON can hold.
+        """
+        self.sums.unlink(missing_ok=True)  # An interruption must leave none of other files.
+        write_whole(self.metrics, json.dumps(metrics, indent=2) + "\n")
+        write_whole(self.sums, sums_text(self.files))
+
+    def _check_files(self):
+        """Refuses a folder, or a link to nothing, in the place of a file, and a file in that of a folder."""
+        for path in (*self.files, self.checkpoints, self.tensorboard):
+            folder = path in (self.checkpoints, self.tensorboard)
+            if os.path.lexists(path) and not (path.is_dir() if folder else path.is_file()):
+                raise InputError(
+                    f"Expected a {'folder' if folder else 'file'} of a run. Received: {str(path)!r}, which is "
+                    f"{'none' if folder else 'a folder or a link to nothing'}. Move it away. {RESTORE}"
+                )
 
     def write_environment(self, seed, devices):
         """Records versions, devices, seed and command of the run.
@@ -164,6 +225,51 @@ class RunDirectory:
         write_whole(self.environment, json.dumps(environment, indent=2) + "\n")
 
 
+class _Metrics(pydantic.BaseModel):
+    """What commands read of `metrics.json`."""
+
+    accuracy: float
+    loss: float
+    best_epoch: int | None = None
+    validation_accuracy: float | None = None
+    training_seconds: float | None = None
+
+
+class _Environment(pydantic.BaseModel):
+    """What a report reads of `environment.json`."""
+
+    versions: dict[str, str | None] = {}
+    command: list[pydantic.InstanceOf[str]] = []  # A path need not be UTF-8.
+
+
+class _Preprocessing(pydantic.BaseModel, extra="forbid"):
+    """The fields of `dreal_tf.data.preprocessing.Preprocessing`, whose file imports TensorFlow."""
+
+    image_shape: tuple[pydantic.PositiveInt, pydantic.PositiveInt, Literal[1, 3]]
+    mean: tuple[pydantic.FiniteFloat, ...]
+    deviation: tuple[Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)], ...]
+    top: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+    window: Literal["central", "whole"]
+    class_names: tuple[pydantic.InstanceOf[str], ...]  # Not `str`: names need not be UTF-8.
+
+
+def checked_preprocessing(values):
+    """The fields of a stored `dreal_tf.data.preprocessing.Preprocessing`.
+
+    Args:
+        values: what JSON held.
+    Returns:
+        Dict.
+    Raises:
+        pydantic.ValidationError, ValueError: if they are of other types, or do not fit each other.
+    """
+    fields = _Preprocessing.model_validate(values).model_dump()
+    for name in ("mean", "deviation"):
+        if len(fields[name]) not in (1, fields["image_shape"][-1]):
+            raise ValueError(f"it has {len(fields[name])} values of {name}")
+    return fields
+
+
 def finished_run(run_path):
     """The directory of a run that has trained weights.
 
@@ -182,6 +288,27 @@ def finished_run(run_path):
             "model.keras. Finish it with `dreal-tf train` and the same --out."
         )
     return run
+
+
+def read_history(path, epochs=1):
+    """The rows of a `history.csv`.
+
+    Args:
+        path: str or path.
+        epochs: int. Epochs that it must hold, at least.
+    Returns:
+        List of dicts from column to float; `epoch` is an int, the row's number from 0.
+    Raises:
+        InputError: if it is not there, is damaged, or lacks epochs.
+    """
+    with reading(path, f"the history of a run, a row for each of {epochs} epochs", RESTORE):
+        header, cells = csv_rows(read_kept(path).decode(), ("epoch", "seconds"))
+        rows = [{k: float(v) for k, v in zip(header, row, strict=True) if v} for row in cells]
+        if [row.get("epoch") for row in rows] != list(range(len(rows))) or len(rows) < epochs:
+            raise ValueError(
+                f"it has the epochs {', '.join(row[header.index('epoch')] for row in cells)}"
+            )
+        return [row | {"epoch": int(row["epoch"])} for row in rows]
 
 
 def write_whole(path, content):

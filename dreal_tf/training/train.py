@@ -147,8 +147,8 @@ def _conclude(recipe, run, model, data, best):
     best.restore(model.network)
     keep_network(run, model.network, data.preprocessing)
     metrics = _evaluated(recipe, model.trajectory_network, data)
-    history = read_history(run.history)
-    chosen = next(row for row in history if row["epoch"] == best.state["epoch"])
+    history = read_history(run.history, recipe.schedule.epochs)
+    chosen = history[best.state["epoch"]]
     if data.retrieval:
         metrics["validation_mAP"] = best.state["value"]
     metrics |= {
@@ -156,7 +156,7 @@ def _conclude(recipe, run, model, data, best):
         "validation_accuracy": chosen["val_accuracy"],
         "training_seconds": round(sum(row["seconds"] for row in history), 1),
     }
-    write_whole(run.metrics, json.dumps(metrics, indent=2) + "\n")
+    run.finish(metrics)
     return metrics
 
 

@@ -1,14 +1,12 @@
 """Loads a finished run: its recipe, data, network and preprocessing."""
 
-import json
 import warnings
 
-import keras
-
 from dreal_tf.data.preprocessing import Preprocessing
+from dreal_tf.reading import read_network
 from dreal_tf.training.builder import build_data, build_network, load_weights
 from dreal_tf.training.plugins import load_plugins
-from dreal_tf.training.run_directory import RunDirectory, finished_run
+from dreal_tf.training.run_directory import FINISH_AGAIN, RunDirectory, finished_run
 
 
 def trained_network(run_path, data_dir=None, precision=None):
@@ -76,7 +74,7 @@ def kept_network(run):
         `keras.Model`.
     """
     load_plugins(run.read_recipe().run.plugins)
-    return keras.saving.load_model(run.network)
+    return read_network(run.network, FINISH_AGAIN)
 
 
 def saved_preprocessing(folder):
@@ -86,6 +84,8 @@ def saved_preprocessing(folder):
         folder: path of a run directory.
     Returns:
         `dreal_tf.data.preprocessing.Preprocessing`, or None if no file records it.
+    Raises:
+        InputError: if the file is damaged.
     """
-    path = RunDirectory(folder).preprocessing
-    return Preprocessing(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    kept = RunDirectory(folder).read_preprocessing()
+    return None if kept is None else Preprocessing(**kept)

@@ -1,6 +1,5 @@
 """All that the sections of a report share, measured once."""
 
-import json
 import time
 from functools import partial
 from typing import NamedTuple
@@ -136,7 +135,7 @@ def gather(inputs, data_dir=None, track=None):
     evidence = []
     for run, network, milliseconds in zip(runs, networks, times, strict=True):
         labels, probabilities = predictions(network, data.test, track)
-        plain, environment = plain_network(network), run.directory.environment
+        plain = plain_network(network)
         cost = {
             "training_seconds": run.metrics.get("training_seconds"),
             "milliseconds": milliseconds,
@@ -146,9 +145,9 @@ def gather(inputs, data_dir=None, track=None):
         of_run = RunEvidence(
             path=str(run.directory.path),
             recipe=run.recipe,
-            environment=_json(environment),
+            environment=run.directory.read_environment(),
             metrics=run.metrics,
-            history=read_history(run.directory.history),
+            history=read_history(run.directory.history, run.recipe.schedule.epochs),
             network=network,
             probabilities=probabilities,
             cost=cost,
@@ -157,10 +156,6 @@ def gather(inputs, data_dir=None, track=None):
         )
         evidence.append(of_run)
     return Evidence(evidence[0], *(evidence[1:] or [None]), data, labels, examples, seed)
-
-
-def _json(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _embeddings(network, retrieval):

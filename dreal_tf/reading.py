@@ -1,0 +1,302 @@
+"""Reads files that may be damaged, belong to something else, or come from a stranger: one function a format.
+
+`SHA256SUMS` in a folder, as the command `sha256sum` writes and checks it, tells whether its files are still
+those that were written.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import re
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from dreal_tf.errors import InputError, RunError
+
+SUMS = "SHA256SUMS"
+LETTERS = 200  # Of a library's message, at most.
+# A library's advice to load a file unsafely must not reach the user.
+UNSAFE = re.compile("unsafe|safe_mode|weights_only|allow_pickle|pickle", re.IGNORECASE)
+# An archive or HDF5 file may claim this many times its size, or this many bytes. Networks are stored
+# uncompressed, and photographs can hardly be compressed.
+EXPANSION, FLOOR = 20, 2**28
+MEMBERS = 4_000_000  # Of an archive; ImageNet has 1.3 million images.
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Of Windows.
+NETWORK_MEMBER = re.compile(r"metadata\.json|config\.json|model\.weights\.h5|assets/.*")
+
+
+@contextlib.contextmanager
+def reading(path, expected, cure):
+    """Turns the errors of a file's damage, which are of many kinds, into one message that names it.
+
+    Keep the code inside it to the reading alone: it takes every error for one of the file.
+
+    Args:
+        path: str or path of the file.
+        expected: str, such as "the metrics of a run".
+        cure: str, a sentence that says what to do.
+    Raises:
+        InputError: in place of the error.
+    Example:
+        >>> try:
+        ...     with reading("metrics.json", "the metrics of a run", "Restore the file."):
+        ...         json.loads("{")
+        ... except InputError as error:
+        ...     print(str(error)[:80])
+        Expected the metrics of a run. Received: 'metrics.json', which cannot be read (J
+    """
+    try:
+        yield
+    except (InputError, RunError):  # Their messages are complete.
+        raise
+    except Exception as error:
+        raise InputError(
+            f"Expected {expected}. Received: {str(path)!r}, which cannot be read ({_reason(error)}). {cure}"
+        ) from error
+
+
+def _reason(error):
+    """An error in one line, without advice to trust the file."""
+    text = " ".join(str(error).split())
+    if UNSAFE.search(text):
+        return "it holds Python objects or code, which are not loaded"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = text if len(text) <= LETTERS else f"{text[:LETTERS]}..."
+    return text if type(error) is ValueError else f"{type(error).__name__}: {text}"
+
+
+def read_kept(path, folder=None):
+    """The bytes of a file, which must be those that `SHA256SUMS` records, if it names the file.
+
+    Args:
+        path: path.
+        folder: path of the folder with `SHA256SUMS`; None for the file's.
+    Returns:
+        bytes.
+    Raises:
+        InputError: if the content is not the recorded one.
+        OSError: if the file cannot be read.
+    """
+    path = Path(path)
+    folder = path.parent if folder is None else folder
+    content, recorded = path.read_bytes(), read_sums(folder).get(path.relative_to(folder).as_posix())
+    if recorded is not None and recorded != hashlib.sha256(content).hexdigest():
+        raise InputError(
+            f"Expected the file {str(path)!r} as it was written. Received: another content than {SUMS} "
+            f"records. Restore the file; if the change is yours, remove {SUMS}."
+        )
+    return content
+
+
+def read_sums(folder):
+    """The SHA-256 of the files in a folder, as `SHA256SUMS` there records them.
+
+    Args:
+        folder: path.
+    Returns:
+        Dict of str by name; empty if there is no such file.
+    Raises:
+        InputError: if it cannot be read.
+    """
+    path = Path(folder) / SUMS
+    if not path.exists() and not path.is_symlink():
+        return {}
+    with reading(path, "lines of a SHA-256 and a file's name", "Restore the file, or remove it."):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        # No name leads out of the folder: such a file could be endless.
+        matches = [re.fullmatch(r"([0-9a-f]{64})  (?!/|.*\.\.)(.+)", line) for line in lines]
+        if None in matches or not matches:
+            raise ValueError("a line is of another form")
+        return {match[2]: match[1] for match in matches}
+
+
+def check_sums(folder):
+    """Checks all files that `SHA256SUMS` in a folder records.
+
+    Args:
+        folder: path.
+    Raises:
+        InputError: if one is not there, or its content is another.
+    """
+    for name in read_sums(folder):
+        with reading(folder / name, f"a file that {SUMS} records", f"Restore it, or remove {SUMS}."):
+            read_kept(folder / name, folder)
+
+
+def sums_text(paths, folder=None):
+    """The text of a `SHA256SUMS`.
+
+    Args:
+        paths: iterable of paths of files; those that do not exist are left out.
+        folder: path of the folder that it is for; None for theirs.
+    Returns:
+        str.
+    """
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  "
+        f"{path.relative_to(folder or path.parent).as_posix()}\n"
+        for path in paths
+        if path.is_file()
+    )
+
+
+def read_json(path, expected, cure, fields=()):
+    """A JSON object in a file.
+
+    Args:
+        path, expected, cure: see `reading`.
+        fields: sequence of str, the fields that it must have.
+    Returns:
+        Dict.
+    Raises:
+        InputError: if it cannot be read, is no JSON object, or a field is missing.
+    """
+    with reading(path, expected, cure):
+        values = json.loads(read_kept(path).decode())
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds a {type(values).__name__}")
+        if missing := [field for field in fields if field not in values]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        return values
+
+
+def csv_rows(text, columns=()):
+    """The rows of a CSV file whose every row ends in a line end.
+
+    The csv module reads them, because pandas refuses paths that are not UTF-8 and fills short rows up.
+
+    Args:
+        text: str.
+        columns: sequence of str, the columns that it must have.
+    Returns:
+        List of str, the columns; and list of lists of str, as long, the rows.
+    Raises:
+        ValueError, csv.Error: if it is cut short or not such a file; for `reading`.
+    Example:
+        >>> csv_rows("arm,seed\\na,0\\n")
+        (['arm', 'seed'], [['a', '0']])
+    """
+    header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True) if text else [[]]
+    if not text.endswith("\n"):
+        raise ValueError("it is empty" if not text else "its last line is cut short")
+    if missing := [column for column in columns if column not in header]:
+        raise ValueError(f"it lacks the columns {', '.join(missing)}")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} of {len(header)} cells")
+    return header, rows
+
+
+def checked_zip(path):
+    """Opens a zip file after a look at the names and sizes of its members; nothing is unpacked.
+
+    Args:
+        path: path.
+    Returns:
+        `zipfile.ZipFile`.
+    Raises:
+        ValueError: if a member is a link, no file, or has a name that is twice in it, leads out of a folder
+            or is a device's; or if all are far larger than the archive; for `reading`.
+        OSError, zipfile.BadZipFile: if it is damaged.
+    """
+    archive = zipfile.ZipFile(path)
+    try:
+        members = archive.infolist()
+        if len(members) > MEMBERS:
+            raise ValueError(f"it has {len(members)} members")
+        _check_size(sum(member.file_size for member in members), Path(path).stat().st_size)
+        names = set()
+        for member in members:
+            name = member.filename.replace("\\", "/")
+            parts = PurePosixPath(name).parts
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise ValueError(f"{name!r} in it is a link or a device")
+            if name.startswith("/") or ".." in parts or re.match("[a-zA-Z]:", name):
+                raise ValueError(f"{name!r} in it leads out of its folder")
+            if any(DEVICE.fullmatch(part) for part in parts):
+                raise ValueError(f"{name!r} in it is the name of a device")
+            if name in names and not name.endswith("/"):
+                raise ValueError(f"{name!r} is in it twice")
+            names.add(name)
+    except BaseException:
+        archive.close()
+        raise
+    return archive
+
+
+def _check_size(claimed, stored):
+    if claimed > max(FLOOR, EXPANSION * stored):
+        raise ValueError(f"its {stored} bytes claim to hold {claimed}")
+
+
+def check_hdf5(file, stored):
+    """Refuses what an HDF5 file of weights does not need, before any of its arrays is read.
+
+    Args:
+        file: open `h5py.File`.
+        stored: int, its size (bytes).
+    Raises:
+        ValueError: if a link leads elsewhere, an array lies in another file or holds other things than
+            numbers, or all arrays are far larger than the file; for `reading`.
+    """
+    import h5py
+
+    claimed, groups, entered = 0, [file], set()
+    while groups:
+        group = groups.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in entered:
+            raise ValueError(f"{group.name!r} in it is linked twice")
+        entered.add(address)
+        for name in group:
+            place = f"{group.name.rstrip('/')}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{place!r} in it is a link to another place")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+                continue
+            if not isinstance(item, h5py.Dataset) or item.shape is None:
+                raise ValueError(f"{place!r} in it is no array")
+            if item.is_virtual or item.external:
+                raise ValueError(f"{place!r} in it lies in another file")
+            # Keras keeps bfloat16 as two opaque bytes.
+            if item.dtype.kind not in "fiubV" or item.dtype.names or item.dtype.subdtype:
+                raise ValueError(f"{place!r} in it holds {item.dtype}, not numbers")
+            claimed += math.prod(item.shape) * item.dtype.itemsize
+    _check_size(claimed, stored)
+
+
+def read_network(path, cure, compile=True):
+    """A network in a `.keras` file.
+
+    Args:
+        path: path.
+        cure: see `reading`.
+        compile: bool, see `keras.saving.load_model`.
+    Returns:
+        `keras.Model`.
+    Raises:
+        InputError: if it is no such file, is damaged, or holds what no network needs.
+    """
+    with reading(path, "a network that Keras can load", cure):
+        import h5py
+        import keras
+
+        read_kept(path)
+        with checked_zip(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged!r} in it is damaged")
+            for name in archive.namelist():
+                if not NETWORK_MEMBER.fullmatch(name):
+                    raise ValueError(f"{name!r} in it is no part of a network")
+            weights = archive.read("model.weights.h5")
+        with h5py.File(io.BytesIO(weights)) as file:
+            check_hdf5(file, len(weights))
+        return keras.saving.load_model(path, compile=compile)

@@ -1,0 +1,349 @@
+"""Files that are damaged or hostile: each is refused by name before it is read, and nothing is left of it."""
+
+import io
+import json
+import stat
+import warnings
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from dreal_tf.errors import InputError
+from dreal_tf.reading import (
+    FLOOR,
+    check_sums,
+    checked_zip,
+    csv_rows,
+    read_json,
+    read_kept,
+    read_network,
+    reading,
+    sums_text,
+)
+
+CURE = "Restore it."
+
+
+def refused(path, reason):
+    return pytest.raises(
+        InputError, match=rf"Expected [^.]*\. Received: [^\n]*{path.name}.*{reason}.*{CURE}"
+    )
+
+
+# Text --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "JSONDecodeError"),
+        (b'{"loss": 0.', "JSONDecodeError"),
+        (b"\x89PNG\r\n\x1a\n", "UnicodeDecodeError"),
+        (b"[1, 2]", "it holds a list"),
+        (b'{"loss": 1}', "it lacks accuracy"),
+        (b"[" * 200_000, "RecursionError"),
+    ],
+)
+def test_json_that_is_none_is_refused_by_name(tmp_path, content, reason):
+    path = tmp_path / "metrics.json"
+    path.write_bytes(content)
+    with refused(path, reason):
+        read_json(path, "the metrics", CURE, ("accuracy",))
+
+
+@pytest.mark.parametrize("place", ["nothing", "folder", "link to nothing", "link to a folder"])
+def test_what_is_no_file_is_refused_by_name(tmp_path, place):
+    path = tmp_path / "metrics.json"
+    if place == "folder":
+        path.mkdir()
+    elif place.startswith("link"):
+        path.symlink_to(tmp_path if "folder" in place else tmp_path / "none")
+    with refused(path, "Is a directory|No such file"):
+        read_json(path, "the metrics", CURE)
+
+
+def test_rows_that_are_cut_short_are_refused():
+    assert csv_rows('path,split\r\n"a\nb",test\r\n') == (["path", "split"], [["a\nb", "test"]])
+    text = "epoch,loss\n0,0.25\n1,0.125\n"
+    for end in range(len(text)):  # At every byte but those at which a row ends.
+        if text[:end].endswith("\n"):
+            assert len(csv_rows(text[:end])[1]) == text[:end].count("\n") - 1
+        else:
+            with pytest.raises(ValueError, match="cut short|empty"):
+                csv_rows(text[:end])
+    with pytest.raises(ValueError, match="row 2 has 1 of 2 cells"):
+        csv_rows("epoch,loss\n0,1\n1\n")
+    with pytest.raises(ValueError, match="lacks the columns seconds"):
+        csv_rows(text, ("epoch", "seconds"))
+
+
+# Checksums ---------------------------------------------------------------------------------------------
+
+
+def test_every_changed_bit_of_a_recorded_file_is_noticed(tmp_path):
+    for folder in (tmp_path, tmp_path / "variables"):
+        folder.mkdir(exist_ok=True)
+        (folder / "numbers").write_bytes(b"0.25")
+    files = [tmp_path / "numbers", tmp_path / "variables" / "numbers", tmp_path / "none"]
+    (tmp_path / "SHA256SUMS").write_text(sums_text(files, tmp_path))
+    check_sums(tmp_path)
+    assert read_kept(files[0]) == b"0.25"
+    files[1].write_bytes(b"0.35")
+    with pytest.raises(InputError, match="variables/numbers' as it was written.*remove SHA256SUMS"):
+        check_sums(tmp_path)
+    files[1].unlink()
+    with pytest.raises(InputError, match="variables/numbers'.*No such file"):
+        check_sums(tmp_path)
+    files[0].write_bytes(b"0.35")
+    with pytest.raises(InputError, match="numbers' as it was written"):
+        read_kept(files[0])
+    (tmp_path / "SHA256SUMS").unlink()
+    assert read_kept(files[0]) == b"0.35"
+
+
+@pytest.mark.parametrize("name", ["", "/dev/zero", "../../../../dev/zero"])
+def test_sums_that_name_files_elsewhere_are_refused(tmp_path, name):
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n" if name else "remember the milk\n")
+    with pytest.raises(InputError, match="SHA256SUMS.*another form.*or remove it"):
+        check_sums(tmp_path)
+
+
+# Messages ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        "Weights only load failed. Re-running `torch.load` with `weights_only` set to `False` will succeed",
+        "you can disable this error by passing `safe_mode=False` to `load_model()`",
+        "If you trust the file you can load it unsafely using the `allow_pickle=` keyword argument",
+    ],
+)
+def test_no_advice_to_load_unsafely_is_passed_on(advice, tmp_path):
+    with pytest.raises(InputError) as error, reading(tmp_path / "weights.pth", "weights", CURE):
+        raise RuntimeError(advice)
+    assert "holds Python objects or code, which are not loaded" in str(error.value)
+    assert advice[-20:] not in str(error.value)
+
+
+# Archives ----------------------------------------------------------------------------------------------
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+HOSTILE_MEMBERS = {
+    "a link": ([link("query/1.jpg")], "link or a device"),
+    "absolute": (["/etc/passwd"], "leads out"),
+    "upward": (["query/../../1.jpg"], "leads out"),
+    "upward by backslashes": (["query\\..\\..\\1.jpg"], "leads out"),
+    "a drive": (["C:/1.jpg"], "leads out"),
+    "twice": (["query/1.jpg", "query/1.jpg"], "in it twice"),
+    "a device": (["query/NUL.jpg"], "name of a device"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_MEMBERS)
+def test_a_hostile_member_is_refused(tmp_path, kind):
+    members, reason = HOSTILE_MEMBERS[kind]
+    path = tmp_path / "identities.zip"
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of the name that is there twice.
+        for member in members:
+            archive.writestr(member, "/etc/passwd")
+    with pytest.raises(ValueError, match=reason):
+        checked_zip(path)
+
+
+def bomb(path, name, copies=1, size=2**24):
+    """An archive of zeros: of one member, or of many that share its bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for copy in range(copies):
+            archive.writestr(name.format(copy), bytes(size))
+
+
+def test_a_bomb_is_refused_before_anything_is_unpacked(tmp_path):
+    path = tmp_path / "identities.zip"
+    bomb(path, "query/{}.jpg", copies=FLOOR // 2**24 + 1)
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ValueError, match="claim to hold"):
+        checked_zip(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Networks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "network.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="first")]).save(path)
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def written(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def with_weights(members, change):
+    """The members of an archive, its HDF5 file changed by a function of the file and a Dense layer's group."""
+    content = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(content, "r+") as file:
+        change(file, file["layers/dense/vars" if "dense" in file["layers"] else "layers/first/vars"])
+    return members | {"model.weights.h5": content.getvalue()}
+
+
+def replace(variables, **options):
+    del variables["0"]
+    variables.create_dataset("0", **options)
+
+
+def virtual(file, variables):
+    layout = h5py.VirtualLayout((2, 3), "float32")
+    layout[:] = h5py.VirtualSource("/etc/secret.h5", "data", (2, 3))
+    del variables["0"]
+    variables.create_virtual_dataset("0", layout)
+
+
+def linked(link):
+    def change(file, variables):
+        del variables["0"]
+        variables["0"] = link
+
+    return change
+
+
+HOSTILE_WEIGHTS = {
+    "external link": (linked(h5py.ExternalLink("/etc/secret.h5", "/data")), "link to another place"),
+    "soft link": (linked(h5py.SoftLink("/layers")), "link to another place"),
+    "external storage": (
+        lambda file, variables: replace(
+            variables, shape=(2, 3), dtype="float32", external=[("/etc/passwd", 0, 24)]
+        ),
+        "in another file",
+    ),
+    "virtual": (virtual, "in another file"),
+    "huge": (
+        lambda file, variables: replace(
+            variables, shape=(2**20, 2**20), dtype="float32", chunks=(2**10, 2**10)
+        ),
+        "claim to hold",
+    ),
+    "compressed": (
+        lambda file, variables: replace(
+            variables, data=np.zeros((FLOOR // 2**12 + 1, 2**10), "float32"), compression="gzip"
+        ),
+        "claim to hold",
+    ),
+    "one array often": (
+        lambda file, variables: [
+            file.create_dataset("large", data=np.zeros(2**22, "float32")),
+            *(file.__setitem__(f"copy{n}", file["large"]) for n in range(400)),
+        ],
+        "claim to hold",
+    ),
+    "text": (lambda file, variables: replace(variables, data=["a", "b"]), "not numbers"),
+    "pairs": (
+        lambda file, variables: replace(variables, shape=(2,), dtype=[("a", "f4"), ("b", "f4")]),
+        "not numbers",
+    ),
+    "a circle": (
+        lambda file, variables: variables.__setitem__("again", file["layers"]),
+        "linked twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_WEIGHTS)
+def test_hostile_weights_are_refused_in_every_kind_of_file(tmp_path, network, kind):
+    from dreal_tf.networks.pretrained import read_arrays
+
+    change, reason = HOSTILE_WEIGHTS[kind]
+    members = with_weights(network, change)
+    path = written(tmp_path / "network.keras", members)
+    with refused(path, reason):
+        read_network(path, CURE)
+    for ending in (".weights.h5", ".h5"):
+        weights = tmp_path / f"network{ending}"
+        weights.write_bytes(members["model.weights.h5"])
+        with pytest.raises(InputError, match=rf"{weights.name}'.*{reason}"):
+            read_arrays(weights)
+
+
+def nested(depth):
+    return ("[" * depth + "]" * depth).encode()
+
+
+def config_of(members, **changes):
+    config = json.loads(members["config.json"])
+    (layer,) = (layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense")
+    layer["config"] |= changes
+    return members | {"config.json": json.dumps(config).encode()}
+
+
+def with_lambda(members):
+    code = {
+        "class_name": "__lambda__",
+        "config": {"code": "4wEAAAA=", "defaults": None, "closure": None},
+    }
+    return config_of(members, activation=code)
+
+
+HOSTILE_NETWORKS = {
+    "foreign member": (lambda members: members | {"setup.py": b""}, "no part of a network"),
+    "upward asset": (lambda members: members | {"assets/../../x": b""}, "leads out"),
+    "no weights": (lambda members: {n: c for n, c in members.items() if n[0] == "c"}, "KeyError"),
+    "deep config": (lambda members: members | {"config.json": nested(200_000)}, "RecursionError"),
+    "deep config within Python's limit": (
+        lambda members: members | {"config.json": nested(900)},
+        "cannot be read",
+    ),
+    "a lambda": (with_lambda, "Python objects or code"),
+    "another function": (
+        lambda members: config_of(
+            members, activation={"module": "os", "class_name": "function", "config": "system"}
+        ),
+        "cannot be read",
+    ),
+    "not numbers": (lambda members: config_of(members, units="many"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_NETWORKS)
+def test_a_hostile_network_is_refused(tmp_path, network, kind):
+    change, reason = HOSTILE_NETWORKS[kind]
+    path = written(tmp_path / "network.keras", change(network))
+    with refused(path, reason) as error:
+        read_network(path, CURE)
+    assert "safe_mode" not in str(error.value)
+
+
+def test_a_network_is_read_whole_or_refused(tmp_path, network):
+    """Cut at any place, or with any hundredth of its bytes flipped."""
+    path = written(tmp_path / "network.keras", network)
+    whole = path.read_bytes()
+    expected = read_network(path, CURE).get_weights()
+    random = np.random.default_rng(0)
+    for end in (0, 1, len(whole) // 2, len(whole) - 1, *random.integers(2, len(whole), 3)):
+        path.write_bytes(whole[:end])
+        with refused(path, ""):
+            read_network(path, CURE)
+    for _ in range(5):
+        flipped = np.frombuffer(whole, "uint8").copy()
+        flipped[random.choice(len(whole), len(whole) // 100, replace=False)] ^= 1
+        path.write_bytes(flipped.tobytes())
+        with refused(path, ""):
+            read_network(path, CURE)
+    path.write_bytes(whole)
+    for one, other in zip(read_network(path, CURE).get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
