@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from dreal_tf.errors import InputError, check_at_least_one, check_new_folder, unknown_name
+from dreal_tf.errors import InputError, check_at_least_one, unknown_name
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
 from dreal_tf.training.run_directory import finished_run
+from dreal_tf.writing import check_new_folder
 
 if TYPE_CHECKING:
     import keras
@@ -365,7 +366,7 @@ def audit(
         InputError: if there is no such network, it has no attention, or the data is not its own.
         RunError: if a log probability is not finite.
     """
-    from dreal_tf.analysis.inputs import check_images, critic_run, source_of
+    from dreal_tf.analysis.inputs import check_audit_folder, check_images, critic_run, source_of
 
     if (model is None) == (critic is None):
         received = "neither" if model is None else "both"
@@ -382,6 +383,8 @@ def audit(
 
         return audit_critic(run, images, data_dir, progress)
     source = source_of(model, data, data_dir) if isinstance(model, (str, os.PathLike)) else model
+    if out is not None:
+        check_audit_folder(Path(out))
     from dreal_tf.analysis import audit as auditing
 
     measured = auditing.audit(source, images, data, data_dir, progress, seed)

@@ -4,7 +4,6 @@ Every message has three parts: what was expected, what was received, what to do.
 """
 
 import difflib
-from pathlib import Path
 
 LISTED = 20  # Known names that an error lists; if there are more, it names the nearest.
 
@@ -81,26 +80,3 @@ def check_at_least_one(**counts):
     for name, count in counts.items():
         if count is not None and count < 1:
             raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")
-
-
-def check_new_folder(path, purpose):
-    """Refuses to overwrite an existing folder or file.
-
-    Args:
-        path: str or path.
-        purpose: str, such as "to export to".
-    Returns:
-        Path.
-    Raises:
-        InputError: if it exists.
-    Example:
-        >>> print(check_new_folder("served", "to export to"))
-        served
-    """
-    path = Path(path)
-    if path.exists():
-        raise InputError(
-            f"Expected a new folder {purpose}. Received: {str(path)!r}, which exists. Choose another "
-            "--out, or remove it."
-        )
-    return path

@@ -47,7 +47,9 @@ def distinct(smoke):
         pytest.param(name, kind, marks=[pytest.mark.slow] * slow)
         for backbone, name in first.items()
         for kind in KINDS
-        for slow in [smoke and backbone != cheapest and kind != "cbam" or backbone.depth >= SLOW_DEPTH]
+        for slow in [
+            (smoke and backbone != cheapest and kind != "cbam") or backbone.depth >= SLOW_DEPTH
+        ]
     ]
 
 

@@ -20,7 +20,16 @@ PACKAGE = Path(dreal_tf.__file__).parent
 REPOSITORY = PACKAGE.parent
 
 # A part imports only from those before it.
-ORDER = ("errors", "keras_internals", "modules", "replicas", "reading", "layers")
+ORDER = (
+    "errors",
+    "writing",
+    "processes",
+    "keras_internals",
+    "modules",
+    "replicas",
+    "reading",
+    "layers",
+)
 ORDER += ("networks.flops", "networks.backbones", "networks.attaching", "networks.pretrained")
 ORDER += ("networks.other_backbone",)
 ORDER += (
@@ -35,7 +44,7 @@ ORDER += ("method.instruments", "method.metrics", "retrieval", "model", "data", 
 ORDER += ("recipe", "training", "analysis", "deployment", "experiments", "api", "cli")
 LEVELS = {part: level for level, part in enumerate(ORDER)}
 # The parts that read or write files; parts that compute come before them.
-FILES = {*ORDER[ORDER.index("data") :]} - {"visualization"}
+FILES = {"writing", *ORDER[ORDER.index("data") :]} - {"visualization"}
 PACKAGES_OF_PARTS = ("networks", "method")
 
 

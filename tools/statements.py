@@ -22,7 +22,7 @@ from dreal_tf.experiments.directory import StudyDirectory, parse_rows, rows_text
 from dreal_tf.modules import stage_name
 from dreal_tf.recipe import whole_path
 from dreal_tf.training.callbacks import read_history
-from dreal_tf.training.run_directory import RunDirectory, write_whole
+from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.trained_run import best_network, run_data
 from dreal_tf.visualization.grad_cam import grid_pictures, pointing_game
 from dreal_tf.visualization.module_figures import channel_actions
@@ -32,6 +32,7 @@ from dreal_tf.visualization.training_curves import (
     history_curves,
     stage_correlations,
 )
+from dreal_tf.writing import write_whole
 
 IMAGES, PICTURES = 2000, 500  # Test images; pictures composed of four of them.
 

@@ -1,6 +1,5 @@
 """The contribution of each attention module of a network, measured by ablation on test images."""
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,15 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from dreal_tf.analysis.inputs import Source, check_images, source_of, unvaried
+from dreal_tf.analysis.inputs import (
+    AUDIT,
+    AUDIT_FILES,
+    Source,
+    check_audit_folder,
+    check_images,
+    source_of,
+    unvaried,
+)
 from dreal_tf.data.splits import Splits, sample_batches
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import intervene
@@ -25,10 +32,11 @@ from dreal_tf.reading import read_network
 from dreal_tf.recipe import OtherBackbone, Recipe
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe_files import load_recipe
-from dreal_tf.training.run_directory import RunDirectory, finished_run, write_whole
+from dreal_tf.training.run_directory import RunDirectory, finished_run
 from dreal_tf.training.trained_run import kept_network
 from dreal_tf.visualization.module_figures import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
+from dreal_tf.writing import locked, reporting_unwritable, write_json, write_whole
 
 IMAGES_AT_A_TIME = 32
 CALIBRATION_IMAGES = 1024  # Training images, at most, over which the static action is the mean.
@@ -244,17 +252,14 @@ def write_audit(result, folder):
         InputError: if the folder cannot be written.
     """
     folder, figure = Path(folder), result.figure()
-    try:
+    check_audit_folder(folder)
+    table = result.to_pandas().to_csv(index=False, lineterminator="\n")
+    with locked(folder / AUDIT), reporting_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "audit.json", json.dumps(result, indent=2) + "\n")
-        write_whole(folder / "audit.csv", result.to_pandas().to_csv(index=False, lineterminator="\n"))
-        write_whole(folder / "module_values.svg", as_svg(figure, LIGHT.ground))
-        (folder / "module_values.png").write_bytes(as_png(figure, ground=LIGHT.ground))
-    except OSError as error:
-        raise InputError(
-            f"Expected a folder that can be written. Received: {str(folder)!r} ({error.strerror}). "
-            "Choose another --out."
-        ) from error
+        write_json(folder / AUDIT, result)
+        contents = table, as_svg(figure, LIGHT.ground), as_png(figure, ground=LIGHT.ground)
+        for name, content in zip(AUDIT_FILES, contents, strict=True):
+            write_whole(folder / name, content)
     return folder
 
 

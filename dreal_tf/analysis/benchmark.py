@@ -26,6 +26,7 @@ from dreal_tf.data.splits import images_per_second
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.keras_internals import layers_inside
 from dreal_tf.method.rewards import count_of_fraction
+from dreal_tf.processes import module_command
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build, build_data, data_options
 from dreal_tf.training.fine_tuning import resolve_auto
@@ -429,7 +430,7 @@ def peak_memory(recipe):
         RunError: if the process fails.
     """
     process = subprocess.run(
-        [sys.executable, "-m", "dreal_tf.analysis.benchmark"],
+        module_command("dreal_tf.analysis.benchmark"),
         input=recipe.model_dump_json() + "\n",
         capture_output=True,
         encoding="utf-8",

@@ -1,6 +1,5 @@
 """The inputs of audits and reports, resolved and checked before TensorFlow is loaded."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +9,14 @@ from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, read_history
+from dreal_tf.writing import check_replaceable, is_ours, locked
 
 # The fields of a recipe that decide which test images there are; the last three for generated images.
 SAME = ("name", "image_size")
 SAME_GENERATED = (*SAME, "shape", "classes", "images")
 TEST = ("test", "query", "gallery")  # The splits of splits.csv that are scored.
 NOTE = "numbers.json"  # In a report's folder: its results, and the sign that the folder is a report's.
+MARK = '<p class="kind">dreal_tf report</p>'  # In every page.
 
 
 class Source(NamedTuple):
@@ -205,7 +206,9 @@ def report_inputs(run, against=None, out=None, images=2000):
             )
         _check_same_data(ours, other)
     page = Path(out) if out is not None else ours.directory.path / "report.html"
-    return ReportInputs(ours, other, page, _checked_folder(page), images)
+    check_page(page)
+    with locked(page):  # It can be written.
+        return ReportInputs(ours, other, page, page.with_suffix(""), images)
 
 
 def _run_with_history(path):
@@ -263,24 +266,53 @@ def _shown(class_names):
     return f"{len(class_names)} classes ({', '.join(class_names[:5])}{more})"
 
 
-def _checked_folder(page):
-    """The folder of figures; what lies there already must be an earlier report's."""
+def check_page(page):
+    """Refuses to write a report where something else lies, or where nothing can be written.
+
+    Args:
+        page: path of the page.
+    Returns:
+        Dict: the result of an earlier report there, see `dreal_tf.analysis.report.report.write_report`;
+        empty if there is none.
+    Raises:
+        InputError: if the page or its folder is not a report's.
+    """
     if page.suffix.lower() not in (".html", ".htm"):
         raise InputError(
             f"Expected a page to write, such as report.html. Received: {str(page)!r}. End --out with "
             ".html."
         )
-    if not page.parent.is_dir() or page.is_dir() or not os.access(page.parent, os.W_OK):
-        problem = "whose folder does not exist, or cannot be written"
-        raise InputError(
-            f"Expected a file in a folder that can be written. Received: {str(page)!r}, "
-            f"{'a folder' if page.is_dir() else problem}. Choose another --out."
-        )
     folder = page.with_suffix("")
-    if (folder.exists() or page.exists()) and not (folder / NOTE).is_file():
-        present = folder if folder.exists() else page
+    if not page.parent.is_dir() or page.is_dir():
+        problem = "a folder" if page.is_dir() else "whose folder does not exist"
         raise InputError(
-            f"Expected a new place for the report, or that of an earlier one. Received: {str(present)!r}, "
-            "which is something else. Choose another --out, or move it away."
+            f"Expected a file in a folder that can be written. Received: {str(page)!r}, {problem}. "
+            "Choose another --out."
         )
-    return folder
+    present = [path for path in folder.iterdir() if not is_ours(path)] if folder.is_dir() else [folder]
+    earlier = check_replaceable([page, *present], folder / NOTE, ("page", "figures", "tables"))
+    if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(
+            f"Expected a report to replace. Received: {str(page)!r}, which is another page. Choose another "
+            "--out, or move it away."
+        )
+    return earlier
+
+
+AUDIT_FILES = ("audit.csv", "module_values.svg", "module_values.png")
+AUDIT = "audit.json"  # Written before them.
+
+
+def check_audit_folder(folder):
+    """Refuses to write an audit over other files, or where nothing can be written.
+
+    Args:
+        folder: path.
+    Raises:
+        InputError: if one of the files is there and no audit's, or the folder cannot be written.
+    Example:
+        >>> check_audit_folder(Path("audit"))
+    """
+    check_replaceable([folder / name for name in AUDIT_FILES], folder / AUDIT, ("modules", "attention"))
+    with locked(folder / AUDIT):
+        pass

@@ -1,10 +1,13 @@
 """The verbs of the command line, and their exit codes."""
 
+import contextlib
 import json
 import logging
 import os
 import signal
+import socket
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -27,6 +30,15 @@ from dreal_tf.cli.tune import tune
 from dreal_tf.errors import InputError, RunError, unknown_name
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE = 5  # Seconds that an interrupted command is given to end by itself.
+NOTHING_KEPT = "Nothing is kept; the same command starts again."
+KEPT = {
+    "train": "Finished epochs are kept; the same command continues from there.",
+    "prune": "Finished epochs of fine-tuning are kept; the same command continues from there.",
+    "study": "Finished runs are kept; the same command continues from there.",
+    "tune": "Finished epochs of each run are kept; the same command continues from there.",
+}
 
 app = typer.Typer(
     help="Deep reinforced attention learning: attention modules trained by critics.",
@@ -59,18 +71,19 @@ def main(arguments=None):
         sys.meta_path.insert(0, FINDER)
     # On Windows Python would write the code page into a file or pipe, which we could not read back.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    interrupted = f"Interrupted. {KEPT.get(next(iter(arguments), None), NOTHING_KEPT)}"
     try:
-        _check_verb(arguments)
-        _check_backend()
-        app(arguments, standalone_mode=True)
+        with _ended_by_signals(interrupted):
+            _check_verb(arguments)
+            _check_backend()
+            app(arguments, standalone_mode=True)
     except (InputError, RunError) as error:
         say(f"Error: {error}")
         sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
     except SystemExit as end:  # Typer exits by itself, on an interrupt too.
         if end.code == INTERRUPTED:
-            say("Interrupted. Finished work is kept; the same command continues from there.")
+            say(interrupted)
         raise
 
 
@@ -79,8 +92,40 @@ def _warning(message, category, filename, lineno, line=None):
     return f"Warning: {message}\n"
 
 
+@contextlib.contextmanager
+def _ended_by_signals(message):
+    """SIGTERM ends a command as Ctrl-C does; either ends it even if the main thread never returns to Python.
+
+    TensorFlow waits for other workers in C++, where Python handles no signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread receives and sets up signals.
+        return
+    ended = threading.Event()
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+
+    def end_late():
+        with receiver:
+            while (number := receiver.recv(1)) and number[0] not in SIGNALS:
+                pass
+        if number and not ended.wait(GRACE):
+            say(message)
+            os._exit(INTERRUPTED)  # Files are written whole: none is left half done.
+
+    threading.Thread(target=end_late, daemon=True).start()
+    terminate = signal.signal(signal.SIGTERM, _interrupt)
+    wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGTERM, terminate)
+        sender.close()
+
+
 def _interrupt(number, frame):
-    """SIGTERM ends a command as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

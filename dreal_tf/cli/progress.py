@@ -4,6 +4,7 @@ They have a file of their own because it imports Keras, which takes seconds.
 """
 
 import signal
+import threading
 
 import keras
 
@@ -47,12 +48,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class DeferInterrupts(keras.callbacks.Callback):
     """During training, raises `KeyboardInterrupt` for an interrupt after the current batch.
 
-    TensorFlow does not handle an interrupt well inside a step. A second one is not deferred.
+    TensorFlow does not handle an interrupt well inside a step. A second one is not deferred. Outside the
+    main thread, which alone receives signals, it does nothing.
     """
 
     def on_train_begin(self, logs=None):
         self._interrupted = False
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        numbers = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
 
     def _note(self, number, frame):
         self._interrupted = True

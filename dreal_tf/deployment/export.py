@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ import tensorflow as tf
 from dreal_tf.deployment import exported_model
 from dreal_tf.deployment.exported_model import FILES
 from dreal_tf.deployment.served import Served, ServedEmbedding
-from dreal_tf.errors import InputError, RunError, check_new_folder, unknown_name
+from dreal_tf.errors import InputError, RunError, unknown_name
 from dreal_tf.keras_internals import patch_tf2onnx
 from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL
@@ -27,6 +26,7 @@ from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.reading import SUMS, sums_text
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.trained_run import trained_network
+from dreal_tf.writing import new_folder, scratch, write_json, write_whole
 
 COMPARED = 10_000  # Test images that the export is compared on, at most, ...
 BYTES = 2**29  # ... and the memory that they may take.
@@ -67,45 +67,47 @@ def export(
         (True, 49)
     """
     check_format(format, precision)
-    path = check_new_folder(path, "to export to")
-    if isinstance(model, str | os.PathLike):
-        recipe, data, model = trained_network(model, data_dir, precision="float32")
-        beside = baseline_network(recipe, data, model)
-    if precision == "int8" and data is None:
-        raise InputError(
-            "Expected images that determine the ranges of int8. Received: data=None. Give the data "
-            "that the network was trained on."
-        )
-    serve = ServedEmbedding if data is not None and data.retrieval else Served
-    served = [serve(_plain(model), data and data.preprocessing)]
-    if beside is not None:
-        served.append(serve(plain_network(beside), served[0].preprocessing))
+    with new_folder(Path(path), "to export to") as folder:
+        if isinstance(model, str | os.PathLike):
+            recipe, data, model = trained_network(model, data_dir, precision="float32")
+            beside = baseline_network(recipe, data, model)
+        if precision == "int8" and data is None:
+            raise InputError(
+                "Expected images that determine the ranges of int8. Received: data=None. Give the data "
+                "that the network was trained on."
+            )
+        serve = ServedEmbedding if data is not None and data.retrieval else Served
+        served = [serve(_plain(model), data and data.preprocessing)]
+        if beside is not None:
+            served.append(serve(plain_network(beside), served[0].preprocessing))
+        return _write_verified(served, folder, format, precision, data)
+
+
+def _write_verified(served, folder, format, precision, data):
+    """Writes the first of some networks to the folder `new`, compares it, and measures the cost of all."""
     images, labels = _test_images(served[0], data)
     batches = (images[n : n + BATCH] for n in range(0, len(images), BATCH))
     own = np.concatenate([served[0].of_pixels(batch).numpy() for batch in batches])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        folders = [Path(folder, name) for name in ("export", "beside")[: len(served)]]
-        calibration = _calibration_images(data) if precision == "int8" else None
-        for network, part in zip(served, folders, strict=True):
-            write(network, part, format, precision, calibration)
-        outputs, milliseconds = run_exports(folders, images)
-        figures = {"format": format, "precision": precision}
-        if serve is Served:
-            figures |= compare_probabilities(outputs, own, labels, precision)
-        else:
-            figures |= compare_embeddings(outputs, own, precision)
-        figures["megabytes"] = _megabytes(folders[0])
-        costs = list(map(_cost, served, milliseconds))
-        figures |= costs[0]
-        if beside is not None:
-            figures["beside"] = costs[1]
-        preprocessing = served[0].preprocessing and served[0].preprocessing._asdict()
-        note = figures | {"gives": served[0].gives, "preprocessing": preprocessing}
-        (folders[0] / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-        exported = sorted(file for file in folders[0].rglob("*") if file.is_file())
-        (folders[0] / SUMS).write_text(sums_text(exported, folders[0]), encoding="utf-8")
-        os.replace(folders[0], path)
+    folders = [folder / name for name in ("new", "beside")[: len(served)]]
+    calibration = _calibration_images(data) if precision == "int8" else None
+    for network, part in zip(served, folders, strict=True):
+        write(network, part, format, precision, calibration)
+    outputs, milliseconds = run_exports(folders, images, folder)
+    figures = {"format": format, "precision": precision}
+    if data is not None and data.retrieval:
+        figures |= compare_embeddings(outputs, own, precision)
+    else:
+        figures |= compare_probabilities(outputs, own, labels, precision)
+    figures["megabytes"] = _megabytes(folders[0])
+    costs = list(map(_cost, served, milliseconds))
+    figures |= costs[0]
+    if len(served) > 1:
+        figures["beside"] = costs[1]
+    preprocessing = served[0].preprocessing and served[0].preprocessing._asdict()
+    note = figures | {"gives": served[0].gives, "preprocessing": preprocessing}
+    write_json(folders[0] / NOTE, note)
+    exported = sorted(file for file in folders[0].rglob("*") if file.is_file())
+    write_whole(folders[0] / SUMS, sums_text(exported, folders[0]))
     return figures
 
 
@@ -231,15 +233,17 @@ def write(served, folder, format, precision="float32", calibration=None):
         _write_saved_model(served, folder)
         return
     folder.mkdir(parents=True)
+    file = folder / FILES[format]
     try:
-        content = _litert(served, precision, calibration) if format == "litert" else _onnx(served)
+        litert = format == "litert"
+        content = _litert(served, file, precision, calibration) if litert else _onnx(served)
     except Exception as error:  # Converters raise whatever they meet.
         raise InputError(
             f"Expected a network of operations that {format!r} has. Received: {served.network.name!r}, "
             f"whose conversion ended in {type(error).__name__}: {_summary(error)}. Export as "
             "'saved_model', which has all, or leave that layer out."
         ) from error
-    (folder / FILES[format]).write_bytes(content)
+    write_whole(file, content)
 
 
 def _write_saved_model(served, folder):
@@ -256,14 +260,14 @@ def _write_saved_model(served, folder):
     archive.write_out(str(folder), verbose=False)
 
 
-def _litert(served, precision, calibration):
-    with tempfile.TemporaryDirectory() as folder:
+def _litert(served, file, precision, calibration):
+    with scratch(file) as folder:
         # From a SavedModel, whose variables become constants: interpreters have no variables.
         archive = keras.export.ExportArchive()
         archive.track(served.network)
         archive.add_endpoint("serving_default", *_sized(served))
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        archive.write_out(str(folder), verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         _set_precision(converter, precision, calibration)
         return converter.convert()
 
@@ -335,12 +339,13 @@ BOUNDS = {
 }
 
 
-def run_exports(paths, images, rounds=ROUNDS):
+def run_exports(paths, images, folder, rounds=ROUNDS):
     """Runs exports in a process that cannot import this package.
 
     Args:
         paths: sequence of paths of exports of one format.
         images: array (n, height, width, channels) of the dtype that they take.
+        folder: path of a temporary folder for the images and the outputs.
         rounds: int. Timed calls with one image each, the exports in turn.
     Returns:
         Float array (n, classes or dimensions), outputs of the first export; and for each export the
@@ -348,29 +353,29 @@ def run_exports(paths, images, rounds=ROUNDS):
     Raises:
         RunError: if an export cannot be loaded or run.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        image_file, output_file = Path(folder, "images.npy"), Path(folder, "outputs.npy")
-        np.save(image_file, images)
-        job = {"paths": [str(Path(path).resolve()) for path in paths], "images": str(image_file)}
-        job |= {"outputs": str(output_file), "batch": BATCH, "rounds": rounds}
-        process = subprocess.run(
-            [sys.executable, exported_model.__file__],
-            input=json.dumps(job) + "\n",
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",  # Its error messages are in the encoding of the system.
-            check=False,
-            cwd=folder,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    folder = Path(folder).resolve()
+    image_file, output_file = folder / "images.npy", folder / "outputs.npy"
+    np.save(image_file, images)
+    job = {"paths": [str(Path(path).resolve()) for path in paths], "images": str(image_file)}
+    job |= {"outputs": str(output_file), "batch": BATCH, "rounds": rounds}
+    process = subprocess.run(
+        [sys.executable, "-P", exported_model.__file__],
+        input=json.dumps(job) + "\n",
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",  # Its error messages are in the encoding of the system.
+        check=False,
+        cwd=folder,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if process.returncode:
+        raise RunError(
+            f"Expected an export that runs by itself. Received: {str(paths[0])!r}, which ended in "
+            f"{' '.join(process.stderr.strip().splitlines()[-1:])!r}. Nothing was kept; export "
+            "to another format."
         )
-        if process.returncode:
-            raise RunError(
-                f"Expected an export that runs by itself. Received: {str(paths[0])!r}, which ended in "
-                f"{' '.join(process.stderr.strip().splitlines()[-1:])!r}. Nothing was kept; export "
-                "to another format."
-            )
-        times = json.loads(process.stdout.splitlines()[-1])["milliseconds"]
-        return np.load(output_file), [float(np.median(row)) for row in times]
+    times = json.loads(process.stdout.splitlines()[-1])["milliseconds"]
+    return np.load(output_file), [float(np.median(row)) for row in times]
 
 
 def compare_probabilities(exported, own, labels, precision):

@@ -1,8 +1,6 @@
 """An index of images by their embeddings, kept in a folder, and the search for nearest images in it."""
 
 import io
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +9,11 @@ from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.prediction import check_fit, load_network, predictor_of
 from dreal_tf.deployment.results import IndexResult, Match, SearchResult
 from dreal_tf.deployment.served import ServedEmbedding
-from dreal_tf.errors import InputError, check_new_folder
+from dreal_tf.errors import InputError
 from dreal_tf.reading import SUMS, read_json, read_kept, read_network, reading, sums_text
 from dreal_tf.retrieval import ApproximateIndex, nearest
 from dreal_tf.training.run_directory import checked_preprocessing
+from dreal_tf.writing import new_folder, write_json, write_whole
 
 INDEX_AGAIN = "Build the index again with `dreal-tf index`."
 METRIC = "cosine"  # Euclidean distance gives the same order for embeddings of unit length.
@@ -139,25 +138,23 @@ def build_index(model, images, path, approximate=False, data=None, data_dir=None
         InputError: if the folder exists, the network has no embedding, or as `load_network` and
             `embed`.
     """
-    path = check_new_folder(path, "for the index")
-    network, preprocessing = load_network(model, data, data_dir)
-    embedder = predictor_of(ServedEmbedding(network, preprocessing))
-    files, embeddings, skipped = embed(embedder, images, progress)
-    partial = path.with_name(path.name + ".partial")
-    graph = ApproximateIndex(embeddings, METRIC) if approximate else None
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    network.save(partial / NETWORK)
-    if graph:
-        graph.save(partial / GRAPH)
-    else:
-        np.save(partial / EMBEDDINGS, embeddings)
-    note = {
-        "images": [str(Path(file).resolve()) for file in files],
-        "approximate": approximate,
-        "preprocessing": preprocessing._asdict(),
-    }
-    (partial / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-    (partial / SUMS).write_text(sums_text(sorted(partial.iterdir())), encoding="utf-8")
-    partial.rename(path)  # The index is complete or absent.
+    path = Path(path)
+    with new_folder(path, "for the index") as folder:
+        network, preprocessing = load_network(model, data, data_dir)
+        embedder = predictor_of(ServedEmbedding(network, preprocessing))
+        files, embeddings, skipped = embed(embedder, images, progress)
+        new = folder / "new"
+        new.mkdir()
+        network.save(new / NETWORK)
+        if approximate:
+            ApproximateIndex(embeddings, METRIC).save(new / GRAPH)
+        else:
+            np.save(new / EMBEDDINGS, embeddings)
+        note = {
+            "images": [str(Path(file).resolve()) for file in files],
+            "approximate": approximate,
+            "preprocessing": preprocessing._asdict(),
+        }
+        write_json(new / NOTE, note)
+        write_whole(new / SUMS, sums_text(sorted(new.iterdir())))
     return IndexResult(path, len(files), embeddings.shape[1], skipped)

@@ -1,11 +1,8 @@
 """Prunes a run: finds the attention modules that earn nothing, writes a run without them, and fine-tunes it."""
 
 import functools
-import json
 import math
-import shutil
-import tempfile
-from pathlib import Path
+import os
 from typing import NamedTuple
 
 import keras
@@ -28,9 +25,9 @@ from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.recipe import whole_path
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.evaluation import evaluate_splits
-from dreal_tf.training.run_directory import reporting_full_disk, write_whole
 from dreal_tf.training.train import keep_network, train
 from dreal_tf.training.trained_run import best_network, run_data
+from dreal_tf.writing import locked, replacing, reporting_disk_errors, scratch, write_json, write_whole
 
 COSINE_FRACTION = 0.01  # Fine-tuning after a cosine decay, which ends at 0, begins at this of its peak.
 ROUNDS = 300  # Timed calls with one image each, the networks in turn.
@@ -51,20 +48,24 @@ def prune(request, progress=None, callbacks=()):
         InputError: if more modules are to stay than there are.
         RunError: if an epoch of fine-tuning cannot be carried out.
     """
-    with reporting_full_disk(request.out.path):
-        note = request.read_note() if request.epochs and request.out.started else None
-        if note is None:
-            note = _plan_and_write(request, progress)
+    out = request.out
+    with reporting_disk_errors(out.path):
+        with locked(out.path):
+            request.check_out()  # Another command may just have ended.
+            note = request.read_note() if request.epochs and out.started else None
+            if note is None:
+                note = _plan_and_write(request, progress)
         result = note["result"]
         if result["out"] is not None:
-            if request.epochs:
-                recipe = request.out.read_recipe().reading(request.recipe.data.folder)
-                train(recipe, request.out.path, callbacks=callbacks)
-            metrics = request.out.read_metrics()
-            result["after"] |= {name: metrics[name] for name in ("accuracy", "loss")}
-            metrics["pruning"] = result
-            request.out.finish(metrics)
-            request.note.unlink()
+            if request.epochs:  # It takes the lock by itself.
+                recipe = out.read_recipe().reading(request.recipe.data.folder)
+                train(recipe, out.path, callbacks=callbacks)
+            with locked(out.path):
+                metrics = out.read_metrics()
+                result["after"] |= {name: metrics[name] for name in ("accuracy", "loss")}
+                metrics["pruning"] = result
+                out.finish(metrics)
+                request.note.unlink(missing_ok=True)
     return PruneResult(**result)
 
 
@@ -91,19 +92,21 @@ def _plan_and_write(request, progress):
         _built(its_recipe.replace({"run.precision": "float32"}), weights, data)
         for its_recipe, weights in ((recipe, network), (pruned, plan.network))
     ]
-    for part, costs in zip(("before", "after"), network_costs(exact, data.preprocessing), strict=True):
-        result[part] |= costs
     out = request.out
-    out.path.mkdir(parents=True, exist_ok=True)
+    with scratch(out.path) as folder:
+        costs = network_costs(exact, data.preprocessing, folder)
+    for part, of_part in zip(("before", "after"), costs, strict=True):
+        result[part] |= of_part
+    os.makedirs(os.path.realpath(out.path), exist_ok=True)
+    write_json(request.note, note)  # First: it tells whose folder this is.
     if request.run.recorded_splits:
         # The new run must not be tested on images that the old one was trained on.
-        shutil.copy(request.run.splits, out.splits)
-    write_whole(request.note, json.dumps(note, indent=2) + "\n")
+        write_whole(out.splits, request.run.splits.read_bytes())
     smaller = _built(pruned, plan.network, data)
     if request.epochs:
-        start, partial = out.path / START, out.path / f"partial.{START}"
-        plain_network(smaller).save(partial)
-        partial.replace(start)
+        start = out.path / START
+        with replacing(start) as new:
+            plain_network(smaller).save(new)
         # Last: fine-tuning begins once it is there.
         write_whole(out.recipe, fine_tuning(pruned, request.epochs, start).to_json())
     else:
@@ -118,7 +121,7 @@ def _write_run(request, recipe, network, data, old_metrics):
     devices = [device.name for device in tf.config.list_logical_devices()]
     out.write_environment(recipe.run.seed, devices)
     if request.run.history.is_file():
-        shutil.copy(request.run.history, out.history)
+        write_whole(out.history, request.run.history.read_bytes())
     write_whole(out.recipe, recipe.to_json())
     metrics = evaluate_splits(network, data, recipe.dreal.reference_action, recipe.dreal.penalty)
     metrics |= {
@@ -199,7 +202,7 @@ def fine_tuning(recipe, epochs, start):
     )
 
 
-def network_costs(networks, preprocessing, rounds=ROUNDS):
+def network_costs(networks, preprocessing, folder, rounds=ROUNDS):
     """The cost of one image for each of several networks.
 
     SavedModels are timed in a process without this package, in turn, so that other work on the machine
@@ -208,6 +211,7 @@ def network_costs(networks, preprocessing, rounds=ROUNDS):
     Args:
         networks: sequence of functional `keras.Model`s with auxiliary outputs, in float32.
         preprocessing: `dreal_tf.data.preprocessing.Preprocessing` of their images, included in the time.
+        folder: path of a temporary folder for the SavedModels.
         rounds: int. Calls of each.
     Returns:
         List of dicts: `parameters` (trainable ones), `multiply_adds`, `milliseconds` (the median).
@@ -215,11 +219,10 @@ def network_costs(networks, preprocessing, rounds=ROUNDS):
     plain = [plain_network(network) for network in networks]
     shape = preprocessing.image_shape
     images = np.random.default_rng(0).integers(0, 256, (TIMED_IMAGES, *shape), np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, str(number)) for number in range(len(plain))]
-        for path, network in zip(paths, plain, strict=True):
-            write(Served(network, preprocessing), path, "saved_model")
-        _, milliseconds = run_exports(paths, images, rounds)
+    paths = [folder / str(number) for number in range(len(plain))]
+    for path, network in zip(paths, plain, strict=True):
+        write(Served(network, preprocessing), path, "saved_model")
+    _, milliseconds = run_exports(paths, images, folder, rounds)
     return [
         {
             "parameters": sum(math.prod(v.shape) for v in network.trainable_variables),

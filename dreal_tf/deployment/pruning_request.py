@@ -8,6 +8,7 @@ from dreal_tf.deployment.pruning_rule import Rule
 from dreal_tf.errors import InputError
 from dreal_tf.recipe import Recipe, whole_path
 from dreal_tf.training.run_directory import RunDirectory, finished_run
+from dreal_tf.writing import locked
 
 NOTE = "pruning.json"  # In an unfinished run: the request, and its results so far.
 
@@ -49,6 +50,14 @@ class PruningRequest(NamedTuple):
         note = json.loads(self.note.read_text(encoding="utf-8"))
         return note if note.get("options") == self.options else None
 
+    def check_out(self):
+        """Refuses a folder for the new run that holds anything but the rest of this pruning."""
+        if not self.out.is_new and self.read_note() is None:
+            raise InputError(
+                f"Expected a new folder for the pruned run. Received: {str(self.out.path)!r}, which is "
+                "not empty. Choose another --out, or remove it."
+            )
+
 
 def check_request(run_path, threshold=None, keep=None, epochs=0, images=2000, out=None, data_dir=None):
     """Refuses a request that cannot be carried out.
@@ -76,13 +85,9 @@ def check_request(run_path, threshold=None, keep=None, epochs=0, images=2000, ou
     named = run.path.resolve() if run.path.name in ("", "..") else run.path
     out = RunDirectory(out or named.with_name(f"{named.name}_pruned"))
     request = PruningRequest(run, recipe, out, rule, epochs, images)
-    empty = not out.path.exists() or (out.path.is_dir() and not any(out.path.iterdir()))
-    if not empty and request.read_note() is None:
-        raise InputError(
-            f"Expected a new folder for the pruned run. Received: {str(out.path)!r}, which is not "
-            "empty. Choose another --out, or remove it."
-        )
-    return request
+    request.check_out()
+    with locked(out.path):  # It can be written.
+        return request
 
 
 def _checked_rule(threshold, keep):

@@ -11,7 +11,16 @@ from filelock import FileLock, Timeout
 
 from dreal_tf.errors import InputError
 from dreal_tf.reading import SUMS, check_sums, csv_rows, read_json, read_kept, reading, sums_text
-from dreal_tf.training.run_directory import RunDirectory, write_whole
+from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.writing import (
+    PREFIX,
+    is_ours,
+    replacing,
+    reporting_disk_errors,
+    reporting_unwritable,
+    write_json,
+    write_whole,
+)
 
 KEYS = ("arm", "seed", "seconds")  # First columns of a study's rows; all others are measured.
 
@@ -108,7 +117,6 @@ class ExperimentDirectory:
     kind = None  # "study" or "search".
     row_file = "rows.csv"
     fields = ()  # Settings that every such folder holds.
-    early_folders = ()  # Folders that a killed command may leave before it has written the settings.
     in_use_hint = ""
 
     def __init__(self, path):
@@ -135,9 +143,7 @@ class ExperimentDirectory:
                 )
         if self.settings.is_file():
             return read_json(self.settings, f"the settings of a {self.kind}", DAMAGED, self.fields)
-        if self.path.exists() and not (
-            self.path.is_dir() and all(self._is_early(path) for path in self.path.iterdir())
-        ):
+        if self.path.exists() and not (self.path.is_dir() and all(map(is_ours, self.path.iterdir()))):
             raise InputError(
                 f"Expected a new folder, or one that holds a {self.kind}. Received: "
                 f"{str(self.path)!r}, which holds something else. Choose another --out."
@@ -153,16 +159,14 @@ class ExperimentDirectory:
         """
         write_whole(self.table, "\n".join(lines) + "\n")
         for path in (self.figure, self.figure.with_suffix(".svg")):
-            figure.savefig(path, dpi=160)
+            with replacing(path) as new:
+                figure.savefig(new, dpi=160)
 
     def finish(self):
         """Records the SHA-256 of the files that a later command reads."""
         files = [self.settings, self.rows, self.path / "results.json", self.path / "trials/oracle.json"]
         files += self.path.glob("trials/trial_*/*.json")
         write_whole(self.path / SUMS, sums_text(files, self.path))
-
-    def _is_early(self, path):
-        return path.name.startswith("lock") or (path.name in self.early_folders and path.is_dir())
 
     @contextlib.contextmanager
     def begin(self, settings, worker=None):
@@ -175,16 +179,16 @@ class ExperimentDirectory:
         Raises:
             InputError: as `check`, and if the folder cannot be written or another command writes it.
         """
-        settings = self.check(settings)
+        self.check(settings)
         in_use = (
             f"Expected a {self.kind} folder of its own. Received: {str(self.path)!r}, into which another "
             f"command writes. Wait for it, or choose another --out{self.in_use_hint}."
         )
-        with locked_folder(self.path, in_use, worker):
-            with FileLock(self.path / "lock_settings"):  # Workers write the same settings.
+        with locked_folder(self.path, in_use, worker), reporting_disk_errors(self.path):
+            with FileLock(lock_of(self.path, "settings")):  # Workers write the same settings.
                 check_sums(self.path)
                 (self.path / SUMS).unlink(missing_ok=True)  # The files will change.
-                write_json(self.settings, settings)
+                write_json(self.settings, self.check(settings))
             yield
 
 
@@ -271,9 +275,8 @@ class SearchDirectory(ExperimentDirectory):
         False
     """
 
-    kind = "search"
+    kind, fields = "search", ("space",)
     row_file = "trials.csv"
-    early_folders = ("trials",)
     in_use_hint = ", or give each of several workers a KERASTUNER_TUNER_ID of its own"
 
     def __init__(self, path):
@@ -305,6 +308,12 @@ class SearchDirectory(ExperimentDirectory):
             raise InputError(
                 f"Expected the search that {str(self.path)!r} holds. Received: another; they differ "
                 f"in {differences}. Choose another --out, or repeat the command as it was."
+            )
+        rows = self.rows.read_text(encoding="utf-8", errors="replace") if self.rows.is_file() else ""
+        if rows and not rows.startswith("trial,status,"):
+            raise InputError(
+                f"Expected the trials of the search in {str(self.path)!r}. Received: {self.rows.name}, "
+                "which another program wrote. Move it away."
             )
         return settings
 
@@ -364,35 +373,34 @@ def locked_folder(path, in_use, worker=None):
         ...     Path("study").is_dir()
         True
     """
-    alone = path / "lock_alone"
+    alone = lock_of(path, "alone")
     with contextlib.ExitStack() as held:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            with FileLock(path / "lock", timeout=PATIENCE):  # One process at a time looks and takes.
-                if worker is not None:
-                    _check_free([alone])
-                    held.enter_context(FileLock(path / f"lock_worker_{worker}", timeout=0))
-                else:
-                    _check_free(path.glob("lock_worker_*"))
-                    held.enter_context(FileLock(alone, timeout=0))
-        except Timeout as error:
-            raise InputError(in_use) from error
-        except OSError as error:
-            raise InputError(
-                f"Expected a folder that can be written. Received: {str(path)!r} "
-                f"({error.strerror}). Choose another --out."
-            ) from error
+        with reporting_unwritable(path):
+            os.makedirs(os.path.realpath(path), exist_ok=True)
+            try:
+                with FileLock(lock_of(path, "taking"), timeout=PATIENCE):  # By one process at a time.
+                    if worker is not None:
+                        _check_free([alone])
+                        held.enter_context(FileLock(lock_of(path, f"worker-{worker}"), timeout=0))
+                    else:
+                        _check_free(path.glob(lock_of(path, "worker-*").name))
+                        held.enter_context(FileLock(alone, timeout=0))
+            except Timeout as error:
+                raise InputError(in_use) from error
         yield
 
 
-def write_json(path, values):
-    """Writes a JSON file as a whole or not at all.
+def lock_of(folder, name):
+    """The path of a lock in a folder that several processes may share.
 
     Args:
-        path: path.
-        values: what JSON can hold.
+        folder: path.
+        name: str, of what it guards.
+    Example:
+        >>> lock_of(Path("search"), "settings").name
+        '.dreal_tf-lock-settings'
     """
-    write_whole(path, json.dumps(values, indent=2) + "\n")
+    return folder / f"{PREFIX}lock-{name}"
 
 
 def _check_free(paths):

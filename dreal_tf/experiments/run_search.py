@@ -1,6 +1,5 @@
 """Runs a search: the recipe without the method, the trials, and the best of them to its end."""
 
-import contextlib
 import json
 import shutil
 import threading
@@ -13,14 +12,15 @@ from tensorboard.plugins.hparams import api as hparams
 
 from dreal_tf.errors import DivergedError, InputError, RunError, check_at_least_one
 from dreal_tf.experiments.comparison import Table
-from dreal_tf.experiments.directory import DAMAGED, SearchDirectory, rows_text, write_json
+from dreal_tf.experiments.directory import DAMAGED, SearchDirectory, lock_of, rows_text
 from dreal_tf.experiments.search import Choice, Objective, own_role
 from dreal_tf.experiments.tuner import RunTuner, oracle_named
 from dreal_tf.experiments.worker import run_job
 from dreal_tf.reading import read_json, reading
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.callbacks import read_history
-from dreal_tf.training.run_directory import write_whole
+from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.writing import remove_whole, scratch, write_json, write_whole
 
 # Columns of `trials.csv`; the searched fields follow.
 COLUMNS = ("trial", "status", "score", "best_epoch", "epochs", "seconds")
@@ -233,14 +233,13 @@ class _Runner:
         return result
 
     def _move_best(self, trial, recipe):
-        """Moves the run of the best trial to `best`; an earlier best, of fewer trials, is deleted."""
+        """Moves the run of the best trial to `best`; an earlier best, of fewer trials, makes way."""
         best = self.folder.best
         anywhere = {"data.folder": None}  # The data may have moved.
         if best.started and best.read_recipe().replace(anywhere) == recipe.replace(anywhere):
             return
         for run in (best, self.folder.best_baseline):
-            if run.path.exists():
-                shutil.rmtree(run.path)
+            run.remove()
         if trial.run.started:
             trial.run.path.rename(best.path)
 
@@ -320,7 +319,7 @@ class _Runner:
         """
         trial = self.folder.trial(number)
         trial.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(trial.path / "lock"):  # A restarted chief may give it to a second worker.
+        with FileLock(lock_of(trial.path, "run")):  # A restarted chief may give it to a second worker.
             if not trial.result.is_file():
                 self._run(trial, values)
         result = trial.read()
@@ -386,25 +385,25 @@ class _Runner:
 
     def _take_over(self, past, trial, recipe):
         """Starts a run from what another trial of the same values has trained."""
-        partial = trial.path / "partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        with FileLock(self.folder.path / "lock_trim"):
-            if not any(past.run.checkpoints.glob("epoch-*.index")):
-                return
-            shutil.copytree(past.run.path, partial, ignore=shutil.ignore_patterns("tensorboard"))
-        write_whole(partial / "recipe.json", recipe.to_json())
-        partial.rename(trial.run.path)
+        remove_whole(trial.run.path)  # A killed command may have made the empty folder.
+        with scratch(trial.run.path) as folder:
+            run = RunDirectory(folder / "run")
+            with FileLock(lock_of(self.folder.path, "trim")):
+                if not any(past.run.checkpoints.glob("epoch-*.index")):
+                    return
+                shutil.copytree(past.run.path, run.path, ignore=shutil.ignore_patterns("tensorboard"))
+            write_whole(run.recipe, recipe.to_json())
+            run.path.rename(trial.run.path)
 
     def _trim(self):
         """Deletes the checkpoints and logs of all ended trials but the best."""
-        with FileLock(self.folder.path / "lock_trim"):
+        with FileLock(lock_of(self.folder.path, "trim")):
             ended = self.folder.ended_trials()
             kept = {trial.number for trial in self._ranked(ended)[: KEPT[self.settings.tuner]]}
             for trial in ended:
                 if trial.number not in kept:
                     for path in (trial.run.checkpoints, trial.run.tensorboard):
-                        with contextlib.suppress(FileNotFoundError):
-                            shutil.rmtree(path)
+                        remove_whole(path)
 
     def _train(self, name, recipe, run, epochs=None, conclude=False):
         """Trains a run in a process of its own.

@@ -1,4 +1,4 @@
-"""One job in a process of its own: `python -m dreal_tf.experiments.worker`.
+"""One job in a process of its own.
 
 The job is a line of JSON on standard input, the answer a file. Standard input stays open as long as the
 command lives; the worker ends when it closes.
@@ -15,7 +15,8 @@ import threading
 from pathlib import Path
 
 from dreal_tf.errors import DivergedError, InputError, RunError
-from dreal_tf.training.run_directory import write_whole
+from dreal_tf.processes import module_command
+from dreal_tf.writing import write_json
 
 INTERRUPTED = 130
 # Errors that a worker passes on; any other error it logs.
@@ -42,7 +43,7 @@ def run_job(name, arguments, answer, log):
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         worker = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            module_command(__name__),
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -87,7 +88,7 @@ def main():
         answer = {"done": JOBS[order["name"]](**order["arguments"])}
     except tuple(ERRORS.values()) as error:
         answer = {"error": type(error).__name__, "message": str(error)}
-    write_whole(Path(order["answer"]), json.dumps(answer) + "\n")
+    write_json(Path(order["answer"]), answer)
 
 
 def _end_with_command():

@@ -17,7 +17,8 @@ from dreal_tf.keras_internals import start_from_epoch
 from dreal_tf.method.finite import nonfinite_weight
 from dreal_tf.reading import checked_zip, reading
 from dreal_tf.retrieval.embedding import Embedder, scores_of
-from dreal_tf.training.run_directory import read_history, write_whole
+from dreal_tf.training.run_directory import read_history
+from dreal_tf.writing import write_whole
 
 RETRIEVAL_SCORES = ("rank_1", "rank_5", "rank_10", "mAP", "mINP")  # Those logged after each epoch.
 LOSSES = ("loss", "critic_loss", "actor_loss")
@@ -298,8 +299,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._notes.assign(json.dumps(notes))
         self._stored.write(str(self.folder / f"epoch-{self.epochs_done}"))
         for old in _checkpoints(self.folder)[KEPT_CHECKPOINTS:]:
-            for file in self.folder.glob(f"{old.name}.*"):
-                file.unlink()
+            for file in sorted(self.folder.glob(f"{old.name}.*")):
+                file.unlink()  # The index last: it tells of the others.
         self.best.keep_last(KEPT_CHECKPOINTS)
 
 

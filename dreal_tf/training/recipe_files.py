@@ -144,13 +144,16 @@ def default_run_folder(recipe):
     Args:
         recipe: `Recipe`.
     Returns:
-        Path. A shrunk recipe has another name, so the two runs have different directories.
+        Path. A shrunk recipe has another name, and one without attention is `<recipe>_no_attention`, so
+        that each has a directory of its own.
     Example:
         >>> print(default_run_folder(resolve_recipe("digits_resnet8_se", baseline=True)).as_posix())
         runs/digits_resnet8_se_baseline_seed0
     """
-    baseline = [] if recipe.dreal.enabled else ["baseline"]
-    return Path("runs") / "_".join([recipe.name, *baseline, f"seed{recipe.run.seed}"])
+    kind = [] if recipe.dreal.enabled else ["baseline"]
+    if recipe.attention.kind == "none":
+        kind = ["no_attention"]
+    return Path("runs") / "_".join([recipe.name, *kind, f"seed{recipe.run.seed}"])
 
 
 def describe_recipe(name):

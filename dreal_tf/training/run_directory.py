@@ -1,8 +1,5 @@
 """The directory of a run: its files and their state."""
 
-import contextlib
-import errno
-import json
 import os
 import platform
 import subprocess
@@ -14,9 +11,10 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from dreal_tf.errors import InputError, RunError
+from dreal_tf.errors import InputError
 from dreal_tf.reading import SUMS, csv_rows, read_json, read_kept, reading, sums_text
 from dreal_tf.recipe import Recipe
+from dreal_tf.writing import is_ours, remove_whole, reporting_unwritable, write_json, write_whole
 
 RESTORE = "Restore the file from a copy, or train the recipe again with `dreal-tf train --fresh`."
 FINISH_AGAIN = (
@@ -86,17 +84,36 @@ class RunDirectory:
         """
         self._check_files()
         if not self.started:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if not self.is_new:
                 raise InputError(
                     f"Expected a new folder, or one that holds a run. Received: {str(self.path)!r}, "
                     "which holds something else. Choose another --out."
                 )
-        elif not fresh and (differences := recipe_differences(self.read_recipe(), recipe)):
+            return
+        if fresh:
+            return
+        if differences := recipe_differences(self.read_recipe(), recipe):
             raise InputError(
                 f"Expected the recipe of the run in {str(self.path)!r}. Received: another; they "
                 f"differ in {', '.join(differences)}. Choose another --out, or begin anew with "
                 "--fresh, which moves the old run aside."
             )
+        # Training makes `checkpoints` before all files but the recipe.
+        written = self.environment, self.history, self.network, self.preprocessing
+        foreign = [path for path in written if path.exists() and not self.checkpoints.exists()]
+        if foreign and not self.finished:
+            raise InputError(
+                f"Expected the checkpoints of the run in {str(self.path)!r}. Received: {foreign[0].name} "
+                "without them. Choose another --out, or begin anew with --fresh, which moves the folder "
+                "aside."
+            )
+
+    @property
+    def is_new(self):
+        """Whether the folder is absent, or holds nothing but the rest of a killed command."""
+        if not self.path.is_dir():
+            return not os.path.exists(self.path)
+        return all(map(is_ours, self.path.iterdir()))
 
     def begin(self, recipe, fresh=False):
         """Prepares the folder for a run of `recipe`, or for its continuation.
@@ -108,22 +125,23 @@ class RunDirectory:
             InputError: as `check`, or if the folder is not writable.
         """
         self.check(recipe, fresh)
-        try:
+        with reporting_unwritable(self.path):
+            real = Path(os.path.realpath(self.path))  # A link to it stays.
             if fresh and self.started:
-                self.path.rename(self._aside())
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+                real.rename(_aside(real))
+            real.mkdir(parents=True, exist_ok=True)
             self.sums.unlink(missing_ok=True)  # The run is not finished from here on.
             write_whole(self.recipe, recipe.to_json())
-        except OSError as error:
-            raise InputError(
-                f"Expected a folder that can be written. Received: {str(self.path)!r} "
-                f"({error.strerror}). Choose another --out."
-            ) from error
+            self.checkpoints.mkdir(exist_ok=True)
 
-    def _aside(self):
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        aside = self.path.with_name(f"{self.path.name}.{stamp}")
-        return aside if not aside.exists() else aside.with_name(f"{aside.name}-{os.getpid()}")
+    def remove(self):
+        """Removes the run, if there is one; a folder that holds other files too is moved aside."""
+        known = {path.name for path in vars(self).values()}
+        if self.path.is_dir():
+            if all(path.name in known or is_ours(path) for path in self.path.iterdir()):
+                remove_whole(self.path)
+            else:
+                self.path.rename(_aside(self.path))
 
     def read_recipe(self):
         """The recipe of the run.
@@ -191,7 +209,7 @@ class RunDirectory:
             metrics: dict of what JSON can hold.
         """
         self.sums.unlink(missing_ok=True)  # An interruption must leave none of other files.
-        write_whole(self.metrics, json.dumps(metrics, indent=2) + "\n")
+        write_json(self.metrics, metrics)
         write_whole(self.sums, sums_text(self.files))
 
     def _check_files(self):
@@ -222,7 +240,7 @@ class RunDirectory:
             "git_revision": _git_revision(),
             "command": sys.argv,
         }
-        write_whole(self.environment, json.dumps(environment, indent=2) + "\n")
+        write_json(self.environment, environment)
 
 
 class _Metrics(pydantic.BaseModel):
@@ -311,45 +329,10 @@ def read_history(path, epochs=1):
         return [row | {"epoch": int(row["epoch"])} for row in rows]
 
 
-def write_whole(path, content):
-    """Writes a file so that it exists whole or not at all.
-
-    Args:
-        path: path.
-        content: str or bytes.
-    """
-    if isinstance(content, str):  # The name of a file, as in splits.csv, need not be UTF-8.
-        content = content.encode("utf-8", errors="surrogateescape")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
-@contextlib.contextmanager
-def reporting_full_disk(path):
-    """Replaces the errors of a full disk, which differ between libraries, by one message.
-
-    Args:
-        path: the file or folder that is being written.
-    Raises:
-        RunError: in place of the error, with what to do.
-    Example:
-        >>> try:
-        ...     with reporting_full_disk("runs/mine"):
-        ...         raise OSError("No space left on device")
-        ... except RunError as error:
-        ...     print(str(error)[:60])
-        Expected space to write to 'runs/mine'. Received: a full dis
-    """
-    try:
-        yield
-    except Exception as error:
-        if os.strerror(errno.ENOSPC) not in str(error):
-            raise
-        raise RunError(
-            f"Expected space to write to {str(path)!r}. Received: a full disk. Free some, then repeat "
-            "the command, which continues from the last stored epoch."
-        ) from error
+def _aside(path):
+    """A free name beside a folder."""
+    aside = path.with_name(f"{path.name}.{datetime.now():%Y%m%d-%H%M%S}")
+    return aside.with_name(f"{aside.name}-{os.getpid()}") if os.path.lexists(aside) else aside
 
 
 def recipe_differences(one, other):

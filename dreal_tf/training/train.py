@@ -1,8 +1,7 @@
 """Trains a recipe into a run directory, or continues an interrupted run."""
 
-import json
+import contextlib
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from dreal_tf.training.builder import build
 from dreal_tf.training.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
 from dreal_tf.training.evaluation import evaluate_splits
 from dreal_tf.training.fine_tuning import describe_auto, resolve_auto
-from dreal_tf.training.run_directory import RunDirectory, reporting_full_disk, write_whole
+from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.strategies import cluster_of, naming_lost_workers, strategy_named
 from dreal_tf.training.tensorboard import TensorBoardFigures, TensorBoardLog
 from dreal_tf.training.trained_run import trained_network
+from dreal_tf.writing import locked, replacing, reporting_disk_errors, write_json, write_whole
 
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows as histograms.
 
@@ -43,10 +43,18 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         Dict: the final metrics, as in `metrics.json`; None if the run is not concluded, and in a
         worker that is not the chief.
     Raises:
-        InputError: if the recipe cannot be built, or `out` contains something else.
+        InputError: if the recipe cannot be built, `out` contains something else, or another command
+            writes into it.
         RunError: if another worker is lost.
     """
     run, cluster = RunDirectory(out), cluster_of(strategy)
+    left_alone = run.finished and not fresh
+    lock = contextlib.nullcontext() if left_alone else locked(run_of_worker(out, cluster).path)
+    with lock:
+        return _train(recipe, run, cluster, strategy, fresh, callbacks, conclude)
+
+
+def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude):
     resolved = resolve_auto(recipe, run.read_recipe() if run.started and not fresh else None)
     if resolved is not recipe:
         log.info(describe_auto(recipe, resolved))
@@ -56,7 +64,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
     if run.finished and not fresh:
         run.check(recipe)
         return run.read_metrics()
-    run = run_of_worker(out, cluster)
+    run = run_of_worker(run.path, cluster)
     run.check(recipe, fresh)
     with naming_lost_workers(cluster):
         recorded = None if fresh else run.recorded_splits
@@ -69,7 +77,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         if recipe.attention.kind == "none":
             log.info("attention.kind='none': no attention module, hence no critic; training is plain.")
         run.begin(recipe, fresh)  # Only after all input has been checked.
-        with reporting_full_disk(run.path):
+        with reporting_disk_errors(run.path):
             if data.files is not None and recorded is None:
                 write_whole(run.splits, data.files.to_csv())
             best = _fit(recipe, run, model, data, [*required, *callbacks], cluster)
@@ -168,10 +176,9 @@ def keep_network(run, network, preprocessing):
         network: `keras.Model`, plain.
         preprocessing: `dreal_tf.data.preprocessing.Preprocessing`.
     """
-    write_whole(run.preprocessing, json.dumps(preprocessing._asdict()) + "\n")
-    partial = run.path / "partial.keras"
-    network.save(partial)
-    os.replace(partial, run.network)
+    write_json(run.preprocessing, preprocessing._asdict())
+    with replacing(run.network) as new:
+        network.save(new)
 
 
 def evaluate(run_path, data_dir=None, ranking=None):

@@ -1,11 +1,6 @@
 """Writes the report of a run: the page, and beside it every figure and all numbers."""
 
-import json
-import os
-import tempfile
-from pathlib import Path
-
-from dreal_tf.analysis.inputs import NOTE
+from dreal_tf.analysis.inputs import NOTE, check_page
 from dreal_tf.analysis.report.evidence import gather
 from dreal_tf.analysis.report.maps import maps_section
 from dreal_tf.analysis.report.mistakes import mistakes_section
@@ -20,8 +15,8 @@ from dreal_tf.analysis.report.summary import (
     summary_section,
 )
 from dreal_tf.analysis.report.training import critics_section, learning_section
-from dreal_tf.training.run_directory import reporting_full_disk
 from dreal_tf.visualization.style import LIGHT, as_png
+from dreal_tf.writing import locked, reporting_disk_errors, write_json, write_whole
 
 SECTIONS = (
     summary_section,
@@ -54,8 +49,12 @@ def write_report(inputs, data_dir=None, track=None):
         `left_out` (dict from a section without content to the reason), `accuracy`, and with a
         baseline `baseline_accuracy` and `difference`. `numbers.json` in the folder holds it too.
     """
+    with locked(inputs.page), reporting_disk_errors(inputs.page.parent):
+        return _write_report(inputs, gather(inputs, data_dir, track))
+
+
+def _write_report(inputs, evidence):
     page, folder = inputs.page, inputs.folder
-    evidence = gather(inputs, data_dir, track)
     sections = [section for make in SECTIONS if (section := make(evidence)) is not None]
     result = {
         "page": str(page),
@@ -67,29 +66,24 @@ def write_report(inputs, data_dir=None, track=None):
     beside = f", beside {evidence.baseline.path}" if evidence.baseline is not None else ""
     subtitle = f"{evidence.ours.path}{beside}"
     text = page_text(evidence.ours.recipe.name, subtitle, sections, folder.name)
-    with (
-        reporting_full_disk(page.parent),
-        tempfile.TemporaryDirectory(dir=page.parent, prefix=".report-") as d,
-    ):
-        # All is written beside its place, and then put there instead of an earlier report.
-        new_page, new_folder, old_folder = (Path(d, name) for name in ("new.html", "new", "old"))
-        new_page.write_text(text, encoding="utf-8")
-        _write_files(new_folder, sections, result)
-        if folder.exists():
-            os.replace(folder, old_folder)
-        os.replace(new_folder, folder)
-        os.replace(new_page, page)
-    return result
-
-
-def _write_files(folder, sections, result):
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
+    for name in _file_names(check_page(page)) - _file_names(result):
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / NOTE, result)  # First: it tells whose the folder is.
     pictures = [picture for section in sections for picture in section.pictures]
     for picture in pictures:
         name = picture.numbers.name
-        (folder / f"{name}.png").write_bytes(as_png(picture.figure, ground=LIGHT.ground))
-        (folder / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
+        write_whole(folder / f"{name}.png", as_png(picture.figure, ground=LIGHT.ground))
+        write_whole(folder / f"{name}.svg", picture.svg)
     tables = [table for section in sections for table in section.tables]
     for table in (*tables, *(picture.numbers for picture in pictures)):
-        (folder / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8", newline="\n")
-    (folder / NOTE).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / f"{table.name}.csv", table.csv())
+    write_whole(page, text)
+    return result
+
+
+def _file_names(result):
+    """The files of a report beside its note, from its result."""
+    figures, tables = result.get("figures", ()), result.get("tables", ())
+    names = {f"{name}.{ending}" for name in figures for ending in ("png", "svg", "csv")}
+    return names | {f"{name}.csv" for name in tables}
