@@ -80,3 +80,27 @@ def check_at_least_one(**counts):
     for name, count in counts.items():
         if count is not None and count < 1:
             raise InputError(f"`{name}` must be at least 1. Received: {name}={count}. Raise it.")
+
+
+def check_objects(**arguments):
+    """Refuses classes among arguments, or in lists and dicts of them, where objects are expected.
+
+    Args:
+        **arguments: any objects, by the name of the argument.
+    Raises:
+        InputError: names the first class.
+    Example:
+        >>> try:
+        ...     check_objects(optimizer="adam", loss=[dict])
+        ... except InputError as error:
+        ...     print(error)
+        Expected an object as `loss`. Received: the class dict. Make one: loss=dict(...).
+    """
+    for name, value in arguments.items():
+        values = value.values() if isinstance(value, dict) else value
+        for each in values if isinstance(values, list | tuple | type({}.values())) else [value]:
+            if isinstance(each, type):
+                raise InputError(
+                    f"Expected an object as `{name}`. Received: the class {each.__name__}. Make one: "
+                    f"{name}={each.__name__}(...)."
+                )

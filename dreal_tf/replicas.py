@@ -162,13 +162,14 @@ def scaled_for(policy, optimizer):
         policy: str, the model's dtype policy.
         optimizer: `keras.optimizers.Optimizer`.
     Returns:
-        The same, or one that scales losses under mixed_float16.
+        The same, or one that scales losses under mixed_float16; None stays None.
     Example:
         >>> type(scaled_for("mixed_float16", keras.optimizers.SGD())).__name__
         'ReplicatedLossScale'
     """
-    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    return ReplicatedLossScale(optimizer) if policy == "mixed_float16" and not scales else optimizer
+    if optimizer is None or isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer
+    return ReplicatedLossScale(optimizer) if policy == "mixed_float16" else optimizer
 
 
 def finite_everywhere(gradients):
@@ -239,7 +240,7 @@ class ReplicatedModel(keras.Model):
 
     BatchNorm's moving averages are each replica's own. Keras evaluates with all of them and saves the
     first's; here they are averaged before `evaluate` (and so before validation), at the end of
-    `fit`, and before `save`, `save_weights` and `export`. All workers must call these together.
+    `fit`, and before `save` and `save_weights`. All workers must call these together.
     """
 
     _agreement = None  # Compiled when it is first needed.
@@ -269,10 +270,6 @@ class ReplicatedModel(keras.Model):
     def save_weights(self, *args, **kwargs):
         self.average_statistics()
         return super().save_weights(*args, **kwargs)
-
-    def export(self, *args, **kwargs):
-        self.average_statistics()
-        return super().export(*args, **kwargs)
 
     def average_statistics(self):
         """Gives every replica the mean of the replicas' moving averages."""

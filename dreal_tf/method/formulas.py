@@ -57,7 +57,8 @@ def true_labels(labels, classes):
     """The label of each image, and whether it clearly dominates.
 
     Args:
-        labels: int tensor (batch,) or (batch, 1), or float tensor (batch, classes) of label weights.
+        labels: int tensor (batch,) or (batch, 1), or float tensor (batch, classes) of label weights;
+            one-hot labels may also be integers or Booleans.
         classes: int. Number of classes of the network.
     Returns:
         int32 tensor (batch,), and bool tensor (batch,): False where no label has the weight
@@ -70,6 +71,8 @@ def true_labels(labels, classes):
         ([1, 1], [True, False])
     """
     labels = tf.convert_to_tensor(labels)
+    if labels.dtype == tf.bool:
+        labels = tf.cast(labels, tf.int32)
     if labels.shape.rank == 2 and labels.shape[1] == classes and classes > 1:
         dominant = tf.reduce_max(labels, axis=1) >= tf.cast(DOMINANT_LABEL, labels.dtype)
         return tf.argmax(labels, axis=1, output_type=tf.int32), dominant

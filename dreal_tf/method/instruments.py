@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -163,9 +164,10 @@ class Instruments:
         images = tf.nest.map_structure(lambda part: tf.gather(part, plan.images), images)
         labels = tf.gather(targets.labels, plan.images)
         mask = tf.gather(targets.mask, plan.images)
-        gradients = self.action_gradients(images, labels)
+        with keras.StatelessScope():  # A metric inside the network counts each image once.
+            gradients = self.action_gradients(images, labels)
+            along, random = self.gains(images, labels, gradients.dq_da, plan.modules, plan.seed)
         metrics.add_alignment(*self.alignments(gradients), mask)
-        along, random = self.gains(images, labels, gradients.dq_da, plan.modules, plan.seed)
         metrics.add_direction(along - random, plan.modules, mask)
         return tf.no_op()
 

@@ -6,14 +6,16 @@ counterfactuals, one action replaced at a time, in the spirit of COMA (Foerster 
 W: weights of backbone and head; theta: weights of the actors; phi: weights of the critic.
 """
 
+import inspect
 import math
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_objects
 from dreal_tf.method.critics import CRITICS, Critic
 from dreal_tf.method.finite import all_finite, propagate_nonfinite
 from dreal_tf.method.formulas import actor_loss, targets_of, true_action_gradients
@@ -34,6 +36,7 @@ from dreal_tf.model.settings import (
     Settings,
     check_critic,
     check_modules,
+    is_optimizer,
     is_over_classes,
     outputs_are_logits,
 )
@@ -52,6 +55,23 @@ from dreal_tf.replicas import (
     without_padding,
 )
 from dreal_tf.retrieval.metric_losses import EmbeddingLosses
+
+
+def _unpacked(data):
+    """Images, labels and sample weights of a batch, as `fit` passes it.
+
+    Images become tensors, since a step that runs eagerly may be given arrays, which no tape can watch.
+    Labels and weights may each be the only array of a list or dict, since the network has one output.
+    """
+    images, *others = keras.utils.unpack_x_y_sample_weight(data)
+    flat = [tf.nest.flatten(part) for part in others]
+    others = [part[0] if len(part) == 1 else part for part in flat]
+    return tf.nest.map_structure(tf.convert_to_tensor, images), *others
+
+
+def _of_network(name):
+    """An attribute of the model that is its network's."""
+    return property(lambda model: getattr(model.network, name))
 
 
 class FactualPass(NamedTuple):
@@ -113,7 +133,8 @@ class DREAL(ReplicatedModel):
     Args:
         network: functional `keras.Model`: from images to a dict of `logits`, and `states` and
             `actions` by module name, such as `residual_network` gives; or any other, with one output
-            (batch, classes), whose attention layers `dreal_tf.attach` finds.
+            (batch, classes), whose attention layers `dreal_tf.attach` finds; with critic=None it may
+            have none.
         critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.method.critics.Critic`, or
             None: the baseline, trained as plain Keras trains it.
         actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
@@ -183,7 +204,8 @@ class DREAL(ReplicatedModel):
             stages=None if stages is None else tuple(sorted(stages)),
             seed=seed,
         )
-        network = with_auxiliary_outputs(network)
+        check_objects(critic=critic, embedding_losses=embedding_losses)
+        network = with_auxiliary_outputs(network, bare=critic is None)
         every = Trajectory(network)
         if critic is not None:
             check_critic(critic, every, settings)
@@ -214,20 +236,31 @@ class DREAL(ReplicatedModel):
         self._evaluating = False
         self.build(self.network.input_shape)
 
-    def compile(self, optimizer="sgd", critic_optimizer="adam", loss=None, **kwargs):
-        """Configures training; takes all arguments of `keras.Model.compile`.
+    def compile(self, optimizer="rmsprop", *args, critic_optimizer="adam", **kwargs):
+        """Configures training; takes all arguments of `keras.Model.compile`, in its order.
 
         Args:
             optimizer: moves the network: W and theta.
-            critic_optimizer: moves the critic: phi.
-            loss: categorical cross entropy; its `from_logits` says what the network ends in.
+            critic_optimizer: moves the critic: phi. It may also stand second.
+            loss: categorical cross entropy, alone or in a list or dict; its `from_logits` says what
+                the network ends in. With critic=None any loss.
         Raises:
             ValueError: if the loss is not over exclusive classes, or contradicts the network, or a
                 setting is known to fail under replicas.
         """
-        optimizer = scaled_for(self.dtype_policy.name, keras.optimizers.get(optimizer))
-        super().compile(optimizer=optimizer, loss=loss, **kwargs)
-        optimizers = [self.optimizer]
+        if args and is_optimizer(args[0]):
+            critic_optimizer, *args = args
+        arguments = inspect.signature(super().compile).bind(optimizer, *args, **kwargs).arguments
+        check_objects(critic_optimizer=critic_optimizer, **arguments)
+        if self.critic is not None and None in (optimizer, critic_optimizer):
+            raise InputError(
+                "Expected an optimizer for the network and one for the critic. Received: optimizer="
+                f"{optimizer!r}, critic_optimizer={critic_optimizer!r}. Give both, such as 'adam'."
+            )
+        if arguments.get("auto_scale_loss", True):
+            optimizer = scaled_for(self.dtype_policy.name, keras.optimizers.get(optimizer))
+        super().compile(**arguments | {"optimizer": optimizer})
+        loss = arguments.get("loss")
         # The baseline may have any loss; rewards need one over classes.
         self.measures_rewards = self.critic is not None or bool(
             self.trajectory.modules and self.settings.validation_fraction and is_over_classes(loss)
@@ -235,13 +268,16 @@ class DREAL(ReplicatedModel):
         self.method_metrics.with_rewards = self.measures_rewards
         if self.measures_rewards:
             self.reward_estimator.from_logits = outputs_are_logits(loss, self.network)
+        if optimizer is None:
+            return  # To evaluate only, as in plain Keras.
+        optimizers = [self.optimizer]
         if self.critic is not None:
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
             optimizers.append(self.critic_optimizer)
         if self.critic is not None or self.embedding_losses is not None:
             check_clipping(self.optimizer)
             self.clipping = clipping_of(self.optimizer)
-        check_replicas(optimizers, kwargs.get("jit_compile", "auto"), self.steps_per_execution)
+        check_replicas(optimizers, arguments.get("jit_compile", "auto"), self.steps_per_execution)
         # Unbuilt, an optimizer would be built inside the step, which fails under replicas.
         self.optimizer.build(self.network.trainable_variables)
         if self.critic is not None:
@@ -276,9 +312,7 @@ class DREAL(ReplicatedModel):
         Returns:
             `FactualPass`. No variable of the network has moved, BatchNorm's averages included.
         """
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        # A step that runs eagerly may be given arrays, which no tape can watch.
-        images = tf.nest.map_structure(tf.convert_to_tensor, images)
+        images, labels, sample_weight = _unpacked(data)
         with tf.GradientTape(persistent=self._needs_true_action_gradients) as tape:
             if self._needs_true_action_gradients:
                 tape.watch(images)  # So that actions are recorded even when every weight is frozen.
@@ -400,8 +434,11 @@ class DREAL(ReplicatedModel):
             finite = [tf.reduce_all(tf.math.is_finite(g)) for g in checked if g is not None]
             finite = tf.reduce_all(finite)
             gradients = [g if g is None else tf.where(finite, g, 0.0) for g in gradients]
-        if gradients:
-            self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
+        # Some of phi may take no part: the memory's recurrent weights, if there is one module.
+        pairs = zip(gradients, self.critic.trainable_variables, strict=True)
+        pairs = [pair for pair in pairs if pair[0] is not None]
+        if pairs:
+            self.critic_optimizer.apply(*map(list, zip(*pairs, strict=True)))
 
     def actor_weight(self):
         """The actor loss's weight in this step, float scalar."""
@@ -412,8 +449,7 @@ class DREAL(ReplicatedModel):
     def test_step(self, data):
         if not self.measures_rewards:
             return super().test_step(data)
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        images = tf.nest.map_structure(tf.convert_to_tensor, images)
+        images, labels, sample_weight = _unpacked(data)
         classes = self.network.output_shape[-1]
         padded = pad_empty_shard(images)
         targets = pad_empty_shard(targets_of(labels, classes, sample_weight))
@@ -561,6 +597,39 @@ class DREAL(ReplicatedModel):
     def build(self, input_shape):
         """Does nothing: network and critic are built."""
 
+    input, output = _of_network("input"), _of_network("output")
+    inputs, outputs = _of_network("inputs"), _of_network("outputs")
+    input_shape, output_shape = _of_network("input_shape"), _of_network("output_shape")
+    output_names, operations = _of_network("output_names"), _of_network("operations")
+
+    @property
+    def layers(self):
+        """The parts of the model, each once: `trajectory_network` consists of `network`'s layers."""
+        return [part for part in super().layers if part is not self.network]
+
+    def get_layer(self, name=None, index=None):
+        """A part of the model by its name, or a layer of the network by its name or position."""
+        parts = {part.name: part for part in self.layers}
+        return parts[name] if name in parts else self.network.get_layer(name, index)
+
+    def compute_output_shape(self, input_shape):
+        return self.network.compute_output_shape(input_shape)
+
+    def export(self, *args, **kwargs):
+        """As `keras.Model.export`: the network alone."""
+        self.average_statistics()
+        return self.network.export(*args, **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        if self.critic is not None and self.compiled and str(filepath).endswith((".h5", ".hdf5")):
+            warnings.warn(
+                "Expected a .keras file for a model with a critic. Received: "
+                f"{str(filepath)!r}, a format without a second optimizer: the loaded model has a new "
+                "critic optimizer, Adam. Save as .keras to continue training.",
+                stacklevel=2,
+            )
+        return super().save(filepath, *args, **kwargs)
+
     def call(self, images, training=None):
         if training:
             return self.network(images, training=True)
@@ -621,6 +690,10 @@ class DREAL(ReplicatedModel):
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+# A .h5 file names the class of a model without its package.
+keras.saving.get_custom_objects()["DREAL"] = DREAL
 
 
 def attach(network: keras.Model, gates: str | Sequence[str] = (), **settings: Any) -> DREAL:

@@ -133,7 +133,8 @@ def outputs_are_logits(loss, network):
     """Whether a network ends in logits, read from the loss it is compiled with.
 
     Args:
-        loss: what `compile` was given: a name, function or `keras.losses.Loss`.
+        loss: what `compile` was given: a name, function or `keras.losses.Loss`, or a list or dict of
+            one.
         network: functional `keras.Model` with one output (batch, classes).
     Returns:
         bool: the loss's `from_logits`.
@@ -168,6 +169,21 @@ def outputs_are_logits(loss, network):
     return bool(loss.from_logits)
 
 
+def is_optimizer(given):
+    """Whether an argument of `compile` is an optimizer or the name of one.
+
+    Example:
+        >>> is_optimizer("adam"), is_optimizer("mse")
+        (True, False)
+    """
+    if not isinstance(given, str):
+        return isinstance(given, keras.optimizers.Optimizer)
+    try:
+        return bool(keras.optimizers.get(given))
+    except ValueError:
+        return False
+
+
 def is_over_classes(loss):
     """Whether a loss is over classes that exclude each other.
 
@@ -181,7 +197,8 @@ def is_over_classes(loss):
 
 
 def _loss_object(loss):
-    function = keras.losses.get(loss)
+    losses = keras.tree.flatten(loss)
+    function = keras.losses.get(losses[0]) if len(losses) == 1 else None
     for kind in _CLASSIFICATION:  # A bare name or function means the class with its defaults.
         if function is kind().fn:
             return kind()

@@ -1,5 +1,7 @@
 """`DREAL` as a Keras model: data it takes, losses it refuses, what it logs, how it is saved."""
 
+from contextlib import nullcontext as nothing_raised
+
 import keras
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from support import (
 )
 
 from dreal_tf import DREAL
+from dreal_tf.errors import InputError
 from dreal_tf.layers import SqueezeExcite
 from dreal_tf.networks.backbones import plain_network, residual_network
 
@@ -385,3 +388,141 @@ def test_a_confident_softmax_has_the_loss_of_plain_keras(critic):
         losses.append(model.train_on_batch(IMAGES[:8], LABELS[:8], return_dict=True)["loss"])
     assert losses[0] > 20  # Beyond -log 1e-7.
     assert losses[2:] == pytest.approx(losses[:2], rel=1e-6)
+
+
+def as_plain(critic):
+    """A network with one attention layer as it is, and another of the same weights in a `DREAL`."""
+    networks = []
+    for _ in range(2):
+        images = keras.Input((6, 6, 2), name="image")
+        maps = keras.layers.Conv2D(4, 3, name="conv")(images)
+        maps = SqueezeExcite(2, name="conv1_1_se")(CountedCalls(name="counted")(maps))
+        logits = keras.layers.Dense(3, name="logits")(keras.layers.Flatten()(maps))
+        networks.append(keras.Model(images, logits))
+    networks[1].set_weights(networks[0].get_weights())
+    return networks[0], DREAL(networks[1], critic, actor_weight=0.0)
+
+
+@keras.saving.register_keras_serializable("tests")
+class CountedCalls(keras.layers.Layer):
+    """Passes maps on, and counts the calls in a metric of its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.calls = keras.metrics.Sum(name="calls")
+
+    def call(self, maps):
+        self.calls.update_state(1.0)
+        return maps
+
+
+SPARSE, ONE_HOT = logits_loss(), keras.losses.CategoricalCrossentropy(from_logits=True)
+TAKEN = {  # Data, and arguments of `compile`.
+    "Boolean one-hot": ((IMAGES, np.eye(3)[LABELS] > 0), dict(loss=ONE_HOT)),
+    "integer one-hot": ((IMAGES, np.eye(3, dtype="uint8")[LABELS]), dict(loss=[ONE_HOT])),
+    "loss in a list": ((IMAGES, LABELS), dict(loss=[SPARSE], loss_weights=[0.5])),
+    "loss in a dict": ((IMAGES, LABELS), dict(loss={"logits": SPARSE}, metrics={"logits": "accuracy"})),
+    "lists": (([IMAGES], [LABELS], [np.linspace(0, 1, 24)]), dict(loss=(SPARSE,))),
+    "dict of images": (
+        ({"image": IMAGES}, LABELS[:, None]),
+        dict(loss=SPARSE, weighted_metrics=["acc"]),
+    ),
+    "uint8": (((IMAGES * 9).astype("uint8"), LABELS.astype("uint8")), dict(loss=SPARSE)),
+}
+
+
+@pytest.mark.parametrize("critic", [None, "comparative"])
+@pytest.mark.parametrize("form", TAKEN)
+def test_it_takes_all_that_a_plain_model_takes(form, critic, recwarn):
+    """The same losses and metrics as a plain model, without a warning: one module leaves phi unused."""
+    data, arguments = TAKEN[form]
+    logs = []
+    for model in as_plain(critic):
+        model.compile("sgd", run_eagerly=True, **arguments)
+        logs.append(model.train_on_batch(*data, return_dict=True))
+        logs[-1] |= {f"val_{n}": v for n, v in model.test_on_batch(*data, return_dict=True).items()}
+    plain, ours = logs
+    assert {name: ours[name] for name in plain} == pytest.approx(plain, rel=1e-5)
+    assert plain["calls"] == plain["val_calls"] == 1
+    assert not [w for w in recwarn if "Gradients do not exist" in str(w.message)]
+
+
+@pytest.mark.parametrize("critic", [None, "comparative"])
+def test_it_is_a_keras_model_to_look_into(critic):
+    plain, model = as_plain(critic)
+    assert model.input_shape == plain.input_shape and model.output_shape == plain.output_shape
+    assert model.compute_output_shape((None, 6, 6, 2)) == (None, 3)
+    assert model.output_names == ["logits"] and model.get_layer(index=1).name == "conv"
+    features = keras.Model(model.inputs, model.get_layer("conv").output)
+    np.testing.assert_allclose(features(IMAGES), plain.get_layer("conv")(IMAGES), rtol=1e-6)
+    parts = [part.name for part in model.layers]
+    assert len(parts) == len(set(parts)) == (1 if critic is None else 3)
+    assert all(model.get_layer(name) is part for name, part in zip(parts, model.layers, strict=True))
+
+
+@pytest.mark.parametrize("critic", [None, "comparative"])
+def test_a_frozen_model_evaluates_and_moves_nothing(critic):
+    _, model = as_plain(critic)
+    model.trainable = False
+    model.compile("adam", SPARSE, run_eagerly=True)
+    before = values(model.variables)
+    logs = model.train_on_batch(IMAGES, LABELS, return_dict=True)
+    assert model.test_on_batch(IMAGES, LABELS, return_dict=True)["loss"] == pytest.approx(logs["loss"])
+    names = {v.path for v in model.trainable_variables}
+    moved_ = [
+        v.path for v, old in zip(model.variables, before, strict=True) if np.any(v.numpy() != old)
+    ]
+    assert not names and all("trust" in path or "calls" in path for path in moved_)
+
+
+@pytest.mark.parametrize("critic", [None, "comparative"])
+def test_it_exports_and_saves_uncalled_as_keras_models_do(critic, tmp_path):
+    _, model = as_plain(critic)
+    model.compile("adam", SPARSE)
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(served.serve(IMAGES), model.network(IMAGES), rtol=1e-5, atol=1e-6)
+    with pytest.warns(UserWarning, match="new critic optimizer") if critic else nothing_raised():
+        model.save(tmp_path / "model.h5")
+    loaded = keras.saving.load_model(tmp_path / "model.h5")
+    assert type(loaded) is DREAL and loaded.optimizer.name == "adam"
+    for variable, same in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(variable, same)
+
+
+@pytest.mark.parametrize("second", [(), ("sgd",), (keras.optimizers.SGD(),)])
+def test_the_order_of_compile_is_that_of_keras(second):
+    _, model = as_plain("paper")
+    model.compile("adam", *second, SPARSE, None, ["accuracy"])
+    assert model.optimizer.name.startswith("adam") and model.loss is SPARSE
+    assert model.critic_optimizer.name.lower().startswith("sgd" if second else "adam")
+
+
+def test_the_baseline_needs_no_attention():
+    images = keras.Input((6, 6, 2))
+    network = keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(images)))
+    model = DREAL(network, critic=None)
+    model.compile(None, SPARSE, run_eagerly=True)  # As in plain Keras, to evaluate only.
+    assert np.isfinite(model.evaluate(IMAGES, LABELS, verbose=0))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"optimizer": keras.optimizers.SGD}, "an object as `optimizer`.*class SGD.*SGD\\(...\\)"),
+        ({"critic_optimizer": keras.optimizers.SGD}, "an object as `critic_optimizer`"),
+        ({"loss": [keras.losses.CategoricalCrossentropy]}, "an object as `loss`"),
+        ({"loss": SPARSE, "metrics": [keras.metrics.AUC]}, "an object as `metrics`"),
+        ({"loss": SPARSE, "optimizer": None}, "an optimizer for the network and one for the critic"),
+    ],
+)
+def test_objects_are_expected_where_classes_are_given(arguments, message):
+    _, model = as_plain("paper")
+    with pytest.raises(InputError, match=message):
+        model.compile(**arguments)
+
+
+@pytest.mark.parametrize("argument", ["critic", "embedding_losses"])
+def test_parts_are_objects_too(argument):
+    with pytest.raises(InputError, match=f"an object as `{argument}`"):
+        DREAL(small_network(), **{argument: SqueezeExcite})

@@ -78,7 +78,9 @@ class MetaCritic(keras.layers.Layer):
             order += positions
         # The cell's own equations, with the product that does not depend on the memory taken once for
         # all modules: (batch, 4 · units) each.
-        kernel, recurrent, bias = (tf.convert_to_tensor(v) for v in self.memory.trainable_variables)
+        cell = self.memory
+        weights = cell.kernel, cell.recurrent_kernel, cell.bias
+        kernel, recurrent, bias = map(tf.convert_to_tensor, weights)
         inputs = split_rows(tf.matmul(concat_rows(encoded), kernel) + bias, len(order))
         memory, carried, memories = None, None, []
         for _, gates in sorted(zip(order, inputs, strict=True), key=lambda pair: pair[0]):

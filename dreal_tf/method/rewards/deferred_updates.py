@@ -32,7 +32,8 @@ class DeferredUpdates(keras.StatelessScope):
     """
 
     def __init__(self, network, tape=None):
-        self.variables = network.non_trainable_variables
+        # Metrics that layers update in their call are no weights, but move in a pass as well.
+        self.variables = [*network.non_trainable_variables, *network.metrics_variables]
         self.trainable = network.trainable_variables
         self.tape = tape
         self.momentum = {}  # By the id of each moving statistic.

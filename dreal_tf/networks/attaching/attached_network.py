@@ -86,6 +86,7 @@ class AttachedNetwork(keras.Model):
 
 def attached(network, gates=()):
     """An `AttachedNetwork`, or the same outputs without modules for a network without attention."""
+    check_network(network)
     has_actors = any(isinstance(layer, AttentionActor) for layer in layers_inside(network))
     return AttachedNetwork(network, gates) if gates or has_actors else without_modules(network)
 
@@ -103,11 +104,12 @@ def without_modules(network):
     return keras.Model(network.input, outputs, name=network.name)
 
 
-def with_auxiliary_outputs(network):
+def with_auxiliary_outputs(network, bare=False):
     """A network with auxiliary outputs: the network itself if it has them, else an `AttachedNetwork`.
 
     Args:
         network: functional or Sequential `keras.Model`.
+        bare: bool. Whether the network may have no attention.
     Returns:
         `keras.Model` whose output is a dict that has `logits`, `states` and `actions`.
     Raises:
@@ -120,7 +122,7 @@ def with_auxiliary_outputs(network):
     outputs = network.output if isinstance(network, keras.Function) else None
     if isinstance(outputs, dict) and {"logits", "states", "actions"} <= set(outputs):
         return network
-    return AttachedNetwork(network)
+    return attached(network) if bare else AttachedNetwork(network)
 
 
 def find_gates(network: keras.Model) -> list[Gate]:
