@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dreal_tf.data.sections import Augment
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory
@@ -63,7 +63,7 @@ def source_of(target, data=None, data_dir=None):
         ...     print(str(error)[:60])
         Expected a run or a .keras file. Received: 'network.keras',
     """
-    path = Path(target)
+    path = checked_path(target)
     if not path.exists():
         raise InputError(
             f"Expected a run or a .keras file. Received: {str(target)!r}, which does not exist. Check "
@@ -204,7 +204,7 @@ def report_inputs(run, against=None, out=None, images=2000):
                 "--baseline."
             )
         _check_same_data(ours, other)
-    page = Path(out) if out is not None else ours.directory.path / "report.html"
+    page = checked_path(out) if out is not None else ours.directory.path / "report.html"
     return ReportInputs(ours, other, page, _checked_folder(page), images)
 
 

@@ -6,6 +6,7 @@ to which split, so that later files move none of them.
 
 import csv
 import datetime
+import errno
 import hashlib
 import io
 import itertools
@@ -17,7 +18,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 
 # Files and folders of macOS, Windows, network storage, version control and annotation tools.
 SYSTEM_FILE = re.compile(
@@ -38,6 +39,7 @@ FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "GIF": (".gif",), "BMP":
 FORMATS |= {"WEBP": (".webp",)}
 IMAGE_ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 LISTED_ANYWAY = "a link to a folder that is listed anyway"
+NO_BYTES = "no file of bytes"
 NAMED = 3  # Files that a message names; it counts the others.
 SHOWN = 60  # Letters of a very long name that a summary shows from its start, and from its end.
 
@@ -111,7 +113,7 @@ def list_files(root, closed=frozenset()):
             name = folder + entry.name + ("/" if is_folder else "")
             reason = exclusion(name.removeprefix(folder), beside_images)
             if not reason and not is_folder and not is_file and not entry.is_symlink():
-                reason = "no file of bytes"  # For example a pipe, which would block.
+                reason = NO_BYTES  # For example a pipe, which would block.
             if reason:
                 skipped[name] = reason
             elif is_folder:
@@ -187,6 +189,28 @@ def _short(name):
     return name if len(name) <= 2 * SHOWN else f"{name[:SHOWN]}...{name[-SHOWN:]}"
 
 
+def bytes_of(path):
+    """The bytes of a file.
+
+    Args:
+        path: str or path.
+    Returns:
+        Bytes.
+    Raises:
+        OSError: if it cannot be opened, or is a pipe or a device, which may never end.
+    Example:
+        >>> tf.io.write_file("notes.txt", "b")
+        >>> bytes_of("notes.txt")
+        b'b'
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, NO_BYTES)
+    try:
+        return Path(path).read_bytes()
+    except ValueError as error:  # A NUL character in the name.
+        raise OSError(errno.EINVAL, str(error)) from error
+
+
 class ImageTree:
     """Files below a folder, or in a zip file, by their names from there on.
 
@@ -241,7 +265,7 @@ class ImageTree:
             OSError: if it cannot be opened.
         """
         if not self.zipped:
-            return (self.root / name).read_bytes()
+            return bytes_of(self.root / name)
         try:
             return self._archive.read(self._top + name)
         except (KeyError, zipfile.BadZipFile, RuntimeError) as error:
@@ -316,7 +340,7 @@ def image_table(folder, expected):
 
 
 def _existing(folder, expected):
-    root = Path(folder).expanduser() if folder else None
+    root = checked_path(os.path.expanduser(folder)) if folder else None
     if root is None or not root.exists():
         raise InputError(
             f"Expected {expected}, on this machine. Received: data.folder={folder!r}"
@@ -349,7 +373,8 @@ def _trees(root, marks):
         if trees:
             return trees
     trees = []
-    for file in filter(zipfile.is_zipfile, [root] if root.is_file() else sorted(root.glob("*.zip"))):
+    files = [root] if root.is_file() else sorted(filter(Path.is_file, root.glob("*.zip")))
+    for file in filter(zipfile.is_zipfile, files):
         with zipfile.ZipFile(file) as archive:
             matches = map(re.compile(rf"([^/]+/)?{re.escape(marks[0])}(/|$)").match, archive.namelist())
         tops = sorted({match[1] or "" for match in matches if match})

@@ -182,12 +182,9 @@ def list_classes(folder):
 
 
 def _existing(folder):
-    root = Path(folder).expanduser() if folder else None
-    try:
-        readable = root is not None and root.is_dir() and os.access(root, os.R_OK | os.X_OK)
-    except OSError:  # For example, the name is too long.
-        readable = False
-    if not readable:
+    root = Path(os.path.expanduser(folder)) if folder else None
+    # os.path takes any name: one may be too long, or hold a NUL character.
+    if root is None or not os.path.isdir(root) or not os.access(root, os.R_OK | os.X_OK):
         raise InputError(
             f"Expected a folder of images, as {LAYOUT}. Received: data.folder={folder!r}"
             f"{', which is no folder that can be opened' if folder else ''}. Give one with --data-dir DIR."

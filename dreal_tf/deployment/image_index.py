@@ -11,7 +11,7 @@ from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.prediction import load_network, predictor_of
 from dreal_tf.deployment.results import IndexResult, Match, SearchResult
 from dreal_tf.deployment.served import ServedEmbedding
-from dreal_tf.errors import InputError, check_new_folder
+from dreal_tf.errors import InputError, check_new_folder, checked_path
 from dreal_tf.retrieval import ApproximateIndex, nearest
 
 METRIC = "cosine"  # Euclidean distance gives the same order for embeddings of unit length.
@@ -52,7 +52,7 @@ class ImageIndex:
     """
 
     def __init__(self, path):
-        path = Path(path)
+        path = checked_path(path)
         note = path / NOTE
         if not note.is_file():
             raise InputError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.training.run_directory import RunDirectory, write_whole
 
 KEYS = ("arm", "seed", "seconds")  # First columns of a study's rows; all others are measured.
@@ -98,7 +98,7 @@ class ExperimentDirectory:
     in_use_hint = ""
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = checked_path(path)
         self.settings = self.path / f"{self.kind}.json"
         self.rows = self.path / self.row_file
         self.table = self.path / "table.md"

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from dreal_tf.errors import InputError, RunError
+from dreal_tf.errors import InputError, RunError, checked_path
 from dreal_tf.recipe import Recipe
 
 
@@ -20,6 +20,8 @@ class RunDirectory:
 
     Args:
         path: str or path.
+    Raises:
+        InputError: if this system can have no such path.
     Attributes:
         recipe, environment, splits, history, metrics, network, preprocessing, checkpoints, tensorboard:
             paths of the files and folders in it.
@@ -29,7 +31,7 @@ class RunDirectory:
     """
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = checked_path(path)
         self.recipe = self.path / "recipe.json"
         self.environment = self.path / "environment.json"
         self.splits = self.path / "splits.csv"
