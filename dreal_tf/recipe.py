@@ -90,7 +90,7 @@ def _as_json(value):
 
 
 Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
-Width = Annotated[float, Field(gt=0, le=100)]
+Width = Annotated[float, Field(gt=0, le=32)]
 Hidden = Annotated[int, Field(gt=0, le=2**14)]  # Units, heads, bases: they multiply weights.
 OddSize = Annotated[int, Field(gt=0, le=255), AfterValidator(_odd)]
 Arguments = Annotated[dict[str, JsonValue], BeforeValidator(_as_json)]

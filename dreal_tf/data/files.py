@@ -61,6 +61,34 @@ def first_few(texts, most=NAMED, separator=", "):
     return separator.join([*texts[:most], *([f"and {others} more"] if others > 0 else [])])
 
 
+# A text that a spreadsheet runs as a formula, and one that is marked as none; the marks are apostrophes.
+FORMULA = re.compile("'*[=+\\-@＝＋－＠\t\r\n]")
+
+
+def csv_cell(value):
+    """A value as a cell of CSV that no spreadsheet runs: such a name gets an apostrophe before it.
+
+    Args:
+        value: anything; only a str may change.
+    Returns:
+        The same, or a longer str.
+    Example:
+        >>> csv_cell("=1+2.png"), csv_cell("cats/-1.png"), csv_cell(-1.5)
+        ("'=1+2.png", 'cats/-1.png', -1.5)
+    """
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+
+def name_in_cell(cell):
+    """The name that `csv_cell` wrote.
+
+    Example:
+        >>> [name_in_cell(csv_cell(name)) for name in ("=1", "'=1", "'a", "a")]
+        ['=1', "'=1", "'a", 'a']
+    """
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
 class Listing(NamedTuple):
     """The files below a folder.
 
@@ -504,7 +532,7 @@ class FileRecord(NamedTuple):
         # Names of files may hold line ends, which minimal quoting does not quote.
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(COLUMNS)
-        writer.writerows(self.rows)
+        writer.writerows(map(csv_cell, row) for row in self.rows)
         return text.getvalue()
 
 
@@ -541,12 +569,14 @@ def read_record(path):
         InputError: if it is not one.
     """
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        header, *rows = [*csv.reader(file)] or [[]]
+        text = file.read()
     try:
+        header, *rows = [*csv.reader(io.StringIO(text, newline=""))] or [[]]
         if tuple(header) != COLUMNS:
             raise ValueError(f"the columns {', '.join(header) or 'of an empty file'}")
+        rows = [[name_in_cell(cell) for cell in row] for row in rows]
         rows = [FileRow(p, int(size), int(modified), *rest) for p, size, modified, *rest in rows]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, csv.Error) as error:
         raise InputError(
             f"Expected recorded splits with the columns {', '.join(COLUMNS)}. Received: {str(path)!r} "
             f"with {error}. Restore the file, or train again with --fresh."

@@ -611,6 +611,7 @@ class ImageFiles:
         def checked(expected, example):
             number, image, label = example
             missing = self.paths[positions[tf.minimum(expected, count - 1)]]  # Unused after the last.
+            missing = tf.strings.unicode_transcode(missing, "UTF-8", "UTF-8")  # As a message must be.
             message = [EXPECTED, missing, CURE]
             with tf.control_dependencies([tf.debugging.Assert(number == expected, message)]):
                 return expected + 1, (tf.identity(image), label)
