@@ -106,26 +106,33 @@ def _interrupt(number, frame):
 
 def _explained(error):
     """The exit code of an error, and its message; None for an error of the program."""
+    code, message, kind = FAILED, None, type(error).__name__
     if isinstance(error, InputError | RunError):
-        return WRONG_INPUT if isinstance(error, InputError) else FAILED, error
-    if isinstance(error, OSError) and error.errno in WRONG_PATH and error.filename is not None:
-        return WRONG_INPUT, (
-            f"Expected a path that can be read or written. Received: {received(str(error.filename))} "
-            f"({error.strerror}). Choose another, or change its permissions."
+        code, message = WRONG_INPUT if isinstance(error, InputError) else FAILED, error
+    elif isinstance(error, FileNotFoundError) and error.filename is None:
+        code = WRONG_INPUT
+        message = "Expected to run in a folder that exists. Received: one that was deleted. Change to another."
+    elif isinstance(error, OSError) and error.errno in WRONG_PATH and error.filename is not None:
+        code, message = (
+            WRONG_INPUT,
+            (
+                f"Expected a path that can be read or written. Received: {received(str(error.filename))} "
+                f"({error.strerror}). Choose another, or change its permissions."
+            ),
         )
-    # The kinds of TensorFlow, which may not be loaded, by name.
-    kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = f"Expected space to write. Received: {error}. Free some, and repeat the command."
+    elif isinstance(error, MemoryError) or kind == "ResourceExhaustedError":  # TensorFlow's.
         reason = f" ({shortened(str(error).splitlines()[0], 200)})" if str(error) else ""
-        return FAILED, (
+        message = (
             f"Expected enough memory. Received: none left{reason}. Lower data.batch_size, data.image_size "
             "or backbone.width, or take a larger machine."
         )
-    if kind == "InvalidArgumentError":
+    elif kind == "InvalidArgumentError":  # TensorFlow's, so that this import loads nothing.
         from dreal_tf.data.image_files import message_of
 
-        return WRONG_INPUT, message_of(error)
-    return FAILED, None
+        code, message = WRONG_INPUT, message_of(error)
+    return code, message
 
 
 def _check_verb(arguments):

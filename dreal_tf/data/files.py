@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from dreal_tf.errors import InputError, checked_path
+from dreal_tf.errors import InputError, checked_path, received
 
 # Files and folders of macOS, Windows, network storage, version control and annotation tools.
 SYSTEM_FILE = re.compile(
@@ -367,11 +367,23 @@ def image_table(folder, expected):
     return ImageTree(files[0].parent), files[0].name
 
 
+def given_folder(folder):
+    """A data set's folder in a message, under both names that a user may have given it by.
+
+    Example:
+        >>> given_folder("photos"), given_folder(None)
+        ("--data-dir 'photos' (data.folder)", 'no --data-dir (data.folder)')
+    """
+    return (
+        f"--data-dir {received(str(folder))} (data.folder)" if folder else "no --data-dir (data.folder)"
+    )
+
+
 def _existing(folder, expected):
     root = checked_path(os.path.expanduser(folder)) if folder else None
     if root is None or not root.exists():
         raise InputError(
-            f"Expected {expected}, on this machine. Received: data.folder={folder!r}"
+            f"Expected {expected}, on this machine. Received: {given_folder(folder)}"
             f"{', which does not exist' if folder else ''}. Give it with --data-dir DIR; it is not "
             "fetched from anywhere."
         )

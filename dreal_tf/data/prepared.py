@@ -333,7 +333,7 @@ def _arrays(info, names, keys):
         arrays[split] = np.concatenate(images), np.concatenate(labels)
     if "test" not in arrays:
         images, labels = arrays["train"]
-        kept, held = hold_out(labels, TEST_FRACTION, 0, info.features[keys[1]].names)
+        kept, held = hold_out(labels, TEST_FRACTION, 0, info.features[keys[1]].names, "test")
         arrays["train"] = images[kept], labels[kept]
         arrays["test"] = images[held], labels[held]
     return arrays

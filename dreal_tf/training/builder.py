@@ -181,6 +181,12 @@ def build_network(recipe, image_shape, classes):
     load_plugins(recipe.run.plugins)
     attention, chosen, decay = _attention(recipe), recipe.attention, _kernel_decay(recipe)
     other = isinstance(recipe.backbone, OtherBackbone)
+    if keras.config.image_data_format() != "channels_last":
+        raise InputError(
+            "Expected Keras's image_data_format to be 'channels_last'. Received: "
+            f"{keras.config.image_data_format()!r}. Call keras.config.set_image_data_format('channels_last'), or "
+            "change ~/.keras/keras.json."
+        )
     if not other:
         _check_size(recipe, image_shape)
     _check_placement(chosen, recipe.backbone.name, other)
