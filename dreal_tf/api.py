@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from dreal_tf.errors import InputError, check_at_least_one, unknown_name
+from dreal_tf.errors import InputError, check_at_least_one, checked_path, unknown_name
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
 from dreal_tf.training.run_directory import finished_run
 from dreal_tf.writing import check_new_folder
@@ -199,7 +199,7 @@ def predict(
     Raises:
         InputError: if there is no network, a path does not exist, or no image can be read.
     """
-    if not Path(model).exists():
+    if not checked_path(model).exists():
         raise InputError(
             f"Expected a run, a .keras file or an export. Received: {str(model)!r}, which does not "
             "exist. Check the path."

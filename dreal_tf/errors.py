@@ -4,8 +4,48 @@ Every message has three parts: what was expected, what was received, what to do.
 """
 
 import difflib
+import errno
+import os
+from pathlib import Path
 
 LISTED = 20  # Known names that an error lists; if there are more, it names the nearest.
+LONGEST, LONGEST_VALUE = 3000, 300  # Characters of a message, and of one value in it.
+
+
+def shortened(text, most=LONGEST):
+    """A text whose middle is left out if it is too long.
+
+    Args:
+        text: str.
+        most: int. Characters to keep, about.
+    Returns:
+        Str.
+    Example:
+        >>> shortened("abcdefghijklmnopqrstuvwxyz", most=10)
+        'abcde... (16 characters) ...vwxyz'
+    """
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}... ({len(text) - 2 * half} characters) ...{text[-half:]}"
+
+
+def received(value):
+    """A value as a message shows it, whatever it is.
+
+    Args:
+        value: anything.
+    Returns:
+        Str: its short `repr`.
+    Example:
+        >>> received(0.5), received(10**5000)
+        ('0.5', 'an int that cannot be shown')
+    """
+    try:
+        return shortened(repr(value), LONGEST_VALUE)
+    except Exception:  # A number of 5,000 digits or a list in itself, for example.
+        article = "an" if type(value).__name__[0] in "aeiou" else "a"
+        return f"{article} {type(value).__name__} that cannot be shown"
 
 
 class InputError(ValueError):
@@ -18,6 +58,9 @@ class InputError(ValueError):
         dreal_tf.errors.InputError: `width` must be above 0. Received: width=0. Raise it.
     """
 
+    def __init__(self, message):
+        super().__init__(shortened(message))
+
 
 class RunError(RuntimeError):
     """A run cannot continue although its input is valid; the command line ends with exit code 1.
@@ -28,6 +71,9 @@ class RunError(RuntimeError):
         ...
         dreal_tf.errors.RunError: Expected a finite loss. Received: nan. Lower optim.learning_rate.
     """
+
+    def __init__(self, message):
+        super().__init__(shortened(message))
 
 
 class DivergedError(RunError):
@@ -44,7 +90,7 @@ def unknown_name(what, name, known):
 
     Args:
         what: str. The kind of thing that the name refers to, such as "recipe".
-        name: str. The unknown name.
+        name: The unknown name; any value, of which a str is compared with the known ones.
         known: iterable of str. The names that exist.
     Returns:
         InputError, for the caller to raise.
@@ -53,14 +99,14 @@ def unknown_name(what, name, known):
         Expected an attention kind, one of: none, se. Received: 'sse'. Did you mean 'se'?
     """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
+    near = difflib.get_close_matches(received(name).strip("'"), known, n=5, cutoff=0.5)
     if len(known) <= LISTED:
         listed = f"one of: {', '.join(known)}"
     else:
         listed = f"one of {len(known)}, such as {', '.join(near or known[:5])}"
     cure = f"Did you mean {near[0]!r}?" if near else "Choose one that exists."
     article = "an" if what[0] in "aeiou" else "a"
-    return InputError(f"Expected {article} {what}, {listed}. Received: {name!r}. {cure}")
+    return InputError(f"Expected {article} {what}, {listed}. Received: {received(name)}. {cure}")
 
 
 def check_at_least_one(**counts):
@@ -104,3 +150,29 @@ def check_objects(**arguments):
                     f"Expected an object as `{name}`. Received: the class {each.__name__}. Make one: "
                     f"{name}={each.__name__}(...)."
                 )
+
+
+def checked_path(path):
+    """A path that a user gave, whether or not there is anything.
+
+    Args:
+        path: str or path.
+    Returns:
+        Path.
+    Raises:
+        InputError: if this system can have no such path, or does not let us look there.
+    Example:
+        >>> checked_path("a" * 300)
+        Traceback (most recent call last):
+        ...
+        dreal_tf.errors.InputError: Expected a path that can be opened. Received: ...
+    """
+    try:
+        os.lstat(path)
+    except (OSError, ValueError) as error:  # ValueError: it holds a NUL character.
+        if getattr(error, "errno", None) not in (errno.ENOENT, errno.ENOTDIR):
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(
+                f"Expected a path that can be opened. Received: {received(str(path))} ({reason}). Choose another."
+            ) from error
+    return Path(path)

@@ -6,26 +6,29 @@ kind, so that a field that a kind does not take is refused.
 
 import itertools
 import json
+import os
+import re
 import types
 import typing
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Union
 
 import pydantic
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    Tag,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, JsonValue, Tag
 
 import dreal_tf
-from dreal_tf.data.sections import Augment, CountOrAuto, Data, Fraction, PositiveFloat, Section
-from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.data.sections import (
+    Augment,
+    Count,
+    CountOrAuto,
+    CountOrZero,
+    Data,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    Section,
+    expectation,
+)
+from dreal_tf.errors import InputError, received, shortened, unknown_name
 
 SCHEMA = 3  # Of recipe.json. Version 1 carried no number.
 
@@ -58,8 +61,8 @@ def _rising(fractions):
 
 
 def _six_n_plus_two(depth):
-    if depth < 8 or (depth - 2) % 6:
-        raise ValueError("8, 14, 20, ... (6n + 2)")
+    if not 8 <= depth <= 1202 or (depth - 2) % 6:
+        raise ValueError("8, 14, 20, ... (6n + 2), up to the 1202 of the paper")
     return depth
 
 
@@ -69,10 +72,30 @@ def _odd(size):
     return size
 
 
+def _folder_name(name):
+    if not re.fullmatch(r"\w[^/\\\x00-\x1f]{0,99}", name):
+        raise ValueError(
+            "a folder's name (of a .py recipe, the file's): at most 100 characters, the first a letter or "
+            "digit, and no slash"
+        )
+    return name
+
+
+def _as_json(value):
+    """A value as recipe.json gives it back: a tuple becomes a list."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError("a dict that JSON can hold") from error
+
+
 Milestones = Annotated[tuple[Fraction, ...], AfterValidator(_rising)]
-OddSize = Annotated[PositiveInt, AfterValidator(_odd)]
+Width = Annotated[float, Field(gt=0, le=32)]
+Hidden = Annotated[int, Field(gt=0, le=2**14)]  # Units, heads, bases: they multiply weights.
+OddSize = Annotated[int, Field(gt=0, le=255), AfterValidator(_odd)]
+Arguments = Annotated[dict[str, JsonValue], BeforeValidator(_as_json)]
 Stages = Annotated[tuple[str, ...] | None, BeforeValidator(_split_commas)]
-BlockNumbers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+BlockNumbers = Annotated[tuple[Count, ...], Field(min_length=1)]
 Blocks = Annotated[Literal["all", "last"] | BlockNumbers | None, BeforeValidator(_split_block_numbers)]
 Names = Annotated[tuple[str, ...] | None, BeforeValidator(_split_names)]
 CounterfactualKind = Literal["reference", "permuted", "noise"]
@@ -108,7 +131,7 @@ class ResNet(_ResidualNetwork):
     depth: Annotated[int, AfterValidator(_six_n_plus_two)] = Field(
         default=20, description="8, 14, 20, ... (layers)."
     )
-    width: PositiveFloat = Field(default=1.0, description="Multiplies the paper's channels (no unit).")
+    width: Width = Field(default=1.0, description="Multiplies the paper's channels (no unit).")
     shortcut: Literal["identity", "projection"] = Field(
         default="identity", description="Across stages. Paper: identity, its option A."
     )
@@ -124,7 +147,7 @@ class ImagenetResNet(_ResidualNetwork):
     depth: Literal[18, 34, 50, 101, 152] = Field(
         default=50, description="A depth of the paper's table 1 (layers)."
     )
-    width: PositiveFloat = Field(default=1.0, description="Multiplies the paper's channels (no unit).")
+    width: Width = Field(default=1.0, description="Multiplies the paper's channels (no unit).")
     stride_placement: Literal["3x3", "1x1"] = Field(
         default="3x3",
         description="Convolution of a bottleneck that halves the map. Goyal 2017; He 2016: 1x1.",
@@ -158,7 +181,7 @@ class OtherBackbone(Section):
             "plugin: a function (image_shape, classes, **arguments) that returns a keras.Model."
         )
     )
-    arguments: dict[str, Any] = Field(
+    arguments: Arguments = Field(
         default={}, description="Further arguments of its constructor, by name."
     )
 
@@ -210,7 +233,7 @@ class SESection(_RefiningAttention):
     """Squeeze-and-excitation (Hu et al. 2018)."""
 
     kind: Literal["se"] = Field(default="se", description="The attention module.")
-    reduction: PositiveInt | None = Field(
+    reduction: Count | None = Field(
         default=None, description="Ratio of channels to hidden width. Paper: 16 (ratio)."
     )
 
@@ -219,7 +242,7 @@ class CBAMSection(_RefiningAttention):
     """Convolutional block attention (Woo et al. 2018)."""
 
     kind: Literal["cbam"] = Field(description="The attention module.")
-    reduction: PositiveInt | None = Field(
+    reduction: Count | None = Field(
         default=None, description="Ratio of channels to hidden width. Paper: 16 (ratio)."
     )
     kernel_size: OddSize | None = Field(
@@ -262,7 +285,7 @@ class AugmentedConvolutionSection(_Attention):
     kernel_size: OddSize | None = Field(
         default=None, description="Side of the convolution's window. Paper: 3 (positions)."
     )
-    heads: PositiveInt | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
+    heads: Hidden | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
 
 
 class StandAloneAttentionSection(_Attention):
@@ -272,14 +295,14 @@ class StandAloneAttentionSection(_Attention):
     kernel_size: OddSize | None = Field(
         default=None, description="Side of the window. Paper: 7 (positions)."
     )
-    heads: PositiveInt | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
+    heads: Hidden | None = Field(default=None, description="Of attention. Paper: 8 (heads).")
 
 
 class DualAttentionSection(_RefiningAttention):
     """Dual attention (Fu et al. 2019)."""
 
     kind: Literal["danet"] = Field(description="The attention module.")
-    reduction: PositiveInt | None = Field(
+    reduction: Count | None = Field(
         default=None, description="Channels over query and key width. Paper: 8 (ratio)."
     )
 
@@ -297,14 +320,14 @@ class ExpectationMaximizationSection(_RefiningAttention):
     """Expectation-maximization attention (Li et al. 2019)."""
 
     kind: Literal["emanet"] = Field(description="The attention module.")
-    bases: PositiveInt | None = Field(default=None, description="Paper: 64 (bases).")
+    bases: Hidden | None = Field(default=None, description="Paper: 64 (bases).")
 
 
 class PluginAttention(_RefiningAttention):
     """A module of a plugin: an `AttentionActor`."""
 
     kind: Annotated[str, Field(pattern=PLUGIN)] = Field(description="module:name of its class.")
-    arguments: dict[str, Any] = Field(default={}, description="Arguments of the class, by name.")
+    arguments: Arguments = Field(default={}, description="Arguments of the class, by name.")
 
 
 class _Method(Section):
@@ -315,16 +338,16 @@ class _Method(Section):
         description="False: the identical baseline, without critic, reward and actor loss.",
     )
     critic: str
-    critic_units: PositiveInt = Field(
+    critic_units: Annotated[int, Field(gt=0, le=4096)] = Field(
         default=64, description="Width of the critic's encoders and memory (units)."
     )
-    critic_grid: PositiveInt = Field(
+    critic_grid: Annotated[int, Field(gt=0, le=64)] = Field(
         default=4, description="Side of the grid to which maps are averaged (cells)."
     )
     actor_weight: NonNegativeFloat = Field(
         default=0.1, description="Weight of the actor loss, lambda (no unit)."
     )
-    actor_warmup: NonNegativeInt = Field(
+    actor_warmup: CountOrZero = Field(
         default=0, description="Linear rise of actor_weight from 0 (steps)."
     )
     estimator: Literal["sampled", "exact"] = Field(
@@ -355,7 +378,7 @@ class _Method(Section):
         description="Follow the critic as far as its predictions were right; False: in full.",
     )
     stages: Stages = Field(default=None, description="Stages the method is restricted to; None: all.")
-    start_epoch: NonNegativeInt = Field(
+    start_epoch: CountOrZero = Field(
         default=0, description="First epoch of the method; plain training before it (epochs)."
     )
 
@@ -720,7 +743,7 @@ class Recipe(Section):
         0.5
     """
 
-    name: Annotated[str, Field(pattern=r"^\w[^/\\]*$")] = Field(
+    name: Annotated[str, AfterValidator(_folder_name)] = Field(
         default="unnamed", description="Name of the recipe, and of the run's folder."
     )
     data: Data = Data()
@@ -758,7 +781,7 @@ class Recipe(Section):
         if changes.get("attention.kind") == "none":
             tree["dreal"]["enabled"] = False
         for path, value in changes.items():
-            section, _, field = path.partition(".")
+            section, _, field = str(path).partition(".")
             if path in RENAMED:
                 raise InputError(
                     f"Expected a recipe path. Received: {path!r}, the old name of "
@@ -888,14 +911,14 @@ class Recipe(Section):
         """The recipe that `to_json` wrote, of this version or an earlier one.
 
         Args:
-            text: str.
+            text: str, or bytes in UTF-8.
             source: str, named in errors.
         Raises:
             InputError: if it is not one.
         """
         try:
             tree = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # Too long a number, or too deeply nested, too.
             raise InputError(
                 f"Expected a recipe as JSON. Received: {source}, which is not JSON ({error}). "
                 "Give a recipe.json that a run has written."
@@ -914,7 +937,10 @@ def whole_path(folder):
         >>> whole_path("s3://mine/tfds"), Path(whole_path("data")).is_absolute()
         ('s3://mine/tfds', True)
     """
-    return str(folder) if "://" in str(folder) else str(Path(folder).expanduser().resolve())
+    text = str(folder)
+    if "://" in text or "\0" in text:  # The field refuses the second.
+        return text
+    return os.path.realpath(os.path.expanduser(text))
 
 
 def _models(section, field=None):
@@ -946,8 +972,8 @@ def _of_this_schema(tree, source):
     tree.pop("schema", None), tree.pop("dreal_tf", None)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(
-            f"Expected a recipe of schema {SCHEMA} or earlier. Received: {source} of schema {schema!r}, "
-            f"written by dreal_tf {version}. Install that version or a later one."
+            f"Expected a recipe of schema {SCHEMA} or earlier. Received: {source} of schema "
+            f"{received(schema)}, written by dreal_tf {version}. Install that version or a later one."
         )
     for path, name in RENAMED.items():
         section, _, old = path.partition(".")
@@ -956,10 +982,10 @@ def _of_this_schema(tree, source):
             fields = dict(fields)
             fields[name] = fields.pop(old)
             tree[section] = fields
-    exploration = (tree.get("dreal") or {}).get("exploration") if schema == 1 else None
-    if exploration:
+    exploration = fields.get("exploration") if isinstance(fields := tree.get("dreal"), dict) else None
+    if schema == 1 and isinstance(exploration, list):
         kinds = ["reference" if kind == "baseline" else kind for kind in exploration]
-        tree["dreal"] = tree["dreal"] | {"exploration": kinds}
+        tree["dreal"] = fields | {"exploration": kinds}
     if schema < SCHEMA:
         _drop_fields_of_other_kinds(tree)
     return tree
@@ -982,7 +1008,7 @@ def _parsed(value):
         return value
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value
 
 
@@ -1005,7 +1031,7 @@ def _input_error(error, tree):
     section = location[0] if location else None
     if section in KINDS and len(location) > 1:
         del location[1]  # The name of a model, which no user has written.
-    path = ".".join(str(part) for part in location) or "the recipe"
+    path = shortened(".".join(str(part) for part in location), most=100) or "the recipe"
     more = f" ({error.error_count() - 1} more such)" if error.error_count() > 1 else ""
     if section in KINDS:
         field, default, models = KINDS[section]
@@ -1013,16 +1039,23 @@ def _input_error(error, tree):
         known = isinstance(kind, str) and kind in models
         if not known and (len(location) == 1 or location[1:] == [field]):
             names = [name for name in models if name is not None] + OPEN_NAMES.get(section, [])
-            return unknown_name(f"{section}.{field}", str(kind), names)
-        takers = [name for name, model in models.items() if name and location[-1] in model.model_fields]
+            return unknown_name(f"{section}.{field}", kind, names)
+        takers = [
+            name or OPEN_NAMES[section][0]
+            for name, model in models.items()
+            if location[-1] in model.model_fields
+        ]
         if problem["type"] == "extra_forbidden" and takers:
             return InputError(
                 f"Expected no {path} with {section}.{field}={kind!r}, which does not have it{more}. "
-                f"Received: {path}={problem['input']!r}. Leave it out, or choose {section}.{field}="
+                f"Received: {path}={received(problem['input'])}. Leave it out, or choose {section}.{field}="
                 f"{' or '.join(map(repr, takers))}."
             )
-    expected = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return unknown_name(
+            "recipe path", path, ["name", *Recipe.model_fields] if section == path else Recipe.paths()
+        )
     return InputError(
-        f"Expected {path} to be {expected}{more}. Received: {path}={problem['input']!r}. "
+        f"Expected {path} {expectation(problem)}{more}. Received: {path}={received(problem['input'])}. "
         "Change it; `dreal-tf recipes RECIPE` describes all fields."
     )

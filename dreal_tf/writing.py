@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dreal_tf.errors import InputError, RunError
+from dreal_tf.errors import InputError, RunError, checked_path
 
 PREFIX = ".dreal_tf-"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -155,12 +155,12 @@ def check_new_folder(path, purpose):
     Returns:
         Path.
     Raises:
-        InputError: if it exists, cannot be written, or another command writes it.
+        InputError: if it exists, this system can have no such path, it cannot be written, or another command writes it.
     Example:
         >>> print(check_new_folder("served", "to export to"))
         served
     """
-    path = Path(path)
+    path = checked_path(path)
     _check_absent(path, purpose)
     with locked(path):
         return path

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from dreal_tf.data.files import read_record
 from dreal_tf.data.sections import Augment
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.recipe import Recipe
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, read_history
@@ -64,7 +64,7 @@ def source_of(target, data=None, data_dir=None):
         ...     print(str(error)[:60])
         Expected a run or a .keras file. Received: 'network.keras',
     """
-    path = Path(target)
+    path = checked_path(target)
     if not path.exists():
         raise InputError(
             f"Expected a run or a .keras file. Received: {str(target)!r}, which does not exist. Check "
@@ -205,7 +205,7 @@ def report_inputs(run, against=None, out=None, images=2000):
                 "--baseline."
             )
         _check_same_data(ours, other)
-    page = Path(out) if out is not None else ours.directory.path / "report.html"
+    page = checked_path(out) if out is not None else ours.directory.path / "report.html"
     check_page(page)
     with locked(page):  # It can be written.
         return ReportInputs(ours, other, page, page.with_suffix(""), images)

@@ -1,6 +1,8 @@
 """The verbs of the command line, and their exit codes."""
 
 import contextlib
+import errno
+import io
 import json
 import logging
 import os
@@ -9,7 +11,6 @@ import socket
 import sys
 import threading
 import warnings
-from pathlib import Path
 
 import typer
 
@@ -27,7 +28,8 @@ from dreal_tf.cli.report import report
 from dreal_tf.cli.study import study
 from dreal_tf.cli.train import train
 from dreal_tf.cli.tune import tune
-from dreal_tf.errors import InputError, RunError, unknown_name
+from dreal_tf.data.files import bytes_of
+from dreal_tf.errors import InputError, RunError, received, shortened, unknown_name
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,6 +41,10 @@ KEPT = {
     "study": "Finished runs are kept; the same command continues from there.",
     "tune": "Finished epochs of each run are kept; the same command continues from there.",
 }
+LONGEST_OPTION = 100  # Letters of an option's name, far more than any has.
+# The system's reasons to refuse a path that a user gave.
+WRONG_PATH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
+WRONG_PATH |= {errno.EISDIR}
 
 app = typer.Typer(
     help="Deep reinforced attention learning: attention modules trained by critics.",
@@ -53,6 +59,12 @@ VERBS += (audit, prune, benchmark, study, tune, recipes, doctor)
 
 for verb in VERBS:
     app.command()(verb)
+# Settings in Keras's file: Keras cannot be imported with others, nor are networks built here with channels first.
+KERAS_SETTINGS = {
+    "image_data_format": ("'channels_last'", lambda value: value == "channels_last"),
+    "floatx": ("'float32'", lambda value: value in ("float16", "float32", "float64")),
+    "epsilon": ("a number such as 1e-07", lambda value: isinstance(value, float)),
+}
 # One of each, even if `main` is called again.
 HANDLER, FINDER = SayHandler(), QuietTensorFlow()
 
@@ -69,8 +81,13 @@ def main(arguments=None):
     logging.getLogger("dreal_tf").setLevel(logging.INFO)
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
-    # On Windows Python would write the code page into a file or pipe, which we could not read back.
+    # Python has none for a stream that was closed; its lines then go nowhere.
+    sys.stdout, sys.stderr = (
+        stream or io.TextIOWrapper(io.BytesIO()) for stream in (sys.stdout, sys.stderr)
+    )
+    # Python would write the code page of Windows, or of a locale such as C, into a file or pipe.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     interrupted = f"Interrupted. {KEPT.get(next(iter(arguments), None), NOTHING_KEPT)}"
     try:
@@ -78,9 +95,12 @@ def main(arguments=None):
             _check_verb(arguments)
             _check_backend()
             app(arguments, standalone_mode=True)
-    except (InputError, RunError) as error:
-        say(f"Error: {error}")
-        sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
+    except Exception as error:
+        code, message = _explained(error)
+        if message is None:
+            raise
+        say(f"Error: {message}")
+        sys.exit(code)
     except SystemExit as end:  # Typer exits by itself, on an interrupt too.
         if end.code == INTERRUPTED:
             say(interrupted)
@@ -129,27 +149,78 @@ def _interrupt(number, frame):
     raise KeyboardInterrupt
 
 
+def _explained(error):
+    """The exit code of an error, and its message; None for an error of the program."""
+    code, message, kind = FAILED, None, type(error).__name__
+    if isinstance(error, InputError | RunError):
+        code, message = WRONG_INPUT if isinstance(error, InputError) else FAILED, error
+    elif isinstance(error, FileNotFoundError) and error.filename is None:
+        code = WRONG_INPUT
+        message = "Expected to run in a folder that exists. Received: one that was deleted. Change to another."
+    elif isinstance(error, OSError) and error.errno in WRONG_PATH and error.filename is not None:
+        code, message = (
+            WRONG_INPUT,
+            (
+                f"Expected a path that can be read or written. Received: {received(str(error.filename))} "
+                f"({error.strerror}). Choose another, or change its permissions."
+            ),
+        )
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = f"Expected space to write. Received: {error}. Free some, and repeat the command."
+    elif isinstance(error, MemoryError) or kind == "ResourceExhaustedError":  # TensorFlow's.
+        reason = f" ({shortened(str(error).splitlines()[0], 200)})" if str(error) else ""
+        message = (
+            f"Expected enough memory. Received: none left{reason}. Lower data.batch_size, data.image_size "
+            "or backbone.width, or take a larger machine."
+        )
+    elif kind == "InvalidArgumentError":  # TensorFlow's, so that this import loads nothing.
+        from dreal_tf.data.image_files import message_of
+
+        code, message = WRONG_INPUT, message_of(error)
+    return code, message
+
+
 def _check_verb(arguments):
     verbs = [command.callback.__name__ for command in app.registered_commands]
     if arguments and not arguments[0].startswith("-") and arguments[0] not in verbs:
         raise unknown_name("verb", arguments[0], verbs)
+    for option in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+        if len(option) > LONGEST_OPTION:  # Typer would repeat it in full.
+            raise InputError(
+                f"Expected an option of the verb {arguments[0]!r}. Received: {received(option)}. Choose one of "
+                f"`dreal-tf {arguments[0]} --help`."
+            )
 
 
 def _check_backend():
-    """Refuses a backend other than TensorFlow, which Keras reads from the environment or its file."""
-    backend, source = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
-    if backend is None:
-        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-        source = str(home / "keras.json")
-        try:
-            backend = json.loads(Path(source).read_text(encoding="utf-8")).get("backend", "tensorflow")
-        except (OSError, json.JSONDecodeError):
-            return  # Keras then takes its default, TensorFlow.
-    if backend != "tensorflow":
+    """Refuses settings of Keras, in the environment or its file, with which no network here works."""
+    home = os.path.expanduser("~")
+    folder = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")  # As Keras does.
+    source = os.path.join(os.environ.get("KERAS_HOME", folder), "keras.json")
+    try:
+        settings = json.loads(bytes_of(source)) if os.path.exists(source) else {}
+    except ValueError:
+        settings = {}  # Not JSON: Keras takes its defaults.
+    except (OSError, RecursionError) as error:
+        settings = error
+    if not isinstance(settings, dict):
         raise InputError(
-            f"Expected Keras's backend to be 'tensorflow'. Received: {source} says {backend!r}. "
+            f"Expected Keras's settings as a JSON object. Received: {source}, which holds "
+            f"{received(settings)}. Remove it; Keras writes a new one."
+        )
+    backend = os.environ.get("KERAS_BACKEND", settings.get("backend", "tensorflow"))
+    if backend != "tensorflow":
+        origin = "KERAS_BACKEND" if "KERAS_BACKEND" in os.environ else source
+        raise InputError(
+            f"Expected Keras's backend to be 'tensorflow'. Received: {origin} says {received(backend)}. "
             "Run again with KERAS_BACKEND=tensorflow."
         )
+    for name, (expected, fits) in KERAS_SETTINGS.items():
+        if name in settings and not fits(settings[name]):
+            raise InputError(
+                f"Expected Keras's {name} to be {expected}. Received: {source} says "
+                f"{received(settings[name])}. Change it there, or remove the file; Keras writes a new one."
+            )
 
 
 if __name__ == "__main__":

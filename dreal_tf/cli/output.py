@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from dreal_tf.data.files import csv_cell
+
 WIDTH = 80  # Largest width of a table (characters).
 
 # Informational lines of TensorFlow's C++ code, which no setting keeps off standard error.
@@ -195,7 +197,7 @@ def table_lines(headings, rows):
 
 
 def csv_lines(columns, rows):
-    """Rows as lines of CSV, floats with six decimals.
+    """Rows as lines of CSV, floats with six decimals, and names as `csv_cell` writes them.
 
     The csv module writes them, because pandas refuses paths that are not UTF-8.
 
@@ -212,5 +214,5 @@ def csv_lines(columns, rows):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row])
+        writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else csv_cell(cell) for cell in row])
     return text.getvalue().splitlines()

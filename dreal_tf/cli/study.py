@@ -9,7 +9,7 @@ from typer import Argument, Option
 from dreal_tf import api
 from dreal_tf.cli.options import DataDir, Json, Plugins
 from dreal_tf.cli.output import next_command, result, say
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, received
 
 
 def study(
@@ -72,9 +72,9 @@ def seeds_of(text):
         [0, 2]
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and len(part) <= 10 for part in parts):
         raise InputError(
-            f"Expected seeds from 0, separated by commas. Received: --seeds {text!r}. Write for "
+            f"Expected seeds from 0, separated by commas. Received: --seeds {received(text)}. Write for "
             "example --seeds 0,1,2."
         )
     return [int(part) for part in parts]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from dreal_tf.data.image_files import random_window
 from dreal_tf.data.preprocessing import preprocessing_of
-from dreal_tf.data.sections import Options
+from dreal_tf.data.sections import Options, check_memory
 from dreal_tf.data.splits import add_label_noise, epoch_order, hold_out, make_splits
 from dreal_tf.errors import InputError
 
@@ -117,6 +117,12 @@ def _resized(images, size):
     """Whole images scaled to a size, in portions that take little memory."""
     if size is None or images.shape[1:3] == (size, size):
         return images
+    check_memory(
+        len(images) * size**2 * images.shape[3] * images.itemsize,
+        "a data set",
+        f"{len(images)} images with data.image_size={size}",
+        "Lower data.image_size.",
+    )
     portions = np.array_split(images, -(-len(images) // 1000))
     resized = np.concatenate([tf.image.resize(part, (size, size), antialias=True) for part in portions])
     if np.issubdtype(images.dtype, np.integer):

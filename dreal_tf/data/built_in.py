@@ -1,8 +1,8 @@
 """Built-in data sets: digits, Fashion-MNIST and generated images."""
 
 import gzip
+import math
 import zlib
-from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -12,8 +12,8 @@ from dreal_tf.data.arrays import Arrays, from_arrays
 from dreal_tf.data.identities import identity_parts, identity_splits
 from dreal_tf.data.identity_layouts import Listed
 from dreal_tf.data.preprocessing import known_set, normalisation_of
-from dreal_tf.data.sections import Options
-from dreal_tf.errors import InputError
+from dreal_tf.data.sections import Options, check_memory
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.retrieval import Protocol
 
 
@@ -63,7 +63,7 @@ def fashion_mnist(folder=None, **options):
         Expected Fashion-MNIST's file train-images-idx3-ubyte.gz.
     Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST", 2017, https://arxiv.org/abs/1708.07747.
     """
-    folder = Path(folder or USUAL_FOLDER)
+    folder = checked_path(folder or USUAL_FOLDER)
     pairs = []
     for split in ("train", "t10k"):
         images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
@@ -134,9 +134,10 @@ def generated(**options):
         {'train': 72, 'validation': 8, 'test': 20}
     """
     settings = Options(**options)
+    test_images = max(settings.images // 4, settings.classes)
+    _check_size(settings.images + test_images, settings.shape)
     if settings.images_per_identity is not None:
         return _generated_identities(settings)
-    test_images = max(settings.images // 4, settings.classes)
     pairs = (
         _patterned(settings, np.arange(count) % settings.classes, seed)
         for seed, count in enumerate((settings.images, test_images), start=1)
@@ -146,6 +147,15 @@ def generated(**options):
 
 def _numbered(classes):
     return [f"class {label}" for label in range(classes)]
+
+
+def _check_size(count, shape):
+    check_memory(
+        count * (math.prod(shape) + 8),  # With a label each.
+        "a generated data set",
+        f"{count} images of {'×'.join(map(str, shape))} values",
+        "Lower data.images, data.classes or their size.",
+    )
 
 
 def _patterned(options, labels, seed):
@@ -200,6 +210,7 @@ def generated_like(name, **options):
     classes = known.classes if known else settings.classes
     if settings.image_size:
         shape = (settings.image_size, settings.image_width or settings.image_size, shape[-1])
+    _check_size(settings.images, shape)
     images = np.random.default_rng(0).integers(0, 256, (settings.images, *shape), "uint8")
     pair = images, np.arange(settings.images) % classes
     return from_arrays(pair, pair, _numbered(classes), validation=pair, **SCALE, **options)

@@ -6,6 +6,7 @@ to which split, so that later files move none of them.
 
 import csv
 import datetime
+import errno
 import hashlib
 import io
 import itertools
@@ -17,7 +18,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path, received
 from dreal_tf.reading import checked_zip, csv_rows, read_kept, reading
 
 # Files and folders of macOS, Windows, network storage, version control and annotation tools.
@@ -39,6 +40,7 @@ FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "GIF": (".gif",), "BMP":
 FORMATS |= {"WEBP": (".webp",)}
 IMAGE_ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 LISTED_ANYWAY = "a link to a folder that is listed anyway"
+NO_BYTES = "no file of bytes"
 NAMED = 3  # Files that a message names; it counts the others.
 SHOWN = 60  # Letters of a very long name that a summary shows from its start, and from its end.
 
@@ -58,6 +60,34 @@ def first_few(texts, most=NAMED, separator=", "):
     """
     others = len(texts) - most
     return separator.join([*texts[:most], *([f"and {others} more"] if others > 0 else [])])
+
+
+# A text that a spreadsheet runs as a formula, and one that is marked as none; the marks are apostrophes.
+FORMULA = re.compile("'*[=+\\-@＝＋－＠\t\r\n]")
+
+
+def csv_cell(value):
+    """A value as a cell of CSV that no spreadsheet runs: such a name gets an apostrophe before it.
+
+    Args:
+        value: anything; only a str may change.
+    Returns:
+        The same, or a longer str.
+    Example:
+        >>> csv_cell("=1+2.png"), csv_cell("cats/-1.png"), csv_cell(-1.5)
+        ("'=1+2.png", 'cats/-1.png', -1.5)
+    """
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+
+def name_in_cell(cell):
+    """The name that `csv_cell` wrote.
+
+    Example:
+        >>> [name_in_cell(csv_cell(name)) for name in ("=1", "'=1", "'a", "a")]
+        ['=1', "'=1", "'a", 'a']
+    """
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 class Listing(NamedTuple):
@@ -112,7 +142,7 @@ def list_files(root, closed=frozenset()):
             name = folder + entry.name + ("/" if is_folder else "")
             reason = exclusion(name.removeprefix(folder), beside_images)
             if not reason and not is_folder and not is_file and not entry.is_symlink():
-                reason = "no file of bytes"  # For example a pipe, which would block.
+                reason = NO_BYTES  # For example a pipe, which would block.
             if reason:
                 skipped[name] = reason
             elif is_folder:
@@ -188,6 +218,28 @@ def _short(name):
     return name if len(name) <= 2 * SHOWN else f"{name[:SHOWN]}...{name[-SHOWN:]}"
 
 
+def bytes_of(path):
+    """The bytes of a file.
+
+    Args:
+        path: str or path.
+    Returns:
+        Bytes.
+    Raises:
+        OSError: if it cannot be opened, or is a pipe or a device, which may never end.
+    Example:
+        >>> tf.io.write_file("notes.txt", "b")
+        >>> bytes_of("notes.txt")
+        b'b'
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, NO_BYTES)
+    try:
+        return Path(path).read_bytes()
+    except ValueError as error:  # A NUL character in the name.
+        raise OSError(errno.EINVAL, str(error)) from error
+
+
 class ImageTree:
     """Files below a folder, or in a zip file, by their names from there on.
 
@@ -246,7 +298,7 @@ class ImageTree:
             OSError: if it cannot be opened.
         """
         if not self.zipped:
-            return (self.root / name).read_bytes()
+            return bytes_of(self.root / name)
         try:
             return self._archive.read(self._top + name)
         except Exception as error:  # Damage raises errors of each way of compression.
@@ -320,11 +372,23 @@ def image_table(folder, expected):
     return ImageTree(files[0].parent), files[0].name
 
 
+def given_folder(folder):
+    """A data set's folder in a message, under both names that a user may have given it by.
+
+    Example:
+        >>> given_folder("photos"), given_folder(None)
+        ("--data-dir 'photos' (data.folder)", 'no --data-dir (data.folder)')
+    """
+    return (
+        f"--data-dir {received(str(folder))} (data.folder)" if folder else "no --data-dir (data.folder)"
+    )
+
+
 def _existing(folder, expected):
-    root = Path(folder).expanduser() if folder else None
+    root = checked_path(os.path.expanduser(folder)) if folder else None
     if root is None or not root.exists():
         raise InputError(
-            f"Expected {expected}, on this machine. Received: data.folder={folder!r}"
+            f"Expected {expected}, on this machine. Received: {given_folder(folder)}"
             f"{', which does not exist' if folder else ''}. Give it with --data-dir DIR; it is not "
             "fetched from anywhere."
         )
@@ -354,7 +418,8 @@ def _trees(root, marks):
         if trees:
             return trees
     trees = []
-    for file in filter(zipfile.is_zipfile, [root] if root.is_file() else sorted(root.glob("*.zip"))):
+    files = [root] if root.is_file() else sorted(filter(Path.is_file, root.glob("*.zip")))
+    for file in filter(zipfile.is_zipfile, files):
         names = ImageTree(file).names
         matches = map(re.compile(rf"([^/]+/)?{re.escape(marks[0])}(/|$)").match, names)
         tops = sorted({match[1] or "" for match in matches if match})
@@ -494,7 +559,7 @@ class FileRecord(NamedTuple):
         # Names of files may hold line ends, which minimal quoting does not quote.
         writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(COLUMNS)
-        writer.writerows(self.rows)
+        writer.writerows(map(csv_cell, row) for row in self.rows)
         return text.getvalue()
 
 
@@ -535,6 +600,7 @@ def read_record(path):
         header, rows = csv_rows(read_kept(path).decode(errors="surrogateescape"))
         if tuple(header) != COLUMNS:
             raise ValueError(f"it has the columns {', '.join(header)}")
+        rows = [[name_in_cell(cell) for cell in row] for row in rows]
         rows = [FileRow(p, int(size), int(modified), *rest) for p, size, modified, *rest in rows]
         for row in rows:
             if row.split not in RECORDED_SPLITS or not re.fullmatch("([0-9a-f]{64})?", row.sha256):

@@ -1,5 +1,6 @@
 """A folder of images, one subfolder per class."""
 
+import math
 import os
 import re
 import unicodedata
@@ -158,7 +159,7 @@ def list_classes(folder):
             f"{train!r}, as of detection or segmentation. Sort the images into folders of classes: whole "
             "images are classified here."
         )
-    _warn_of_like_names(class_names)
+    _check_like_names(class_names)
     listed = {}
     for split, split_folder in folders.items():
         names, not_classes = _class_folders(root / split_folder)
@@ -182,14 +183,11 @@ def list_classes(folder):
 
 
 def _existing(folder):
-    root = Path(folder).expanduser() if folder else None
-    try:
-        readable = root is not None and root.is_dir() and os.access(root, os.R_OK | os.X_OK)
-    except OSError:  # For example, the name is too long.
-        readable = False
-    if not readable:
+    root = Path(os.path.expanduser(folder)) if folder else None
+    # os.path takes any name: one may be too long, or hold a NUL character.
+    if root is None or not os.path.isdir(root) or not os.access(root, os.R_OK | os.X_OK):
         raise InputError(
-            f"Expected a folder of images, as {LAYOUT}. Received: data.folder={folder!r}"
+            f"Expected a folder of images, as {LAYOUT}. Received: {files.given_folder(folder)}"
             f"{', which is no folder that can be opened' if folder else ''}. Give one with --data-dir DIR."
         )
     return root
@@ -242,19 +240,23 @@ def _folded(name):
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _warn_of_like_names(class_names):
+def _check_like_names(class_names):
+    """Refuses classes of one name, its accents stored in two ways; warns of those that differ in case."""
     by_name = {}
     for name in class_names:
         by_name.setdefault(_folded(name), []).append(name)
-    groups = []
-    for names in filter(lambda names: len(names) > 1, by_name.values()):
-        # Accents that are stored in two ways look the same: their numbers tell them apart.
-        same_look = len({unicodedata.normalize("NFC", name) for name in names}) == 1
-        groups.append(", ".join(map(ascii if same_look else repr, names)))
+    groups = [names for names in by_name.values() if len(names) > 1]
+    for names in groups:
+        if len({unicodedata.normalize("NFC", name) for name in names}) < len(names):
+            raise InputError(  # Their numbers tell them apart, as they look the same.
+                "Expected classes of different names. Received: "
+                f"{', '.join(map(ascii, names))}, of which some differ only in how accents are stored. Join "
+                "their folders, or rename one."
+            )
     if groups:
+        listed = "; ".join(", ".join(map(repr, names)) for names in groups)
         warnings.warn(
-            "Classes whose names differ in case, or in how accents are stored, alone: "
-            f"{'; '.join(groups)}. Join the folders if they are one class.",
+            f"Classes whose names differ in case alone: {listed}. Join the folders if they are one class.",
             stacklevel=4,
         )
 
@@ -306,8 +308,9 @@ def _files_of_classes(root, prefix, class_names, skipped):
         skipped |= {folder + name: reason for name, reason in below.skipped.items()}
         if not below.files:
             raise InputError(
-                f"Expected images of each class. Received: {str(root / folder)!r}, which holds none. "
-                "Fill it, or remove it everywhere."
+                f"Expected images of each class. Received: {str(root / folder)!r}, which holds none. Put "
+                f"images into it, or remove the folder {class_name!r} from every split; "
+                "data.on_bad_image=skip skips images, not classes."
             )
         names += [folder + name for name in below.files]
         labels += [label] * len(below.files)
@@ -326,11 +329,12 @@ def _new_splits(images, options):
             f"{options.image_size}. Verify, or set data.image_size and stop at a bad image."
         )
     held_out = {"test": (TEST_FRACTION, 0), "validation": (options.validation_fraction, options.seed)}
+    held_out = {split: chosen for split, chosen in held_out.items() if split not in listed}
+    _check_counts(images, listed["train"][1], held_out)
     for split, (fraction, seed) in held_out.items():
-        if split not in listed:
-            names, labels = listed["train"]
-            kept, held = hold_out(labels, fraction, seed, images.class_names)
-            listed["train"], listed[split] = (names[kept], labels[kept]), (names[held], labels[held])
+        names, labels = listed["train"]
+        kept, held = hold_out(labels, fraction, seed, images.class_names)
+        listed["train"], listed[split] = (names[kept], labels[kept]), (names[held], labels[held])
     class_names = np.array(images.class_names)
     members = {split: (names, class_names[labels]) for split, (names, labels) in listed.items()}
     names = files.list_files(images.tree.root).files
@@ -342,6 +346,28 @@ def _new_splits(images, options):
             stacklevel=4,
         )
     return listed, inspected.bad(images.tree), record
+
+
+def _check_counts(images, labels, held_out):
+    """Refuses too few training images for the splits, by name with fraction and seed, that are held out of them."""
+    counts, uses = np.bincount(labels, minlength=len(images.class_names)), ["training", *held_out]
+    rarest = int(counts.argmin())
+    if counts[rarest] < len(uses):
+        raise InputError(
+            f"Expected at least {len(uses)} images of each class, one for each of {', '.join(uses)}. "
+            f"Received: {counts[rarest]} that can be read of class {images.class_names[rarest]!r}. Add images, "
+            "or remove the class."
+        )
+    needed, left = 0, 1.0
+    for fraction, _ in held_out.values():
+        needed = max(needed, math.ceil(round(len(counts) / min(fraction, 1 - fraction) / left, 6)))
+        left *= 1 - fraction
+    if len(labels) < needed:
+        raise InputError(
+            f"Expected at least {needed} images, so that {' and '.join(held_out)}, held out of them, have one of "
+            f"each of the {len(counts)} classes. Received: {len(labels)}. Add images, or give folders of their own, "
+            "as " + LAYOUT + "."
+        )
 
 
 def _recorded_splits(folder, options):
@@ -377,7 +403,7 @@ def _verified(images, options):
                 raise InputError(
                     f"Expected images of each class in the {split} split. Received: none that can be "
                     f"read of class {images.class_names[empty[0]]!r}; skipped were {some}. Replace "
-                    "them, or remove the class."
+                    "them, or remove the class from every split."
                 )
     inspected.warn_of_depth(tree)
     if options.image_size is None:

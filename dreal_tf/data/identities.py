@@ -89,7 +89,7 @@ def identity_set(name, folder=None, **options):
         size = one_size({image: pixels[image].shape[:2] for image in pixels})
     listed = {s: part.chosen(~np.isin(part.images, list(bad))) for s, part in listed.items()}
     skipped |= bad
-    if skipped:
+    if skipped and record is None:  # The training has named them.
         count = len(skipped)
         warnings.warn(f"{count} files or folders are skipped: {_some(skipped)}", stacklevel=2)
     inspected.warn_of_depth(tree)

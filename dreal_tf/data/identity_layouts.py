@@ -147,7 +147,7 @@ def _read_folders(layout, folder):
         skipped |= listing.skipped
         rows[split] = []
         for name in listing.files:
-            match = re.match(r"(-?\d+)_c(\d+)(?!\d)", name.rpartition("/")[2])
+            match = re.match(r"(-?\d{1,18})_c(\d{1,18})(?!\d)", name.rpartition("/")[2])
             if match:
                 rows[split].append((name, int(match[1]), int(match[2])))
             elif ends_like_image(name):
@@ -157,20 +157,25 @@ def _read_folders(layout, folder):
     return tree, rows, None, unnamed, skipped
 
 
+def _text(tree, name):
+    """The text of a list or table; the names in it need not be UTF-8."""
+    return tree.read(name).decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
+
+
 def _read_lists(layout, folder):
     """MSMT17: each line of `list_train.txt` and the others names an image and its identity."""
     tree = image_tree(folder, f"{layout.title} with list_train.txt", ("list_train.txt",))
     rows, unnamed = {}, []
     lists = {"train": "train", "validation": "val", "query": "query", "gallery": "gallery"}
     for split, name in lists.items():
-        text = tree.read(f"list_{name}.txt").decode() if tree.holds(f"list_{name}.txt") else ""
+        text = _text(tree, f"list_{name}.txt") if tree.holds(f"list_{name}.txt") else ""
         usual = "train" if split in ("train", "validation") else "test"
         root = next((root for root in (usual, f"mask_{usual}_v2") if tree.holds(root)), usual)
         rows[split] = []
         for line in filter(str.strip, text.splitlines()):
             image, _, identity = line.strip().rpartition(" ")
-            camera = re.match(r"\d+_\d+_(\d+)_", image.rpartition("/")[2])
-            if camera is None or not identity.isdigit():
+            camera = re.match(r"\d+_\d+_(\d{1,18})_", image.rpartition("/")[2])
+            if camera is None or not re.fullmatch(r"\d{1,18}", identity):
                 unnamed.append(line.strip())
             else:
                 rows[split].append((f"{root}/{image}", int(identity), int(camera[1])))
@@ -180,7 +185,12 @@ def _read_lists(layout, folder):
 def _read_table(layout, folder):
     """A CSV file whose paths start from its own folder; identities and cameras are any text."""
     tree, file = image_table(folder, "a CSV file of images")
-    lines = list(csv.DictReader(io.StringIO(tree.read(file).decode("utf-8-sig"))))
+    try:
+        lines = list(csv.DictReader(io.StringIO(_text(tree, file))))
+    except csv.Error as error:
+        raise InputError(
+            f"Expected a CSV file of images. Received: {file!r}, which cannot be read ({error}). Correct it."
+        ) from error
     columns = set(lines[0]) if lines else set()
     if not {"path", "identity", "split"} <= columns:
         raise InputError(

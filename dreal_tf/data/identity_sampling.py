@@ -36,10 +36,11 @@ def held_out_identities(train, fraction, seed):
     count = max(round(fraction * len(identities)), 2)
     if len(eligible) < count or len(identities) - count < 2:
         condition = "on two images" if train.cameras is None else "seen by two cameras"
+        lower = f", or lower data.validation_fraction={fraction}"
         raise InputError(
             f"Expected {count} identities {condition} to hold out, and two others to train on. Received: "
-            f"{len(identities)} identities, {len(eligible)} of them {condition}. Add some, or change "
-            f"data.validation_fraction={fraction}."
+            f"{len(identities)} identities, {len(eligible)} of them {condition}. Add some {condition}"
+            f"{lower if min(len(eligible), len(identities) - 2) >= 2 else ''}."
         )
     random = np.random.default_rng((seed, 0))
     held = np.isin(train.identities, random.choice(eligible, count, replace=False))

@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from dreal_tf.data.files import FORMATS, digest, first_few
 from dreal_tf.data.splits import epoch_order
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, received
 
 # A profile or a comment may be longer than Pillow's 1 MiB; all text of an image stays within its 64 MiB.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
@@ -40,6 +40,7 @@ LUMINANCE = (19595, 38470, 7471)  # Weights of red, green and blue, in 65536ths:
 STRAY_BYTES = 16  # Before the end of a JPEG; some cameras leave them.
 EDGE = 32  # Columns beside a window of a JPEG whose colours a decoder may blend into it.
 BAD_NAMED = 5  # Bad images that a message names; it counts the others.
+EXPECTED = f"Expected a {READABLE} image that can be read. Received:"
 CURE = "Restore or remove it; with data.verify=true all such files are named before training."
 
 
@@ -156,6 +157,20 @@ def unreadable(error):
     if isinstance(error, tf.errors.InvalidArgumentError):
         return DAMAGED
     return f"cannot be opened: {getattr(error, 'strerror', None) or type(error).__name__}"
+
+
+def message_of(error):
+    """The message about an image that could not be read during training or evaluation.
+
+    Args:
+        error: `tf.errors.OpError`.
+    Returns:
+        Str, which names the file; None if the error is about something else.
+    """
+    said = re.search(
+        rf"\[({re.escape(EXPECTED)})\] \[(.*?)\] \[({re.escape(CURE)})\]", str(error), re.DOTALL
+    )
+    return f"{said[1]} {received(said[2])}. {said[3]}" if said else None
 
 
 def _orientation(image):
@@ -596,7 +611,8 @@ class ImageFiles:
         def checked(expected, example):
             number, image, label = example
             missing = self.paths[positions[tf.minimum(expected, count - 1)]]  # Unused after the last.
-            message = [f"Expected a {READABLE} image that can be read. Received:", missing, CURE]
+            missing = tf.strings.unicode_transcode(missing, "UTF-8", "UTF-8")  # As a message must be.
+            message = [EXPECTED, missing, CURE]
             with tf.control_dependencies([tf.debugging.Assert(number == expected, message)]):
                 return expected + 1, (tf.identity(image), label)
 

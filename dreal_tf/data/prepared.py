@@ -14,7 +14,7 @@ from dreal_tf.data.image_files import read_image
 from dreal_tf.data.preprocessing import KNOWN_SETS, normalisation_of, preprocessing_of
 from dreal_tf.data.sections import Options
 from dreal_tf.data.splits import hold_out, make_splits
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 
 FILES_AT_A_TIME = 16  # From which records are read in turn.
 BLOCK = 2048  # Records, still encoded, that are shuffled together.
@@ -227,7 +227,7 @@ def _record(name, folder, recorded):
 def _path(folder):
     """A folder of this machine, or one in a bucket such as gs://mine/tfds."""
     if "://" not in str(folder):
-        return Path(folder).expanduser()
+        return checked_path(os.path.expanduser(folder))
     from etils import epath  # Comes with TensorFlow Datasets, which reads buckets through it.
 
     return epath.Path(str(folder))
@@ -333,7 +333,7 @@ def _arrays(info, names, keys):
         arrays[split] = np.concatenate(images), np.concatenate(labels)
     if "test" not in arrays:
         images, labels = arrays["train"]
-        kept, held = hold_out(labels, TEST_FRACTION, 0, info.features[keys[1]].names)
+        kept, held = hold_out(labels, TEST_FRACTION, 0, info.features[keys[1]].names, "test")
         arrays["train"] = images[kept], labels[kept]
         arrays["test"] = images[held], labels[held]
     return arrays

@@ -1,25 +1,24 @@
 """The sections `data` and `augment` of a recipe, and the options of a data set, which contain them."""
 
 import os
+import re
 from typing import Annotated, ClassVar, Literal
 
 import pydantic
-from pydantic import (
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PlainSerializer,
-    PositiveInt,
-    WrapValidator,
-)
+from pydantic import ConfigDict, Field, PlainSerializer, WrapValidator
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, received
 
+# Largest values: far above any use, and low enough that a slip of the pen is refused at once.
+MOST, MOST_PIXELS, MOST_FLOAT, LONGEST_TEXT = 10**9, 2**14, 1e30, 4096
+Count = Annotated[int, Field(gt=0, le=MOST)]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-AtLeastTwo = Annotated[int, Field(ge=2)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+AtLeastTwo = Annotated[int, Field(ge=2, le=MOST)]
+PositiveFloat = Annotated[float, Field(gt=0, le=MOST_FLOAT)]
+NonNegativeFloat = Annotated[float, Field(ge=0, le=MOST_FLOAT)]
 
 
 def _or_auto(value, count):
@@ -27,8 +26,40 @@ def _or_auto(value, count):
     return value if value == "auto" else count(value)
 
 
-CountOrAuto = Annotated[PositiveInt, WrapValidator(_or_auto), PlainSerializer(lambda count: count)]
-Shape = tuple[PositiveInt, PositiveInt, Literal[1, 3]]
+CountOrAuto = Annotated[Count, WrapValidator(_or_auto), PlainSerializer(lambda count: count)]
+SideOrAuto = Annotated[Side, WrapValidator(_or_auto), PlainSerializer(lambda side: side)]
+Shape = tuple[Side, Side, Literal[1, 3]]
+
+
+def expectation(problem):
+    """The expectation that one error of pydantic states, such as "to be greater than 0"."""
+    text = problem["msg"].removeprefix("Value error, ")
+    rule = re.match(r"\w+ should (.+)", text, re.DOTALL)
+    return f"to {rule[1]}" if rule else f"to be {text[0].lower()}{text[1:]}"
+
+
+def check_memory(needed, expected, received, cure):
+    """Refuses work that certainly takes more memory than this machine has.
+
+    Args:
+        needed: int or float (bytes).
+        expected, received, cure: str, for the message.
+    Raises:
+        InputError: if it does.
+    Example:
+        >>> check_memory(2**60, "a network", "backbone.width=100", "Lower it.")
+        Traceback (most recent call last):
+        ...
+        dreal_tf.errors.InputError: Expected a network that fits into the memory of this machine ...
+    """
+    if not hasattr(os, "sysconf"):  # Windows says it by other means.
+        return
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > total:
+        raise InputError(
+            f"Expected {expected} that fits into the memory of this machine, {total / 2**30:.0f} GiB. "
+            f"Received: {received}, which takes {needed / 2**30:.3g} GiB or more. {cure}"
+        )
 
 
 class Section(pydantic.BaseModel):
@@ -38,8 +69,21 @@ class Section(pydantic.BaseModel):
         kept: tuple of str. Fields that a change of kind keeps; all others take the new kind's defaults.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, str_max_length=LONGEST_TEXT
+    )
     kept: ClassVar[tuple] = ()
+
+    @pydantic.field_validator("*")
+    @classmethod
+    def _check_text(cls, value):
+        """Refuses NUL characters, which no path and no name can hold."""
+        if any(
+            isinstance(text, str) and "\0" in text
+            for text in (value if isinstance(value, tuple) else [value])
+        ):
+            raise ValueError("text without NUL characters")
+        return value
 
     def shrunk(self):
         """The section of a recipe that runs in seconds."""
@@ -67,11 +111,11 @@ class Data(Section):
         default=None,
         description="Images of each identity in a batch, a divisor of batch_size; None: any order (images).",
     )
-    image_size: CountOrAuto | None = Field(
+    image_size: SideOrAuto | None = Field(
         default=None,
         description='Side of the images; None: as stored; "auto": chosen from the data (pixels).',
     )
-    image_width: PositiveInt | None = Field(
+    image_width: Side | None = Field(
         default=None, description="Width of images of identities, image_size being the height (pixels)."
     )
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -79,13 +123,13 @@ class Data(Section):
         description="Fraction of the training data held out; for data of identities, of the identities, and "
         "of the images of all others (fraction).",
     )
-    train_limit: PositiveInt | None = Field(
+    train_limit: Count | None = Field(
         default=None, description="Most images to train on; None: all (images)."
     )
     label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Training labels replaced by another class (fraction)."
     )
-    memory_limit: NonNegativeInt = Field(default=1024, description="Most decoded data in memory (MiB).")
+    memory_limit: CountOrZero = Field(default=1024, description="Most decoded data in memory (MiB).")
     verify: bool = Field(default=True, description="Read all images of a folder before training.")
     on_bad_image: Literal["stop", "skip"] = Field(
         default="stop", description="At an image that cannot be read."
@@ -93,8 +137,10 @@ class Data(Section):
     shape: Shape = Field(
         default=(32, 32, 3), description="Shape of generated images: height, width (pixels), channels."
     )
-    classes: AtLeastTwo = Field(default=10, description="Classes of generated images (classes).")
-    images: PositiveInt = Field(default=512, description="Generated to train and validate on (images).")
+    classes: Annotated[int, Field(ge=2, le=10**6)] = Field(
+        default=10, description="Classes of generated images (classes)."
+    )
+    images: Count = Field(default=512, description="Generated to train and validate on (images).")
 
 
 class Augment(Section):
@@ -104,13 +150,15 @@ class Augment(Section):
         default=None,
         description="Least area kept by a random crop; ImageNet: 0.08; None: off (fraction).",
     )
-    rand_augment: NonNegativeInt = Field(
+    rand_augment: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="RandAugment on each image; ImageNet: 2 (operations)."
     )
     rand_magnitude: Fraction = Field(
         default=0.3, description="Strength of RandAugment; 1 is the paper's 10 (no unit)."
     )
-    crop_padding: NonNegativeInt = Field(default=0, description="Padding before random crops (pixels).")
+    crop_padding: Annotated[int, Field(ge=0, le=512)] = Field(
+        default=0, description="Padding before random crops (pixels)."
+    )
     flip: bool = Field(default=False, description="Mirror left and right with probability 1/2.")
     erasing: Probability = Field(default=0.0, description="Erase a rectangle (probability).")
     mix_up: NonNegativeFloat = Field(
@@ -135,7 +183,7 @@ class Options(Data, Augment):
 
     folder: str | os.PathLike | None = Field(default=None, description="The folder of the data.")
     seed: int = Field(0, description="Seed of held-out data, noise, order and augmentation (no unit).")
-    replicas: PositiveInt = Field(1, description="Replicas that a batch is divided among (replicas).")
+    replicas: Count = Field(1, description="Replicas that a batch is divided among (replicas).")
     shard: tuple = Field((0, 1), description="This worker's index, and the number of workers.")
     soft_labels: bool = Field(
         False,
@@ -152,8 +200,7 @@ class Options(Data, Augment):
             problem = error.errors()[0]
             name = ".".join(map(str, problem["loc"]))
             raise InputError(
-                f"Expected {name} to be {problem['msg'].removeprefix('Input should be ')}. Received: {name}="
-                f"{problem['input']!r}. Change it."
+                f"Expected {name} {expectation(problem)}. Received: {name}={received(problem['input'])}. Change it."
             ) from error
 
     @property

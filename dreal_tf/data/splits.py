@@ -1,5 +1,6 @@
 """Splits of a data set, the tf.data pipeline behind them, and samples of their examples."""
 
+import math
 import time
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ class EpochClock:
         yield self.epoch
 
 
-def hold_out(labels, fraction, seed, class_names):
+def hold_out(labels, fraction, seed, class_names, split="validation"):
     """Holds examples out, the same fraction of each class.
 
     Args:
@@ -88,6 +89,7 @@ def hold_out(labels, fraction, seed, class_names):
         fraction: float in (0, 1). Fraction to hold out.
         seed: int.
         class_names: sequence of str, by label.
+        split: str, "validation" or "test", for the message.
     Returns:
         Pair of int arrays: the positions kept, and those held out, each in random order.
     Raises:
@@ -106,10 +108,12 @@ def hold_out(labels, fraction, seed, class_names):
             f"Received: {counts[rarest]} of class {class_names[rarest]!r}. Add images, or remove the class."
         )
     if min(len(labels) * fraction, len(labels) * (1 - fraction)) < classes:
+        needed = math.ceil(round(classes / min(fraction, 1 - fraction), 6))
+        field = f"or change data.validation_fraction={fraction:g}"
         raise InputError(
-            f"Expected at least one image of each of the {classes} classes to train on and to hold "
-            f"out. Received: {len(labels)} training images and validation_fraction={fraction}. Add "
-            "images, or change validation_fraction."
+            f"Expected at least one image of each of the {classes} classes to train on and one for {split}, "
+            f"{fraction:g} of all. Received: {len(labels)} images. Add some, at least {needed - len(labels)}, "
+            f"{field if split == 'validation' else 'or give test images of their own'}."
         )
     positions = np.arange(len(labels))
     return train_test_split(positions, test_size=fraction, random_state=seed, stratify=labels)

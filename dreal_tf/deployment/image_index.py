@@ -9,7 +9,7 @@ from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.prediction import check_fit, load_network, predictor_of
 from dreal_tf.deployment.results import IndexResult, Match, SearchResult
 from dreal_tf.deployment.served import ServedEmbedding
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.reading import SUMS, read_json, read_kept, read_network, reading, sums_text
 from dreal_tf.retrieval import ApproximateIndex, nearest
 from dreal_tf.training.run_directory import checked_preprocessing
@@ -54,7 +54,7 @@ class ImageIndex:
     """
 
     def __init__(self, path):
-        path = Path(path)
+        path = checked_path(path)
         note = path / NOTE
         if not note.is_file():
             raise InputError(

@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from dreal_tf.data.files import list_files, summary_of
+from dreal_tf.data.files import bytes_of, list_files, summary_of
 from dreal_tf.data.image_files import UnreadableImage, decoded, inspect_image, unreadable
 from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.exported_model import FILES, format_of
 from dreal_tf.deployment.exported_model import load as load_export
 from dreal_tf.deployment.results import Prediction, Predictions
 from dreal_tf.deployment.served import Served
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.reading import check_sums, read_json, read_network, reading
 from dreal_tf.training.builder import build_data
@@ -90,7 +90,7 @@ class LooseImages:
     def _read(self, file):
         """The prepared image, or None: the reason is then in `skipped`."""
         try:
-            content = file.read_bytes()
+            content = bytes_of(file)
             # JPEGs are decoded twice: TensorFlow ignores holes, and the pixels of the strict decoder
             # differ from TensorFlow's, which the network was trained on, by up to 14 of 255.
             inspect_image(content)
@@ -104,7 +104,7 @@ def _listed(paths):
     """The files that paths stand for, and the excluded ones with the reasons."""
     files, excluded = [], {}
     paths = [paths] if isinstance(paths, (str, Path)) else paths
-    for path in map(Path, paths):
+    for path in map(checked_path, paths):
         if path.is_dir():
             listing = list_files(path)
             files += [path / name for name in listing.files]

@@ -172,7 +172,7 @@ def fine_tuning(recipe, epochs, start):
     The rate begins at the last rate of the run: optim.learning_rate · schedule.factor^milestones of
     "steps", optim.learning_rate of "constant"; after "cosine", which ends at 0, a hundredth of
     optim.learning_rate. It falls to 0 by cosine, without warm-up. Everything else is the run's, the
-    method included, with a new critic.
+    method included, with a new critic; it starts in the last epoch at the latest.
 
     Args:
         recipe: `dreal_tf.Recipe`.
@@ -198,6 +198,7 @@ def fine_tuning(recipe, epochs, start):
             "schedule.epochs": epochs,
             "schedule.decay": "cosine",
             "schedule.warmup_epochs": 0.0,
+            "dreal.start_epoch": min(recipe.dreal.start_epoch, epochs - 1),
         }
     )
 

@@ -5,11 +5,10 @@ import csv
 import io
 import json
 import os
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.reading import SUMS, check_sums, csv_rows, read_json, read_kept, reading, sums_text
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.writing import (
@@ -120,7 +119,7 @@ class ExperimentDirectory:
     in_use_hint = ""
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = checked_path(path)
         self.settings = self.path / f"{self.kind}.json"
         self.rows = self.path / self.row_file
         self.table = self.path / "table.md"

@@ -3,10 +3,11 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
-from dreal_tf.errors import InputError, check_at_least_one, unknown_name
+from dreal_tf.errors import InputError, check_at_least_one, received, unknown_name
 from dreal_tf.recipe import KINDS, Recipe
 from dreal_tf.training.recipe_files import bundled_file, bundled_names, load_python
 from dreal_tf.training.strategies import STRATEGIES, cluster_of
@@ -462,17 +463,21 @@ def own_role():
     Returns:
         `Role`.
     Raises:
-        InputError: if only some of them are set.
+        InputError: if only some of them are set, or the name cannot be a file's.
     """
-    values = [os.environ.get(name, "").strip() for name in VARIABLES]
-    if not any(values[1:]):
+    number, address, port = (os.environ.get(name, "").strip() for name in VARIABLES)
+    if number and not re.fullmatch(r"\w[\w.-]{,99}", number):  # It names files.
+        raise InputError(
+            "Expected KERASTUNER_TUNER_ID to be chief, or a worker's name of letters, digits, '.', '_' and '-'. "
+            f"Received: {received(number)}. Choose such a name."
+        )
+    if not (address or port):
         return Role(None)
-    number, address, port = values
-    if not (number and address and port.isdecimal()) or "/" in number:
-        received = ", ".join(f"{n}={os.environ.get(n)!r}" for n in VARIABLES)
+    if not (number and address and port.isdecimal()):
+        given = ", ".join(f"{name}={received(os.environ.get(name))}" for name in VARIABLES)
         raise InputError(
             "Expected KERASTUNER_TUNER_ID (chief, or another name for each worker), "
-            f"KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Received: {received}. Set all three, or none."
+            f"KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. Received: {given}. Set all three, or none."
         )
     return Role(number)
 

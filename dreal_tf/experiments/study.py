@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field
 
-from dreal_tf.data.sections import PositiveFloat, Section
-from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.data.sections import Count, CountOrZero, PositiveFloat, Section, expectation
+from dreal_tf.errors import InputError, received, unknown_name
 from dreal_tf.recipe import Dreal
 from dreal_tf.training.recipe_files import (
     bundled_file,
@@ -28,8 +28,8 @@ CRITIC_PATHS = (
 class Directions(Section):
     """Options of the experiment "directions": a critic learns beside a frozen network and is tested."""
 
-    steps: PositiveInt = 2000  # Training steps of the critic.
-    images: PositiveInt = 2000  # Held-out test images for the tests, at most.
+    steps: Count = 2000  # Training steps of the critic.
+    images: Count = 2000  # Held-out test images for the tests, at most.
 
 
 class ActorOnly(Section):
@@ -39,13 +39,13 @@ class ActorOnly(Section):
     # Images that the actors learn from: those that the network was trained on, or its validation
     # images, which it has not seen.
     learn_from: Literal["train", "validation"] = "train"
-    steps: PositiveInt = 2000  # Training steps of the actors.
-    wait: NonNegativeInt = 0  # Steps in which the critic learns alone first; not counted.
+    steps: Count = 2000  # Training steps of the actors.
+    wait: CountOrZero = 0  # Steps in which the critic learns alone first; not counted.
     learning_rate: PositiveFloat = 0.005  # SGD of the actors, on L_q at weight 1.
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # The same SGD.
     decay: Literal["constant", "cosine"] = "constant"  # Schedule of that learning rate.
-    probes: PositiveInt = 5  # Equally spaced steps after which the network is evaluated.
-    images: PositiveInt = 4000  # Held-out test images for the evaluation, at most.
+    probes: Count = 5  # Equally spaced steps after which the network is evaluated.
+    images: Count = 4000  # Held-out test images for the evaluation, at most.
 
 
 def _distinct(seeds):
@@ -347,10 +347,8 @@ def study_error(error, source):
         kind = {"directions": Directions, "actor_only": ActorOnly}.get(section, Study)
         what = "field of a study" if kind is Study else f"option of {section!r}"
         return InputError(f"{unknown_name(what, field, kind.model_fields)} ({source})")
-    received = repr(problem["input"])
-    received = received if len(received) <= 100 else f"{received[:100]}..."
     return InputError(
-        f"Expected {path} of a study: {problem['msg'].removeprefix('Input should be ')}. Received: "
-        f"{received} ({source}). Change it; the bundled studies under recipes/studies show how one is "
+        f"Expected {path} of a study {expectation(problem)}. Received: "
+        f"{received(problem['input'])} ({source}). Change it; the bundled studies under recipes/studies show how one is "
         "written."
     )

@@ -407,6 +407,9 @@ HASHES = {
 }
 
 
+ALLOW = ", or set backbone.download=true to download it"
+
+
 def imagenet_file(depth, download=False):
     """The file of `keras.applications`' ImageNet weights for a residual network.
 
@@ -424,8 +427,8 @@ def imagenet_file(depth, download=False):
             f"Received: depth={depth}. Choose one of these, or bring a file of weights of your own."
         )
     name = f"resnet{depth}_weights_tf_dim_ordering_tf_kernels.h5"
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    path, problem = folder / name, "is not there"
+    keras_home = os.environ.get("KERAS_HOME", os.path.join(os.path.expanduser("~"), ".keras"))
+    path, problem = Path(keras_home) / "models" / name, "is not there"
     if path.is_file():
         return path
     if download:
@@ -438,6 +441,6 @@ def imagenet_file(depth, download=False):
             problem = f"could not be downloaded ({str(error).splitlines()[0]})"
     raise InputError(
         f"Expected the ImageNet weights of ResNet-{depth} in {str(path)!r}. Received: the file "
-        f"{problem}. Fetch {ADDRESS + name} and put it there, or set backbone.download=true to "
-        "download it. backbone.weights=FILE takes another file, backbone.weights=null none."
+        f"{problem}. Fetch {ADDRESS + name} and put it there{'' if download else ALLOW}. "
+        "backbone.weights=FILE takes another file, backbone.weights=null none."
     )

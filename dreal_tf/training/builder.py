@@ -16,6 +16,7 @@ from dreal_tf.data.folder import image_folder, list_classes
 from dreal_tf.data.identities import identity_set
 from dreal_tf.data.identity_layouts import LAYOUTS
 from dreal_tf.data.prepared import prepared_data_set
+from dreal_tf.data.sections import check_memory
 from dreal_tf.data.splits import Splits, worker_shard
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS, AttentionActor
@@ -182,6 +183,14 @@ def build_network(recipe, image_shape, classes):
     load_plugins(recipe.run.plugins)
     attention, chosen, decay = _attention(recipe), recipe.attention, _kernel_decay(recipe)
     other = isinstance(recipe.backbone, OtherBackbone)
+    if keras.config.image_data_format() != "channels_last":
+        raise InputError(
+            "Expected Keras's image_data_format to be 'channels_last'. Received: "
+            f"{keras.config.image_data_format()!r}. Call keras.config.set_image_data_format('channels_last'), or "
+            "change ~/.keras/keras.json."
+        )
+    if not other:
+        _check_size(recipe, image_shape)
     _check_placement(chosen, recipe.backbone.name, other)
     with precision(recipe.run.precision):
         if other:
@@ -211,7 +220,7 @@ def load_weights(network, path):
         InputError: if there is no file, its network is another, or a weight is not finite.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # It takes any name, one that is too long too.
         raise InputError(
             f"Expected a .keras file with weights. Received: {str(path)!r}, where there is none. Check "
             "the path, which in a recipe is run.start."
@@ -237,6 +246,21 @@ def _check_placement(attention, backbone, other):
                 f"Expected attention.{name}=None with backbone.name={backbone!r}. Received: attention."
                 f"{name}={getattr(attention, name)!r}. Place attention by {instead}."
             )
+
+
+def _check_size(recipe, image_shape):
+    """Refuses a network of ours that certainly does not fit into the memory, before it is built."""
+    width, batch = recipe.backbone.width, recipe.data.batch_size
+    first, last, reduced = (64, 512, 2) if recipe.backbone.name == "imagenet_resnet" else (16, 64, 1)
+    height, breadth = (side or 1 for side in image_shape[:2])
+    # Weights, gradients and momentum of the last block's two 3×3 convolutions; the first layer's maps.
+    values = 3 * 2 * 9 * (last * width) ** 2 + batch * height * breadth * first * width / reduced**2
+    check_memory(
+        4 * values,
+        "a network",
+        f"backbone.width={width:g}, data.batch_size={batch} and images of {height}×{breadth} pixels",
+        "Lower one of them.",
+    )
 
 
 def _other_maker(backbone):

@@ -1,5 +1,6 @@
 """Fine-tuning: settings chosen from the data, initial weights and frozen stages."""
 
+import os
 from operator import attrgetter
 from pathlib import Path
 
@@ -109,8 +110,8 @@ def start_file(backbone):
     """
     if backbone.weights == "imagenet":
         return imagenet_file(backbone.depth, backbone.download)
-    path = Path(backbone.weights).expanduser()
-    if not path.is_file():
+    path = Path(os.path.expanduser(backbone.weights))
+    if not os.path.isfile(path):
         raise InputError(
             f"Expected a file of weights, or 'imagenet'. Received: backbone.weights={backbone.weights!r}, "
             "where there is no file. Check the path; backbone.weights=null starts from none."

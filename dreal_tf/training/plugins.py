@@ -1,13 +1,40 @@
 """Plugins: Python files, or installed modules, that define the `module:name` entries of a recipe."""
 
+import contextlib
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
-from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.errors import InputError, shortened, unknown_name
 
 _files = {}  # The files that this process has loaded, by the name of their module.
+
+
+@contextlib.contextmanager
+def running(path, what):
+    """Runs the user's code: it prints to standard error, and whatever ends it is an `InputError`.
+
+    Args:
+        path: str or path of its file.
+        what: str, what the file is, such as "recipe file".
+    Raises:
+        InputError: with the code's own error, or its exit. An interrupt stays one.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Standard output is for results.
+            yield
+    except (InputError, KeyboardInterrupt):  # The message of the first is complete.
+        raise
+    except BaseException as error:
+        text = ""
+        with contextlib.suppress(Exception):  # Its text is the user's code, too.
+            text = shortened(": " + " ".join(str(error).split()), most=1000)
+        raise InputError(
+            f"Expected a {what} that runs. Received: {str(path)!r}, which ends in {type(error).__name__}{text}. "
+            "Fix it."
+        ) from error
 
 
 def load_plugins(paths):
@@ -22,14 +49,15 @@ def load_plugins(paths):
         InputError: if a file is missing, raises an error, or has the name of another module.
     """
     for path in paths or ():
-        path = Path(path).expanduser().resolve()
+        path = Path(os.path.expanduser(path))
         module = path.stem
         if module in _files:
             continue
-        if not path.is_file() or path.suffix != ".py":
+        if not os.path.isfile(path) or path.suffix != ".py":  # It takes any name, too long ones too.
             raise InputError(
                 f"Expected a Python file as a plugin. Received: {str(path)!r}, which is not one. Check --plugin."
             )
+        path = path.resolve()
         if not module.isidentifier() or module in sys.modules or module in sys.stdlib_module_names:
             raise InputError(
                 "Expected a plugin with a new Python identifier as its name. Received: "
@@ -39,13 +67,11 @@ def load_plugins(paths):
         made = importlib.util.module_from_spec(spec)
         sys.modules[module] = made  # Keras looks classes up by their module.
         try:
-            spec.loader.exec_module(made)
-        except Exception as error:  # The user's code may raise anything.
+            with running(path, "plugin"):
+                spec.loader.exec_module(made)
+        except BaseException:
             del sys.modules[module]
-            raise InputError(
-                f"Expected a plugin that runs. Received: {str(path)!r}, which ends in "
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}. Fix it."
-            ) from error
+            raise
         _files[module] = path
 
 
@@ -74,8 +100,11 @@ def plugin(name, what):
     """
     module, _, attribute = name.partition(":")
     try:
-        made = importlib.import_module(module)
-    except ImportError as error:
+        with running(module, "module"):
+            made = importlib.import_module(module)
+    except InputError as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
         raise InputError(
             f"Expected a {what} of a plugin or of an installed module. Received: {name!r}, and there is no "
             f"module {module!r}. Give its file with --plugin {module}.py."

@@ -3,12 +3,12 @@
 import inspect
 import os
 import re
-import runpy
 from pathlib import Path
 
+from dreal_tf.data.files import bytes_of
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.recipe import Recipe
-from dreal_tf.training.plugins import loaded_plugins
+from dreal_tf.training.plugins import loaded_plugins, running
 
 
 def recipes_folder():
@@ -191,11 +191,10 @@ def text_of_file(path, name):
 
 def _read(path, what="recipe"):
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
+        return bytes_of(path)
+    except OSError as error:
         raise InputError(
-            f"Expected a {what} file. Received: {str(path)!r} ({reason}). "
+            f"Expected a {what} file. Received: {str(path)!r} ({error.strerror}). "
             "Check the path, or give a bundled name."
         ) from error
 
@@ -214,11 +213,10 @@ def function_of_file(path, name):
         >>> function_of_file(recipes_folder() / "digits_resnet8_se.py", "recipe")().backbone.depth
         8
     """
-    _read(path, name)
-    try:
-        function = runpy.run_path(str(path)).get(name)
-    except Exception as error:  # The user's code may raise anything.
-        raise _broken(path, error, name) from error
+    content, module = _read(path, name), {"__name__": "<run_path>", "__file__": str(path)}
+    with running(path, f"{name} file"):
+        exec(compile(content, path, "exec"), module)
+    function = module.get(name)
     if not callable(function):
         raise InputError(
             f"Expected a function `{name}(smoke=False)` in a {name} file. Received: {str(path)!r} "
@@ -244,23 +242,11 @@ def load_python(path, name, kind, smoke):
         8
     """
     function = function_of_file(path, name)
-    try:
+    with running(path, f"{name} file"):
         made = function(smoke=smoke)
-    except Exception as error:  # The user's code may raise anything.
-        raise _broken(path, error, name) from error
     if not isinstance(made, kind):
         raise InputError(
             f"Expected a `{kind.__name__}` from {path.name}. Received: {type(made).__name__}. "
             f"Return `{kind.__name__}(...)` from its function `{name}`."
         )
     return made
-
-
-def _broken(path, error, name):
-    if isinstance(error, InputError):  # Its message is complete.
-        return error
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return InputError(
-        f"Expected a {name} file that runs. Received: {str(path)!r}, which ends in {reason}. Fix it; "
-        "the bundled files are examples."
-    )

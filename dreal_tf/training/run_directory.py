@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, checked_path
 from dreal_tf.reading import SUMS, csv_rows, read_json, read_kept, reading, sums_text
 from dreal_tf.recipe import Recipe
 from dreal_tf.writing import is_ours, remove_whole, reporting_unwritable, write_json, write_whole
@@ -28,6 +28,8 @@ class RunDirectory:
 
     Args:
         path: str or path.
+    Raises:
+        InputError: if this system can have no such path.
     Attributes:
         recipe, environment, splits, history, metrics, network, preprocessing, sums, checkpoints,
             tensorboard: paths of the files and folders in it.
@@ -37,7 +39,7 @@ class RunDirectory:
     """
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = checked_path(path)
         self.recipe = self.path / "recipe.json"
         self.environment = self.path / "environment.json"
         self.splits = self.path / "splits.csv"

@@ -6,6 +6,7 @@ TensorFlow is imported when a strategy is made, so that the command line checks 
 import contextlib
 import json
 import os
+import re
 import socket
 from typing import NamedTuple
 
@@ -135,7 +136,10 @@ def read_cluster():
         number = int(task["index"]) + (len(chiefs) if task["type"] == "worker" else 0)
         if task["type"] not in ("chief", "worker") or not 0 <= number < len(chiefs) + len(workers):
             raise ValueError(f"no task {task['type']} {task['index']} in the cluster")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        for address in (*chiefs, *workers):
+            if not re.fullmatch(r"\S+:\d{1,5}", address):
+                raise ValueError(f"{address!r} is no host:port")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             "Expected TF_CONFIG to hold a cluster of workers and this process's task, as JSON. Received: "
             f"{text[:200]!r} ({type(error).__name__}: {error}). Write for example {CLUSTER}."

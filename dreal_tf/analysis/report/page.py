@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from dreal_tf.data.files import csv_cell
 from dreal_tf.visualization.style import DARK, LIGHT, as_svg
 
 TEMPLATE = "report.html.jinja"
@@ -63,11 +64,11 @@ class Table(NamedTuple):
         return [[written(*pair) for pair in zip(row, forms, strict=True)] for row in self.rows]
 
     def csv(self):
-        """The rows as CSV text, numbers in full."""
+        """The rows as CSV text, numbers in full, names as `csv_cell` writes them."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.name for column in self.headings])
-        writer.writerows(self.rows)
+        writer.writerows(map(csv_cell, row) for row in self.rows)
         return text.getvalue()
 
 

@@ -240,7 +240,7 @@ def _check_imagenet(depth, stride_placement, last_stride):
     if stride_placement == "1x1" and depth not in BOTTLENECK_DEPTHS:
         raise InputError(
             f"`stride_placement` must be '3x3' at depth {depth}, whose blocks have no 1×1 "
-            "convolution. Received: stride_placement='1x1'. Leave it out, or choose a depth of "
+            "convolution. Received: stride_placement='1x1'. Set it to '3x3', or choose a depth of "
             f"{', '.join(map(str, BOTTLENECK_DEPTHS))}."
         )
     if last_stride not in (1, 2):
