@@ -81,17 +81,9 @@ def read_known_rows(path, study):
 
 
 DAMAGED = "Restore the file from a copy, or begin anew in another --out."
-TRIAL_FIELDS = (
-    "trial",
-    "status",
-    "score",
-    "best_epoch",
-    "epochs",
-    "seconds",
-    "curve",
-    "values",
-    "recipe",
-)
+NUMBER = float | int | None
+TRIAL_FIELDS = {"trial": str, "status": str, "score": NUMBER, "best_epoch": NUMBER, "epochs": int}
+TRIAL_FIELDS |= {"seconds": NUMBER, "curve": list, "values": dict, "recipe": str}
 PATIENCE = 10  # Seconds to wait for another process that is just taking or refusing its lock.
 SHOWN = 5  # Differing settings that an error lists.
 
@@ -107,7 +99,7 @@ class ExperimentDirectory:
 
     kind = None  # "study" or "search".
     row_file = "rows.csv"
-    fields = ()  # Settings that every such folder holds.
+    fields = {}  # Settings that every such folder holds, and their types.
     early_folders = ()  # Folders that a killed command may leave before it has written the settings.
     in_use_hint = ""
 
@@ -201,7 +193,7 @@ class StudyDirectory(ExperimentDirectory):
     """
 
     kind = "study"
-    fields = ("what", "arms")
+    fields = {"what": str, "arms": dict}
 
     def __init__(self, path):
         super().__init__(path)
