@@ -26,6 +26,7 @@ UNSAFE = re.compile("unsafe|safe_mode|weights_only|allow_pickle|pickle", re.IGNO
 EXPANSION, FLOOR = 20, 2**28
 MEMBERS = 4_000_000  # Of an archive; ImageNet has 1.3 million images.
 DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Of Windows.
+LAYER_SIZES = {"units", "filters", "kernel_size", "input_dim", "output_dim", "key_dim"}
 NETWORK_MEMBER = re.compile(r"metadata\.json|config\.json|model\.weights\.h5|assets/.*")
 
 
@@ -54,14 +55,16 @@ def reading(path, expected, cure):
     except (InputError, RunError):  # Their messages are complete.
         raise
     except Exception as error:
+        absent = isinstance(error, FileNotFoundError)
+        problem = "is not there" if absent else f"cannot be read ({_reason(error)})"
         raise InputError(
-            f"Expected {expected}. Received: {str(path)!r}, which cannot be read ({_reason(error)}). {cure}"
+            f"Expected {expected}. Received: {str(path)!r}, which {problem}. {cure}"
         ) from error
 
 
 def _reason(error):
     """An error in one line, without advice to trust the file."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).encode(errors="backslashreplace").decode().split())
     if UNSAFE.search(text):
         return "it holds Python objects or code, which are not loaded"
     if isinstance(error, OSError) and error.strerror:
@@ -79,16 +82,15 @@ def read_kept(path, folder=None):
     Returns:
         bytes.
     Raises:
-        InputError: if the content is not the recorded one.
-        OSError: if the file cannot be read.
+        ValueError, OSError: if the content is not the recorded one, or cannot be read; for `reading`.
+        InputError: if `SHA256SUMS` itself is damaged.
     """
     path = Path(path)
     folder = path.parent if folder is None else folder
     content, recorded = path.read_bytes(), read_sums(folder).get(path.relative_to(folder).as_posix())
     if recorded is not None and recorded != hashlib.sha256(content).hexdigest():
-        raise InputError(
-            f"Expected the file {str(path)!r} as it was written. Received: another content than {SUMS} "
-            f"records. Restore the file; if the change is yours, remove {SUMS}."
+        raise ValueError(
+            f"{SUMS} beside it records another content; remove that if the change is yours"
         )
     return content
 
@@ -145,12 +147,12 @@ def sums_text(paths, folder=None):
     )
 
 
-def read_json(path, expected, cure, fields=()):
+def read_json(path, expected, cure, fields=None):
     """A JSON object in a file.
 
     Args:
         path, expected, cure: see `reading`.
-        fields: sequence of str, the fields that it must have.
+        fields: dict from the name of each field that it must have to its type; or None.
     Returns:
         Dict.
     Raises:
@@ -160,8 +162,9 @@ def read_json(path, expected, cure, fields=()):
         values = json.loads(read_kept(path).decode())
         if not isinstance(values, dict):
             raise ValueError(f"it holds a {type(values).__name__}")
-        if missing := [field for field in fields if field not in values]:
-            raise ValueError(f"it lacks {', '.join(missing)}")
+        for name, kind in (fields or {}).items():
+            if name not in values or not isinstance(values[name], kind):
+                raise ValueError(f"its field {name!r} is missing or of another type")
         return values
 
 
@@ -182,7 +185,9 @@ def csv_rows(text, columns=()):
         (['arm', 'seed'], [['a', '0']])
     """
     header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True) if text else [[]]
-    if not text.endswith("\n"):
+    if len(set(header)) < len(header):
+        raise ValueError("it has a column twice")
+    if not text.endswith(("\n", '"')):  # A quoted cell is whole without a line end.
         raise ValueError("it is empty" if not text else "its last line is cut short")
     if missing := [column for column in columns if column not in header]:
         raise ValueError(f"it lacks the columns {', '.join(missing)}")
@@ -273,6 +278,19 @@ def check_hdf5(file, stored):
     _check_size(claimed, stored)
 
 
+def _check_layers(config, numbers):
+    """Refuses a layer with more weights than are stored, which Keras would allocate before it looks."""
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            for name in LAYER_SIZES & part.keys():
+                size = part[name] if isinstance(part[name], list) else [part[name]]
+                if all(isinstance(n, int) for n in size) and math.prod(size) > numbers:
+                    raise ValueError(f"a layer has {name}={part[name]}, and its weights are not in it")
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+
+
 def read_network(path, cure, compile=True):
     """A network in a `.keras` file.
 
@@ -297,6 +315,7 @@ def read_network(path, cure, compile=True):
                 if not NETWORK_MEMBER.fullmatch(name):
                     raise ValueError(f"{name!r} in it is no part of a network")
             weights = archive.read("model.weights.h5")
+            _check_layers(json.loads(archive.read("config.json")), 2 * len(weights))
         with h5py.File(io.BytesIO(weights)) as file:
             check_hdf5(file, len(weights))
         return keras.saving.load_model(path, compile=compile)

@@ -10,7 +10,10 @@ from dreal_tf.cli.main import main
 
 def called(*arguments, folder=None):
     """`dreal-tf ARGUMENTS`, as a `subprocess.CompletedProcess` whose outputs are text."""
-    output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    errors = io.TextIOWrapper(
+        io.BytesIO(), encoding="utf-8", errors="backslashreplace"
+    )  # As Python's own.
     arguments = [str(argument) for argument in arguments]
     code = 0
     with (

@@ -15,7 +15,7 @@ from dreal_tf.retrieval import ApproximateIndex, nearest
 from dreal_tf.training.run_directory import checked_preprocessing
 from dreal_tf.writing import new_folder, write_json, write_whole
 
-INDEX_AGAIN = "Build the index again with `dreal-tf index`."
+INDEX_AGAIN = "Build it again with `dreal-tf index`."
 METRIC = "cosine"  # Euclidean distance gives the same order for embeddings of unit length.
 NOTE, NETWORK, EMBEDDINGS, GRAPH = "index.json", "network.keras", "embeddings.npy", "graph.faiss"
 
@@ -61,7 +61,7 @@ class ImageIndex:
                 f"Expected an index. Received: {str(path)!r}, which has no {NOTE}. Build one with "
                 "`dreal-tf index RUN FOLDER --out INDEX`."
             )
-        fields = ("images", "preprocessing", "approximate")
+        fields = {"images": list, "preprocessing": dict, "approximate": bool}
         properties = read_json(note, "an index of images", INDEX_AGAIN, fields)
         with reading(note, "an index of images", INDEX_AGAIN):
             preprocessing = Preprocessing(**checked_preprocessing(properties["preprocessing"]))
@@ -78,7 +78,7 @@ class ImageIndex:
                 read_kept(path / GRAPH)
             self._graph = ApproximateIndex.load(path / GRAPH, METRIC)
         else:
-            with reading(path / EMBEDDINGS, "the embeddings of an index", INDEX_AGAIN):
+            with reading(path / EMBEDDINGS, "an index with one embedding for each image", INDEX_AGAIN):
                 self.embeddings = np.load(io.BytesIO(read_kept(path / EMBEDDINGS)))
                 _check_embeddings(self.embeddings, served.network.output_shape[-1])
         rows = len(self._graph if self.embeddings is None else self.embeddings)

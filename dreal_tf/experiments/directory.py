@@ -89,17 +89,9 @@ def read_known_rows(path, study):
 
 
 DAMAGED = "Restore the file from a copy, or begin anew in another --out."
-TRIAL_FIELDS = (
-    "trial",
-    "status",
-    "score",
-    "best_epoch",
-    "epochs",
-    "seconds",
-    "curve",
-    "values",
-    "recipe",
-)
+NUMBER = float | int | None
+TRIAL_FIELDS = {"trial": str, "status": str, "score": NUMBER, "best_epoch": NUMBER, "epochs": int}
+TRIAL_FIELDS |= {"seconds": NUMBER, "curve": list, "values": dict, "recipe": str}
 PATIENCE = 10  # Seconds to wait for another process that is just taking or refusing its lock.
 SHOWN = 5  # Differing settings that an error lists.
 
@@ -115,7 +107,7 @@ class ExperimentDirectory:
 
     kind = None  # "study" or "search".
     row_file = "rows.csv"
-    fields = ()  # Settings that every such folder holds.
+    fields = {}  # Settings that every such folder holds, and their types.
     in_use_hint = ""
 
     def __init__(self, path):
@@ -204,7 +196,7 @@ class StudyDirectory(ExperimentDirectory):
     """
 
     kind = "study"
-    fields = ("what", "arms")
+    fields = {"what": str, "arms": dict}
 
     def __init__(self, path):
         super().__init__(path)
@@ -274,7 +266,7 @@ class SearchDirectory(ExperimentDirectory):
         False
     """
 
-    kind, fields = "search", ("space",)
+    kind, fields = "search", {"space": dict}
     row_file = "trials.csv"
     in_use_hint = ", or give each of several workers a KERASTUNER_TUNER_ID of its own"
 

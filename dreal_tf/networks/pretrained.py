@@ -48,7 +48,7 @@ def read_arrays(path):
         )
     readers = {".keras": _of_network, ".weights.h5": _of_weights, ".h5": _of_old_file}
     readers[".safetensors"] = _of_safetensors
-    with reading(path, "a file of weights", WRITE_AGAIN):
+    with reading(path, "a file of weights that can be read", WRITE_AGAIN):
         arrays = readers.get(ending, _of_state_dict)(path)
         return {name: np.asarray(array) for name, array in arrays.items()}
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -215,7 +216,8 @@ class BestNetwork(keras.callbacks.Callback):
         Args:
             count: int >= 1.
         """
-        epochs = sorted(int(path.stem.split("-")[1]) for path in self.folder.glob("best-[0-9]*.npz"))
+        names = (path.stem for path in self.folder.glob("best-*.npz"))
+        epochs = sorted(int(name[5:]) for name in names if re.fullmatch(r"best-\d+", name))
         for epoch in epochs[:-count]:
             self._path(epoch).unlink()
 
@@ -361,7 +363,8 @@ def _read(stored, path):
 
 def _checkpoints(folder):
     """Paths of the checkpoints, the last one first. The index of each is written last."""
-    paths = [index.with_suffix("") for index in folder.glob("epoch-[0-9]*.index")]
+    names = (index.stem for index in folder.glob("epoch-*.index"))
+    paths = [folder / name for name in names if re.fullmatch(r"epoch-\d+", name)]
     return sorted(paths, key=_epoch, reverse=True)
 
 

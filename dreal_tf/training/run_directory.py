@@ -23,6 +23,9 @@ FINISH_AGAIN = (
 )
 
 
+CURE_OF_PREPROCESSING = f"{RESTORE} {FINISH_AGAIN}"
+
+
 class RunDirectory:
     """The directory of a run.
 
@@ -66,8 +69,12 @@ class RunDirectory:
     @property
     def class_names(self):
         """Tuple of str, the classes of the network saved here; None if no file records them."""
-        kept = self.read_preprocessing()
-        return None if kept is None else tuple(kept["class_names"])
+        if not self.preprocessing.is_file():
+            return None
+        kept = read_json(
+            self.preprocessing, "the names of classes", CURE_OF_PREPROCESSING, {"class_names": list}
+        )
+        return tuple(kept["class_names"])
 
     @property
     def recorded_splits(self):
@@ -157,9 +164,12 @@ class RunDirectory:
                 f"Expected the folder of a run. Received: {str(self.path)!r}, which has no "
                 "recipe.json. Train one with `dreal-tf train RECIPE --out DIR`."
             )
+        source = str(self.recipe)
         with reading(self.recipe, "the recipe of a run", RESTORE):
-            text = read_kept(self.recipe).decode()
-        return Recipe.from_json(text, source=str(self.recipe))
+            try:
+                return Recipe.from_json(read_kept(self.recipe).decode(), source)
+            except InputError as error:
+                raise error if source in str(error) else InputError(f"{error} ({source})") from error
 
     def read_metrics(self):
         """The final metrics of the run.
@@ -200,9 +210,10 @@ class RunDirectory:
         """
         if not self.preprocessing.is_file():
             return None
-        expected, cure = "the preprocessing of a network's images", f"{RESTORE} {FINISH_AGAIN}"
-        with reading(self.preprocessing, expected, cure):
-            return checked_preprocessing(read_json(self.preprocessing, expected, cure))
+        expected = "the preprocessing of a network's images"
+        with reading(self.preprocessing, expected, CURE_OF_PREPROCESSING):
+            kept = read_json(self.preprocessing, expected, CURE_OF_PREPROCESSING)
+            return checked_preprocessing(kept)
 
     def finish(self, metrics):
         """Writes the metrics of a run, which say that it has finished, and the SHA-256 of its files.
@@ -249,7 +260,7 @@ class _Metrics(pydantic.BaseModel):
     """What commands read of `metrics.json`."""
 
     accuracy: float
-    loss: float
+    loss: float | None = None
     best_epoch: int | None = None
     validation_accuracy: float | None = None
     training_seconds: float | None = None
@@ -262,10 +273,13 @@ class _Environment(pydantic.BaseModel):
     command: list[pydantic.InstanceOf[str]] = []  # A path need not be UTF-8.
 
 
+_Side = Annotated[int, pydantic.Field(gt=0, le=2**13)]  # Pixels; the bound spares the memory.
+
+
 class _Preprocessing(pydantic.BaseModel, extra="forbid"):
     """The fields of `dreal_tf.data.preprocessing.Preprocessing`, whose file imports TensorFlow."""
 
-    image_shape: tuple[pydantic.PositiveInt, pydantic.PositiveInt, Literal[1, 3]]
+    image_shape: tuple[_Side, _Side, Literal[1, 3]]
     mean: tuple[pydantic.FiniteFloat, ...]
     deviation: tuple[Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)], ...]
     top: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
@@ -322,12 +336,11 @@ def read_history(path, epochs=1):
         InputError: if it is not there, is damaged, or lacks epochs.
     """
     with reading(path, f"the history of a run, a row for each of {epochs} epochs", RESTORE):
-        header, cells = csv_rows(read_kept(path).decode(), ("epoch", "seconds"))
+        header, cells = csv_rows(read_kept(path).decode(), ("epoch",))
         rows = [{k: float(v) for k, v in zip(header, row, strict=True) if v} for row in cells]
-        if [row.get("epoch") for row in rows] != list(range(len(rows))) or len(rows) < epochs:
-            raise ValueError(
-                f"it has the epochs {', '.join(row[header.index('epoch')] for row in cells)}"
-            )
+        numbers = [row.get("epoch") for row in rows]
+        if numbers != list(range(len(rows))) or len(rows) < epochs:
+            raise ValueError(f"it has the epochs {numbers}" if rows else "it is empty")
         return [row | {"epoch": int(row["epoch"])} for row in rows]
 
 

@@ -155,7 +155,7 @@ def _conclude(recipe, run, model, data, best):
     best.restore(model.network)
     keep_network(run, model.network, data.preprocessing)
     metrics = _evaluated(recipe, model.trajectory_network, data)
-    history = read_history(run.history, recipe.schedule.epochs)
+    history = read_history(run.history, best.state["epoch"] + 1)
     chosen = history[best.state["epoch"]]
     if data.retrieval:
         metrics["validation_mAP"] = best.state["value"]

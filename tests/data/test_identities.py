@@ -1,6 +1,7 @@
 """Data of identities: splits and retrieval sets, held-out identities, refused and skipped images."""
 
 import shutil
+import stat
 import warnings
 import zipfile
 from pathlib import Path
@@ -116,6 +117,30 @@ def test_a_zip_file_is_as_good_as_its_folder(root, splits, tmp_path):
         assert np.array_equal(images, same)
     with pytest.raises(InputError, match="Unpack it"):
         identity_set("market1501", tmp_path, memory_limit=0, **SMALL)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "bomb", "link", "upward"])
+def test_a_damaged_or_hostile_zip_file_is_refused_by_name(root, tmp_path, damage):
+    path = tmp_path / "market.zip"
+    names = {
+        "link": "query/link.jpg",
+        "upward": "query/../../out.jpg",
+        "bomb": "query/0001_c1s1_000001_00.jpg",
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in root.rglob("*.jpg"):
+            archive.write(file, file.relative_to(root))
+        info = zipfile.ZipInfo(names.get(damage, "more.txt"))
+        info.compress_type = zipfile.ZIP_DEFLATED
+        info.external_attr = (stat.S_IFLNK if damage == "link" else stat.S_IFREG) << 16
+        archive.writestr(info, bytes(2**28 if damage == "bomb" else 9))
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":  # In the list of the members, at the end of the file.
+        content[-2000::7] = bytes(len(content[-2000::7]))
+    path.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    with pytest.raises(InputError, match=r"Received: .*market.zip'"):
+        identity_set("market1501", path, **SMALL)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_junk_and_distractors_of_market(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from fresh_process import started
 from dreal_tf import ActorOnly, Study
 from dreal_tf.errors import InputError
 from dreal_tf.experiments.directory import (
+    SearchDirectory,
     StudyDirectory,
     locked_folder,
     parse_rows,
@@ -189,3 +191,72 @@ def test_rows_of_another_study_are_refused(tmp_path):
     (tmp_path / "known.csv").write_text("arm,seed,seconds\nc,0,1.0\n")
     with pytest.raises(InputError, match="arms of unnamed.*Received: 'c'"):
         read_known_rows(tmp_path / "known.csv", STUDY)
+
+
+def damaged(path, damage):
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage == "link to nothing":
+        path.symlink_to("none")
+    else:
+        texts = {
+            "empty": b"",
+            "half": content[: len(content) // 2],
+            "picture": b"\x89PNG\r\n\x1a\n" * 9,
+        }
+        path.write_bytes(texts[damage])
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "picture", "folder", "link to nothing"])
+@pytest.mark.parametrize("file", ["study.json", "rows.csv"])
+def test_a_damaged_file_of_a_study_is_refused_by_name(tmp_path, file, damage):
+    folder = StudyDirectory(tmp_path)
+    with folder.begin(STUDY.settings(["a"])):
+        folder.add_rows([row("a", 0, accuracy=0.5)])
+    damaged(tmp_path / file, damage)
+    with pytest.raises(InputError, match=rf"Received: .*{file}'.*Restore the file"):
+        with folder.begin(STUDY.settings(["a"])):
+            pass
+
+
+def test_a_changed_digit_in_a_finished_study_is_noticed_once(tmp_path):
+    folder = StudyDirectory(tmp_path)
+    with folder.begin(STUDY.settings(["a"])):
+        folder.add_rows([row("a", 0, accuracy=0.5)])
+        folder.finish()
+    text = folder.rows.read_text()
+    folder.rows.write_text(text.replace("0.5", "0.7"))
+    with pytest.raises(InputError, match="rows.csv'.*SHA256SUMS beside it records another content"):
+        with folder.begin(STUDY.settings(["a"])):
+            pass
+    folder.rows.write_text(text)
+    with folder.begin(STUDY.settings(["a"])):
+        folder.add_rows([row("a", 1, accuracy=0.25)])  # Interrupted afterwards: nothing is recorded.
+    with folder.begin(STUDY.settings(["a"])):
+        assert len(folder.read_rows()) == 2
+
+
+RESULT = {
+    "trial": "0",
+    "status": "diverged",
+    "score": None,
+    "best_epoch": None,
+    "epochs": 1,
+    "seconds": 2.0,
+}
+RESULT |= {"curve": [], "values": {}, "recipe": "{}"}
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "picture", "folder"])
+def test_a_damaged_result_of_a_trial_is_refused_by_name(tmp_path, damage):
+    trial = SearchDirectory(tmp_path).trial("0")
+    trial.path.mkdir(parents=True)
+    trial.result.write_text(json.dumps(RESULT))
+    assert trial.read()["score"] is None
+    damaged(trial.result, damage)
+    with pytest.raises(
+        InputError, match="Expected the result of a trial. Received: .*trial_0/result.json'"
+    ):
+        trial.read()

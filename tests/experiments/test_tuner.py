@@ -134,3 +134,35 @@ def test_a_recipe_that_cannot_be_built_stops_keras_tuner_at_once(tmp_path):
     with pytest.raises(keras_tuner.errors.FatalValueError, match="`attention_stages` must be among"):
         keras_tuner.RandomSearch(hypermodel, "val_accuracy", directory=tmp_path)
     assert not list(tmp_path.rglob("trial.json"))
+
+
+PICTURE = b"\x89PNG\r\n\x1a\n"
+DAMAGED = [
+    (file, c) for file in ("oracle.json", "trial_0/trial.json") for c in (b"", b"{}", b"[]", PICTURE)
+]
+DAMAGED += [
+    ("tuner0.json", b""),
+    ("tuner0.json", PICTURE),
+    ("oracle.json", "half"),
+    ("oracle.json", "other"),
+]
+
+
+@pytest.mark.parametrize(("file", "content"), DAMAGED)
+def test_a_damaged_state_is_refused_by_name(tmp_path, file, content):
+    tuner(tmp_path, Runs(), trials=2).search()
+    path = tmp_path / "trials" / file
+    whole = path.read_bytes()
+    others = {"half": whole[: len(whole) // 2], "other": whole.replace(PATH.encode(), b"dreal.penalty")}
+    path.write_bytes(others.get(content, content))
+    with pytest.raises(
+        InputError, match="Expected the state of a search. Received: .*trials.*Restore the"
+    ):
+        tuner(tmp_path, Runs(), trials=2)
+
+
+def test_a_trial_that_is_lost_is_noticed(tmp_path):
+    tuner(tmp_path, Runs(), trials=2).search()
+    (tmp_path / "trials" / "trial_1" / "trial.json").unlink()
+    with pytest.raises(InputError, match="trials'.*lacks trial.json of the trials 1"):
+        tuner(tmp_path, Runs(), trials=2)

@@ -1,5 +1,9 @@
 """Weights that another library has saved, in our networks: the same answers."""
 
+import json
+import struct
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from dreal_tf.networks.pretrained import (
     imagenet_file,
     load_pretrained,
     name_in,
+    read_arrays,
     take_images,
 )
 
@@ -180,3 +185,52 @@ def test_what_cannot_be_loaded_is_said(theirs, tmp_path, monkeypatch):
     other.save(tmp_path / "other.keras")
     with pytest.raises(InputError, match="weights of a residual network.*'first/kernel'"):
         load_pretrained(network, tmp_path / "other.keras")
+
+
+def header_of(start, **array):
+    """A `.safetensors` file of one array, whose length field counts `start` bytes of header."""
+    header = json.dumps(
+        {"fc.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} | array}
+    ).encode()
+    return struct.pack("<Q", len(header) if start is None else start) + header + bytes(8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        header_of(None)[:-1],
+        header_of(None)[:20],
+        header_of(2**63),
+        header_of(3),
+        header_of(None, data_offsets=[0, 2**40]),
+        header_of(None, data_offsets=[8, 0]),
+        header_of(None, shape=[2**40]),
+        header_of(None, shape=[-2]),
+        header_of(None, dtype="O"),
+        b"\x89PNG\r\n\x1a\n" * 4,
+    ],
+)
+def test_damaged_safetensors_are_refused_by_name(tmp_path, content):
+    pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "theirs.safetensors"
+    path.write_bytes(header_of(None))
+    assert list(read_arrays(path)) == ["fc.bias"]
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="theirs.safetensors', which cannot be read.*again"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "a byte flipped", "Python objects", "text"])
+def test_damaged_state_dicts_are_refused_without_advice_to_trust_them(tmp_path, damage):
+    torch = pytest.importorskip("torch", reason="torch is not installed: see the extra 'timm'")
+    path = tmp_path / "theirs.pth"
+    torch.save({"fc.bias": torch.zeros(2)} if damage != "Python objects" else {"fc.bias": Path}, path)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    damages = {"empty": b"", "half": content[:middle], "a byte flipped": flipped, "text": b"hello"}
+    path.write_bytes(damages.get(damage, content))
+    with pytest.raises(InputError, match="theirs.pth', which cannot be read.*again") as error:
+        read_arrays(path)
+    assert "weights_only" not in str(error.value)

@@ -147,7 +147,7 @@ def gather(inputs, data_dir=None, track=None):
             recipe=run.recipe,
             environment=run.directory.read_environment(),
             metrics=run.metrics,
-            history=read_history(run.directory.history, run.recipe.schedule.epochs),
+            history=read_history(run.directory.history),
             network=network,
             probabilities=probabilities,
             cost=cost,

@@ -185,6 +185,7 @@ def test_what_goes_wrong_leaves_nothing(runs, tmp_path):
 
 def test_a_network_that_lost_all_its_attention_is_refused(runs, tmp_path):
     shutil.copytree(runs / "baseline", tmp_path / "run")
+    (tmp_path / "run" / "SHA256SUMS").unlink()  # The test changes files.
     blocks = ("conv2_1", "conv3_1", "conv4_1")
     recipe = dreal_tf.load_recipe(runs / "baseline" / "recipe.json").replace(
         {"attention.pruned": blocks}
