@@ -161,12 +161,13 @@ def check_new_folder(path, purpose):
         served
     """
     path = checked_path(path)
-    _check_absent(path, purpose)
     with locked(path):
-        return path
+        _check_absent(path, purpose)
+    return path
 
 
 def _check_absent(path, purpose):
+    _new_name(path)  # A command that was killed at its very end left something beside it.
     if os.path.lexists(path):
         raise InputError(
             f"Expected a new folder {purpose}. Received: {str(path)!r}, which exists. Choose another "
@@ -225,6 +226,7 @@ def locked(path):
         with reporting_unwritable(path):
             real.parent.mkdir(parents=True, exist_ok=True)
             file = _own_name(real, ".lock")
+            file.touch()  # FileLock waits for a place that cannot be written.
             lock = FileLock(file)
             try:
                 lock.acquire(timeout=0)
@@ -235,13 +237,16 @@ def locked(path):
                 ) from error
         yield
     finally:
-        if lock is not None and lock.is_locked:
-            with contextlib.suppress(OSError):  # On Windows the release removes it.
-                file.unlink()
-            lock.release()
-        for parent in new_parents:
-            with contextlib.suppress(OSError):
-                parent.rmdir()  # If nothing was written.
+        try:
+            if lock is not None and lock.is_locked:
+                with contextlib.suppress(OSError):  # On Windows the release removes it.
+                    file.unlink()
+            for parent in new_parents:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()  # If nothing was written.
+        finally:
+            if lock is not None:
+                lock.release()
 
 
 @contextlib.contextmanager
