@@ -73,7 +73,9 @@ def write_report(inputs, data_dir=None, track=None):
     ):
         # All is written beside its place, and then put there instead of an earlier report.
         new_page, new_folder, old_folder = (Path(d, name) for name in ("new.html", "new", "old"))
-        new_page.write_text(text, encoding="utf-8")
+        new_page.write_text(
+            text, encoding="utf-8", errors="backslashreplace"
+        )  # A path need not be UTF-8.
         _write_files(new_folder, sections, result)
         if folder.exists():
             os.replace(folder, old_folder)
@@ -91,5 +93,7 @@ def _write_files(folder, sections, result):
         (folder / f"{name}.svg").write_text(picture.svg, encoding="utf-8")
     tables = [table for section in sections for table in section.tables]
     for table in (*tables, *(picture.numbers for picture in pictures)):
-        (folder / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8", newline="\n")
+        (folder / f"{table.name}.csv").write_text(
+            table.csv(), encoding="utf-8", errors="surrogateescape", newline="\n"
+        )
     (folder / NOTE).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
