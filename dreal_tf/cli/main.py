@@ -96,7 +96,7 @@ def main(arguments=None):
             _check_backend()
             app(arguments, standalone_mode=True)
     except Exception as error:
-        code, message = _explained(error)
+        code, message = explained(error)
         if message is None:
             raise
         say(f"Error: {message}")
@@ -149,8 +149,14 @@ def _interrupt(number, frame):
     raise KeyboardInterrupt
 
 
-def _explained(error):
-    """The exit code of an error, and its message; None for an error of the program."""
+def explained(error):
+    """An error as the command line reports it.
+
+    Args:
+        error: Exception.
+    Returns:
+        Pair: the exit code, and the message; None for an error of the program, which keeps its traceback.
+    """
     code, message, kind = FAILED, None, type(error).__name__
     if isinstance(error, InputError | RunError):
         code, message = WRONG_INPUT if isinstance(error, InputError) else FAILED, error

@@ -74,7 +74,8 @@ console = Console(stderr=True, highlight=False)
 
 def say(text):
     """Prints a line for the user, on standard error."""
-    console.print(text, markup=False, soft_wrap=True)
+    # An escape character in a name would command the terminal.
+    console.print(str(text).replace("\x1b", "\\x1b"), markup=False, soft_wrap=True)
 
 
 class SayHandler(logging.Handler):

@@ -90,6 +90,17 @@ def name_in_cell(cell):
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
+def shown_name(name):
+    """A name as text that figures, pages and JSON can hold: control characters and bytes that are not UTF-8 as escapes.
+
+    Example:
+        >>> shown_name("caf\\udce9"), shown_name("tabby cat")
+        ('caf\\\\xe9', 'tabby cat')
+    """
+    text = os.fsencode(str(name)).decode("utf-8", errors="backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], text)
+
+
 class Listing(NamedTuple):
     """The files below a folder.
 

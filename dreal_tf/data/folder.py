@@ -63,7 +63,8 @@ class ClassFolder(NamedTuple):
         parts = [f"{split} from {folder or '.'}/" for split, folder in self.folders.items()]
         held = [split for split in SPLITS if split not in self.folders]
         parts += [f"{' and '.join(held)} held out of train"] if held else []
-        classes = f"{len(self.class_names)} classes: {files.first_few(self.class_names, NAMED)}"
+        names = [files.shown_name(name) for name in self.class_names]
+        classes = f"{len(names)} classes: {files.first_few(names, NAMED)}"
         lines = f"{classes}. Splits: {', '.join(parts)}.", files.summary_of(self.skipped)
         return tuple(filter(None, lines))
 

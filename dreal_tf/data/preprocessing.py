@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from dreal_tf.data.files import shown_name
 from dreal_tf.data.image_files import central_window, scaled
 
 
@@ -177,4 +178,6 @@ def preprocessing_of(image_shape, mean, deviation, window, class_names, top=255.
     """
     mean, deviation = (tuple(np.atleast_1d(row).astype(float).tolist()) for row in (mean, deviation))
     shape = tuple(int(size) for size in image_shape)
-    return Preprocessing(shape, mean, deviation, float(top), window, tuple(map(str, class_names)))
+    return Preprocessing(
+        shape, mean, deviation, float(top), window, tuple(map(shown_name, class_names))
+    )

@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 from commands import called
 from fresh_process import COMMAND, ended, started
+
+from dreal_tf.cli.main import explained
 
 SMOKE = ["train", "digits_resnet8_se", "--smoke"]
 NONE = ["--set", "attention.kind=none"]
@@ -127,6 +132,64 @@ def test_another_backend_is_refused_with_the_cure(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     process = called("recipes")
     assert process.returncode == 2 and "keras.json says 'torch'" in " ".join(process.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("[]", "settings as a JSON object.*holds \\[\\]. Remove it"),
+        ("[" * 10**5, "settings as a JSON object.*RecursionError"),
+        ('{"image_data_format": "channels_first"}', "image_data_format to be 'channels_last'"),
+        ('{"floatx": ["float32"]}', "floatx to be 'float32'"),
+        ('{"epsilon": 1}', "epsilon to be a number such as"),
+        ("{", None),  # Keras takes its defaults.
+    ],
+)
+def test_settings_of_keras_that_it_cannot_be_imported_with_are_refused(
+    tmp_path, monkeypatch, settings, message
+):
+    (tmp_path / "keras.json").write_text(settings)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    process = called("recipes", "digits_resnet8_se")
+    assert process.returncode == (2 if message else 0)
+    assert re.search(message or "Next", " ".join(process.stderr.split()))
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("recipes >&-", 0, "Next: "),
+        ("recipes <&- >&- 2>&-", 0, ""),
+        ("recipes > /dev/full", 1, "Expected space to write"),
+        ("train 'ü\N{SNOWMAN}'", 2, "Received: '\\xfc\\u2603'"),
+        ("recipes digits_resnet8_se | head -1", 0, ""),
+    ],
+)
+def test_closed_and_full_outputs_and_another_locale(tmp_path, command, code, message):
+    odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "HOME": "/nowhere"}
+    line = f"{shlex.quote(sys.executable)} -m dreal_tf {command}"
+    process = ended(
+        "-c",
+        "import os, sys; os.execvp('bash', ['bash', '-c', sys.argv[1]])",
+        line,
+        folder=tmp_path,
+        **odd,
+    )
+    assert process.returncode == code and "Traceback" not in process.stderr, process.stderr
+    assert message.encode("unicode_escape").decode() in process.stderr or message in process.stderr
+
+
+def test_the_errors_of_the_system_are_messages():
+    """Of kinds that cannot be caused in every test: a deleted folder, a closed one, a full memory."""
+    texts = {
+        FileNotFoundError(2, "No such file or directory"): (2, "a folder that exists"),
+        PermissionError(13, "Permission denied", "runs"): (2, "Received: 'runs' (Permission denied)"),
+        OSError(28, "No space left on device"): (1, "space to write"),
+        MemoryError("Unable to allocate 8 PiB"): (1, "Received: none left (Unable to allocate 8 PiB)"),
+    }
+    for error, (code, message) in texts.items():
+        assert explained(error)[0] == code and message in explained(error)[1]
+    assert explained(KeyError("x"))[1] is None  # An error of the program keeps its traceback.
 
 
 def test_what_needs_no_tensorflow_does_not_load_it(tmp_path):

@@ -1,6 +1,6 @@
 """Tables for the terminal."""
 
-from dreal_tf.cli.output import table_lines
+from dreal_tf.cli.output import csv_lines, table_lines
 
 
 def test_columns_line_up_and_names_are_no_markup():
@@ -14,3 +14,16 @@ def test_no_line_is_longer_than_80_characters_and_nothing_is_lost():
     assert max(map(len, lines)) <= 80
     text = "".join(lines)
     assert text.count("x") == 70 and text.count("y") == 50
+
+
+def test_no_spreadsheet_runs_a_name():
+    rows = [
+        ("=cmd|' /C calc'!A0.png", "+cats", -0.5),
+        ("a/-b.png", "\t=1", 1.0),
+        ("\uff1d1", "'=1", 0.0),
+    ]
+    assert csv_lines(["image", "class", "probability"], rows)[1:] == [
+        "'=cmd|' /C calc'!A0.png,'+cats,-0.500000",
+        "a/-b.png,'\t=1,1.000000",
+        "'\uff1d1,''=1,0.000000",
+    ]

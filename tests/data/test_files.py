@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from class_folder import fill, picture
 
-from dreal_tf.data.files import COLUMNS, UNUSED, list_files, read_record
+from dreal_tf.data.files import COLUMNS, UNUSED, bytes_of, list_files, read_record
 from dreal_tf.data.folder import image_folder, list_classes
 from dreal_tf.deployment.prediction import LooseImages
 from dreal_tf.errors import InputError
@@ -48,7 +48,7 @@ OPTIONS = dict(batch_size=4, validation_fraction=0.25)
 
 def recorded(folder, path, newline=None, **options):
     data = image_folder(folder, **(OPTIONS | options))
-    path.write_text(data.files.to_csv(), newline=newline)
+    path.write_text(data.files.to_csv(), "utf-8", "surrogateescape", newline)
     return data
 
 
@@ -213,7 +213,7 @@ def test_up_to_three_copies_are_named(tmp_path):
     assert sum(counts) == 20
 
 
-@pytest.mark.parametrize("class_name", ["cats", "thumbnails"])
+@pytest.mark.parametrize("class_name", ["cats", "thumbnails", "=1+1", "-cats", "'@cats", "caf\udce9"])
 def test_any_name_survives_the_record(tmp_path, class_name):
     folder, record = fill(tmp_path / "photos", classes=(class_name, "dogs")), tmp_path / "splits.csv"
     names = ["a\rb.png", "a\nb.png", "a,b.png", 'a"b.png', "a\tb.png", " a .png"]
@@ -221,8 +221,20 @@ def test_any_name_survives_the_record(tmp_path, class_name):
         picture(folder / class_name / name, (9, 9, number))
     data = recorded(folder, record, newline="\n")
     assert read_record(record).rows == data.files.rows
+    cells = [
+        cell for row in csv.reader(record.open(newline="", errors="surrogateescape")) for cell in row
+    ]
+    assert not [cell for cell in cells if cell[0:1] in ("=", "+", "-", "@", "\t", "\r")]
     again = image_folder(folder, recorded=record, **OPTIONS)
     assert again.files.difference() == "" and again.sizes == data.sizes
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "gone", "too long", "NUL"])
+def test_a_file_that_never_ends_or_cannot_be_opened_is_an_error_of_the_system(tmp_path, kind):
+    os.mkfifo(tmp_path / "pipe")
+    names = {"pipe": "pipe", "device": "/dev/zero", "gone": "gone", "too long": "x" * 300, "NUL": "a\0"}
+    with pytest.raises(OSError):
+        bytes_of(tmp_path / names[kind])
 
 
 def test_a_run_without_its_record_warns(tmp_path):

@@ -28,6 +28,38 @@ def test_an_incomplete_table_is_refused(tmp_path):
         list_identities("identity_csv", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["9" * 30 + "_c1s1_0.jpg", "0007_c" + "9" * 30 + "s1_0.jpg"])
+def test_a_number_that_no_identity_or_camera_has_is_named(tmp_path, name):
+    root = market(tmp_path)
+    paint(root / "query" / name, 1, 1)
+    with pytest.raises(InputError, match="Received: 1 that do not: query/.*999.*on_bad_image=skip"):
+        list_identities("market1501", root)
+    assert list_identities("market1501", root, "skip")[3] == {
+        f"query/{name}": "does not state whom it shows"
+    }
+
+
+@pytest.mark.parametrize("identity", ["9" * 30, "\u00b2", "x"])
+def test_a_line_of_a_list_without_a_number_is_named(tmp_path, identity):
+    (tmp_path / "list_train.txt").write_bytes(b"caf\xe9/0000_000_01_0.jpg " + identity.encode() + b"\n")
+    with pytest.raises(InputError, match="Received: 1 that do not: caf"):
+        list_identities("msmt17", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b"x" * 200_000, "cannot be read .field larger than"),
+        (b"caf\xe9.jpg,a,1,training", "Received: 1 that do not: caf"),
+        (b"\0", "Received: 1 that do not"),
+    ],
+)
+def test_a_table_of_any_bytes_is_read_or_refused(tmp_path, row, message):
+    (tmp_path / "mine.csv").write_bytes(b"path,identity,camera,split\n" + row + b"\n")
+    with pytest.raises(InputError, match=message):
+        list_identities("identity_csv", tmp_path)
+
+
 def test_an_empty_split(tmp_path):
     root = market(tmp_path)
     for file in (root / "query").iterdir():

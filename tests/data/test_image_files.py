@@ -1,6 +1,7 @@
 """Images in files: one decoder for every format, windows of the right size, and reading in batches."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -13,6 +14,8 @@ from sklearn.datasets import load_sample_image
 
 from dreal_tf.data.files import ImageTree
 from dreal_tf.data.image_files import (
+    CURE,
+    EXPECTED,
     ImageFiles,
     UnreadableImage,
     central_window,
@@ -20,6 +23,7 @@ from dreal_tf.data.image_files import (
     has_16_bits,
     inspect_image,
     inspect_images,
+    message_of,
     random_window,
     read_image,
     scaled,
@@ -401,8 +405,18 @@ def test_a_file_that_cannot_be_read_is_named_when_it_is_met(tmp_path, name, bad)
     for batches, named in ((files.ordered(4), bad[0]), (files.shuffled(epoch_seed, 2), first)):
         with pytest.raises(
             tf.errors.InvalidArgumentError, match=f"Received:.*/{named}.jpg.*data.verify=true"
-        ):
+        ) as caught:
             list(batches)
+        message = message_of(caught.value)
+        assert message == f"{EXPECTED} {str(paths[named])!r}. {CURE}"
+
+
+def test_a_file_whose_name_is_not_utf_8_is_named_too(tmp_path):
+    path = os.path.join(tmp_path, os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        list(ImageFiles([path], [0], 8).ordered(1))
+    assert "caf\N{REPLACEMENT CHARACTER}.png" in message_of(caught.value)
+    assert message_of(tf.errors.InvalidArgumentError(None, None, "another")) is None
 
 
 def test_images_that_can_be_read_come_once_and_in_order(tmp_path):

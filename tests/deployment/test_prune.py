@@ -321,6 +321,12 @@ def test_fine_tuning_begins_where_the_rate_ended(changes, rate):
     assert all(getattr(tuned, part) == getattr(recipe, part) for part in same)
 
 
+@pytest.mark.parametrize(("start", "epochs", "expected"), [(2, 1, 0), (2, 2, 1), (2, 5, 2), (0, 1, 0)])
+def test_the_method_starts_before_a_short_fine_tuning_ends(start, epochs, expected):
+    recipe = SMALL.replace({"dreal.start_epoch": start, "schedule.epochs": 8})
+    assert fine_tuning(recipe, epochs, "start.keras").dreal.start_epoch == expected
+
+
 SHAPE, CLASSES = (8, 8, 3), 5
 
 

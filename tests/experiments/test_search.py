@@ -105,6 +105,17 @@ def test_a_role_given_by_half_is_refused(monkeypatch, variables):
         own_role()
 
 
+@pytest.mark.parametrize("name", ["a/b", "../x", "a\\b", "x" * 200, "a\nb", "."])
+@pytest.mark.parametrize("others", [{}, {"ORACLE_IP": "127.0.0.1", "ORACLE_PORT": "8000"}])
+def test_a_name_that_is_no_file_is_refused(monkeypatch, name, others):
+    for variable, value in (others | {"TUNER_ID": name}).items():
+        monkeypatch.setenv(f"KERASTUNER_{variable}", value)
+    with pytest.raises(
+        InputError, match="Expected KERASTUNER_TUNER_ID to be chief, or a worker's name"
+    ):
+        own_role()
+
+
 EVERY_KIND = {
     "dreal.actor_weight": Range(0.01, 1.0, log=True),
     "dreal.critic_units": Range(8, 64),

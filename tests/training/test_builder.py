@@ -53,6 +53,37 @@ def test_attention_kind_none_trains_as_a_baseline():
     assert np.isfinite(model.fit(data.train, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"data.name": "generated", "data.images": 10**9},
+            "a generated data set that fits into the memory",
+        ),
+        ({"data.name": "generated", "data.shape": (2**14, 2**14, 3)}, "a generated data set that fits"),
+        ({"data.image_size": 2**14}, "a data set that fits .*data.image_size=16384"),
+        ({"data.batch_size": 10**9}, "at least one batch of training images"),
+    ],
+)
+def test_absurd_sizes_are_refused_before_anything_is_made_of_them(changes, message):
+    with pytest.raises(InputError, match=message):
+        build(SMALL.replace(changes))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"data.batch_size": 10**9}, {"backbone.width": 32, "data.batch_size": 10**7}]
+)
+def test_a_network_that_fills_the_memory_is_not_built(changes):
+    with pytest.raises(InputError, match="a network that fits into the memory .*Lower one of them"):
+        build_network(SMALL.replace(changes), (64, 64, 3), 10)
+
+
+def test_channels_first_are_refused_with_the_cure(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(InputError, match="Call keras.config.set_image_data_format"):
+        build_network(SMALL, (8, 8, 1), 10)
+
+
 def test_a_method_without_attention_is_refused():
     with pytest.raises(InputError, match="or train with --baseline"):
         build(SMALL.replace({"attention.kind": "none", "dreal.enabled": True}))

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from dreal_tf.errors import InputError
@@ -36,6 +38,19 @@ def test_a_file_and_a_json_are_recipes_too(tmp_path):
             "Expected optim.learning_rate to be greater than 0",
         ),
         ("wrong.py", "def recipe(smoke=False):\n    return 3\n", "Expected a `Recipe` .*int"),
+        ("ends.py", "raise SystemExit(0)", "ends in SystemExit: 0"),
+        ("ends_later.py", "def recipe(smoke=False):\n    raise SystemExit", "ends in SystemExit"),
+        ("endless.py", "def recipe(smoke=False):\n    return recipe()", "ends in RecursionError"),
+        ("mute.py", "class Mute(BaseException):\n    __str__ = None\nraise Mute", "ends in Mute"),
+        ("talks.py", "raise ValueError('x' * 10**6)", "ends in ValueError: xxx.*xxx. Fix it"),
+        (
+            "data.py",
+            "from dreal_tf.recipe import Data\nData(batch_size=-1)",
+            "batch_size Input should be",
+        ),
+        ("nul.py", "a\0b", "ends in SyntaxError"),
+        ("x" * 300 + ".py", None, "Expected a recipe file.*File name too long"),
+        ("a\0b.json", None, "Expected a recipe file.*null"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(tmp_path, name, text, message):
@@ -43,6 +58,39 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, name, text, message):
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         load_recipe(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["pipe.py", "pipe.json"])
+def test_a_file_that_never_ends_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / f"zero{name}").symlink_to("/dev/zero")
+    for file in (name, f"zero{name}"):
+        with pytest.raises(InputError, match="Expected a recipe file.*no file of bytes"):
+            load_recipe(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.replace("\n", "\r\n").encode(),
+        b"# -*- coding: latin-1 -*-\nname = '\xe9'\n" + GOOD.encode(),
+    ],
+)
+def test_a_recipe_in_any_encoding_that_python_reads(tmp_path, content):
+    (tmp_path / "mine.py").write_bytes(content)
+    assert load_recipe(tmp_path / "mine.py").name == "mine"
+    (tmp_path / "mine.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert load_recipe(tmp_path / "mine.json").name == "unnamed"
+
+
+def test_a_recipe_that_prints_leaves_standard_output_alone(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        f"print('one')\n{GOOD}".replace("    return", "    print('two')\n    return")
+    )
+    load_recipe(tmp_path / "mine.py")
+    output = capsys.readouterr()
+    assert output.out == "" and output.err == "one\ntwo\n"
 
 
 def test_an_unknown_name_offers_the_nearest():

@@ -48,7 +48,12 @@ def test_no_cluster_is_none(monkeypatch, text):
     "text",
     [
         "{",
+        "ab",
         "[1]",
+        "[" * 10**5,
+        json.dumps({"cluster": {"worker": "abc"}, "task": {"type": "worker", "index": 0}}),
+        json.dumps({"cluster": {"worker": [1, 2]}, "task": {"type": "worker", "index": 0}}),
+        json.dumps({"cluster": {"worker": ["one", "two"]}, "task": {"type": "worker", "index": 0}}),
         json.dumps({"cluster": TWO}),
         json.dumps({"cluster": TWO, "task": {"type": "worker", "index": 2}}),
         json.dumps({"cluster": TWO, "task": {"type": "worker", "index": "x"}}),

@@ -78,7 +78,7 @@ def _write_report(inputs, evidence):
     tables = [table for section in sections for table in section.tables]
     for table in (*tables, *(picture.numbers for picture in pictures)):
         write_whole(folder / f"{table.name}.csv", table.csv())
-    write_whole(page, text)
+    write_whole(page, text.encode(errors="backslashreplace"))  # A path need not be UTF-8.
     return result
 
 
