@@ -81,6 +81,9 @@ def main(arguments=None):
     except (InputError, RunError) as error:
         say(f"Error: {error}")
         sys.exit(WRONG_INPUT if isinstance(error, InputError) else FAILED)
+    except KeyboardInterrupt:
+        say(interrupted)
+        sys.exit(INTERRUPTED)
     except SystemExit as end:  # Typer exits by itself, on an interrupt too.
         if end.code == INTERRUPTED:
             say(interrupted)
