@@ -72,8 +72,9 @@ def replacing(path):
     try:
         yield new
         os.replace(new, path)
-    finally:
+    except BaseException:
         new.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(path, content):

@@ -18,17 +18,17 @@ class Faults:
     """A hook on Python's audit events, which come before each write and can prevent it.
 
     Attributes:
-        writes: list of str, the events of the last command.
+        writes: list of str, the events of the last command; `growing`: those that need space.
     """
 
     def __init__(self):
-        self.root, self.kind, self.at, self.writes = None, None, None, []
+        self.root, self.kind, self.at, self.writes, self.growing = None, None, None, [], []
         sys.addaudithook(self._hook)  # It stays for the life of the process.
 
     @contextlib.contextmanager
     def inside(self, root, kind="kill", at=None):
         """Watches the writes below a folder; from the number `at` on, counted from 0, they fail."""
-        self.root, self.kind, self.at, self.writes = str(root), kind, at, []
+        self.root, self.kind, self.at, self.writes, self.growing = str(root), kind, at, [], []
         try:
             yield
         finally:
@@ -47,18 +47,22 @@ class Faults:
         if self.root is None:
             return
         grows = event in ("os.mkdir", "test.checkpoint") or (event == "open" and _writes(arguments))
-        if not grows and (event not in CHANGES or self.kind == "full"):
+        if not grows and event not in CHANGES:
             return
         path = arguments[0]
         if not isinstance(path, str | bytes | os.PathLike):
             return
-        path, failing = Path(os.fsdecode(path)), self.at is not None and len(self.writes) >= self.at
+        path, counted = Path(os.fsdecode(path)), self.growing if self.kind == "full" else self.writes
+        failing = self.at is not None and len(counted) >= self.at
         if path.is_absolute():  # The others are those of a folder that is being removed.
             if not str(path).startswith(self.root):
                 return
             self.writes.append(f"{event} {path.name}")
-        if failing:
-            raise Killed if self.kind == "kill" else OSError(errno.ENOSPC, FULL, str(path))
+            self.growing += [self.writes[-1]] * grows
+        if failing and self.kind == "kill":
+            raise Killed
+        if failing and grows:
+            raise OSError(errno.ENOSPC, FULL, str(path))
 
 
 def _writes(arguments):

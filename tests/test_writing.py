@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from fresh_process import ended, started
+from fresh_process import started
 
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.writing import (
@@ -177,18 +177,3 @@ def test_what_a_file_is_written_to_has_its_suffix(tmp_path):
     with replacing(tmp_path / "model.keras") as new:
         assert new.suffix == ".keras" and new.parent == tmp_path
         new.write_text("")
-
-
-def test_modules_in_processes_of_their_own_load_nothing_from_the_current_folder(tmp_path):
-    """See `dreal_tf.processes`."""
-    for name in ("random", "json", "numpy", "runpy", "keras", "tensorflow", "dreal_tf"):
-        (tmp_path / f"{name}.py").write_text(f"open({name + '.ran'!r}, 'w')")
-    code = "import os, sys; os.chdir(sys.argv[1]); from dreal_tf.processes import module_command as command;"
-    code += (
-        "import subprocess; print(subprocess.run(command(sys.argv[2]), input='', capture_output=True))"
-    )
-    for module in ("dreal_tf.experiments.worker", "dreal_tf.analysis.benchmark"):
-        done = ended("-P", "-c", code, tmp_path, module)
-        # Each reads its order, which is not there.
-        assert "Expecting value" in done.stdout or "not JSON" in done.stdout, done.stdout + done.stderr
-        assert not list(tmp_path.glob("*.ran"))

@@ -289,8 +289,9 @@ def check_page(page):
             f"Expected a file in a folder that can be written. Received: {str(page)!r}, {problem}. "
             "Choose another --out."
         )
-    present = [path for path in folder.iterdir() if not is_ours(path)] if folder.is_dir() else [folder]
-    earlier = check_replaceable([page, *present], folder / NOTE, ("page", "figures", "tables"))
+    empty = folder.is_dir() and all(map(is_ours, folder.iterdir()))
+    present = [page] if empty else [page, folder]
+    earlier = check_replaceable(present, folder / NOTE, ("page", "figures", "tables"))
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
         raise InputError(
             f"Expected a report to replace. Received: {str(page)!r}, which is another page. Choose another "

@@ -95,6 +95,9 @@ def main(arguments=None):
             _check_verb(arguments)
             _check_backend()
             app(arguments, standalone_mode=True)
+    except KeyboardInterrupt:
+        say(interrupted)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         code, message = explained(error)
         if message is None:

@@ -48,9 +48,12 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         RunError: if another worker is lost.
     """
     run, cluster = RunDirectory(out), cluster_of(strategy)
-    left_alone = run.finished and not fresh
-    lock = contextlib.nullcontext() if left_alone else locked(run_of_worker(out, cluster).path)
-    with lock:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(run_of_worker(out, cluster).path))
+        except InputError:
+            if fresh or not run.finished:  # Such a run is only read.
+                raise
         return _train(recipe, run, cluster, strategy, fresh, callbacks, conclude)
 
 

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,6 +15,8 @@ from commands import called
 from fresh_process import COMMAND, ended, started
 
 from dreal_tf.cli.main import explained
+from dreal_tf.cli import main
+from dreal_tf.cli.progress import DeferInterrupts
 
 SMOKE = ["train", "digits_resnet8_se", "--smoke"]
 NONE = ["--set", "attention.kind=none"]
@@ -219,6 +222,70 @@ def test_an_interrupt_ends_with_130_and_keeps_the_state(tmp_path, number, way):
     assert process.returncode == 130, errors
     assert "Traceback" not in errors and "continues from there" in errors
     assert list((tmp_path / "run" / "checkpoints").glob("epoch-*.index"))
+
+
+STUCK = """
+import ctypes
+from dreal_tf.cli import main as command
+
+def stuck(*arguments, **options):
+    lock, library = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+    print("waiting", flush=True)
+    library.pthread_mutex_lock(lock), library.pthread_mutex_lock(lock)  # It never comes.
+
+command.app, command._check_verb, command.GRACE = stuck, lambda arguments: None, 0.5
+command.main(["train"])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a signal there ends the process itself")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_never_returns_to_python_ends_with_130_too(number):
+    process = started("-c", STUCK)
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Finished epochs are kept" in errors
+
+
+@pytest.mark.parametrize("error", [SystemExit(130), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("verb", "kept"),
+    [
+        ("train", "Finished epochs are kept; the same command continues"),
+        ("prune", "Finished epochs of fine-tuning are kept"),
+        ("study", "Finished runs are kept"),
+        ("tune", "Finished epochs of each run are kept"),
+        *((verb, "Nothing is kept; the same command starts again.") for verb in ("predict", "index")),
+        *((verb, "Nothing is kept; the same command starts again.") for verb in ("export", "report")),
+    ],
+)
+def test_an_interrupt_says_what_is_kept(monkeypatch, verb, kept, error):
+    def interrupted(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(main, "_check_verb", lambda arguments: None)
+    monkeypatch.setattr(main, "app", interrupted)
+    process = called(verb)
+    assert process.returncode == 130 and f"Interrupted. {kept}" in process.stderr
+
+
+def test_outside_the_main_thread_commands_and_callbacks_work_too():
+    results = []
+
+    def work():
+        callback = DeferInterrupts()
+        callback.on_train_begin()
+        callback.on_train_batch_end(0)
+        callback.on_train_end()
+        results.append(called("recipes", "--json").returncode)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert results == [0]
+    handler = signal.getsignal(signal.SIGTERM)
+    assert called("recipes").returncode == 0 and signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_keras_opens_a_saved_network_once_we_are_imported(trained):

@@ -5,7 +5,6 @@ import pytest
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
 from dreal_tf.training.run_directory import RunDirectory
-from dreal_tf.writing import write_whole
 
 
 def test_a_new_run_writes_its_recipe(tmp_path):
@@ -76,17 +75,50 @@ def test_the_environment_is_noted(tmp_path):
     assert environment["versions"]["keras"].startswith("3.") and environment["command"]
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    file = tmp_path / "metrics.json"
-    write_whole(file, "old")
+@pytest.mark.parametrize("kind", ["link", "dangling"])
+def test_a_link_stays_and_its_target_holds_the_run(tmp_path, kind):
+    target, link = tmp_path / "disk" / "run", RunDirectory(tmp_path / "link")
+    target.parent.mkdir()
+    link.path.symlink_to(target)
+    if kind == "link":
+        target.mkdir()
+    link.begin(Recipe())
+    link.begin(Recipe(), fresh=True)
+    assert link.path.is_symlink() and link.started and RunDirectory(target).started
+    assert len(list(target.parent.iterdir())) == 2  # The old run lies beside the target.
 
-    def broken(*paths):
-        raise OSError("the power went")
 
-    with monkeypatch.context() as outage:
-        outage.setattr("os.replace", broken)
-        with pytest.raises(OSError, match="the power went"):
-            write_whole(file, "a new and longer text")
-    assert file.read_text() == "old"
-    write_whole(file, "new")
-    assert file.read_text() == "new"
+def test_the_rest_of_a_killed_command_is_no_obstacle(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / ".dreal_tf-0123456789ab-1.json").write_text("{")
+    run.begin(Recipe())
+    run.checkpoints.rmdir()
+    run.begin(Recipe())
+    assert run.checkpoints.is_dir()
+
+
+@pytest.mark.parametrize("name", ["history.csv", "model.keras", "environment.json"])
+def test_files_beside_a_recipe_that_no_run_wrote_are_not_replaced(tmp_path, name):
+    run = RunDirectory(tmp_path / "mine")
+    run.path.mkdir()
+    run.recipe.write_text(Recipe().to_json())
+    (run.path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"Received: {name} without them. Choose another --out"):
+        run.begin(Recipe())
+    run.begin(Recipe(), fresh=True)
+    (aside,) = tmp_path.glob("mine.*")
+    assert (aside / name).read_text() == "mine"
+
+
+def test_a_run_is_removed_alone(tmp_path):
+    run = RunDirectory(tmp_path / "best")
+    run.begin(Recipe())
+    run.remove()
+    run.remove()
+    assert not list(tmp_path.iterdir())
+    run.begin(Recipe())
+    (run.path / "notes.txt").write_text("mine")
+    run.remove()
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("best.") and (aside / "notes.txt").read_text() == "mine"

@@ -48,7 +48,10 @@ def first(runs):
     """A report of the baseline alone, that the command replaces: its result, page and confusion matrix."""
     with contextlib.chdir(runs):
         result = dreal_tf.report("baseline", out="alone.html", images=40)
-    (runs / "alone" / "stale.csv").write_text("of an earlier report")
+    note = runs / "alone" / "numbers.json"
+    note.write_text(json.dumps(result | {"tables": [*result["tables"], "stale"]}))
+    for name in ("stale.csv", "mine.txt"):
+        (runs / "alone" / name).write_text("of an earlier report, or of the user")
     return result, (runs / "alone.html").read_text(), (runs / "alone" / "confusion.svg").read_text()
 
 
@@ -83,7 +86,7 @@ def test_every_figure_lies_beside_the_page_as_png_svg_and_csv(runs, report):
         picture = (runs / "ours" / "report" / f"{name}.png").read_bytes()
         assert picture[1:4] == b"PNG" and len(picture) > 2000
     assert json.loads((runs / "ours" / "report" / "numbers.json").read_text()) == report
-    assert not [path for path in runs.rglob(".report-*")]  # Nothing half-written is left.
+    assert not [path for path in runs.rglob(".dreal_tf-*")]  # Nothing half-written is left.
 
 
 def test_the_page_is_one_small_file(report):
@@ -169,7 +172,8 @@ def test_wrong_input_ends_the_command_with_two_and_a_cure(runs):
 def test_repeated_it_replaces_its_own_files_with_equal_ones(first, reported, alone):
     result, page, confusion = first
     folder = Path(alone["folder"])
-    assert not (folder / "stale.csv").exists() and json.loads(reported.stdout) == result
+    assert not (folder / "stale.csv").exists() and (folder / "mine.txt").exists()
+    assert json.loads(reported.stdout) == result
     assert (folder / "confusion.svg").read_text() == confusion
     timed = [text.split("Time of an image")[0] for text in (Path(alone["page"]).read_text(), page)]
     assert timed[0] == timed[1]
