@@ -13,7 +13,7 @@ LONGEST, LONGEST_VALUE = 3000, 300  # Characters of a message, and of one value 
 
 
 def shortened(text, most=LONGEST):
-    """A text whose middle is left out if it is too long.
+    """A text without its middle if it is too long.
 
     Args:
         text: str.

@@ -167,10 +167,10 @@ def message_of(error):
     Returns:
         Str, which names the file; None if the error is about something else.
     """
-    said = re.search(
+    match = re.search(
         rf"\[({re.escape(EXPECTED)})\] \[(.*?)\] \[({re.escape(CURE)})\]", str(error), re.DOTALL
     )
-    return f"{said[1]} {received(said[2])}. {said[3]}" if said else None
+    return f"{match[1]} {received(match[2])}. {match[3]}" if match else None
 
 
 def _orientation(image):

@@ -30,7 +30,7 @@ from dreal_tf.recipe import ComparativeMethod, NoAttention, OtherBackbone, Plugi
 from dreal_tf.training.callbacks import DelayedStart, RetrievalScores, SetEpoch
 from dreal_tf.training.fine_tuning import freeze, load_start, resolve_auto, start_file
 from dreal_tf.training.optimizers import recipe_optimizer
-from dreal_tf.training.plugins import load_plugins, plugin
+from dreal_tf.training.plugins import load_plugins, plugin, running
 from dreal_tf.training.run_directory import FINISH_AGAIN
 
 # Fields that place attention: in our residual networks, and in any other network.
@@ -137,7 +137,8 @@ def build_data(recipe, recorded=None):
 
 def _plugin_data(name, data, options):
     """The splits of a plugin, which returns `Splits` or arguments of `dreal_tf.data.arrays.from_arrays`."""
-    made = plugin(name, "data set")(data)
+    with running(name, "data set of a plugin"):
+        made = plugin(name, "data set")(data)
     if isinstance(made, Splits):
         return made
     if not isinstance(made, dict) or not {"train", "test", "class_names"} <= set(made):

@@ -100,6 +100,12 @@ class RunDirectory:
                 )
             return
         if fresh:
+            if Path.cwd().is_relative_to(self.path.resolve()):
+                raise InputError(
+                    "Expected to start outside the run that --fresh moves aside. Received: "
+                    f"{str(self.path)!r}, which is or holds the current folder. Repeat the command in another "
+                    "folder, with the path from there."
+                )
             return
         if differences := recipe_differences(self.read_recipe(), recipe):
             raise InputError(

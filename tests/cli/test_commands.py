@@ -14,8 +14,8 @@ import pytest
 from commands import called
 from fresh_process import COMMAND, ended, started
 
-from dreal_tf.cli.main import explained
 from dreal_tf.cli import main
+from dreal_tf.cli.main import explained
 from dreal_tf.cli.progress import DeferInterrupts
 
 SMOKE = ["train", "digits_resnet8_se", "--smoke"]
@@ -164,7 +164,7 @@ def test_settings_of_keras_that_it_cannot_be_imported_with_are_refused(
         ("recipes >&-", 0, "Next: "),
         ("recipes <&- >&- 2>&-", 0, ""),
         ("recipes > /dev/full", 1, "Expected space to write"),
-        ("train 'ü\N{SNOWMAN}'", 2, "Received: '\\xfc\\u2603'"),
+        ("train 'ü'", 2, "Received: '\\udcc3\\udcbc'"),
         ("recipes digits_resnet8_se | head -1", 0, ""),
     ],
 )
@@ -179,7 +179,7 @@ def test_closed_and_full_outputs_and_another_locale(tmp_path, command, code, mes
         **odd,
     )
     assert process.returncode == code and "Traceback" not in process.stderr, process.stderr
-    assert message.encode("unicode_escape").decode() in process.stderr or message in process.stderr
+    assert message in process.stderr
 
 
 def test_the_errors_of_the_system_are_messages():

@@ -1,10 +1,13 @@
 """The model, schedule and losses that a recipe becomes."""
 
+import keras
 import numpy as np
 import pytest
 
 from dreal_tf import build, load_recipe
+from dreal_tf.data.arrays import from_arrays
 from dreal_tf.errors import InputError
+from dreal_tf.training.builder import build_network
 
 SMALL = load_recipe("digits_resnet8_se", smoke=True)
 
@@ -60,8 +63,7 @@ def test_attention_kind_none_trains_as_a_baseline():
             {"data.name": "generated", "data.images": 10**9},
             "a generated data set that fits into the memory",
         ),
-        ({"data.name": "generated", "data.shape": (2**14, 2**14, 3)}, "a generated data set that fits"),
-        ({"data.image_size": 2**14}, "a data set that fits .*data.image_size=16384"),
+        ({"data.shape": (2**14, 2**14, 3), "data.images": 10**6}, "a generated data set that fits"),
         ({"data.batch_size": 10**9}, "at least one batch of training images"),
     ],
 )
@@ -78,10 +80,21 @@ def test_a_network_that_fills_the_memory_is_not_built(changes):
         build_network(SMALL.replace(changes), (64, 64, 3), 10)
 
 
-def test_channels_first_are_refused_with_the_cure(monkeypatch):
-    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
-    with pytest.raises(InputError, match="Call keras.config.set_image_data_format"):
-        build_network(SMALL, (8, 8, 1), 10)
+def test_images_that_would_fill_the_memory_are_not_resized():
+    pair = np.zeros((10**5, 1, 1, 3), "uint8"), np.arange(10**5) % 2
+    with pytest.raises(
+        InputError, match="a data set that fits into the memory .*data.image_size=16384"
+    ):
+        from_arrays(pair, pair, ["a", "b"], image_size=2**14)
+
+
+def test_channels_first_are_refused_with_the_cure():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(InputError, match="Call keras.config.set_image_data_format"):
+            build_network(SMALL, (8, 8, 1), 10)
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 def test_a_method_without_attention_is_refused():

@@ -47,6 +47,10 @@ class Wide(dreal_tf.SqueezeExcite):
 
 def broken(section):
     return 3
+
+
+def ends(section):
+    raise SystemExit(0)
 '''
 
 
@@ -117,6 +121,8 @@ def test_without_attention_a_plugins_network_is_the_baseline(mine):
         ({"attention__gates": "no_such"}, "no_such"),
         ({"attention__kind": "mine:network"}, "Expected a subclass of dreal_tf.AttentionActor"),
         ({"data__name": "mine:broken"}, "to return a dict with train, test .* Received: int"),
+        ({"data__name": "mine:ends"}, "a data set of a plugin that runs.*'mine:ends'.*SystemExit: 0"),
+        ({"data__name": "mine:Wide"}, "a data set of a plugin that runs.*TypeError"),
     ],
 )
 def test_what_a_plugin_does_not_define_is_refused(mine, changes, message):
@@ -137,15 +143,20 @@ def test_gates_belong_to_backbones_of_other_origin():
         ("json.py", "x = 1", "'json' is taken"),
         ("two-words.py", "x = 1", "is taken or not an identifier"),
         ("ends.py", "1 / 0", "ends in ZeroDivisionError: division by zero"),
+        ("ends.py", "raise SystemExit(0)", "ends in SystemExit: 0"),
+        ("ends.py", "print('out')\ndef ends():\n    ends()\nends()", "ends in RecursionError"),
+        ("x" * 300 + ".py", None, "Expected a Python file as a plugin"),
+        ("a\0b.py", None, "Expected a Python file as a plugin"),
     ],
 )
-def test_a_file_that_is_no_plugin_is_refused(tmp_path, monkeypatch, name, text, message):
+def test_a_file_that_is_no_plugin_is_refused(tmp_path, monkeypatch, capsys, name, text, message):
     monkeypatch.setattr(plugins, "_files", {})
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         load_plugins([tmp_path / name])
     assert not loaded_plugins() and "ends" not in sys.modules
+    assert not capsys.readouterr().out  # Standard output is for results.
 
 
 def test_of_two_files_with_one_name_the_first_counts(mine, tmp_path):

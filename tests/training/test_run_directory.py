@@ -33,6 +33,20 @@ def test_fresh_moves_the_old_run_aside_and_deletes_nothing(tmp_path):
     assert (old / "notes.txt").read_text() == "keep me" and RunDirectory(old).read_recipe() == Recipe()
 
 
+@pytest.mark.parametrize("path", [".", "..", "../run", "notes/.."])
+def test_fresh_moves_no_folder_aside_that_it_is_started_in(tmp_path, monkeypatch, path):
+    RunDirectory(tmp_path / "run").begin(Recipe())
+    (tmp_path / "run" / "notes").mkdir()
+    monkeypatch.chdir(tmp_path / "run" / ("notes" if path == ".." else ""))
+    run = RunDirectory(path)
+    with pytest.raises(InputError, match="outside the run that --fresh moves aside.*another folder"):
+        run.begin(Recipe(), fresh=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    monkeypatch.chdir(tmp_path)  # As the message says.
+    RunDirectory("run").begin(Recipe(), fresh=True)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_data_that_has_moved_makes_no_other_recipe(tmp_path):
     run = RunDirectory(tmp_path / "run")
     run.begin(Recipe().replace({"data.folder": "/old"}))
