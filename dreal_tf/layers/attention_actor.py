@@ -141,7 +141,8 @@ class AttentionActor(keras.layers.Layer):
     Returns:
         The refined map; with `return_action` or `return_modules` a pair.
     Raises:
-        ValueError: if `action` does not have the shape of the layer's own.
+        ValueError: if `action` does not have the shape of the layer's own, or a subclass lacks the first
+            three class attributes.
     """
 
     attention = ""
@@ -155,6 +156,13 @@ class AttentionActor(keras.layers.Layer):
 
     def __init__(self, blended: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        missing = [name for name in ("attention", "suffixes", "kinds") if not getattr(self, name)]
+        if missing:
+            raise InputError(
+                "Expected an attention layer that says what its modules are. Received: the class "
+                f"{type(self).__name__} without {', '.join(missing)}. Set them as class attributes, such "
+                'as attention = "se", suffixes = ("se",), kinds = ("channel",).'
+            )
         self.blended = blended
         if blended:  # Optimizers exclude weights named "gamma" from weight decay.
             self.blend = self.add_weight(shape=(), initializer="zeros", name="blend_gamma")

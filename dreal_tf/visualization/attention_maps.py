@@ -29,7 +29,8 @@ def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
 
     Args:
         network: `keras.Model` of any kind with attention actors in it.
-        images: float array (n, height, width, channels), as the network takes them.
+        images: float array (n, height, width, channels), as the network takes them; a list or dict of
+            arrays if it has several inputs.
         kinds: collection of str, the kinds of action to keep, see `ModuleSpec`.
         batch_size: int >= 1. Images at a time.
     Returns:
@@ -40,6 +41,29 @@ def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
         (5, 1, 1, 64)
     """
     return ActionRecorder(network, kinds, batch_size)(images)
+
+
+def batches_of(images, batch_size):
+    """Yields batches of images, smaller ones if the images are large.
+
+    Args:
+        images: array (n, ...), or a list or dict of them for a network with several inputs.
+        batch_size: int >= 1. Images at a time, of up to 512 × 512 pixels.
+    Example:
+        >>> [len(batch) for batch in batches_of(np.ones((3, 1024, 512, 1)), batch_size=4)]
+        [2, 1]
+    """
+    parts = tf.nest.flatten(images)
+    pixels = max(math.prod(part.shape[1:3]) for part in parts)
+    size = max(1, min(batch_size, batch_size * 512**2 // max(pixels, 1)))
+    for start in range(0, len(parts[0]), size):
+        batch = slice(start, start + size)
+        yield tf.nest.map_structure(lambda part, of=batch: np.asarray(part[of], np.float32), images)
+
+
+def specs_of(images):
+    """The `tf.TensorSpec` of any number of images like these, in their structure."""
+    return tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:])), images)
 
 
 class ActionRecorder:
@@ -72,16 +96,17 @@ class ActionRecorder:
 
     def batches(self, images):
         """Yields the dict of one batch after the other, so that large actions need not be kept."""
-        images = np.asarray(images, np.float32)
-        traced, specs = self._for_images(images.shape[1:])
-        for start in range(0, len(images), self.batch_size):
-            actions = traced(images[start : start + self.batch_size])
+        images = tf.nest.map_structure(np.asarray, images)
+        traced, specs = self._for_images(specs_of(images))
+        for batch in batches_of(images, self.batch_size):
+            actions = traced(batch)
             yield {
                 module: Recorded(specs[module], action.numpy()) for module, action in actions.items()
             }
 
-    def _for_images(self, shape):
+    def _for_images(self, of_images):
         """The traced function for images of a shape, and the specs of the modules."""
+        shape = str(of_images)
         if shape not in self._traced:
             specs = {}
 
@@ -99,8 +124,7 @@ class ActionRecorder:
                     self.network(images, training=False)
                 return actions
 
-            signature = [tf.TensorSpec((None, *shape))]
-            traced = tf.function(actions_of, input_signature=signature, autograph=False)
+            traced = tf.function(actions_of, input_signature=[of_images], autograph=False)
             traced.get_concrete_function()
             self._traced[shape] = traced, specs
         return self._traced[shape]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from scipy import ndimage
 
 from dreal_tf.errors import InputError, check_at_least_one, unknown_name
+from dreal_tf.visualization.attention_maps import batches_of, specs_of
 
 
 class Call(NamedTuple):
@@ -136,7 +137,8 @@ class GradCam:
         plus_plus: bool. Grad-CAM++.
         batch_size: int >= 1. Images at a time.
     Call arguments:
-        images: float array (n, height, width, channels), as the network takes them.
+        images: float array (n, height, width, channels), as the network takes them; a list or dict of
+            arrays if it has several inputs.
         labels: int array (n,).
     Returns:
         Float32 array (n, height, width), of at least 0, at the resolution of the layer's map;
@@ -175,30 +177,33 @@ class GradCam:
         Returns:
             The maps, and a float32 array (n, classes).
         """
-        images, labels = np.asarray(images, np.float32), np.asarray(labels, np.int32)
-        if labels.shape != images.shape[:1] or not len(labels):
+        images, labels = tf.nest.map_structure(np.asarray, images), np.asarray(labels, np.int32)
+        shapes = [part.shape for part in tf.nest.flatten(images)]
+        if any(labels.shape != shape[:1] for shape in shapes) or not len(labels):
             raise InputError(
-                f"Expected one label for each image. Received: images of shape {images.shape}, labels "
-                f"of shape {labels.shape}. Give as many of both."
+                "Expected one label for each image. Received: images of shape "
+                f"{', '.join(map(str, shapes))}, labels of shape {labels.shape}. Give as many of both."
             )
-        traced, classes = self._for_images(images.shape[1:])
+        traced, classes = self._for_images(specs_of(images))
         if labels.min() < 0 or labels.max() >= classes:
             raise InputError(
                 f"Expected labels from 0 to {classes - 1}. Received: labels from {labels.min()} to "
                 f"{labels.max()}. Give the network images of its own classes."
             )
-        batches = []
-        for start in range(0, len(images), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            maps, logits = (part.numpy() for part in traced(images[batch], labels[batch]))
+        batches, start = [], 0
+        for batch in batches_of(images, self.batch_size):
+            end = start + len(tf.nest.flatten(batch)[0])
+            maps, logits = (part.numpy() for part in traced(batch, labels[start:end]))
             _check_logits(logits)
             batches.append((maps, logits))
+            start = end
         return tuple(map(np.concatenate, zip(*batches, strict=True)))
 
-    def _for_images(self, shape):
+    def _for_images(self, of_images):
         """The traced function for images of a shape, and the number of classes."""
+        shape = str(of_images)
         if shape not in self._traced:
-            specs = tf.TensorSpec((None, *shape)), tf.TensorSpec((None,), tf.int32)
+            specs = of_images, tf.TensorSpec((None,), tf.int32)
             # Nothing branches on tensors; converted, errors would come as other ones.
             traced = tf.function(self._maps, input_signature=specs, autograph=False)
             classes = traced.get_concrete_function().structured_outputs[1].shape[-1]
@@ -553,6 +558,11 @@ def with_image_shape(network, image_shape):
         >>> with_image_shape(network, (16, 24, 1)).input.shape
         (None, 16, 24, 1)
     """
+    if len(network.inputs) > 1:
+        raise InputError(
+            f"Expected a network of images alone. Received: {network.name!r}, which has "
+            f"{len(network.inputs)} inputs. Take Grad-CAM of pictures of your own instead."
+        )
     if tuple(network.inputs[0].shape[1:]) == tuple(image_shape):
         return network
     images = keras.Input(image_shape, dtype=network.inputs[0].dtype)

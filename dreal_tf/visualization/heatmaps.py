@@ -55,7 +55,7 @@ def chosen_images(labels, count, seed=0):
 SIDE, GAP, LINE, SPACE = 1.2, 0.07, 0.17, 0.1
 LEFT, RIGHT, TOP, BOTTOM = 0.55, 0.1, 0.1, 0.42
 LONG, BOLD, PLAIN = 14, 15, 19  # Characters along a picture: beside it, of its label, of a note.
-PIXELS = 128  # At least, along a picture's sides.
+PIXELS, MOST = 128, 512  # At least and at most, along a picture's sides.
 
 
 class MapRow(NamedTuple):
@@ -100,7 +100,6 @@ def heatmaps(images, labels, rows, style=LIGHT, columns=6, legend="evidence for 
         >>> len(figure.axes[0].images)  # Two images, two maps.
         4
     """
-    images = np.asarray(images, np.float64)
     columns = min(columns, len(images))
     bands = math.ceil(len(images) / columns)
     labels = [_broken(label, BOLD) for label in labels]
@@ -210,12 +209,29 @@ def _broken(text, width):
 
 def _enlarged(image):
     """Its pixels as squares, so that a smooth map can lie over them."""
+    image = reduced(image)
     times = max(1, math.ceil(PIXELS / min(image.shape[:2])))
     return _colours(np.repeat(np.repeat(image, times, axis=0), times, axis=1))
 
 
+def reduced(image):
+    """Every n-th pixel of a large image, or of some: as many as a picture of a figure can show.
+
+    Args:
+        image: array (..., height, width, channels).
+    Returns:
+        A view of it, of at most `MOST` pixels along the shorter side.
+    Example:
+        >>> reduced(np.zeros((8192, 4096, 3), "uint8")).shape
+        (1024, 512, 3)
+    """
+    step = math.ceil(min(image.shape[-3:-1]) / MOST)
+    return image[..., ::step, ::step, :]
+
+
 def _colours(image):
     """Three channels, from 0 to 1."""
+    image = np.asarray(reduced(image), np.float64)
     return np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0.0, 1.0)
 
 
@@ -309,9 +325,8 @@ def galleries(queries, labels, rows, style=LIGHT):
         >>> [patch.get_linestyle() for patch in figure.axes[0].patches]  # The last two: the legend.
         ['solid', 'dashed', 'solid', 'dashed']
     """
-    queries = np.asarray(queries, np.float64)
     count = rows[0].images.shape[1]
-    side = HEIGHT * queries.shape[2] / queries.shape[1]
+    side = HEIGHT * queries[0].shape[1] / queries[0].shape[0]
     band = len(rows) * (HEIGHT + BESIDE) + APART + (0.38 if len(rows) == 1 else 0)  # Two lines of type.
     first = MARGIN + side + NAME
     width = first + count * (side + BESIDE) + MARGIN

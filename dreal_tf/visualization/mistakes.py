@@ -5,6 +5,7 @@ import math
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgba
 
+from dreal_tf.visualization.heatmaps import reduced
 from dreal_tf.visualization.style import LIGHT, dress, new_figure, styled
 
 NAMED = 30  # Classes whose names fit beside the matrix.
@@ -93,6 +94,7 @@ def mistakes_figure(images, labels, answers, probabilities, style=LIGHT):
             axes.axis("off")
         shown = zip(grid.flat, images, labels, answers, probabilities, strict=False)
         for axes, image, label, answer, probability in shown:
+            image = reduced(image)
             colours = image[..., 0] if image.shape[-1] == 1 else image
             axes.imshow(colours, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             beneath = {"transform": axes.transAxes, "ha": "center", "va": "top"}

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from support import ACTORS, Pairwise, SpatialGate, TwoModules
 
+from dreal_tf import residual_network
+from dreal_tf.errors import InputError
 from dreal_tf.layers import AttentionActor, SqueezeExcite, intervene
 from dreal_tf.layers.attention_actor import MARGIN
 
@@ -143,3 +145,21 @@ def test_a_moved_action_keeps_its_precision(dtype):
     action = keras.ops.full((1, 1, 1, 4), 0.5, dtype=dtype)
     moved = SqueezeExcite(2).perturb_action(action, keras.ops.zeros((1, 1, 1, 4)))
     assert moved.dtype == action.dtype and keras.ops.all(moved == action)
+
+
+@pytest.mark.parametrize("missing", ["attention", "suffixes", "kinds"])
+def test_a_class_without_its_attributes_is_refused(missing):
+    attributes = {"attention": "mine", "suffixes": ("mine",), "kinds": ("channel",)}
+    if missing != "attention":
+        del attributes["suffixes"], attributes["kinds"]  # One without the other is refused at once.
+    attributes.pop(missing, None)
+    kind = type("Mine", (AttentionActor,), attributes)
+    with pytest.raises(
+        InputError, match=f"the class Mine without .*{missing}.* Set them as class attributes"
+    ):
+        kind()
+
+
+def test_a_class_in_place_of_a_layer_is_refused():
+    with pytest.raises(InputError, match="an object as `attention`.*class SqueezeExcite"):
+        residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite)

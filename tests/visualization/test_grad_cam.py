@@ -15,6 +15,7 @@ from support import small_network
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS, ExpectationMaximization, SqueezeExcite
+from dreal_tf.visualization.attention_maps import recorded_actions
 from dreal_tf.visualization.grad_cam import (
     Composed,
     GradCam,
@@ -530,3 +531,27 @@ def test_a_network_that_sees_colour_points_at_the_cell_of_its_colour():
     wrong = grid_pictures(coloured, np.arange(6) % 3, count=9)
     wrong = Composed(wrong.images, wrong.labels, 1 - wrong.boxes[:, [2, 3, 0, 1]])  # Opposite corners.
     assert (pointing_game(network, wrong, plus_plus=True).energy == 0).all()
+
+
+def test_a_network_with_two_inputs_has_maps_and_actions():
+    """At the second input's neutral value, 1, the maps are those of a network of the first alone."""
+    keras.utils.set_random_seed(0)
+    images, factors = keras.Input(IMAGES.shape[1:], name="images"), keras.Input((4,), name="factors")
+    maps = keras.layers.Conv2D(4, 3, padding="same", name="conv")(images)
+    maps = SqueezeExcite(2, name="conv1_1_se")(maps)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    head = keras.layers.Dense(CLASSES)
+    single = keras.Model(images, head(pooled))
+    double = keras.Model([images, factors], head(keras.layers.Multiply()([pooled, factors])))
+    inputs = [IMAGES, np.ones((5, 4), "float32")]
+    expected = grad_cam(single, IMAGES, LABELS)
+    for given in (inputs, dict(zip(("images", "factors"), inputs, strict=True))):
+        np.testing.assert_allclose(grad_cam(double, given, LABELS, batch_size=2), expected, rtol=1e-5)
+    actions = recorded_actions(double, inputs)["conv1_1/se"].action
+    np.testing.assert_allclose(
+        actions, recorded_actions(single, IMAGES)["conv1_1/se"].action, rtol=1e-6
+    )
+    with pytest.raises(InputError, match="one label for each image.*\\(5, 6, 8, 2\\), \\(4, 4\\)"):
+        grad_cam(double, [IMAGES, inputs[1][:4]], LABELS)
+    with pytest.raises(InputError, match="a network of images alone.*2 inputs"):
+        with_image_shape(double, (12, 16, 2))

@@ -1,6 +1,7 @@
 """Figures 1 to 3: the right numbers in the artists, in the right places."""
 
 import io
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from dreal_tf.errors import InputError
-from dreal_tf.visualization.heatmaps import MapRow, heatmaps, overlaid, stretched
+from dreal_tf.visualization.heatmaps import GalleryRow, MapRow, galleries, heatmaps, overlaid, stretched
+from dreal_tf.visualization.mistakes import mistakes_figure
 from dreal_tf.visualization.module_figures import channel_attention
 from dreal_tf.visualization.style import LIGHT, STYLES, as_png
 
@@ -182,3 +184,28 @@ def test_grey_images_and_a_single_one_are_drawn_too():
     figure = heatmaps(IMAGES[:1, ..., :1], ["one"], [MapRow("ours", 0 * MAPS[:1])])
     image, map_ = (np.asarray(image.get_array()) for image in figure.axes[0].images)
     np.testing.assert_allclose(map_, image)
+
+
+LARGE = np.zeros((2, 4096, 2048, 3), "uint8")
+LARGE[:, 2048:] = 200
+YES = np.ones((2, 1), bool)
+FIGURES = {
+    "heatmaps": lambda: heatmaps(LARGE, ["a", "b"], [MapRow("ours", np.ones((2, 4, 2)))]),
+    "galleries": lambda: galleries(LARGE, ["a", "b"], [GalleryRow("ours", LARGE[:, None], YES, YES)]),
+    "mistakes": lambda: mistakes_figure(LARGE, ["a", "b"], ["b", "a"], [1.0, 0.5]),
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_large_images_are_drawn_with_the_pixels_of_a_picture(figure, monkeypatch):
+    images = LARGE // 200 if figure == "heatmaps" else LARGE
+    monkeypatch.setitem(globals(), "LARGE", images)
+    tracemalloc.start()
+    drawn = FIGURES[figure]()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    pictures = [image.get_array() for axes in drawn.axes for image in axes.images]
+    pictures = [picture for picture in pictures if picture.shape[0] > 1]  # Not the scale of colours.
+    assert {picture.shape[:2] for picture in pictures} == {(1024, 512)}
+    assert all(picture[:512].mean() < picture[512:].mean() for picture in pictures)
+    assert peak < 3 * LARGE.nbytes

@@ -19,6 +19,7 @@ from dreal_tf.retrieval.embedding import Embedder
 from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import finished_run
 from dreal_tf.training.trained_run import best_network, run_data
+from dreal_tf.visualization.heatmaps import reduced
 
 WARM, TIMED = 5, 100  # Calls with one image before its time is measured, and while it is.
 TONES = {"this run": "ours", "baseline": "baseline"}  # The colours of the runs in figures.
@@ -97,8 +98,8 @@ class Evidence(NamedTuple):
         return self.data.class_names
 
     def pixels(self, inputs):
-        """Inputs of a network as people see them: float64, from 0 to 1, same shape."""
-        return self.data.preprocessing.pixels(inputs).numpy() / 255.0
+        """Inputs of a network as people see them: float64, from 0 to 1; large ones `reduced`."""
+        return self.data.preprocessing.pixels(reduced(inputs)).numpy() / 255.0
 
 
 def gather(inputs, data_dir=None, track=None):

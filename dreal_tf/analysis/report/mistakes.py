@@ -5,6 +5,7 @@ from sklearn.metrics import confusion_matrix
 
 from dreal_tf.analysis.report.evidence import images_at
 from dreal_tf.analysis.report.page import Column, Picture, ReportSection, Table
+from dreal_tf.visualization.heatmaps import reduced
 from dreal_tf.visualization.mistakes import confusion_figure, mistakes_figure
 
 
@@ -108,7 +109,8 @@ def _pairs(names, counts):
 
 def _confident(evidence, wrong):
     names = evidence.class_names
-    images = evidence.data.preprocessing.pixels(images_at(evidence.data.test, wrong)).numpy()
+    images = reduced(images_at(evidence.data.test, wrong))
+    images = evidence.data.preprocessing.pixels(images).numpy()
     rows = []
     for position in wrong:
         row = (int(position), names[evidence.labels[position]])

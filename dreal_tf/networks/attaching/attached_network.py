@@ -323,6 +323,7 @@ class ForeignActor(AttentionActor):
     """
 
     is_gate = False
+    attention, suffixes, kinds = "gate", ("gate",), ("channel",)  # Of each layer its own.
 
     def __init__(self, cut):
         super().__init__(name=cut.name)

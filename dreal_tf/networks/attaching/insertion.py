@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from dreal_tf.errors import InputError, unknown_name
+from dreal_tf.errors import InputError, check_objects, unknown_name
 from dreal_tf.keras_internals import node_of
 from dreal_tf.layers import ACTORS, AttentionActor
 from dreal_tf.networks.attaching.cuts import cut_named
@@ -34,7 +34,8 @@ def insert(
         **arguments: arguments of the layers, such as `reduction=16`.
     Returns:
         Functional `keras.Model`. The layer after "conv2_block1_3_bn" is called
-        "conv2_block1_3_bn_se", its module "conv2_block1_3_bn/se".
+        "conv2_block1_3_bn_se", its module "conv2_block1_3_bn/se"; a second one there is called
+        "conv2_block1_3_bn_2_se".
     Raises:
         InputError: if no layer has such a name, or the output of a layer is no map.
     Example:
@@ -56,8 +57,10 @@ def insert(
             "[layer.name for layer in network.layers] has the names."
         )
 
+    taken = set(_names(graph))
+
     def refined(node, operation, args, kwargs):
-        return _refined(pattern, operation.name, operation(*args, **kwargs))
+        return _refined(pattern, operation.name, operation(*args, **kwargs), taken)
 
     return _Rebuilding(layers_matching(network, patterns), refined).of(network)
 
@@ -134,6 +137,7 @@ def _is_actor(graph, name):
 
 def _pattern(attention, identity, arguments):
     """The layer that all new layers copy."""
+    check_objects(attention=attention)
     if isinstance(attention, AttentionActor):
         kind, config = type(attention), attention.get_config()
     elif attention in ACTORS:
@@ -197,13 +201,17 @@ class _Rebuilding:
         return operation(*args, **kwargs)
 
 
-def _refined(pattern, name, outputs):
-    """The output of a layer, refined by a new layer like `pattern`."""
+def _refined(pattern, name, outputs, taken):
+    """The output of a layer, refined by a new layer like `pattern`, whose name is none of those taken."""
     if not isinstance(outputs, keras.KerasTensor) or len(outputs.shape) != 4:
         shape = getattr(outputs, "shape", None)
         raise InputError(
             "Expected layers that give one map (batch, height, width, channels), to insert "
             f"attention after. Received: {name!r}, which gives shape {shape}. Choose others."
         )
-    kind, config = type(pattern), pattern.get_config()
-    return kind.from_config(config | {"name": f"{name}_{pattern.attention}"})(outputs)
+    number, new = 1, f"{name}_{pattern.attention}"
+    while new in taken:
+        number += 1
+        new = f"{name}_{number}_{pattern.attention}"
+    taken.add(new)
+    return type(pattern).from_config(pattern.get_config() | {"name": new})(outputs)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import keras
 from keras import ops
 
-from dreal_tf.errors import InputError
+from dreal_tf.errors import InputError, check_objects
 from dreal_tf.layers import AttentionActor, Placement
 from dreal_tf.modules import stage_name
 from dreal_tf.networks.backbones.backbone import Wiring
@@ -294,6 +294,7 @@ class ResidualWiring(Wiring):
         symmetric=False,
         kernel_initializer="he_normal",
     ):
+        check_objects(attention=attention)
         placement = attention.placement if attention else Placement()
         if attention_stages is None:
             attention_stages = placement.chosen(tuple(stage_blocks))

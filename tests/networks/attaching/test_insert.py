@@ -12,7 +12,7 @@ from foreign_networks import (
     with_random_weights,
 )
 
-from dreal_tf import CBAM, Recipe, SqueezeExcite, attach, audit, insert
+from dreal_tf import CBAM, DREAL, Recipe, SqueezeExcite, attach, audit, insert
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS, intervene
 from dreal_tf.networks.backbones import actors_of
@@ -76,11 +76,25 @@ def test_it_can_start_as_its_paper_has_it():
     assert not np.allclose(network(images_and_labels()[0]), plain()(images_and_labels()[0]))
 
 
+def test_a_second_layer_at_a_place_has_a_number():
+    network = insert(
+        insert(plain(), "se", after="conv_1_bn", reduction=2), "se", after="conv_1_bn", reduction=2
+    )
+    names = [layer.name for layer in network.layers]
+    first = names.index("conv_1_bn")
+    assert names[first + 1 : first + 3] == ["conv_1_bn_2_se", "conv_1_bn_se"]
+    assert DREAL(network, critic=None).trajectory.modules == ["conv_1_bn_2/se", "conv_1_bn/se"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"attention": "sse", "after": "conv_1"}, "Expected an attention kind.*Did you mean 'se'"),
         ({"attention": "se", "after": "conv_1_bm"}, "Did you mean 'conv_1_bn'"),
+        (
+            {"attention": SqueezeExcite, "after": "conv_1"},
+            "an object as `attention`.*class SqueezeExcite",
+        ),
         ({"attention": "se"}, "the layers to insert attention after.*after=None"),
         ({"attention": "aa", "after": "conv_1"}, "takes the place of a convolution"),
         ({"attention": "se", "after": "logits"}, r"one map .* 'logits', which gives shape \(None, 3\)"),
