@@ -30,7 +30,7 @@ from dreal_tf.data.sections import (
 )
 from dreal_tf.errors import InputError, received, shortened, unknown_name
 
-SCHEMA = 3  # Of recipe.json. Version 1 carried no number.
+SCHEMA = 4  # Of recipe.json. Version 1 carried no number.
 
 
 def _split_commas(value):
@@ -345,7 +345,12 @@ class _Method(Section):
         default=4, description="Side of the grid to which maps are averaged (cells)."
     )
     actor_weight: NonNegativeFloat = Field(
-        default=0.1, description="Weight of the actor loss, lambda (no unit)."
+        default=0.5,
+        description="Weight of the actor loss (fraction of the task gradient; absolute: lambda, no unit).",
+    )
+    actor_weight_mode: Literal["relative", "absolute"] = Field(
+        default="relative",
+        description="relative: to the task gradient on the same weights; absolute: lambda of the paper.",
     )
     actor_warmup: CountOrZero = Field(
         default=0, description="Linear rise of actor_weight from 0 (steps)."
@@ -986,8 +991,12 @@ def _of_this_schema(tree, source):
     if schema == 1 and isinstance(exploration, list):
         kinds = ["reference" if kind == "baseline" else kind for kind in exploration]
         tree["dreal"] = fields | {"exploration": kinds}
-    if schema < SCHEMA:
+    if schema < 3:
         _drop_fields_of_other_kinds(tree)
+    if schema < 4:  # Weights were absolute, 0.1 by default.
+        absolute = {"actor_weight_mode": "absolute"}
+        if isinstance(fields := tree.get("dreal", {}), dict):
+            tree["dreal"] = {"actor_weight": 0.1} | fields | absolute
     return tree
 
 

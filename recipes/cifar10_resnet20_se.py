@@ -14,7 +14,7 @@ def recipe(smoke=False):
         augment=Augment(crop_padding=4, flip=True),
         backbone=Backbone(name="resnet", depth=20),
         attention=Attention(kind="se", reduction=4),
-        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=2000),
+        dreal=Dreal(critic="comparative", actor_warmup=2000),
         optim=Optim(learning_rate=0.1, weight_decay=1e-4),
         schedule=Schedule(epochs=164, decay="steps", milestones=(0.5, 0.75)),
     )

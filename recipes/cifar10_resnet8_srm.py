@@ -14,7 +14,7 @@ def recipe(smoke=False):
         augment=Augment(crop_padding=4, flip=True),
         backbone=Backbone(name="resnet", depth=8),
         attention=Attention(kind="srm"),
-        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=500),
+        dreal=Dreal(critic="comparative", actor_warmup=500),
         optim=Optim(learning_rate=0.1, weight_decay=5e-4),
         schedule=Schedule(epochs=8, decay="cosine", warmup_epochs=1),
     )

@@ -26,7 +26,6 @@ def recipe(smoke=False):
         attention=Attention(kind="cbam", reduction=4, blocks="last"),
         dreal=Dreal(
             critic="comparative",
-            actor_weight=0.1,
             actor_warmup=100,
             reward_fraction=1.0,
             validation_fraction=0.0625,

@@ -14,7 +14,7 @@ def recipe(smoke=False):
         augment=Augment(crop_padding=1),
         backbone=Backbone(name="resnet", depth=8),
         attention=Attention(kind="se", reduction=4),
-        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=200, reward_fraction=0.5),
+        dreal=Dreal(critic="comparative", actor_warmup=200, reward_fraction=0.5),
         optim=Optim(learning_rate=0.1, weight_decay=5e-4),
         schedule=Schedule(epochs=20, decay="cosine", warmup_epochs=1),
     )

@@ -16,7 +16,7 @@ def recipe(smoke=False):
         augment=Augment(resized_crop=0.08, flip=True),
         backbone=Backbone(name="imagenet_resnet", depth=101),
         attention=Attention(kind="srm"),
-        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=5000, reward_fraction=0.25),
+        dreal=Dreal(critic="comparative", actor_warmup=5000, reward_fraction=0.25),
         optim=Optim(learning_rate=0.1, weight_decay=1e-4),
         schedule=Schedule(epochs=100, decay="steps", milestones=(0.3, 0.6, 0.9)),
         run=Run(precision="mixed_bfloat16", deterministic=False),

@@ -18,7 +18,7 @@ def recipe(smoke=False):
         augment=Augment(crop_padding=8, flip=True),
         backbone=Backbone(name="imagenet_resnet", depth=18),
         attention=Attention(kind="se", reduction=16),
-        dreal=Dreal(critic="comparative", actor_weight=0.1, actor_warmup=1000),
+        dreal=Dreal(critic="comparative", actor_warmup=1000),
         optim=Optim(learning_rate=0.05, weight_decay=5e-4),
         schedule=Schedule(epochs=60, decay="cosine", warmup_epochs=1),
     )

@@ -329,8 +329,8 @@ def _to_counterfactual_pass(model, data):
 def _to_critic(model, data):
     factual = model.factual_pass(data)
     result = model.update_critic(factual, model.estimate_rewards(factual))
-    gradients = model.actor_gradients(factual, result)
-    return [result.actor_loss, *_present(gradients), *_outputs(factual)]
+    push = model.push(factual, result, model.actor_gradients(factual, result))
+    return [result.actor_loss, *_present(push), *_outputs(factual)]
 
 
 def _whole_step(model, data):
@@ -399,6 +399,9 @@ def exchanged_bytes(model):
         "statistics": _bytes(statistics),
         "critic": 0 if critic is None else _bytes(critic.trainable_variables),
         "trust": 0 if critic is None or model.trust is None else _bytes(model.trust.variables),
+        "relative_weight": 0
+        if model.relative_weight is None
+        else _bytes(model.relative_weight.variables),
     }
 
 

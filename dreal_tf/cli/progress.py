@@ -5,14 +5,14 @@ They have a file of their own because it imports Keras, which takes seconds.
 
 import signal
 import threading
+import time
 
 import keras
 
-from dreal_tf.cli.output import say
+from dreal_tf.cli.output import WIDTH, say
 
-# The logs of the progress line; history.csv has all of them.
-SHOWN = ("loss", "accuracy", "critic_loss", "actor_loss", "val_loss", "val_accuracy")
-SHOWN += ("val_rank_1", "val_mAP")  # For data of identities.
+# The logs of an epoch's line, as many as fit; history.csv has all of them. Identities have a mAP.
+SHOWN = ("loss", "accuracy", "val_mAP", "val_accuracy", "reward", "val_loss")
 
 
 class EpochProgress(keras.callbacks.Callback):
@@ -30,6 +30,8 @@ class EpochProgress(keras.callbacks.Callback):
         self._bar.start()
         self._task = self._bar.add_task("", total=self.params["steps"])
 
+        self._began, self._epochs_done = time.monotonic(), 0
+
     def on_epoch_begin(self, epoch, logs=None):
         description = f"epoch {epoch + 1}/{self.params['epochs']}"
         self._bar.reset(self._task, total=self.params["steps"], description=description)
@@ -38,8 +40,22 @@ class EpochProgress(keras.callbacks.Callback):
         self._bar.update(self._task, completed=batch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        shown = "  ".join(f"{name} {logs[name]:.4f}" for name in SHOWN if name in logs)
-        say(f"epoch {epoch + 1:>3}/{self.params['epochs']}  {shown}")
+        epochs = self.params["epochs"]
+        self._epochs_done += 1
+        elapsed = time.monotonic() - self._began
+        left = elapsed / self._epochs_done * (epochs - epoch - 1)
+        line = f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}  {_clock(elapsed)}, {_clock(left)} left"
+        for name in SHOWN:
+            shown = f"  {name} {logs[name]:.3f}" if name in logs else ""
+            line += shown if len(line) + len(shown) <= WIDTH else ""
+        say(line)
+
+
+def _clock(seconds):
+    """Minutes and seconds, or hours, minutes and seconds."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

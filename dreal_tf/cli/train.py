@@ -12,7 +12,7 @@ from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Se
 from dreal_tf.cli.output import metric_lines, next_command, result, say, training_callbacks
 from dreal_tf.errors import InputError
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
-from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.training.run_directory import RunDirectory, recipe_differences
 
 
 def train(
@@ -54,8 +54,21 @@ def train(
         say("This worker is done; the chief has the metrics.")
         return
     result(trained, as_json, metric_lines(trained))
+    say(f"{trained['method']['line']} {_against_baseline(resolved, trained['accuracy'])}".strip())
     say(f"Run directory: {out}")
     next_command(f"dreal-tf evaluate {shlex.quote(str(out))}")
+
+
+def _against_baseline(recipe, accuracy):
+    """The accuracy compared with that of the finished baseline of the recipe, if it has been run."""
+    if not recipe.dreal.enabled or recipe.attention.kind == "none":
+        return ""
+    baseline = recipe.replace({"dreal.enabled": False})
+    run = RunDirectory(default_run_folder(baseline))
+    if not run.finished or recipe_differences(run.read_recipe(), baseline):
+        return "Accuracy against the baseline: not compared; run with --baseline."
+    difference = 100 * (accuracy - run.read_metrics()["accuracy"])
+    return f"Accuracy against the baseline in {run.path}: {difference:+.2f} points, one pair of runs."
 
 
 def resolve(recipe, smoke=False, changes=(), baseline=False, seed=None, data_dir=None):

@@ -10,6 +10,7 @@ SMALL = {
     "run.figures": 0.0,
     "dreal.actor_warmup": 100,
 }
+ABSOLUTE = {"dreal.actor_weight_mode": "absolute"}  # Their weights are lambda, as in the paper.
 
 # A critic has 600 steps to learn in: the exact estimator shows it every action of a measured image.
 METHOD = {"dreal.critic": "comparative", "dreal.estimator": "exact"}
@@ -125,7 +126,7 @@ def gain_study(
     return Study(
         what="train",
         recipe=recipe,
-        changes=changes,
+        changes=changes | ABSOLUTE,
         arms={arm: fields for arm, fields in every.items() if arms is None or arm in arms},
         against=BASELINE,
         seeds=range(seeds),

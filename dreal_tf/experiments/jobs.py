@@ -84,6 +84,7 @@ def run_train(study, arm, seed, folders):
     """
     run = RunDirectory(Path(folders.runs) / f"{arm}_seed{seed}")
     row = train(study.recipe_of(arm, seed, folders.data_dir), run.path)
+    del row["method"]  # Its figures stand in the row: `actor_grad_ratio` and `val_trust`.
     last = read_history(run.history)[-1]
     return row | {
         name: value for name, value in last.items() if name.startswith(("val_", "actor_grad_"))
@@ -352,7 +353,8 @@ class FrozenDREAL(DREAL):
     """
 
     def __init__(self, network, critic="paper", wait=0, **settings):
-        super().__init__(network, critic, **settings)
+        # There is no task gradient, to which a weight could be relative.
+        super().__init__(network, critic, **(settings | {"actor_weight_mode": "absolute"}))
         self.wait = wait
         actors = {actor.name for actor in self.trajectory.actors}
         for layer in network.layers:
@@ -383,12 +385,12 @@ class FrozenDREAL(DREAL):
         privileged = self._privileged_inputs(tape, scores, outputs, targets)
         return FactualPass(images, labels, sample_weight, outputs, targets, loss, privileged=privileged)
 
-    def update_network(self, factual, actor_gradients=None, weight=None, available=()):
+    def update_network(self, factual, push=None, available=()):
         theta = self.trajectory.variables
-        gradients = [tf.zeros_like(variable) for variable in theta]
-        for position, gradient in enumerate(actor_gradients):
-            if gradient is not None:
-                gradients[position] = weight * gradient
+        gradients = [
+            tf.zeros_like(variable) if part is None else part
+            for part, variable in zip(push, theta, strict=True)
+        ]
         # At weight 0 as well: it counts the steps, on which the sampling plans depend.
         self.optimizer.apply(gradients, theta)
 

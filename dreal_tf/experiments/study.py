@@ -277,8 +277,8 @@ def without_method(recipe):
     Returns:
         `Recipe`.
     Example:
-        >>> without_method(Recipe(dreal={"actor_weight": 0.5})).dreal.actor_weight
-        0.1
+        >>> without_method(Recipe(dreal={"actor_weight": 0.1})).dreal.actor_weight
+        0.5
     """
     return recipe.model_copy(update={"dreal": Dreal(enabled=False)})
 

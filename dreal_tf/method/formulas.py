@@ -251,7 +251,7 @@ def comparison_loss(predicted, difference, weights, delta=0.5):
 def actor_loss(critiques, weights):
     """Minus the mean critique of all actions: L_q, as it is logged.
 
-    The actors follow its gradient, scaled by trust: `dreal_tf.model.gradients.actor_loss_gradients`.
+    The actors follow its gradient, scaled by trust: `dreal_tf.DREAL.push`.
 
     Args:
         critiques: float tensor (batch, modules).

@@ -23,15 +23,21 @@ from dreal_tf.method.instruments import Instruments
 from dreal_tf.method.metrics import InstrumentMetrics, MethodMetrics
 from dreal_tf.method.rewards import DeferredUpdates, RewardEstimator
 from dreal_tf.method.rows import predicted_differences
+from dreal_tf.method.summary import summarise_method
 from dreal_tf.model.gradients import (
+    RelativeWeight,
     Trust,
-    actor_loss_gradients,
     available_after,
     clip,
     clipping_of,
     clipping_off,
-    compare_gradients,
+    gradient_products,
+    gradients_of_actions,
+    ratio_and_cosine,
+    summed,
+    weights_of_modules,
 )
+from dreal_tf.model.progress_bar import with_progress_bar
 from dreal_tf.model.settings import (
     Settings,
     check_critic,
@@ -85,8 +91,8 @@ class FactualPass(NamedTuple):
         targets: `dreal_tf.method.formulas.Targets`.
         loss: float scalar, the task loss, scaled for the sum over replicas.
         gradients: list of tensors or None, the task loss's gradient for each trainable variable of
-            the network (W and theta), scaled by the optimizer's loss scale and clipped; None in
-            evaluation, or if the task loss is not to move the network.
+            the network (W and theta), scaled by the optimizer's loss scale; None in evaluation, or if
+            the task loss is not to move the network.
         privileged: `dreal_tf.method.types.PrivilegedInputs`; None without a critic.
         deferred: `dreal_tf.method.rewards.DeferredUpdates` of a pass in training mode; None at
             inference.
@@ -137,7 +143,10 @@ class DREAL(ReplicatedModel):
             have none.
         critic: "comparative", "paper", "direct", "shuffled", a `dreal_tf.method.critics.Critic`, or
             None: the baseline, trained as plain Keras trains it.
-        actor_weight: float >= 0. Weight of the actor loss (lambda, no unit).
+        actor_weight: float >= 0. Weight of the actor loss (no unit).
+        actor_weight_mode: "relative": the weight is the length of the actor loss's gradient over that
+            of the task loss's, on the weights that make a module's action, where the critic is fully
+            trusted, see `dreal_tf.model.RelativeWeight`; "absolute": it is lambda, as in the paper.
         actor_warmup: int >= 0. Steps over which that weight rises from 0, counted from the first of
             the training (optimizer steps).
         estimator: "sampled" (the action of one module replaced in each sampled image) or "exact" (of
@@ -174,7 +183,8 @@ class DREAL(ReplicatedModel):
         self,
         network: keras.Model,
         critic: str | Critic | None = "comparative",
-        actor_weight: float = 0.1,
+        actor_weight: float = 0.5,
+        actor_weight_mode: str = "relative",
         actor_warmup: int = 0,
         estimator: str = "sampled",
         reward_fraction: float = 0.25,
@@ -192,6 +202,7 @@ class DREAL(ReplicatedModel):
         super().__init__(**kwargs)
         settings = Settings(
             actor_weight=actor_weight,
+            actor_weight_mode=actor_weight_mode,
             actor_warmup=actor_warmup,
             estimator=estimator,
             reward_fraction=reward_fraction,
@@ -225,6 +236,8 @@ class DREAL(ReplicatedModel):
             network, self.trajectory, reference_action, penalty, **explored
         )
         self.trust = Trust(len(modules)) if self.critic is not None and trust else None
+        relative = self.critic is not None and actor_weight_mode == "relative"
+        self.relative_weight = RelativeWeight(len(modules)) if relative else None
         self.method_enabled = self.critic is not None
         self.method_metrics = MethodMetrics(modules, with_critic=self.critic is not None)
         self.instruments = None
@@ -296,12 +309,11 @@ class DREAL(ReplicatedModel):
             return self._compiled_metrics(factual)
         samples = self.estimate_rewards(factual)  # A counterfactual pass, without gradient.
         result = self.update_critic(factual, samples)  # L_r moves phi.
-        actor_gradients = self.actor_gradients(factual, result)  # L_q, for theta alone.
-        weight = self.actor_weight()
+        of_modules = self.actor_gradients(factual, result)  # L_q, for theta alone.
+        push = self.push(factual, result, of_modules)  # Weighted, and as far as a critic is trusted.
         available = [samples.difference, result.critiques]
-        # L_c moves W and theta, weight · L_q theta alone.
-        self.update_network(factual, actor_gradients, weight, available)
-        self._log(factual, samples, result, actor_gradients, weight)
+        self.update_network(factual, push, available)  # L_c moves W and theta, the push theta alone.
+        self._log(factual, samples, result, of_modules, push)
         return self._compiled_metrics(factual)
 
     def factual_pass(self, data):
@@ -324,8 +336,7 @@ class DREAL(ReplicatedModel):
             scaled_loss = self.optimizer.scale_loss(loss)
             targets = targets_of(labels, outputs["logits"].shape[-1], sample_weight)
             scores = self._scores(outputs["logits"], targets)
-        # Clipped before L_q is added, whose size would otherwise change the scale of W's gradient.
-        gradients = clip(tape.gradient(scaled_loss, deferred.sources()), self.optimizer)  # W, theta
+        gradients = tape.gradient(scaled_loss, deferred.sources())  # W, theta
         privileged = self._privileged_inputs(tape, scores, outputs, targets)
         return FactualPass(
             images, labels, sample_weight, outputs, targets, loss, gradients, privileged, deferred
@@ -381,40 +392,58 @@ class DREAL(ReplicatedModel):
         return UpdateResult(output.critiques, critic_loss, logged_loss, trust, dq_da)
 
     def actor_gradients(self, factual, result):
-        """The deterministic policy gradient: dL_q/dtheta = dA/dtheta · dL_q/dA.
+        """The deterministic policy gradient: dL_q/dtheta = dA/dtheta · dL_q/dA, before trust.
 
-        For each action, dL_q/dA is -dQ/dA times trust and sample weight, over batch size · modules.
+        For each action, dL_q/dA is -dQ/dA times sample weight, over batch size · modules.
 
         Args:
             factual: `FactualPass`.
             result: `UpdateResult`.
         Returns:
-            List of tensors or None, one for each variable of theta; scaled as the task loss's.
+            List, one per module, of lists of tensors or None, one for each variable of theta: the
+            gradient through the module's action, scaled as the task loss's.
         """
-        with tf.name_scope("actors"), tf.GradientTape() as tape:
+        theta = self.trajectory.variables
+        with tf.name_scope("actors"), tf.GradientTape(persistent=True) as tape:
             actions = self.trajectory.propose_again(factual.outputs, factual.deferred is not None)
         scale = self.optimizer.scale_loss(per_replica(tf.ones([])))
-        weights = factual.targets.weights
-        of_actions = actor_loss_gradients(result.dq_da, result.trust, weights, scale)
-        return tape.gradient(actions, self.trajectory.variables, output_gradients=of_actions)
+        of_actions = gradients_of_actions(result.dq_da, factual.targets.weights, scale)
+        pairs = zip(actions, of_actions, strict=True)
+        return [tape.gradient(action, theta, output_gradients=part) for action, part in pairs]
 
-    def update_network(self, factual, actor_gradients=None, weight=None, available=()):
+    def push(self, factual, result, of_modules):
+        """The actor loss's gradient for theta, weighted, each module's as far as its critic is trusted.
+
+        Args:
+            factual: `FactualPass`.
+            result: `UpdateResult`.
+            of_modules: from `actor_gradients`.
+        Returns:
+            List of tensors or None, one for each variable of theta.
+        """
+        factors = self.actor_weight() * result.trust  # (modules,)
+        if self.relative_weight is not None:
+            task = [factual.gradients[n] for n in self._positions_of_theta()]
+            factors *= self.relative_weight.factors(task, of_modules, self._sizes_of_theta())
+        return summed(of_modules, factors)
+
+    def update_network(self, factual, push=None, available=()):
         """Moves W and theta by both gradients, then commits the deferred updates.
 
         Args:
             factual: `FactualPass`.
-            actor_gradients: list of tensors or None, one for each variable of theta; None: the task
-                loss's gradient alone.
-            weight: float scalar, the actor loss's.
+            push: list of tensors or None, one for each variable of theta; None: the task loss's
+                gradient alone.
             available: sequence of tensors that are computed before the optimizer moves W and theta.
         """
-        gradients = list(factual.gradients)
+        # Clipped before the push is added, whose size would otherwise change the scale of W's gradient.
+        gradients = list(clip(factual.gradients, self.optimizer))
         # At weight 0 the task loss's gradient alone, so that even NaN in the other does nothing.
-        if actor_gradients is not None and self.settings.actor_weight:
-            for position, gradient in zip(self._positions_of_theta(), actor_gradients, strict=True):
+        if push is not None and self.settings.actor_weight:
+            for position, gradient in zip(self._positions_of_theta(), push, strict=True):
                 # A variable without a task gradient is frozen by the user.
                 if gradient is not None and gradients[position] is not None:
-                    gradients[position] += tf.cast(weight, gradient.dtype) * gradient
+                    gradients[position] += gradient
         gradients = available_after(available, gradients) if available else gradients
         factual.deferred.commit_trainable()
         with clipping_off(self.optimizer, self.clipping):
@@ -542,15 +571,13 @@ class DREAL(ReplicatedModel):
         positions = {id(v): n for n, v in enumerate(self.network.trainable_variables)}
         return [positions[id(v)] for v in self.trajectory.variables]
 
-    def _variables_of_modules(self):
-        """For each module, the positions in theta of its layer's variables."""
-        positions = {id(v): n for n, v in enumerate(self.trajectory.variables)}
-        actors = self.trajectory.actors
-        return [[positions[id(v)] for v in actor.trainable_variables] for actor in actors]
+    def _sizes_of_theta(self):
+        """The number of weights of each variable of theta."""
+        return [math.prod(variable.shape) for variable in self.trajectory.variables]
 
     # Logs.
 
-    def _log(self, factual, samples=None, result=None, actor_gradients=None, actor_weight=None):
+    def _log(self, factual, samples=None, result=None, of_modules=None, push=None):
         present = tf.shape(factual.labels)[0]  # 0 if this replica was given no image.
         loss = factual.loss * self.distribute_strategy.num_replicas_in_sync
         self.loss_tracker.update_state(loss, sample_weight=present)
@@ -567,16 +594,12 @@ class DREAL(ReplicatedModel):
             factual.targets.mask,
             present,
         )
-        if actor_gradients is not None and factual.gradients is not None:
-            task_gradients = [factual.gradients[n] for n in self._positions_of_theta()]
-            compared = compare_gradients(
-                task_gradients,
-                actor_gradients,
-                actor_weight,
-                groups=self._variables_of_modules(),
-                sizes=[math.prod(v.shape) for v in self.trajectory.variables],
-            )
-            self.method_metrics.add_actor_gradients(*compared, present)
+        if push is not None and factual.gradients is not None:
+            clipped = clip(factual.gradients, self.optimizer)
+            task = [clipped[n] for n in self._positions_of_theta()]
+            groups = weights_of_modules(of_modules)
+            products = gradient_products(task, push, groups, self._sizes_of_theta())
+            self.method_metrics.add_actor_gradients(*map(ratio_and_cosine, products), present)
 
     def _compiled_metrics(self, factual):
         logits = factual.outputs["logits"]
@@ -591,6 +614,27 @@ class DREAL(ReplicatedModel):
             for name in self.embedding_metrics:  # Validation batches hold no chosen identities.
                 result.pop(name)
         return result
+
+    def method_summary(self, curves=None):
+        """What the method did in training: how hard it pushed, and which critics were trusted.
+
+        Args:
+            curves: dict from logged name to a value for each epoch; None: those of the last `fit`.
+        Returns:
+            `dreal_tf.method.summary.MethodSummary`, whose `line` says it in a sentence.
+        Example:
+            >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+            >>> print(DREAL(network, critic=None).method_summary().line)
+            DREAL: off; the task loss alone trained the attention.
+        """
+        if curves is None:
+            history = getattr(self, "history", None)
+            curves = {} if history is None else history.history
+        settings, modules = self.settings, self.trajectory.modules if self.critic is not None else []
+        warmup = 1.0
+        if settings.actor_warmup and self.compiled:
+            warmup = min(1.0, float(self.optimizer.iterations) / settings.actor_warmup)
+        return summarise_method(curves, modules, settings.actor_weight, settings.trust, warmup)
 
     # As any Keras model.
 
@@ -645,10 +689,30 @@ class DREAL(ReplicatedModel):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return propagate_nonfinite(super().predict_step(data), images)
 
-    def evaluate(self, *args, **kwargs):
+    def fit(
+        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, *args, **kwargs
+    ):
+        callbacks = with_progress_bar(callbacks)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        *args,
+        **kwargs,
+    ):
+        callbacks = with_progress_bar(callbacks)
         self._evaluating = True
         try:
-            return super().evaluate(*args, **kwargs)
+            return super().evaluate(
+                x, y, batch_size, verbose, sample_weight, steps, callbacks, *args, **kwargs
+            )
         finally:
             self._evaluating = False
 
@@ -679,7 +743,8 @@ class DREAL(ReplicatedModel):
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
             for name in ("network", "critic", "embedding_losses")
         }
-        return cls(**(config | loaded))
+        absolute = {"actor_weight_mode": "absolute"}  # Until 0.1.0 every weight was.
+        return cls(**(absolute | config | loaded))
 
     def get_compile_config(self):
         config = super().get_compile_config()

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from dreal_tf.keras_internals import clip_gradients
+from dreal_tf.method.rows import expand_dims_like
 
 CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")  # Arguments of an optimizer.
 MARGIN = 5.0  # Standard errors.
@@ -93,78 +94,170 @@ class Trust(keras.layers.Layer):
         }
 
 
-def actor_loss_gradients(dq_da, trust, weights, scale):
-    """The gradient of the actor loss with respect to each action: -dQ/dA, trusted and weighted.
+@keras.saving.register_keras_serializable("dreal_tf")
+class RelativeWeight(keras.layers.Layer):
+    """A factor for each module that brings L_q's gradient to the length of L_c's. [ours]
+
+    A weight of the actor loss then means the same on every network: at 0.5 a trusted critic pushes the
+    weights that make an action half as strongly as the task loss does. The factor is the fading mean of
+    the length of L_c's gradient, before clipping, over that of L_q's, before trust. Modules that share
+    weights share a factor. A mean fades by `DECAY` a step; replicas average theirs. L_q's mean counts as
+    at least `FLOOR` of L_c's, so that the noise of a critic without any slope stays small.
+
+    Args:
+        modules: int >= 1. Number of modules.
+    Example:
+        >>> balance = RelativeWeight(modules=1)
+        >>> balance.factors([tf.constant([3.0, 4.0])], [[tf.constant([0.5, 0.0])]], [2]).numpy().tolist()
+        [10.0]
+    """
+
+    DECAY = 0.99
+    FLOOR = 1e-4
+
+    def __init__(self, modules, **kwargs):
+        super().__init__(**(kwargs | {"dtype": "float32"}))
+        self.modules = modules
+        # Fading means of the lengths of L_c's and L_q's gradients; both miss the same part at first.
+        self.lengths = self.add_weight(
+            (2, modules), initializer="zeros", trainable=False, aggregation="mean", name="lengths"
+        )
+
+    def factors(self, task, of_modules, sizes):
+        """The factors, after the gradients of a step were added.
+
+        Args:
+            task: list of tensors or None, L_c's gradient for each variable of theta.
+            of_modules: list, one per module, of such lists of L_q's gradient through its action.
+            sizes: list of int, the number of weights of each variable.
+        Returns:
+            Float tensor (modules,). 0 where L_c or L_q has no gradient.
+        """
+        groups = weights_of_modules(of_modules)
+        _, products = gradient_products(task, summed(of_modules), groups, sizes)
+        lengths = tf.transpose(tf.sqrt(tf.linalg.diag_part(products)))  # (2, modules)
+        means = tf.convert_to_tensor(self.lengths)
+        added = self.DECAY * means + (1 - self.DECAY) * lengths
+        # The optimizer skips a step that overflows in half precision; so do the means.
+        finite = tf.reduce_all(tf.math.is_finite(lengths), axis=0)
+        self.lengths.assign(tf.where(finite, added, means))
+        task_length, actor_length = tf.unstack(tf.convert_to_tensor(self.lengths))
+        return tf.math.divide_no_nan(task_length, tf.maximum(actor_length, self.FLOOR * task_length))
+
+    def get_config(self):
+        return super().get_config() | {"modules": self.modules}
+
+
+def gradients_of_actions(dq_da, weights, scale):
+    """The gradient of the actor loss with respect to each action, before trust.
 
     Args:
         dq_da: list of float tensors, one per module, shaped like its action (batch, ...).
-        trust: float tensor (modules,).
         weights: float tensor (batch,). The sample weights.
         scale: float scalar, by which the loss is multiplied.
     Returns:
-        List of tensors shaped like the actions.
+        List of tensors shaped like the actions: -dQ/dA, weighted, over batch size · modules.
     Example:
-        >>> dq_da = [tf.constant([[[[2.0]]]])]
-        >>> gradients = actor_loss_gradients(dq_da, np.float32([0.5]), np.float32([1.0]), 1.0)
+        >>> gradients = gradients_of_actions([tf.constant([[[[2.0]]]])], np.float32([0.5]), 1.0)
         >>> gradients[0].numpy().tolist()
         [[[[-1.0]]]]
     """
-    modules = len(dq_da)
-    scale /= tf.cast(tf.size(weights) * modules, tf.float32)
-    factors = -scale * trust[:, None] * weights  # (modules, batch)
-    by_rank = {}  # The factors of all modules, in a shape that broadcasts to actions of a rank.
-    for rank in {gradient.shape.rank for gradient in dq_da}:
-        shape = [modules, -1] + [1] * (rank - 1)
-        by_rank[rank] = tf.unstack(tf.reshape(factors, shape), num=modules)
-    return [
-        tf.cast(by_rank[gradient.shape.rank][position], gradient.dtype) * gradient
-        for position, gradient in enumerate(dq_da)
-    ]
+    scale /= tf.cast(tf.size(weights) * len(dq_da), tf.float32)
+    factors = -scale * weights  # (batch,)
+    return [tf.cast(expand_dims_like(factors, part), part.dtype) * part for part in dq_da]
 
 
-def compare_gradients(task, actor, weight, groups=(), sizes=()):
-    """Size and direction of the actor loss's gradient relative to the task loss's.
+def summed(of_modules, factors=None):
+    """The gradient for each variable of theta through the actions of all modules.
+
+    Args:
+        of_modules: list, one per module, of lists of tensors or None, one for each variable.
+        factors: float tensor (modules,) by which each module's are multiplied; None: 1.
+    Returns:
+        List of tensors or None.
+    Example:
+        >>> total = summed([[tf.constant(1.0), None], [tf.constant(2.0), None]], tf.constant([1.0, 10.0]))
+        >>> float(total[0]), total[1]
+        (21.0, None)
+    """
+    if factors is not None:
+        factors = tf.unstack(factors, num=len(of_modules))
+        of_modules = [
+            [part if part is None else tf.cast(factor, part.dtype) * part for part in parts]
+            for factor, parts in zip(factors, of_modules, strict=True)
+        ]
+    columns = (
+        [part for part in column if part is not None] for column in zip(*of_modules, strict=True)
+    )
+    return [tf.add_n(parts) if parts else None for parts in columns]
+
+
+def weights_of_modules(of_modules):
+    """For each module, the variables that make its action, with those of modules that share some.
+
+    Args:
+        of_modules: list, one per module, of lists of tensors or None, one for each variable.
+    Returns:
+        List of tuples of int, the positions of the variables.
+    Example:
+        >>> weights_of_modules([[1.0, None, None], [None, 1.0, None], [None, 1.0, 1.0]])
+        [(0,), (1, 2), (1, 2)]
+    """
+    own = [{n for n, part in enumerate(parts) if part is not None} for parts in of_modules]
+    groups = []
+    for positions in own:
+        joined = [group for group in groups if group & positions]
+        groups = [group for group in groups if group not in joined] + [positions.union(*joined)]
+    return [tuple(sorted(next(g for g in groups if positions <= g))) for positions in own]
+
+
+def gradient_products(task, actor, groups, sizes):
+    """The inner products of two gradients with themselves and with each other.
 
     Args:
         task, actor: lists of tensors or None, one for each variable of theta.
-        weight: float scalar, the actor loss's.
-        groups: sequence of lists of int, the variables that are compared by themselves. The distinct
-            groups must hold all variables in order; a group may occur more than once.
-        sizes: sequence of int, the number of weights of each variable; needed with groups, since a
-            gradient's own shape may be unknown when the graph is traced.
+        groups: sequence of tuples of int, the variables of each module. Two have all variables in
+            common or none.
+        sizes: sequence of int, the number of weights of each variable: a gradient's own shape may be
+            unknown when the graph is traced.
     Returns:
-        Pair of float scalars over all variables, and pair of float tensors (groups,): the weight
-        times the length of the actor loss's gradient over the length of the task loss's, and the
-        cosine of the angle between them. 0 where either is 0 or not finite.
+        Float tensors (2, 2), over the variables of all modules, and (modules, 2, 2).
     Example:
-        >>> overall, _ = compare_gradients([tf.constant([3.0, 4.0])], [tf.constant([0.0, 2.0])], 0.5)
-        >>> [round(float(value), 3) for value in overall]
-        [0.2, 0.8]
+        >>> parts = [tf.constant([3.0, 4.0])], [tf.constant([0.0, 2.0])]
+        >>> _, products = gradient_products(*parts, groups=[(0,)], sizes=[2])
+        >>> products.numpy().tolist()
+        [[[25.0, 8.0], [8.0, 4.0]]]
     """
-    pairs = zip(task, actor, strict=True)
-    kept = [n for n, (one, other) in enumerate(pairs) if one is not None and other is not None]
-    if not kept:
-        return [tf.constant(0.0)] * 2, [tf.zeros([len(groups)])] * 2
+    distinct = list(dict.fromkeys(groups))
+    kept = [[n for n in group if task[n] is not None and actor[n] is not None] for group in distinct]
+    order = [n for group in kept for n in group]
+    if not order:
+        return tf.zeros([2, 2]), tf.zeros([len(groups), 2, 2])
     # All variables in one operation: theta may have millions of weights.
-    parts = [tf.reshape(tf.cast(side[n], tf.float32), [-1]) for side in (task, actor) for n in kept]
+    parts = [tf.reshape(tf.cast(side[n], tf.float32), [-1]) for side in (task, actor) for n in order]
     both = tf.reshape(tf.concat(parts, axis=0), [2, -1])  # (2, weights)
-    overall = _ratio_and_cosine(tf.matmul(both, both, transpose_b=True)[None], weight)
-    distinct = list(dict.fromkeys(map(tuple, groups)))
-    of_groups = [sum(sizes[n] for n in group if n in kept) for group in distinct]
-    if not distinct:
-        return [part[0] for part in overall], [tf.zeros([0])] * 2
-    products = [tf.matmul(part, part, transpose_b=True) for part in tf.split(both, of_groups, axis=1)]
-    of_distinct = _ratio_and_cosine(tf.stack(products), weight)  # (distinct,) each
-    order = [distinct.index(tuple(group)) for group in groups]
-    return [part[0] for part in overall], [tf.gather(part, order) for part in of_distinct]
+    of_groups = tf.split(both, [sum(sizes[n] for n in group) for group in kept], axis=1)
+    products = tf.stack([tf.matmul(part, part, transpose_b=True) for part in of_groups])
+    of_modules = tf.gather(products, [distinct.index(group) for group in groups])
+    return tf.reduce_sum(products, axis=0), of_modules
 
 
-def _ratio_and_cosine(products, weight):
-    """Ratios and cosines from the products (n, 2, 2) of two gradients with each other."""
-    lengths = tf.sqrt(tf.linalg.diag_part(products))  # (n, 2)
-    task_length, actor_length = lengths[:, 0], lengths[:, 1]
-    ratio = tf.math.divide_no_nan(tf.cast(weight, tf.float32) * actor_length, task_length)
-    cosine = tf.math.divide_no_nan(products[:, 0, 1], task_length * actor_length)
+def ratio_and_cosine(products):
+    """Length of the second gradient over that of the first, and the cosine between them.
+
+    Args:
+        products: float tensor (..., 2, 2), from `gradient_products`.
+    Returns:
+        Two float tensors (...,); 0 where either gradient is 0 or not finite.
+    Example:
+        >>> ratio, cosine = ratio_and_cosine(tf.constant([[25.0, 8.0], [8.0, 4.0]]))
+        >>> round(float(ratio), 3), round(float(cosine), 3)
+        (0.4, 0.8)
+    """
+    lengths = tf.sqrt(tf.linalg.diag_part(products))  # (..., 2)
+    task_length, actor_length = lengths[..., 0], lengths[..., 1]
+    ratio = tf.math.divide_no_nan(actor_length, task_length)
+    cosine = tf.math.divide_no_nan(products[..., 0, 1], task_length * actor_length)
     # The optimizer skips a step that overflows in half precision; so does the log.
     finite = tf.math.is_finite(task_length) & tf.math.is_finite(actor_length)
     return tf.where(finite, ratio, 0.0), tf.where(finite, cosine, 0.0)

@@ -10,6 +10,7 @@ from dreal_tf.method.critics import CRITICS, Critic
 from dreal_tf.method.rewards import ESTIMATORS, REFERENCE_ACTIONS
 
 UPDATES = ("simultaneous", "alternating")
+ACTOR_WEIGHT_MODES = ("relative", "absolute")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Settings:
         'sampled'
     """
 
-    actor_weight: float = 0.1
+    actor_weight: float = 0.5
+    actor_weight_mode: str = "relative"
     actor_warmup: int = 0
     estimator: str = "sampled"
     reward_fraction: float = 0.25
@@ -38,6 +40,7 @@ class Settings:
 
     def __post_init__(self):
         known = {"estimator": ESTIMATORS, "reference_action": REFERENCE_ACTIONS, "update": UPDATES}
+        known |= {"actor_weight_mode": ACTOR_WEIGHT_MODES}
         for name, names in known.items():
             if getattr(self, name) not in names:
                 raise unknown_name(name.replace("_", " "), getattr(self, name), names)

@@ -343,7 +343,7 @@ def _variables(model):
     owners += [model.embedding_losses] if model.embedding_losses is not None else []
     if model.critic is not None:
         owners += [model.critic, model.critic_optimizer]
-        owners += [model.trust] if model.trust is not None else []
+        owners += [part for part in (model.trust, model.relative_weight) if part is not None]
     return [[variable.value for variable in owner.variables] for owner in owners]
 
 

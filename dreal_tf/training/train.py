@@ -167,6 +167,8 @@ def _conclude(recipe, run, model, data, best):
         "validation_accuracy": chosen["val_accuracy"],
         "training_seconds": round(sum(row["seconds"] for row in history), 1),
     }
+    curves = {name: [row.get(name) for row in history] for name in history[-1]}
+    metrics["method"] = model.method_summary(curves).to_json()
     run.finish(metrics)
     return metrics
 

@@ -10,6 +10,6 @@ def space(smoke=False):
     return Space(
         {
             "attention.kind": Choice(*(["se", "eca"] if smoke else kinds)),
-            "dreal.actor_weight": Range(0.01, 3.0, log=True),
+            "dreal.actor_weight": Range(0.1, 8.0, log=True),
         }
     )

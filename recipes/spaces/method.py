@@ -7,7 +7,7 @@ def space(smoke=False):
     Command: dreal-tf tune RECIPE --space method
     """
     settings = {
-        "dreal.actor_weight": Range(0.01, 3.0, log=True),
+        "dreal.actor_weight": Range(0.1, 8.0, log=True),
         "dreal.penalty": Range(0.0, 2.0),
         "dreal.reference_action": Choice("mean", "static", "identity"),
         "dreal.critic": Choice("comparative", "paper"),

@@ -13,6 +13,6 @@ def space(smoke=False):
             "optim.nesterov": Choice(False, True),
             "optim.weight_decay": Range(1e-5, 2e-3, log=True),
             "optim.label_smoothing": Choice(0.0, 0.1),
-            "dreal.actor_weight": Range(0.01, 3.0, log=True),
+            "dreal.actor_weight": Range(0.1, 8.0, log=True),
         }
     )

@@ -2,14 +2,19 @@ from dreal_tf import Study
 
 
 def study(smoke=False):
-    """Joint training from scratch, with ten times the default weight of the actor loss, against the baseline.
+    """Joint training from scratch, with an actor loss of absolute weight 1, against the baseline.
 
     Command: dreal-tf study critic_training --out DIR --data-dir FOLDER
     """
     full = Study(
         what="train",
         recipe="cifar10_resnet8_se",
-        changes={"data.image_size": 16, "augment.crop_padding": 2, "dreal.reward_fraction": 0.5},
+        changes={
+            "data.image_size": 16,
+            "augment.crop_padding": 2,
+            "dreal.reward_fraction": 0.5,
+            "dreal.actor_weight_mode": "absolute",
+        },
         arms={
             "baseline": {"dreal.enabled": False},
             "paper": {"dreal.critic": "paper", "dreal.actor_weight": 1.0},
@@ -24,4 +29,5 @@ def study(smoke=False):
     if not smoke:
         return full
     small = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "backbone.width": 0.25}
+    small |= {"dreal.actor_weight_mode": "absolute"}
     return full.model_copy(update={"recipe": "digits_resnet8_se", "changes": small, "seeds": (0, 1)})

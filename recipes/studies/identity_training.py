@@ -9,6 +9,7 @@ def study(smoke=False):
     full = Study(
         what="train",
         recipe="coil100_resnet20_cbam",
+        changes={"dreal.actor_weight": 0.1, "dreal.actor_weight_mode": "absolute"},
         arms={"baseline": {"dreal.enabled": False}, "comparative": {"dreal.critic": "comparative"}},
         against="baseline",
         seeds=(0, 1, 2, 3, 4),

@@ -13,7 +13,7 @@ from dreal_tf.method.critics import ComparativeCritic, DirectCritic
 from dreal_tf.method.formulas import log_probabilities, true_action_gradients
 from dreal_tf.method.rewards import DeferredUpdates, sample_plan
 from dreal_tf.model.dreal import FactualPass
-from dreal_tf.model.gradients import Trust
+from dreal_tf.model.gradients import Trust, summed
 
 COUNT = 4
 IMAGES, LABELS = small_data(COUNT, (4, 4, 2), seed=1)
@@ -82,7 +82,7 @@ class Scene:
         result = model.update_critic(factual, samples)
         if trust is not None:
             trust.sums.assign(model.trust.sums)
-        gradients = model.actor_gradients(factual, result)
+        gradients = summed(model.actor_gradients(factual, result), result.trust)
         return SimpleNamespace(**result._asdict(), actor_gradients=gradients), model.given
 
     def actor_gradients(self, result):

@@ -58,7 +58,8 @@ def test_actors_climb_their_critic():
         def compute_loss(self, *args, **kwargs):
             return 0.0 * super().compute_loss(*args, **kwargs)
 
-    model = NoTask(small_network(), critic="paper", actor_weight=1.0, trust=False)
+    settings = dict(critic="paper", actor_weight=1.0, actor_weight_mode="absolute", trust=False)
+    model = NoTask(small_network(), **settings)
     model.compile(keras.optimizers.SGD(0.5), keras.optimizers.SGD(0.0), loss=logits_loss())
     history = model.fit(IMAGES, LABELS, batch_size=24, epochs=10, verbose=0).history
     assert (np.diff(history["actor_loss"]) < 0).all()

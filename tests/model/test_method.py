@@ -162,7 +162,10 @@ def test_validation_measures_with_the_moving_averages(model):
 
 
 class NoTask(DREAL):
-    """A task loss without gradient, to see what the actor loss moves by itself."""
+    """A task loss without gradient, to see what the actor loss moves by itself, at an absolute weight."""
+
+    def __init__(self, network, **settings):
+        super().__init__(network, actor_weight_mode="absolute", **settings)
 
     def compute_loss(self, *args, **kwargs):
         return 0.0 * super().compute_loss(*args, **kwargs)
