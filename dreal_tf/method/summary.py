@@ -80,10 +80,10 @@ def summarise_method(curves, modules, weight, trust=True, warmup=1.0):
 def _reason(weight, warmup, distrusted):
     if weight == 0:
         return "actor_weight is 0"
-    if warmup < 1 / 2:
-        return f"its weight has risen to {_percent(warmup)} only, by the end of training (actor_warmup)"
     if distrusted:
         return "no critic was trusted"
+    if warmup < 1 / 2:
+        return f"its weight had risen to only {_percent(warmup)} when training ended (actor_warmup)"
     return f"the weight is low (actor_weight={weight:g}) or the critics have little trust"
 
 
