@@ -89,9 +89,8 @@ def _reason(weight, warmup, distrusted):
 
 def _percent(fraction):
     """A fraction in percent, with a decimal below ten."""
-    return (
-        f"{100 * fraction:.0f} %" if fraction >= 0.0995 or fraction == 0 else f"{100 * fraction:.1f} %"
-    )
+    digits = 0 if fraction >= 0.0995 or fraction < 0.0005 else 1
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def _counted(count, noun):

@@ -45,7 +45,7 @@ def test_of_a_short_training_all_epochs_count_and_of_a_late_start_those_with_the
     ("settings", "reason"),
     [
         (dict(weight=0.0), "actor_weight is 0."),
-        (dict(warmup=0.2), "its weight has risen to 20 % only, by the end of training (actor_warmup)."),
+        (dict(warmup=0.2), "its weight had risen to only 20 % when training ended (actor_warmup)."),
         (dict(trust=(0.0, 0.01)), "no critic was trusted."),
         (
             dict(weight=0.001),
