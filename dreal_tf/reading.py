@@ -10,10 +10,13 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
+
+import pydantic
 
 from dreal_tf.errors import InputError, RunError
 
@@ -25,6 +28,7 @@ UNSAFE = re.compile("unsafe|safe_mode|weights_only|allow_pickle|pickle", re.IGNO
 # uncompressed, and photographs can hardly be compressed.
 EXPANSION, FLOOR = 20, 2**28
 MEMBERS = 4_000_000  # Of an archive; ImageNet has 1.3 million images.
+DEPTH = 100  # Of the groups in an HDF5 file.
 DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Of Windows.
 LAYER_SIZES = {"units", "filters", "kernel_size", "input_dim", "output_dim", "key_dim"}
 NETWORK_MEMBER = re.compile(r"metadata\.json|config\.json|model\.weights\.h5|assets/.*")
@@ -64,6 +68,9 @@ def reading(path, expected, cure):
 
 def _reason(error):
     """An error in one line, without advice to trust the file."""
+    if isinstance(error, pydantic.ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     text = " ".join(str(error).encode(errors="backslashreplace").decode().split())
     if UNSAFE.search(text):
         return "it holds Python objects or code, which are not loaded"
@@ -87,12 +94,18 @@ def read_kept(path, folder=None):
     """
     path = Path(path)
     folder = path.parent if folder is None else folder
-    content, recorded = path.read_bytes(), read_sums(folder).get(path.relative_to(folder).as_posix())
+    content, recorded = _content(path), read_sums(folder).get(path.relative_to(folder).as_posix())
     if recorded is not None and recorded != hashlib.sha256(content).hexdigest():
         raise ValueError(
             f"{SUMS} beside it records another content; remove that if the change is yours"
         )
     return content
+
+
+def _content(path):
+    if path.exists() and not path.is_file():  # A pipe would wait, a device might have no end.
+        raise ValueError("it is no regular file")
+    return path.read_bytes()
 
 
 def read_sums(folder):
@@ -106,10 +119,10 @@ def read_sums(folder):
         InputError: if it cannot be read.
     """
     path = Path(folder) / SUMS
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         return {}
     with reading(path, "lines of a SHA-256 and a file's name", "Restore the file, or remove it."):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _content(path).decode().splitlines()
         # No name leads out of the folder: such a file could be endless.
         matches = [re.fullmatch(r"([0-9a-f]{64})  (?!/|.*\.\.)(.+)", line) for line in lines]
         if None in matches or not matches:
@@ -261,6 +274,8 @@ def check_hdf5(file, stored):
         entered.add(address)
         for name in group:
             place = f"{group.name.rstrip('/')}/{name}"
+            if place.count("/") > DEPTH:
+                raise ValueError(f"its groups are nested deeper than {DEPTH}")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f"{place!r} in it is a link to another place")
             item = group[name]

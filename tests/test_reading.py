@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import stat
 import warnings
 import zipfile
@@ -54,14 +55,19 @@ def test_json_that_is_none_is_refused_by_name(tmp_path, content, reason):
         read_json(path, "the metrics", CURE, {"accuracy": float})
 
 
-@pytest.mark.parametrize("place", ["nothing", "folder", "link to nothing", "link to a folder"])
+@pytest.mark.parametrize(
+    "place", ["nothing", "folder", "pipe", "link to nothing", "link to a folder", "link to /dev/zero"]
+)
 def test_what_is_no_file_is_refused_by_name(tmp_path, place):
     path = tmp_path / "metrics.json"
     if place == "folder":
         path.mkdir()
+    elif place == "pipe":
+        os.mkfifo(path)
     elif place.startswith("link"):
-        path.symlink_to(tmp_path if "folder" in place else tmp_path / "none")
-    with refused(path, "Is a directory|is not there"):
+        targets = {"link to a folder": tmp_path, "link to /dev/zero": "/dev/zero"}
+        path.symlink_to(targets.get(place, "none"))
+    with refused(path, "no regular file|is not there"):
         read_json(path, "the metrics", CURE)
 
 
@@ -104,6 +110,12 @@ def test_every_changed_bit_of_a_recorded_file_is_noticed(tmp_path):
         read_kept(files[0])
     (tmp_path / "SHA256SUMS").unlink()
     assert read_kept(files[0]) == b"0.35"
+
+
+def test_sums_without_end_are_refused(tmp_path):
+    (tmp_path / "SHA256SUMS").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="SHA256SUMS', which cannot be read .it is no regular file"):
+        check_sums(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "/dev/zero", "../../../../dev/zero"])
@@ -254,6 +266,7 @@ HOSTILE_WEIGHTS = {
         ],
         "claim to hold",
     ),
+    "deep": (lambda file, variables: file.create_group("g/" * 200), "nested deeper"),
     "text": (lambda file, variables: replace(variables, data=["a", "b"]), "not numbers"),
     "pairs": (
         lambda file, variables: replace(variables, shape=(2,), dtype=[("a", "f4"), ("b", "f4")]),

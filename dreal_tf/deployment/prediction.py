@@ -168,9 +168,9 @@ def check_fit(network, preprocessing, folder):
     Raises:
         InputError: if the image size or the number of classes differs.
     """
-    shape = keras.tree.flatten(network.input)[0].shape[1:]
+    shape = network.inputs[0].shape[1:]
     sizes = zip(shape, preprocessing.image_shape, strict=True)
-    classes = keras.tree.flatten(network.output)[0].shape[-1]
+    classes = network.outputs[0].shape[-1]
     if any(size not in (None, other) for size, other in sizes) or classes != len(
         preprocessing.class_names
     ):

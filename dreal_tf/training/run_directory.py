@@ -238,7 +238,7 @@ class RunDirectory:
             if os.path.lexists(path) and not (path.is_dir() if folder else path.is_file()):
                 raise InputError(
                     f"Expected a {'folder' if folder else 'file'} of a run. Received: {str(path)!r}, which is "
-                    f"{'none' if folder else 'a folder or a link to nothing'}. Move it away. {RESTORE}"
+                    f"not one. Move it away. {RESTORE}"
                 )
 
     def write_environment(self, seed, devices):
