@@ -176,10 +176,11 @@ def _check_absent(path, purpose):
         )
 
 
-def check_replaceable(files, note, keys):
+def check_replaceable(what, files, note, keys):
     """Refuses to overwrite files that this package did not write.
 
     Args:
+        what: str, such as "the report".
         files: sequence of path. Some of the files that a command is about to replace.
         note: path of the JSON file that it writes first.
         keys: sequence of str that tell such a note from others.
@@ -191,13 +192,14 @@ def check_replaceable(files, note, keys):
     present = [path for path in (*files, note) if os.path.lexists(path)]
     try:
         earlier = json.loads(note.read_text(encoding="utf-8")) if note in present else {}
-        if isinstance(earlier, dict) and (set(keys) <= set(earlier) or not present):
+        known = isinstance(earlier, dict) and (not earlier or set(keys) <= set(earlier))
+        if known and (note in present or not present):
             return earlier
     except ValueError:
         pass  # It is not ours.
     raise InputError(
-        f"Expected a new place to write to, or that of an earlier result. Received: {str(present[0])!r}, "
-        "which is something else. Choose another --out, or move it away."
+        f"Expected a new place for {what}, or that of an earlier one. Received: {str(present[0])!r}, which "
+        "is something else. Choose another --out, or move it away."
     )
 
 

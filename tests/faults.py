@@ -58,7 +58,8 @@ class Faults:
             if not str(path).startswith(self.root):
                 return
             self.writes.append(f"{event} {path.name}")
-            self.growing += [self.writes[-1]] * grows
+            if grows:
+                self.growing.append(self.writes[-1])
         if failing and self.kind == "kill":
             raise Killed
         if failing and grows:

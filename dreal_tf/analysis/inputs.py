@@ -291,7 +291,7 @@ def check_page(page):
         )
     empty = folder.is_dir() and all(map(is_ours, folder.iterdir()))
     present = [page] if empty else [page, folder]
-    earlier = check_replaceable(present, folder / NOTE, ("page", "figures", "tables"))
+    earlier = check_replaceable("the report", present, folder / NOTE, ("page", "figures", "tables"))
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
         raise InputError(
             f"Expected a report to replace. Received: {str(page)!r}, which is another page. Choose another "
@@ -314,6 +314,7 @@ def check_audit_folder(folder):
     Example:
         >>> check_audit_folder(Path("audit"))
     """
-    check_replaceable([folder / name for name in AUDIT_FILES], folder / AUDIT, ("modules", "attention"))
+    files = [folder / name for name in AUDIT_FILES]
+    check_replaceable("the audit", files, folder / AUDIT, ("modules", "attention"))
     with locked(folder / AUDIT):
         pass

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dreal_tf import load_recipe
-from dreal_tf.analysis.inputs import report_inputs
+from dreal_tf.analysis.inputs import check_audit_folder, report_inputs
 from dreal_tf.errors import InputError
 
 NAMES = ["cat", "dog"]
@@ -130,6 +130,12 @@ def test_a_place_that_holds_something_else(run, tmp_path):
     refused("a new place for the report, or that of an earlier one. Received: .*/report'", run)
     (run / "report" / "numbers.json").write_text("{}")  # Now it is an earlier report's.
     report_inputs(run)
+    for other in ('{"mine": 1}', "[1]", "mine"):
+        (run / "report" / "numbers.json").write_text(other)
+        refused("Received: .*/report', which is something else", run)
+    (run / "report" / "numbers.json").write_text('{"page": "", "figures": [], "tables": []}')
+    (run / "report.html").write_text("mine")
+    refused("Expected a report to replace. Received: .*report.html', which is another page", run)
     (tmp_path / "mine.html").write_text("mine")
     refused("Received: .*mine.html', which is something else", run, out=tmp_path / "mine.html")
     refused("Received: .*/run', which is something else", run, out=tmp_path / "run.html")
@@ -140,3 +146,19 @@ def test_a_place_that_cannot_be_written(run, tmp_path):
     refused("Expected a page to write", run, out=tmp_path / "report")
     (tmp_path / "folder.html").mkdir()
     refused("Received: .*a folder", run, out=tmp_path / "folder.html")
+
+
+def test_an_audit_replaces_audits_alone(tmp_path):
+    check_audit_folder(tmp_path / "new" / "audit")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine.txt").write_text("mine")
+    check_audit_folder(tmp_path)
+    (tmp_path / "audit.csv").write_text("mine")
+    with pytest.raises(
+        InputError, match="a new place for the audit.*audit.csv', which is something else"
+    ):
+        check_audit_folder(tmp_path)
+    (tmp_path / "audit.json").write_text('{"modules": {}, "attention": {}}')
+    check_audit_folder(tmp_path)
+    with pytest.raises(InputError, match="Expected a folder that can be written"):
+        check_audit_folder(tmp_path / "mine.txt" / "audit")
