@@ -346,11 +346,11 @@ class _Method(Section):
     )
     actor_weight: NonNegativeFloat = Field(
         default=0.5,
-        description="Weight of the actor loss (fraction of the task gradient; absolute: lambda, no unit).",
+        description="Weight of the actor loss, as actor_weight_mode says (no unit).",
     )
     actor_weight_mode: Literal["relative", "absolute"] = Field(
         default="relative",
-        description="relative: to the task gradient on the same weights; absolute: lambda of the paper.",
+        description="relative: a fraction of the task gradient; absolute: lambda, as in the paper.",
     )
     actor_warmup: CountOrZero = Field(
         default=0, description="Linear rise of actor_weight from 0 (steps)."

@@ -240,6 +240,15 @@ def test_a_recipe_of_the_first_schema_is_converted():
     assert Recipe.from_json(recipe.to_json()) == recipe
 
 
+@pytest.mark.parametrize("dreal", [None, {}, {"actor_weight": 0.3}])
+def test_weights_of_the_third_schema_are_absolute(dreal):
+    third = {"schema": 3} | ({} if dreal is None else {"dreal": dreal})
+    recipe = Recipe.from_json(json.dumps(third))
+    assert recipe.dreal.actor_weight_mode == "absolute"
+    assert recipe.dreal.actor_weight == (dreal or {}).get("actor_weight", 0.1)
+    assert Recipe().dreal.actor_weight_mode == "relative"
+
+
 def test_an_old_name_is_refused_with_the_new_one():
     with pytest.raises(InputError, match="'optim.rate', the old name of 'optim.learning_rate'"):
         Recipe().replace({"optim.rate": 0.1})
@@ -257,7 +266,9 @@ def test_a_recipe_of_the_second_schema_loses_the_fields_of_other_kinds():
     recipe = Recipe.from_json(json.dumps(second))
     assert recipe.attention == Attention("srm", stages=("conv3",))
     assert recipe.backbone == Backbone("resnet", depth=14) and recipe.schedule == Schedule()
-    assert recipe.optim == Optim("adam", learning_rate=0.2) and recipe.dreal == Dreal("paper")
+    assert recipe.optim == Optim("adam", learning_rate=0.2) and recipe.dreal == Dreal(
+        "paper", actor_weight_mode="absolute"
+    )
     second["attention"]["redaction"] = 1
     with pytest.raises(InputError, match="attention.redaction"):
         Recipe.from_json(json.dumps(second))
