@@ -21,15 +21,15 @@ import pydantic
 from dreal_tf.errors import InputError, RunError
 
 SUMS = "SHA256SUMS"
-LETTERS = 200  # Of a library's message, at most.
+LETTERS = 200  # A library's message is cut here.
 # A library's advice to load a file unsafely must not reach the user.
 UNSAFE = re.compile("unsafe|safe_mode|weights_only|allow_pickle|pickle", re.IGNORECASE)
 # An archive or HDF5 file may claim this many times its size, or this many bytes. Networks are stored
 # uncompressed, and photographs can hardly be compressed.
 EXPANSION, FLOOR = 20, 2**28
-MEMBERS = 4_000_000  # Of an archive; ImageNet has 1.3 million images.
-DEPTH = 100  # Of the groups in an HDF5 file.
-DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # Of Windows.
+MEMBERS = 4_000_000  # An archive's limit; ImageNet has 1.3 million images.
+DEPTH = 100  # The limit of nested groups in an HDF5 file.
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # On Windows.
 LAYER_SIZES = {"units", "filters", "kernel_size", "input_dim", "output_dim", "key_dim"}
 NETWORK_MEMBER = re.compile(r"metadata\.json|config\.json|model\.weights\.h5|assets/.*")
 
@@ -147,7 +147,7 @@ def sums_text(paths, folder=None):
     """The text of a `SHA256SUMS`.
 
     Args:
-        paths: iterable of paths of files; those that do not exist are left out.
+        paths: iterable of paths of files; those that do not exist are skipped.
         folder: path of the folder that it is for; None for theirs.
     Returns:
         str.
@@ -273,22 +273,22 @@ def check_hdf5(file, stored):
             raise ValueError(f"{group.name!r} in it is linked twice")
         entered.add(address)
         for name in group:
-            place = f"{group.name.rstrip('/')}/{name}"
-            if place.count("/") > DEPTH:
+            item_path = f"{group.name.rstrip('/')}/{name}"
+            if item_path.count("/") > DEPTH:
                 raise ValueError(f"its groups are nested deeper than {DEPTH}")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(f"{place!r} in it is a link to another place")
+                raise ValueError(f"{item_path!r} in it is a link to another place")
             item = group[name]
             if isinstance(item, h5py.Group):
                 groups.append(item)
                 continue
             if not isinstance(item, h5py.Dataset) or item.shape is None:
-                raise ValueError(f"{place!r} in it is no array")
+                raise ValueError(f"{item_path!r} in it is no array")
             if item.is_virtual or item.external:
-                raise ValueError(f"{place!r} in it lies in another file")
+                raise ValueError(f"{item_path!r} in it lies in another file")
             # Keras keeps bfloat16 as two opaque bytes.
             if item.dtype.kind not in "fiubV" or item.dtype.names or item.dtype.subdtype:
-                raise ValueError(f"{place!r} in it holds {item.dtype}, not numbers")
+                raise ValueError(f"{item_path!r} in it holds {item.dtype}, not numbers")
             claimed += math.prod(item.shape) * item.dtype.itemsize
     _check_size(claimed, stored)
 

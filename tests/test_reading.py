@@ -168,7 +168,7 @@ def test_a_hostile_member_is_refused(tmp_path, kind):
     members, reason = HOSTILE_MEMBERS[kind]
     path = tmp_path / "identities.zip"
     with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of the name that is there twice.
+        warnings.simplefilter("ignore")  # zipfile warns of the second name.
         for member in members:
             archive.writestr(member, "/etc/passwd")
     with pytest.raises(ValueError, match=reason):

@@ -142,6 +142,7 @@ def build_index(model, images, path, approximate=False, data=None, data_dir=None
     with new_folder(path, "for the index") as folder:
         network, preprocessing = load_network(model, data, data_dir)
         embedder = predictor_of(ServedEmbedding(network, preprocessing))
+        check_fit(network, preprocessing, model)
         files, embeddings, skipped = embed(embedder, images, progress)
         new = folder / "new"
         new.mkdir()

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -154,7 +153,6 @@ def load_network(path, data=None, data_dir=None):
     if preprocessing is None:
         splits = build_data(data) if data else run_data(run, run.read_recipe().reading(data_dir))
         preprocessing = splits.preprocessing
-    check_fit(network, preprocessing, file.parent)
     return network, preprocessing
 
 
@@ -171,9 +169,8 @@ def check_fit(network, preprocessing, folder):
     shape = network.inputs[0].shape[1:]
     sizes = zip(shape, preprocessing.image_shape, strict=True)
     classes = network.outputs[0].shape[-1]
-    if any(size not in (None, other) for size, other in sizes) or classes != len(
-        preprocessing.class_names
-    ):
+    same_size = all(size in (None, other) for size, other in sizes)
+    if not same_size or classes != len(preprocessing.class_names):
         raise InputError(
             f"Expected a network and the preprocessing of its images in {str(folder)!r}. Received: a network "
             f"from images of {shape} to {classes} classes, and the preprocessing of images of "
@@ -225,7 +222,9 @@ def load_predictor(path, data=None, data_dir=None):
     path = Path(path)
     format = format_of(path)
     if format is None:
-        return predictor_of(Served(*load_network(path, data, data_dir)))
+        network, preprocessing = load_network(path, data, data_dir)
+        check_fit(network, preprocessing, path)
+        return predictor_of(Served(network, preprocessing))
     folder = path if path.is_dir() else path.parent
     note, expected = folder / "export.json", "the properties of an export"
     properties = read_json(note, expected, EXPORT_AGAIN) if note.is_file() else {}

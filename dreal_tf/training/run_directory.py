@@ -151,7 +151,7 @@ class RunDirectory:
 
     def remove(self):
         """Removes the run, if there is one; a folder that holds other files too is moved aside."""
-        known = {path.name for path in vars(self).values()}
+        known = {path.name for path in vars(self).values() if isinstance(path, Path)}
         if self.path.is_dir():
             if all(path.name in known or is_ours(path) for path in self.path.iterdir()):
                 remove_whole(self.path)
@@ -232,7 +232,7 @@ class RunDirectory:
         write_whole(self.sums, sums_text(self.files))
 
     def _check_files(self):
-        """Refuses a folder, or a link to nothing, in the place of a file, and a file in that of a folder."""
+        """Refuses kept files that are no regular files, and kept folders that are none."""
         for path in (*self.files, self.checkpoints, self.tensorboard):
             folder = path in (self.checkpoints, self.tensorboard)
             if os.path.lexists(path) and not (path.is_dir() if folder else path.is_file()):
@@ -263,7 +263,7 @@ class RunDirectory:
 
 
 class _Metrics(pydantic.BaseModel):
-    """What commands read of `metrics.json`."""
+    """The fields of `metrics.json` that commands read."""
 
     accuracy: float
     loss: float | None = None
@@ -273,7 +273,7 @@ class _Metrics(pydantic.BaseModel):
 
 
 class _Environment(pydantic.BaseModel):
-    """What a report reads of `environment.json`."""
+    """The fields of `environment.json` that a report reads."""
 
     versions: dict[str, str | None] = {}
     command: list[pydantic.InstanceOf[str]] = []  # A path need not be UTF-8.
@@ -373,7 +373,10 @@ def recipe_differences(one, other):
         if not isinstance(one[section], dict):
             paths += [section] * (one[section] != other[section])
             continue
-        paths += [f"{section}.{f}" for f in one[section] if one[section][f] != other[section][f]]
+        fields = dict.fromkeys([*one[section], *other[section]])  # Another kind has other fields.
+        paths += [
+            f"{section}.{f}" for f in fields if one[section].get(f, ...) != other[section].get(f, ...)
+        ]
     return paths
 
 

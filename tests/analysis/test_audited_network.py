@@ -190,7 +190,7 @@ def test_wrong_arguments_are_refused(data, arguments, message):
     ("make", "message"),
     [
         (lambda path: None, "Expected a run or a .keras file. Received:.*which does not exist"),
-        (lambda path: path.write_text("x"), "network that Keras can load.*Received:.*ends in"),
+        (lambda path: path.write_text("x"), "network that Keras can load.*Received:.*cannot be read"),
     ],
 )
 def test_files_without_a_network_are_refused(tmp_path, make, message):

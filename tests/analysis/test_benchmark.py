@@ -99,8 +99,9 @@ def test_exchanged_bytes_are_those_of_the_variables():
         "network": 4 * weights,
         "statistics": 2 * 2 * 2 * 4 * 4,
         "critic": 4 * critic,
-    } | {"trust": 4 * 5 * 2}
-    assert exchanged_bytes(plain) == {"network": 4 * weights, "statistics": 0, "critic": 0, "trust": 0}
+    } | {"trust": 4 * 5 * 2, "relative_weight": 4 * 2 * 2}
+    nothing = dict.fromkeys(("statistics", "critic", "trust", "relative_weight"), 0)
+    assert exchanged_bytes(plain) == {"network": 4 * weights} | nothing
 
 
 def test_arms_differ_in_the_method_alone():

@@ -63,7 +63,7 @@ def png():
     return content.getvalue()
 
 
-def in_its_place(make):
+def replaced(make):
     def damage(path, other):
         path.unlink()
         make(path)
@@ -80,10 +80,10 @@ DAMAGES = {
     "a picture": lambda path, other: path.write_bytes(png()),
     "a text": lambda path, other: path.write_text("remember the milk\n"),
     "another run's": lambda path, other: shutil.copy(other, path),
-    "a folder": in_its_place(lambda path: path.mkdir()),
+    "a folder": replaced(lambda path: path.mkdir()),
     # As root reads any file, a link to nothing stands for one that may not be read.
-    "a link to nothing": in_its_place(lambda path: path.symlink_to("none")),
-    "a link to a folder": in_its_place(lambda path: path.symlink_to(path.parent)),
+    "a link to nothing": replaced(lambda path: path.symlink_to("none")),
+    "a link to a folder": replaced(lambda path: path.symlink_to(path.parent)),
 }
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.training.run_directory import RunDirectory, read_history
+from dreal_tf.writing import write_whole
 
 
 def test_a_new_run_writes_its_recipe(tmp_path):
@@ -136,3 +137,56 @@ def test_a_run_is_removed_alone(tmp_path):
     run.remove()
     (aside,) = tmp_path.iterdir()
     assert aside.name.startswith("best.") and (aside / "notes.txt").read_text() == "mine"
+
+
+def test_a_recipe_of_another_kind_of_attention_is_refused(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.begin(Recipe())
+    with pytest.raises(InputError, match="they differ in attention.kind, .*attention.kernel_size"):
+        run.begin(Recipe().replace({"attention.kind": "cbam"}))
+
+
+def test_a_run_is_sealed_when_it_ends_and_open_when_it_goes_on(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.begin(Recipe())
+    run.finish({"accuracy": 0.5, "loss": 1.0})
+    assert run.read_metrics()["accuracy"] == 0.5
+    write_whole(run.metrics, run.metrics.read_text().replace("0.5", "0.7"))
+    with pytest.raises(InputError, match="metrics.json'.*SHA256SUMS beside it.*Remove it and repeat"):
+        run.read_metrics()
+    run.metrics.unlink()
+    run.begin(Recipe())
+    assert not run.sums.exists()
+
+
+@pytest.mark.parametrize("name", ["history.csv", "model.keras", "checkpoints", "tensorboard"])
+def test_something_else_in_the_place_of_a_file_or_folder_is_named(tmp_path, name):
+    run = RunDirectory(tmp_path / "run")
+    run.begin(Recipe())
+    if name == "checkpoints":
+        run.checkpoints.rmdir()
+    if name in ("checkpoints", "tensorboard"):
+        (run.path / name).write_text("")
+    else:
+        (run.path / name).symlink_to("none")
+    for use in (run.read_recipe, lambda: run.check(Recipe())):
+        with pytest.raises(
+            InputError, match=f"of a run. Received: .*{name}', which is not one. Move it"
+        ):
+            use()
+
+
+def test_a_history_must_hold_every_epoch(tmp_path):
+    path = tmp_path / "history.csv"
+    for text, reason in (
+        ("epoch,loss\n0,1\n2,1\n", "the epochs"),
+        ("epoch,loss\n0,1\n", "the epochs"),
+        ("epoch,loss\n0,1\n1,0.", "cut short"),
+        ("epoch,loss\n0,1\n1,x\n", "could not convert"),
+        ("epoch,epoch\n0,1\n1,1\n", "a column twice"),
+    ):
+        path.write_text(text)
+        with pytest.raises(
+            InputError, match=f"for each of 2 epochs. Received: .*{path.name}'.*{reason}"
+        ):
+            read_history(path, 2)
