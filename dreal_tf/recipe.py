@@ -338,7 +338,7 @@ class _Method(Section):
         description="False: the identical baseline, without critic, reward and actor loss.",
     )
     critic: str
-    critic_units: Annotated[int, Field(gt=0, le=4096)] = Field(
+    critic_units: Annotated[int, Field(gt=0, le=1024)] = Field(
         default=64, description="Width of the critic's encoders and memory (units)."
     )
     critic_grid: Annotated[int, Field(gt=0, le=64)] = Field(

@@ -138,6 +138,11 @@ def generated(**options):
     _check_size(settings.images + test_images, settings.shape)
     if settings.images_per_identity is not None:
         return _generated_identities(settings)
+    if settings.images < 2 * settings.classes:
+        raise InputError(
+            "Expected at least two generated images of each class. Received: data.images="
+            f"{settings.images}, data.classes={settings.classes}. Raise the first, or lower the second."
+        )
     pairs = (
         _patterned(settings, np.arange(count) % settings.classes, seed)
         for seed, count in enumerate((settings.images, test_images), start=1)

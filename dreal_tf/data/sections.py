@@ -118,7 +118,7 @@ class Data(Section):
     image_width: Side | None = Field(
         default=None, description="Width of images of identities, image_size being the height (pixels)."
     )
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+    validation_fraction: Annotated[float, Field(ge=1e-6, lt=1)] = Field(
         default=0.1,
         description="Fraction of the training data held out; for data of identities, of the identities, and "
         "of the images of all others (fraction).",
@@ -146,11 +146,11 @@ class Data(Section):
 class Augment(Section):
     """How training images are augmented, in this order. Random in (seed, epoch, position in the epoch)."""
 
-    resized_crop: Fraction | None = Field(
+    resized_crop: Annotated[float, Field(ge=1e-4, le=1)] | None = Field(
         default=None,
         description="Least area kept by a random crop; ImageNet: 0.08; None: off (fraction).",
     )
-    rand_augment: Annotated[int, Field(ge=0, le=100)] = Field(
+    rand_augment: Annotated[int, Field(ge=0, le=16)] = Field(
         default=0, description="RandAugment on each image; ImageNet: 2 (operations)."
     )
     rand_magnitude: Fraction = Field(

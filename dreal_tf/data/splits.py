@@ -109,10 +109,10 @@ def hold_out(labels, fraction, seed, class_names, split="validation"):
         )
     if min(len(labels) * fraction, len(labels) * (1 - fraction)) < classes:
         needed = math.ceil(round(classes / min(fraction, 1 - fraction), 6))
-        field = f"or change data.validation_fraction={fraction:g}"
+        field = f"or change data.validation_fraction={fraction}"
         raise InputError(
             f"Expected at least one image of each of the {classes} classes to train on and one for {split}, "
-            f"{fraction:g} of all. Received: {len(labels)} images. Add some, at least {needed - len(labels)}, "
+            f"{fraction} of all. Received: {len(labels)} images. Add some, at least {needed - len(labels)}, "
             f"{field if split == 'validation' else 'or give test images of their own'}."
         )
     positions = np.arange(len(labels))

@@ -65,6 +65,7 @@ def test_attention_kind_none_trains_as_a_baseline():
         ),
         ({"data.shape": (2**14, 2**14, 3), "data.images": 10**6}, "a generated data set that fits"),
         ({"data.batch_size": 10**9}, "at least one batch of training images"),
+        ({"data.classes": 10**6}, "at least two generated images of each class"),
     ],
 )
 def test_absurd_sizes_are_refused_before_anything_is_made_of_them(changes, message):
