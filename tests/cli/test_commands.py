@@ -48,7 +48,8 @@ def test_with_json_one_object_is_all_there_is_on_standard_output(trained):
 def test_only_what_matters_is_on_standard_error(trained):
     _, process = trained
     for line in process.stderr.splitlines():
-        assert line.startswith(("Training", "epoch", "Run directory", "Next")) or not line.strip(), line
+        kinds = "Training", "epoch", "DREAL: ", "Run directory", "Next"
+        assert line.startswith(kinds) or not line.strip(), line
 
 
 def test_repeated_it_reports_and_leaves_the_run_alone(trained):
