@@ -140,7 +140,7 @@ def new_folder(path, purpose):
         >>> [file.name for file in Path().iterdir()]
         ['served']
     """
-    with locked(path), reporting_disk_errors(path):
+    with locked(path), reporting_disk_errors(path.parent):
         _check_absent(path, purpose)
         with scratch(path) as folder:
             yield folder
@@ -263,7 +263,7 @@ def reporting_unwritable(path):
         RunError: if the disk is full.
     """
     try:
-        with reporting_disk_errors(path):
+        with reporting_disk_errors(Path(path).parent):
             yield
     except OSError as error:
         raise InputError(
@@ -274,10 +274,10 @@ def reporting_unwritable(path):
 
 @contextlib.contextmanager
 def reporting_disk_errors(path):
-    """Replaces the errors of a full disk, which differ between libraries, by one message.
+    """Replaces the errors of a full disk or a removed folder, which differ between libraries, by one message.
 
     Args:
-        path: the file or folder that is being written.
+        path: the folder that is being written.
     Raises:
         RunError: in place of the error, with what to do.
     Example:
@@ -291,9 +291,14 @@ def reporting_disk_errors(path):
     try:
         yield
     except Exception as error:
-        if not any(os.strerror(code) in str(error) for code in FULL):
-            raise
-        raise RunError(
-            f"Expected space to write to {str(path)!r}. Received: a full disk. Free some, then repeat "
-            "the command."
-        ) from error
+        if any(os.strerror(code) in str(error) for code in FULL):
+            raise RunError(
+                f"Expected space to write to {str(path)!r}. Received: a full disk. Free some, then repeat "
+                "the command."
+            ) from error
+        if os.strerror(errno.ENOENT) in str(error) and not os.path.exists(path):
+            raise RunError(
+                f"Expected {str(path)!r} to stay while it is written. Received: it was removed. Repeat "
+                "the command."
+            ) from error
+        raise

@@ -184,7 +184,7 @@ def without_times(value):
 
 
 def essence(root):
-    """What a command left: every path, and the content of all that does not depend on time and place."""
+    """Every path that a command left, and the content of all that does not depend on time and place."""
     contents = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()

@@ -173,6 +173,14 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path, note):
     assert check_replaceable("it", [file], sign, ["modules"]) == {"modules": 1, "more": 2}
 
 
+def test_a_removed_folder_is_said(tmp_path):
+    with pytest.raises(RunError, match="gone' to stay while it is written. Received: it was removed"):
+        with reporting_disk_errors(tmp_path / "gone"):
+            write_whole(tmp_path / "gone" / "file", "new")
+    with pytest.raises(FileNotFoundError), reporting_disk_errors(tmp_path):
+        (tmp_path / "none").read_text()
+
+
 def test_what_a_file_is_written_to_has_its_suffix(tmp_path):
     with replacing(tmp_path / "model.keras") as new:
         assert new.suffix == ".keras" and new.parent == tmp_path

@@ -54,7 +54,8 @@ def train(
         say("This worker is done; the chief has the metrics.")
         return
     result(trained, as_json, metric_lines(trained))
-    say(f"{trained['method']['line']} {_against_baseline(resolved, trained['accuracy'])}".strip())
+    if "method" in trained:  # Runs of earlier versions do not say.
+        say(f"{trained['method']['line']} {_against_baseline(resolved, trained['accuracy'])}".strip())
     say(f"Run directory: {out}")
     next_command(f"dreal-tf evaluate {shlex.quote(str(out))}")
 

@@ -49,7 +49,7 @@ def prune(request, progress=None, callbacks=()):
         RunError: if an epoch of fine-tuning cannot be carried out.
     """
     out = request.out
-    with reporting_disk_errors(out.path):
+    with reporting_disk_errors(out.path.parent):
         with locked(out.path):
             request.check_out()  # Another command may just have ended.
             note = request.read_note() if request.epochs and out.started else None

@@ -52,7 +52,7 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         try:
             held.enter_context(locked(run_of_worker(out, cluster).path))
         except InputError:
-            if fresh or not run.finished:  # Such a run is only read.
+            if fresh or not run.finished:  # A finished run is only read.
                 raise
         return _train(recipe, run, cluster, strategy, fresh, callbacks, conclude)
 

@@ -171,7 +171,7 @@ PAIR = np.zeros((20, 4, 4, 1)), np.arange(20) % 2
             PAIR,
             PAIR,
             {"validation_fraction": 0.01},
-            "validation_fraction=0.01. .*change validation_fraction",
+            "change data.validation_fraction=0.01",
         ),
         (PAIR, PAIR, {"batch_size": 19}, "batch_size=19. Lower"),
         (PAIR, PAIR, {"batch_size": 5, "shard": (0, 2)}, "2 workers can share .*batch_size=5"),
