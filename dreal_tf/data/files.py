@@ -463,7 +463,7 @@ class FileRow(NamedTuple):
 
 
 RECORDED_SPLITS = {UNUSED, "train", "validation", "test", "query", "gallery"}
-RECORDED_SPLITS |= {"validation_query", "validation_gallery"}
+RECORDED_SPLITS |= {"validation_query", "validation_gallery", ""}  # Files of a prepared set have none.
 # The columns of splits.csv, in the order of `FileRow`.
 COLUMNS = ("path", "bytes", "modified_ns", "sha256", "class", "split")
 
