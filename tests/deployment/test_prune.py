@@ -36,6 +36,7 @@ from dreal_tf.training.trained_run import trained_network
 
 MODULES = ("conv2_1/se", "conv3_1/se", "conv4_1/se")
 FILES = {
+    "SHA256SUMS",
     "recipe.json",
     "environment.json",
     "history.csv",
