@@ -457,7 +457,7 @@ def test_it_is_a_keras_model_to_look_into(critic):
     features = keras.Model(model.inputs, model.get_layer("conv").output)
     np.testing.assert_allclose(features(IMAGES), plain.get_layer("conv")(IMAGES), rtol=1e-6)
     parts = [part.name for part in model.layers]
-    assert len(parts) == len(set(parts)) == (1 if critic is None else 3)
+    assert len(parts) == len(set(parts)) == (1 if critic is None else 4)
     assert all(model.get_layer(name) is part for name, part in zip(parts, model.layers, strict=True))
 
 
