@@ -189,7 +189,7 @@ def summed(of_modules, factors=None):
     columns = (
         [part for part in column if part is not None] for column in zip(*of_modules, strict=True)
     )
-    return [tf.add_n(parts) if parts else None for parts in columns]
+    return [tf.add_n(parts) if len(parts) > 1 else next(iter(parts), None) for parts in columns]
 
 
 def weights_of_modules(of_modules):
@@ -234,7 +234,8 @@ def gradient_products(task, actor, groups, sizes):
     if not order:
         return tf.zeros([2, 2]), tf.zeros([len(groups), 2, 2])
     # All variables in one operation: theta may have millions of weights.
-    parts = [tf.reshape(tf.cast(side[n], tf.float32), [-1]) for side in (task, actor) for n in order]
+    flat = tf.constant([-1])
+    parts = [tf.reshape(tf.cast(side[n], tf.float32), flat) for side in (task, actor) for n in order]
     both = tf.reshape(tf.concat(parts, axis=0), [2, -1])  # (2, weights)
     of_groups = tf.split(both, [sum(sizes[n] for n in group) for group in kept], axis=1)
     products = tf.stack([tf.matmul(part, part, transpose_b=True) for part in of_groups])
