@@ -28,7 +28,7 @@ from dreal_tf.method.metrics import (
     ModuleR2,
 )
 from dreal_tf.model import EmbeddingLosses
-from dreal_tf.model.gradients import Trust
+from dreal_tf.model.gradients import RelativeWeight, Trust
 from dreal_tf.networks.attaching.attached_network import AttachedNetwork
 from dreal_tf.networks.backbones.kernels import FusedBatchNormalization, SmallMapConv2D
 from dreal_tf.replicas import ReplicatedLossScale
@@ -58,7 +58,8 @@ METHOD = dict(
         bnneck=True,
     ),
     critic=lambda: PaperCritic(**CRITIC),
-    actor_weight=0.5,
+    actor_weight=0.25,
+    actor_weight_mode="absolute",
     actor_warmup=7,
     estimator="exact",
     reward_fraction=0.5,
@@ -93,6 +94,7 @@ ARGUMENTS = {
     ShuffledCritic: COMPARED,
     DirectCritic: {},
     MetaCritic: CRITIC | dict(reads_actions=False),
+    RelativeWeight: dict(modules=2),
     Trust: dict(modules=2, memory=0.5, pairs=50.0),
     Centres: dict(identities=4, rate=0.25),
     EmbeddingLosses: LOSSES,
