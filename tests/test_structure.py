@@ -40,7 +40,7 @@ ORDER += (
     "method.critics",
     "method.rewards",
 )
-ORDER += ("method.instruments", "method.metrics", "retrieval", "model", "data", "visualization")
+ORDER += ("method.instruments", "method.summary", "method.metrics", "retrieval", "model", "data", "visualization")
 ORDER += ("recipe", "training", "analysis", "deployment", "experiments", "api", "cli")
 LEVELS = {part: level for level, part in enumerate(ORDER)}
 # The parts that read or write files; parts that compute come before them.

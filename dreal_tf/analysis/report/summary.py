@@ -90,7 +90,7 @@ def described(recipe, test_images):
         Str.
     Example:
         >>> print(described(load_recipe("digits_resnet8_se"), 360))
-        ResNet-8 with se attention, trained for 20 epochs on digits (seed 0) with the method: a comparative critic, actor weight 0.1. It was tested on the 360 images of the test split.
+        ResNet-8 with se attention, trained for 20 epochs on digits (seed 0) with the method: a comparative critic, actor weight 0.5. It was tested on the 360 images of the test split.
     """
     method = "without the method"
     if recipe.dreal.enabled:

@@ -209,7 +209,7 @@ def test_the_network_is_named_after_its_depth_unless_told():
         (
             {"depth": 34, "stride_placement": "1x1"},
             "`stride_placement` must be '3x3' at depth 34, whose blocks have no 1×1 convolution. "
-            "Received: stride_placement='1x1'. Leave it out, or choose a depth of 50, 101, 152.",
+            "Received: stride_placement='1x1'. Set it to '3x3', or choose a depth of 50, 101, 152.",
         ),
         (
             {"last_stride": 3},
