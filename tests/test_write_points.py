@@ -39,6 +39,7 @@ TINY = {
 }
 # Files whose bytes or names differ from time to time.
 VOLATILE = (
+    "SHA256SUMS",
     "tensorboard",
     "environment.json",
     "model.keras",

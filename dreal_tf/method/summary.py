@@ -42,7 +42,7 @@ def summarise_method(curves, modules, weight, trust=True, warmup=1.0):
     Example:
         >>> curves = {"actor_grad_ratio": [0.0, 0.2, 0.3, 0.32], "trust/a": [0.0, 0.1, 0.5, 0.6]}
         >>> print(summarise_method(curves, ["a"], weight=0.5).line)
-        DREAL: actor gradient 31 % of the task gradient on the attention weights (mean after epoch 2); critics trusted in 1 of 1 modules.
+        DREAL: actor gradient 31 % of the task gradient on the attention weights (mean after epoch 2); critics trusted in 1 of 1 module.
     """
     if not modules:
         return MethodSummary("DREAL: off; the task loss alone trained the attention.", None, {})

@@ -1,5 +1,7 @@
 """The directory of a run: its files and their state."""
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -227,9 +229,13 @@ class RunDirectory:
         Args:
             metrics: dict of what JSON can hold.
         """
-        self.sums.unlink(missing_ok=True)  # An interruption must leave none of other files.
-        write_json(self.metrics, metrics)
-        write_whole(self.sums, sums_text(self.files))
+        for path in (self.sums, self.metrics):
+            path.unlink(missing_ok=True)  # An interruption must leave none of other files.
+        text = json.dumps(metrics, indent=2) + "\n"
+        sums = sums_text([path for path in self.files if path != self.metrics])
+        sums += f"{hashlib.sha256(text.encode()).hexdigest()}  {self.metrics.name}\n"
+        write_whole(self.sums, sums)
+        write_whole(self.metrics, text)  # Last: the run has finished.
 
     def _check_files(self):
         """Refuses kept files that are no regular files, and kept folders that are none."""
