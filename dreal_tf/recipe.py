@@ -683,7 +683,7 @@ def Dreal(critic: str = "comparative", **fields: Any) -> _Method:
         InputError: if the critic has no such field, or a value does not fit.
     Example:
         >>> Dreal("paper").actor_weight
-        0.1
+        0.5
     """
     return _section("dreal", {"critic": critic} | fields)
 

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from dreal_tf.errors import InputError, RunError, checked_path
+from dreal_tf.reading import SUMS, sums_text
 
 PREFIX = ".dreal_tf-"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -98,6 +99,22 @@ def write_json(path, values):
         values: what JSON can hold.
     """
     write_whole(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_sealed(last, content, files, folder):
+    """Writes the file that a command writes last, and before it `SHA256SUMS` of this and other files.
+
+    Args:
+        last: path of the file, in the folder. While it is missing, the command has not ended.
+        content: str.
+        files: iterable of paths of the other files.
+        folder: path.
+    """
+    for path in (folder / SUMS, last):
+        path.unlink(missing_ok=True)  # An interruption must leave none of other files.
+    line = f"{hashlib.sha256(content.encode()).hexdigest()}  {last.relative_to(folder).as_posix()}\n"
+    write_whole(folder / SUMS, sums_text(files, folder) + line)
+    write_whole(last, content)
 
 
 def remove_whole(path):

@@ -22,12 +22,12 @@ REPOSITORY = PACKAGE.parent
 # A part imports only from those before it.
 ORDER = (
     "errors",
+    "reading",
     "writing",
     "processes",
     "keras_internals",
     "modules",
     "replicas",
-    "reading",
     "layers",
 )
 ORDER += ("networks.flops", "networks.backbones", "networks.attaching", "networks.pretrained")
@@ -40,7 +40,15 @@ ORDER += (
     "method.critics",
     "method.rewards",
 )
-ORDER += ("method.instruments", "method.summary", "method.metrics", "retrieval", "model", "data", "visualization")
+ORDER += (
+    "method.instruments",
+    "method.summary",
+    "method.metrics",
+    "retrieval",
+    "model",
+    "data",
+    "visualization",
+)
 ORDER += ("recipe", "training", "analysis", "deployment", "experiments", "api", "cli")
 LEVELS = {part: level for level, part in enumerate(ORDER)}
 # The parts that read or write files; parts that compute come before them.

@@ -18,6 +18,7 @@ from dreal_tf.writing import (
     reporting_disk_errors,
     reporting_unwritable,
     write_json,
+    write_sealed,
     write_whole,
 )
 
@@ -106,6 +107,7 @@ class ExperimentDirectory:
     """
 
     kind = None  # "study" or "search".
+    is_sealed = True  # Whether `SHA256SUMS`, if it is there, is of the files as they are.
     row_file = "rows.csv"
     fields = {}  # Settings that every such folder holds, and their types.
     in_use_hint = ""
@@ -153,12 +155,6 @@ class ExperimentDirectory:
             with replacing(path) as new:
                 figure.savefig(new, dpi=160)
 
-    def finish(self):
-        """Records the SHA-256 of the files that a later command reads."""
-        files = [self.settings, self.rows, self.path / "results.json", self.path / "trials/oracle.json"]
-        files += self.path.glob("trials/trial_*/*.json")
-        write_whole(self.path / SUMS, sums_text(files, self.path))
-
     @contextlib.contextmanager
     def begin(self, settings, worker=None):
         """Writes the settings into the folder and keeps other commands out of it.
@@ -177,7 +173,8 @@ class ExperimentDirectory:
         )
         with locked_folder(self.path, in_use, worker), reporting_disk_errors(self.path):
             with FileLock(lock_of(self.path, "settings")):  # Workers write the same settings.
-                check_sums(self.path)
+                if self.is_sealed:
+                    check_sums(self.path)
                 (self.path / SUMS).unlink(missing_ok=True)  # The files will change.
                 write_json(self.settings, self.check(settings))
             yield
@@ -231,6 +228,10 @@ class StudyDirectory(ExperimentDirectory):
                 )
         return settings | {"arms": kept | settings["arms"]}
 
+    def finish(self):
+        """Records the SHA-256 of the files that a later command reads."""
+        write_whole(self.path / SUMS, sums_text([self.settings, self.rows], self.path))
+
     def read_rows(self):
         """The rows so far, see `dreal_tf.experiments.directory.parse_rows`."""
         if not self.rows.is_file():
@@ -278,6 +279,20 @@ class SearchDirectory(ExperimentDirectory):
         self.best = RunDirectory(self.path / "best")
         self.baseline = RunDirectory(self.path / "baseline")
         self.best_baseline = RunDirectory(self.path / "best_baseline")
+
+    @property
+    def is_sealed(self):
+        return self.finished  # A command that was killed at its end has left no results.
+
+    def finish(self, results):
+        """Writes the results, and the SHA-256 of the files that a later command reads.
+
+        Args:
+            results: what JSON can hold.
+        """
+        files = [self.settings, self.rows, self.trials / "oracle.json"]
+        files += self.trials.glob("trial_*/*.json")
+        write_sealed(self.results, json.dumps(results, indent=2) + "\n", files, self.path)
 
     @property
     def finished(self):

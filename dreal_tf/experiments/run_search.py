@@ -302,8 +302,7 @@ class _Runner:
         lines += result.trials_table().markdown()
         write_whole(folder.rows, result.rows_text())
         folder.write_summary(lines, search_figure(result, self.settings.space))
-        write_json(folder.results, result.to_json())
-        folder.finish()
+        folder.finish(result.to_json())
 
     def run_trial(self, number, values):
         """Runs one trial to its end, or reads the result of one that has ended.

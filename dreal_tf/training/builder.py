@@ -252,6 +252,7 @@ def _check_placement(attention, backbone, other):
 def _check_size(recipe, image_shape):
     """Refuses a network of ours that certainly does not fit into the memory, before it is built."""
     width, batch = recipe.backbone.width, recipe.data.batch_size
+    batch = 1 if batch == "auto" else batch  # It is chosen for the network.
     first, last, reduced = (64, 512, 2) if recipe.backbone.name == "imagenet_resnet" else (16, 64, 1)
     height, breadth = (side or 1 for side in image_shape[:2])
     # Weights, gradients and momentum of the last block's two 3×3 convolutions; the first layer's maps.

@@ -1,6 +1,5 @@
 """The directory of a run: its files and their state."""
 
-import hashlib
 import json
 import os
 import platform
@@ -14,9 +13,16 @@ from typing import Annotated, Literal
 import pydantic
 
 from dreal_tf.errors import InputError, checked_path
-from dreal_tf.reading import SUMS, csv_rows, read_json, read_kept, reading, sums_text
+from dreal_tf.reading import SUMS, csv_rows, read_json, read_kept, reading
 from dreal_tf.recipe import Recipe
-from dreal_tf.writing import is_ours, remove_whole, reporting_unwritable, write_json, write_whole
+from dreal_tf.writing import (
+    is_ours,
+    remove_whole,
+    reporting_unwritable,
+    write_json,
+    write_sealed,
+    write_whole,
+)
 
 RESTORE = "Restore the file from a copy, or train the recipe again with `dreal-tf train --fresh`."
 FINISH_AGAIN = (
@@ -229,13 +235,8 @@ class RunDirectory:
         Args:
             metrics: dict of what JSON can hold.
         """
-        for path in (self.sums, self.metrics):
-            path.unlink(missing_ok=True)  # An interruption must leave none of other files.
-        text = json.dumps(metrics, indent=2) + "\n"
-        sums = sums_text([path for path in self.files if path != self.metrics])
-        sums += f"{hashlib.sha256(text.encode()).hexdigest()}  {self.metrics.name}\n"
-        write_whole(self.sums, sums)
-        write_whole(self.metrics, text)  # Last: the run has finished.
+        others = [path for path in self.files if path != self.metrics]
+        write_sealed(self.metrics, json.dumps(metrics, indent=2) + "\n", others, self.path)
 
     def _check_files(self):
         """Refuses kept files that are no regular files, and kept folders that are none."""

@@ -38,6 +38,7 @@ def test_a_run_leaves_the_promised_files(finished, recipe):
     out, metrics = finished
     names = {path.name for path in out.iterdir()}
     assert names == {
+        "SHA256SUMS",
         "recipe.json",
         "environment.json",
         "history.csv",
