@@ -1,22 +1,12 @@
 """A functional network as a graph of operations, nested models opened."""
 
-import functools
+import inspect
 from typing import NamedTuple
 
 import keras
-import tensorflow as tf
 
 from dreal_tf.errors import InputError
 from dreal_tf.keras_internals import mask_of, node_of, nodes_of, output_structure, takes_training
-
-ATTENTION = (
-    keras.layers.MultiHeadAttention,
-    keras.layers.GroupQueryAttention,
-    keras.layers.Attention,
-)
-# The number of images while a layer is traced, a large prime: a side of a shape that is a multiple of it
-# stands for that many per image, and the layer can compute with it.
-IMAGES = 7919
 
 
 def traced(layer, args, kwargs):
@@ -26,12 +16,11 @@ def traced(layer, args, kwargs):
         layer: built `keras.layers.Layer`.
         args, kwargs: the arguments of the call, which include symbolic tensors.
     Returns:
-        `keras.Function` that gives the list of the symbolic outputs; the list of the tensors in `args` and
-        `kwargs` that are its inputs; and the structure of all outputs, constants in it.
+        `keras.Function`, and the list of the tensors in `args` and `kwargs` that are its inputs.
     Raises:
         InputError: if `call` cannot be traced, or differs between training and inference.
     Example:
-        >>> graph, *_ = traced(keras.layers.ReLU(), (keras.Input((4,)),), {})
+        >>> graph, _ = traced(keras.layers.ReLU(), (keras.Input((4,)),), {})
         >>> [type(operation).__name__ for operation in graph.operations]
         ['InputLayer', 'ReLU']
     """
@@ -43,26 +32,22 @@ def traced(layer, args, kwargs):
     inputs = list({id(tensor): tensor for tensor in inputs}.values())
     if any(mask_of(tensor) is not None for tensor in inputs):
         raise _opaque(layer, "its input is masked")
-    graph, outputs = _graph(layer, args, kwargs, inputs)
+    graph = _graph(layer, args, kwargs, inputs)
     if takes_training(layer):
-        modes = [_graph(layer, args, kwargs | {"training": mode}, inputs)[0] for mode in (True, False)]
+        modes = [_graph(layer, args, kwargs | {"training": mode}, inputs) for mode in (True, False)]
         kinds = [[type(operation) for operation in mode.operations] for mode in modes]
         if kinds[0] != kinds[1]:
             raise _opaque(layer, "its `call` goes another way in training")
-    return graph, inputs, outputs
+    return graph, inputs
 
 
 def has_scores(layer):
-    """Whether a layer is one of Keras's that can return its attention scores."""
-    return isinstance(layer, ATTENTION)
+    """Whether a layer can return its attention scores, as Keras's attention layers can."""
+    return "return_attention_scores" in inspect.signature(layer.call).parameters
 
 
 def _graph(layer, args, kwargs, inputs):
-    fresh = {}
-    for tensor in inputs:
-        images, *sides = tensor.shape
-        images = IMAGES if images is None else images
-        fresh[id(tensor)] = keras.Input(batch_shape=(images, *sides), dtype=tensor.dtype)
+    fresh = {id(t): keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in inputs}
 
     def replaced(value):
         return fresh.get(id(value), value)
@@ -71,34 +56,13 @@ def _graph(layer, args, kwargs, inputs):
     losses = len(layer.losses)
     try:
         outputs = layer.call(*args, **kwargs)
-        symbolic = [t for t in keras.tree.flatten(outputs) if isinstance(t, keras.KerasTensor)]
-        graph = keras.Function(list(fresh.values()), symbolic)
+        graph = keras.Function(list(fresh.values()), outputs)
     except Exception as error:  # Custom code can fail on symbolic tensors in any way.
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         raise _opaque(layer, f"its `call` cannot be traced ({problem})") from error
     if len(layer.losses) != losses:
         raise _opaque(layer, "its `call` adds a loss")
-    if any(_counts_images(node) for node in nodes_of(graph)):
-        raise _opaque(layer, "its `call` makes values for a number of images")
-    return graph, outputs
-
-
-def _counts_images(node):
-    """Whether an operation holds the number of images in another way than as one side of a new shape."""
-    if node.is_input or isinstance(node.operation, keras.layers.Layer):
-        return False
-    values = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
-    sides = [
-        side for value in values for side in getattr(value, "shape", ())[:1] if tf.is_tensor(value)
-    ]
-    if type(node.operation).__name__ == "Reshape":
-        return len([side for side in node.outputs[0].shape if _of_images(side)]) > 1
-    held = [v for name, v in vars(node.operation).items() if not name.startswith("_")]
-    return any(_of_images(side) for side in [*sides, *keras.tree.flatten(held)])
-
-
-def _of_images(side):
-    return isinstance(side, int) and side > 0 and side % IMAGES == 0
+    return graph
 
 
 def _opaque(layer, reason):
@@ -123,16 +87,6 @@ def graph_of(model):
             return None
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model if isinstance(model, keras.Model) and isinstance(model, keras.Function) else None
-
-
-def operations_of(graph):
-    """All operations of a graph but its inputs, those of nested models included."""
-    for operation in graph.operations:
-        if isinstance(operation, keras.layers.InputLayer):
-            continue
-        yield operation
-        if (nested := graph_of(operation)) is not None:
-            yield from operations_of(nested)
 
 
 def replayed(graph, inputs, apply):
@@ -196,23 +150,18 @@ class FlatGraph:
     Args:
         network: functional or Sequential `keras.Model`.
         opens: callable (layer) -> bool: whether to replace a layer by the operations of its `call`.
-        tries: callable (layer) -> bool: the same for layers that stay as they are if they cannot be traced.
     Attributes:
         inputs: structure of symbolic tensors.
         output: symbolic tensor.
         nodes: list of nodes in topological order.
         regions: dict of `Region` by the name of the opened layer.
-        closed: dict by layer of the `InputError` that says why it cannot be traced.
     """
 
-    def __init__(self, network, opens=lambda layer: False, tries=lambda layer: False):
-        self.opens, self.tries = opens, tries
-        self.regions, self._begun, self._aliases, self._made = {}, {}, {}, []
-        self.closed = {}
+    def __init__(self, network, opens):
+        self.opens = opens
+        self.regions, self._begun, self._named, self._aliases, self._made = {}, {}, {}, {}, []
         self._within = None  # Name of the region that is being flattened.
         graph = graph_of(network)
-        # The network's own operations keep their names; those inside opened layers get others.
-        self._named = {operation.name: operation for operation in reversed(list(operations_of(graph)))}
         fresh = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
         self.inputs = keras.tree.pack_sequence_as(graph.input, fresh)
         self.output = self._inlined(graph, fresh)
@@ -228,17 +177,7 @@ class FlatGraph:
             return self._inlined(nested, keras.tree.flatten(args[0]))
         if self.opens(operation):
             return self._opened(operation, args, kwargs)
-        if self.tries(operation):
-            begun = dict(self._begun)
-            try:
-                return self._opened(operation, args, kwargs)
-            except InputError as error:
-                self.closed[operation.name], self._begun = error, begun
-        shape = node.outputs[0].shape
-        if type(operation).__name__ == "Reshape" and any(map(_of_images, shape)):
-            outputs = keras.ops.reshape(args[0], [-1 if _of_images(side) else side for side in shape])
-        else:
-            outputs = self._unique(operation)(*args, **kwargs)
+        outputs = self._unique(operation)(*args, **kwargs)
         self._made += keras.tree.flatten(outputs)
         return outputs
 
@@ -251,13 +190,10 @@ class FlatGraph:
         name, outer = self._region_name(layer), self._within
         # Keras passes the network's training mode to every layer and overrides the call's own.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
-        graph, tensors, outputs = traced(layer, args, kwargs)
+        graph, tensors = traced(layer, args, kwargs)
         begin, self._within = len(self._made), name
-        made = iter(self._inlined(graph, tensors))
+        outputs = self._inlined(graph, tensors)
         self._within = outer
-        outputs = keras.tree.map_structure(
-            lambda leaf: next(made) if isinstance(leaf, keras.KerasTensor) else leaf, outputs
-        )
         first = keras.tree.flatten(outputs)[0]
         masked = any(kwargs.get(name) is not None for name in MASKS) or kwargs.get("use_causal_mask")
         self.regions[name] = Region(layer, outer, first, self._made[begin:], bool(masked))
@@ -316,26 +252,11 @@ class FlatGraph:
         """The names of all operations and opened layers."""
         return list(dict.fromkeys([*(node.operation.name for node in self.nodes), *self.regions]))
 
-    def nodes_in(self, region=None):
-        """The nodes of a region, or of the network, without those of the regions inside it."""
-        inside = [r for r in self.regions.values() if r.within == region]
-        others = {id(tensor) for each in inside for tensor in each.tensors}
-        of = None if region is None else {id(tensor) for tensor in self.regions[region].tensors}
-        first = [(id(node.outputs[0]), node) for node in self.nodes]
-        return [node for key, node in first if key not in others and (of is None or key in of)]
-
-    def regions_in(self, region=None):
-        """The names of the regions directly inside a region, or inside the network."""
-        return [name for name, each in self.regions.items() if each.within == region]
-
-    @functools.cached_property
-    def rows_per_image(self):
-        """By the id of a tensor: the length of its first axis for one image, None if unknown."""
-        tensors, images = self.tensors(), keras.tree.flatten(self.inputs)
-        one = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in images]
-        function = tf.function(keras.Function(images, tensors), autograph=False)
-        outputs = function.get_concrete_function(one).structured_outputs
-        return {id(tensor): out.shape[0] for tensor, out in zip(tensors, outputs, strict=True)}
+    def outermost(self, name):
+        """The name of the outermost layer that contains a region; any other name unchanged."""
+        while name in self.regions and self.regions[name].within is not None:
+            name = self.regions[name].within
+        return name
 
     def node_named(self, name):
         """The only node of an operation.
