@@ -64,7 +64,7 @@ setup(
         # Selenium drives the browser that opens reports; Chromium itself comes from the system.
         "test": [
             "pytest>=8.3",
-            "pytest-xdist>=3.7",
+            "pytest-xdist>=3.8",
             "hypothesis>=6.115",
             "mypy>=1.13",
             "griffe>=1.5",
