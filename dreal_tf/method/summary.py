@@ -1,15 +1,15 @@
-"""What the method did in a training: one line, and the figures behind it by module."""
+"""A summary of the method in a training: one line, and the figures behind it by module."""
 
 import math
 from typing import NamedTuple
 
-SETTLED = 2  # Epochs that are left out of means, if there are more: critics are ignorant at first.
+SETTLED = 2  # Epochs that means skip, if there are more: critics are ignorant at first.
 LITTLE = 0.05  # Below this fraction of the task gradient the method did next to nothing.
 TRUSTED = 0.05  # From this trust on a critic counts as trusted.
 
 
 class MethodSummary(NamedTuple):
-    """What the method did.
+    """A summary of the method in a training.
 
     Attributes:
         line: str.
@@ -29,7 +29,7 @@ class MethodSummary(NamedTuple):
 
 
 def summarise_method(curves, modules, weight, trust=True, warmup=1.0):
-    """What the method did, from the logs of a training.
+    """Summarises how far the method acted, from the logs of a training.
 
     Args:
         curves: dict from logged name to a value for each epoch; NaN or None where nothing was logged.
@@ -54,7 +54,9 @@ def summarise_method(curves, modules, weight, trust=True, warmup=1.0):
         return MethodSummary(line, None, {})
     settled = [epoch for epoch in epochs if epoch >= epochs[0] + SETTLED] or epochs
     span = (
-        f"mean after epoch {settled[0]}" if settled[0] else f"mean of {_counted(len(settled), 'epoch')}"
+        f"mean after epoch {settled[0]}"
+        if settled[0]
+        else f"mean of {_with_noun(len(settled), 'epoch')}"
     )
 
     def mean(name):
@@ -67,7 +69,7 @@ def summarise_method(curves, modules, weight, trust=True, warmup=1.0):
         of_modules[module] = {"actor_grad_ratio": mean(f"actor_grad_ratio/{module}"), "trust": last}
     ratio = mean("actor_grad_ratio")
     followed = [values["trust"] for values in of_modules.values() if (values["trust"] or 0) >= TRUSTED]
-    critics = f"critics trusted in {len(followed)} of {_counted(len(modules), 'module')}"
+    critics = f"critics trusted in {len(followed)} of {_with_noun(len(modules), 'module')}"
     line = (
         f"DREAL: actor gradient {_percent(ratio)} of the task gradient on the attention weights ({span}); "
         f"{critics if trust else 'critics followed in full (trust is off)'}."
@@ -93,7 +95,7 @@ def _percent(fraction):
     return f"{100 * fraction:.{digits}f} %"
 
 
-def _counted(count, noun):
+def _with_noun(count, noun):
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

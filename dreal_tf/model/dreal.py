@@ -616,7 +616,7 @@ class DREAL(ReplicatedModel):
         return result
 
     def method_summary(self, curves=None):
-        """What the method did in training: how hard it pushed, and which critics were trusted.
+        """Summarises the method in training: how hard it pushed, and which critics were trusted.
 
         Args:
             curves: dict from logged name to a value for each epoch; None: those of the last `fit`.
