@@ -46,6 +46,7 @@ VOLATILE = (
     "start.keras",
     "network.keras",
     "answer.json",
+    "oracle.json",  # Keras Tuner's own state; results and rows say whether the search is the same.
 )
 TIMES = ("seconds", "milliseconds", "megabytes", "training_seconds")
 
