@@ -161,6 +161,7 @@ def new_folder(path, purpose):
         _check_absent(path, purpose)
         with scratch(path) as folder:
             yield folder
+            _refuse_present(path, purpose)  # The user may have made it meanwhile.
             os.rename(folder / "new", path)
 
 
@@ -186,6 +187,10 @@ def check_new_folder(path, purpose):
 
 def _check_absent(path, purpose):
     _new_name(path)  # A command that was killed at its very end left something beside it.
+    _refuse_present(path, purpose)
+
+
+def _refuse_present(path, purpose):
     if os.path.lexists(path):
         raise InputError(
             f"Expected a new folder {purpose}. Received: {str(path)!r}, which exists. Choose another "

@@ -167,12 +167,10 @@ def explained(error):
         code = WRONG_INPUT
         message = "Expected to run in a folder that exists. Received: one that was deleted. Change to another."
     elif isinstance(error, OSError) and error.errno in WRONG_PATH and error.filename is not None:
-        code, message = (
-            WRONG_INPUT,
-            (
-                f"Expected a path that can be read or written. Received: {received(str(error.filename))} "
-                f"({error.strerror}). Choose another, or change its permissions."
-            ),
+        code = WRONG_INPUT
+        message = (
+            f"Expected a path that can be read or written. Received: {received(str(error.filename))} "
+            f"({error.strerror}). Choose another, or change its permissions."
         )
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = f"Expected space to write. Received: {error}. Free some, and repeat the command."

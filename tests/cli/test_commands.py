@@ -121,6 +121,13 @@ def test_wrong_input_ends_with_2_and_a_message(tmp_path, arguments, message):
     assert message in " ".join(process.stderr.split()) and not process.stdout
 
 
+@pytest.mark.parametrize("arguments", [SMOKE, ["study", "critic_training"], ["index", "run", "images"]])
+def test_a_name_that_is_too_long_for_the_system_is_said(tmp_path, arguments):
+    process = called(*arguments, "--out", "x" * 999, folder=tmp_path)
+    assert process.returncode == 2 and "File name too long" in " ".join(process.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
 def test_wrong_input_shows_no_traceback(tmp_path):
     process = run("train", "digits_resnet9_se", folder=tmp_path)
     assert process.returncode == 2 and not process.stdout
