@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from dreal_tf.errors import InputError, check_at_least_one, checked_path, unknown_name
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
 from dreal_tf.training.run_directory import finished_run
+from dreal_tf.training.strategies import cluster_of
 from dreal_tf.writing import check_new_folder
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def train(
         'run'
     """
     resolved = resolve_recipe(recipe, smoke, changes, baseline, seed, data_dir)
-    run = Path(out) if out is not None else default_run_folder(resolved)
+    run = checked_path(out if out is not None else default_run_folder(resolved))
+    cluster_of(strategy)  # It refuses a malformed TF_CONFIG.
     from dreal_tf.training import train as training
     from dreal_tf.training.evaluation import RunMetrics
 
