@@ -385,7 +385,7 @@ def audit(
         return audit_critic(run, images, data_dir, progress)
     source = source_of(model, data, data_dir) if isinstance(model, (str, os.PathLike)) else model
     if out is not None:
-        check_audit_folder(Path(out))
+        check_audit_folder(checked_path(out))
     from dreal_tf.analysis import audit as auditing
 
     measured = auditing.audit(source, images, data, data_dir, progress, seed)
