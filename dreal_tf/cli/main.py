@@ -81,7 +81,12 @@ def main(arguments=None):
     logging.getLogger("dreal_tf").setLevel(logging.INFO)
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
-    # Python has none for a stream that was closed; its lines then go nowhere.
+    for number in range(3):  # A closed stream goes nowhere; else another file would take its number.
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # Python has none for a stream that was closed.
     sys.stdout, sys.stderr = (
         stream or io.TextIOWrapper(io.BytesIO()) for stream in (sys.stdout, sys.stderr)
     )
@@ -165,7 +170,10 @@ def explained(error):
         code, message = WRONG_INPUT if isinstance(error, InputError) else FAILED, error
     elif isinstance(error, FileNotFoundError) and error.filename is None:
         code = WRONG_INPUT
-        message = "Expected to run in a folder that exists. Received: one that was deleted. Change to another."
+        message = (
+            "Expected to run in a folder that exists, with another for temporary files. Received: "
+            f"{error.strerror}. Change to another folder, or set TMPDIR."
+        )
     elif isinstance(error, OSError) and error.errno in WRONG_PATH and error.filename is not None:
         code = WRONG_INPUT
         message = (

@@ -10,6 +10,7 @@ import pytest
 
 from dreal_tf import SqueezeExcite, imagenet_residual_network
 from dreal_tf.errors import InputError
+from dreal_tf.networks import pretrained
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.networks.pretrained import (
     APPLICATIONS,
@@ -161,6 +162,13 @@ def test_what_cannot_be_loaded_is_said(theirs, tmp_path, monkeypatch):
     name = "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
     with pytest.raises(InputError, match=f"home/models/{name}.* not there. Fetch https://.*{name}"):
         imagenet_file(50)
+    monkeypatch.setattr(pretrained, "ADDRESS", (tmp_path / "nowhere").as_uri())
+    for download, cure in (
+        (False, "there, or set backbone.download=true to download it"),
+        (True, "there"),
+    ):
+        with pytest.raises(InputError, match=f"put it {cure}. backbone.weights=FILE"):
+            imagenet_file(50, download)
     with pytest.raises(InputError, match="50, 101, 152. Received: depth=18"):
         imagenet_file(18)
     (tmp_path / "home" / "models").mkdir(parents=True)

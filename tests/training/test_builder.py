@@ -81,6 +81,15 @@ def test_a_network_that_fills_the_memory_is_not_built(changes):
         build_network(SMALL.replace(changes), (64, 64, 3), 10)
 
 
+def test_a_stride_placement_that_a_depth_does_not_have_is_replaced_as_the_message_says():
+    recipe = load_recipe("market1501_resnet50_cbam").replace(
+        {"backbone.depth": 18, "backbone.width": 0.125}
+    )
+    with pytest.raises(InputError, match="Set it to '3x3'"):
+        build_network(recipe, (64, 32, 3), 4)
+    assert build_network(recipe.replace({"backbone.stride_placement": "3x3"}), (64, 32, 3), 4)
+
+
 def test_images_that_would_fill_the_memory_are_not_resized():
     pair = np.zeros((10**5, 1, 1, 3), "uint8"), np.arange(10**5) % 2
     with pytest.raises(
