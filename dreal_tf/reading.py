@@ -31,6 +31,7 @@ MEMBERS = 4_000_000  # An archive's limit; ImageNet has 1.3 million images.
 DEPTH = 100  # The limit of nested groups in an HDF5 file.
 DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # On Windows.
 LAYER_SIZES = {"units", "filters", "kernel_size", "input_dim", "output_dim", "key_dim"}
+TOOLS = re.compile(r"keras\.(src\.)?(config|utils|saving)\b.*")
 NETWORK_MEMBER = re.compile(r"metadata\.json|config\.json|model\.weights\.h5|assets/.*")
 
 
@@ -293,12 +294,19 @@ def check_hdf5(file, stored):
     _check_size(claimed, stored)
 
 
-def _check_layers(config, numbers):
-    """Refuses a layer with more weights than are stored, which Keras would allocate before it looks."""
+def _check_config(config, numbers):
+    """Refuses Keras's own tools in a network, and a layer with more weights than are stored.
+
+    Keras before 3.11 would run such a tool, and all versions make a layer's weights before they look.
+    """
     parts = [config]
     while parts:
         part = parts.pop()
         if isinstance(part, dict):
+            if TOOLS.fullmatch(str(part.get("module"))):
+                raise ValueError(
+                    f"it names a function of {part['module']}, which is no part of a network"
+                )
             for name in LAYER_SIZES & part.keys():
                 size = part[name] if isinstance(part[name], list) else [part[name]]
                 if all(isinstance(n, int) for n in size) and math.prod(size) > numbers:
@@ -330,7 +338,7 @@ def read_network(path, cure, compile=True):
                 if not NETWORK_MEMBER.fullmatch(name):
                     raise ValueError(f"{name!r} in it is no part of a network")
             weights = archive.read("model.weights.h5")
-            _check_layers(json.loads(archive.read("config.json")), 2 * len(weights))
+            _check_config(json.loads(archive.read("config.json")), 2 * len(weights))
         with h5py.File(io.BytesIO(weights)) as file:
             check_hdf5(file, len(weights))
         return keras.saving.load_model(path, compile=compile)

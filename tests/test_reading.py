@@ -330,6 +330,18 @@ HOSTILE_NETWORKS = {
         ),
         "cannot be read",
     ),
+    "a setting of Keras": (
+        lambda members: config_of(
+            members,
+            activation={
+                "module": "keras.config",
+                "class_name": "function",
+                "config": "enable_unsafe_deserialization",
+                "registered_name": "enable_unsafe_deserialization",
+            },
+        ),
+        "function of keras.config",
+    ),
     "more units than weights": (
         lambda members: config_of(members, units=10**9),
         "weights are not in it",

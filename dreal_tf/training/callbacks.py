@@ -363,8 +363,15 @@ def _read(stored, path):
 
 def _checkpoints(folder):
     """Paths of the checkpoints, the last one first. The index of each is written last."""
-    names = (index.stem for index in folder.glob("epoch-*.index"))
-    paths = [folder / name for name in names if re.fullmatch(r"epoch-\d+", name)]
+    files = [
+        path for path in folder.glob("epoch-*") if re.fullmatch(r"epoch-\d+\.(index|data.*)", path.name)
+    ]
+    for path in files:
+        if not path.is_file():  # The next checkpoint of that name could not replace it.
+            raise InputError(
+                f"Expected a file of a checkpoint. Received: {str(path)!r}, which is not one. Move it away."
+            )
+    paths = [path.with_suffix("") for path in files if path.suffix == ".index"]
     return sorted(paths, key=_epoch, reverse=True)
 
 

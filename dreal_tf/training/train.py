@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import warnings
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import tensorflow as tf
 from dreal_tf.data.files import UNUSED, list_files, read_record
 from dreal_tf.errors import InputError
 from dreal_tf.training.builder import build
-from dreal_tf.training.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN, read_history
+from dreal_tf.training.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN
 from dreal_tf.training.evaluation import evaluate_splits
 from dreal_tf.training.fine_tuning import describe_auto, resolve_auto
-from dreal_tf.training.run_directory import RunDirectory
+from dreal_tf.training.run_directory import RESTORE, RunDirectory, read_history
 from dreal_tf.training.strategies import cluster_of, naming_lost_workers, strategy_named
 from dreal_tf.training.tensorboard import TensorBoardFigures, TensorBoardLog
 from dreal_tf.training.trained_run import trained_network
@@ -160,6 +161,12 @@ def _conclude(recipe, run, model, data, best):
     metrics = _evaluated(recipe, model.trajectory_network, data)
     history = read_history(run.history, best.state["epoch"] + 1)
     chosen = history[best.state["epoch"]]
+    if not math.isclose(chosen.get(best.monitor, math.nan), best.state["value"], rel_tol=1e-5):
+        raise InputError(
+            f"Expected the history of the run, with {best.monitor}={best.state['value']} in epoch "
+            f"{best.state['epoch']}, as its checkpoints say. Received: {str(run.history)!r}, which is another "
+            f"run's. {RESTORE}"
+        )
     if data.retrieval:
         metrics["validation_mAP"] = best.state["value"]
     metrics |= {

@@ -14,8 +14,8 @@ from PIL import Image
 from dreal_tf import load_recipe
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.training.builder import build_data, build_network
-from dreal_tf.training.run_directory import RunDirectory, write_whole
-from dreal_tf.training.train import keep_network
+from dreal_tf.training.run_directory import RunDirectory, read_history, write_whole
+from dreal_tf.training.train import keep_network, train
 
 TEXTS = ("recipe.json", "environment.json", "history.csv", "metrics.json", "preprocessing.json")
 FILES = (*TEXTS, "splits.csv", "model.keras")
@@ -220,3 +220,18 @@ def test_every_verb_refuses_damage_or_does_without_the_file(runs, tmp_path, verb
         for damage in DAMAGES:
             done, values = result(f"{file} {damage}", file, damage)
             assert values == expected if done.returncode == 0 else refused(done, file)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_notices_the_history_of_another(tmp_path):
+    recipe = load_recipe("digits_resnet8_se", smoke=True)
+    for name, changes in (("one", {}), ("other", {"run.seed": 1, "optim.learning_rate": 0.5})):
+        train(recipe.replace(changes), tmp_path / name, strategy="none")
+    run, values = RunDirectory(tmp_path / "one"), []
+    for path in (run.path, tmp_path / "other"):
+        values.append([row["val_accuracy"] for row in read_history(path / "history.csv")])
+    assert values[0] != values[1]
+    run.metrics.unlink()
+    run.sums.unlink()
+    shutil.copy(tmp_path / "other" / "history.csv", run.history)
+    assert refused(called("train", run.recipe, "--out", run.path, "--json"), "history.csv")

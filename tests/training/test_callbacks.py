@@ -196,3 +196,31 @@ def test_a_nan_on_the_second_replica_alone_stops_the_run(two_replicas):
         model = compiled()
     with pytest.raises(RunError, match="Received: nan"):
         model.fit(images, LABELS, batch_size=8, shuffle=False, verbose=0, callbacks=[StopOnNaN()])
+
+
+@pytest.mark.parametrize("suffix", ["index", "data-00000-of-00001"])
+def test_a_folder_in_the_place_of_a_checkpoint_is_named(tmp_path, suffix):
+    (tmp_path / f"epoch-2.{suffix}").mkdir()
+    (tmp_path / "epoch-2_temp").mkdir()  # TensorFlow's own, after a kill.
+    (tmp_path / "epoch-two.index").touch()
+    with pytest.raises(InputError, match=f"epoch-2.{suffix}', which is not one. Move it away"):
+        restore_last(tmp_path, fresh_model())
+
+
+def test_best_weights_are_read_when_a_run_goes_on_and_not_at_its_end_alone(tmp_path):
+    fit(fresh_model(), tmp_path, epochs=1)
+    (path,) = tmp_path.glob("best-*.npz")
+    whole = path.read_bytes()
+    with np.load(path) as archive:
+        arrays = [archive[name] for name in archive.files]
+    np.savez(path, *arrays[:-1])
+    flipped = whole[:400] + bytes(byte ^ 1 for byte in whole[400:409]) + whole[409:]
+    for content in (b"", whole[: len(whole) // 2], flipped, path.read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(
+            InputError, match="best weights of a run. Received: .*best-0.npz', .*--fresh"
+        ):
+            fit(fresh_model(), tmp_path, epochs=2)
+    path.unlink()
+    with pytest.raises(InputError, match="best-0.npz', which is not there"):
+        fit(fresh_model(), tmp_path, epochs=2)
