@@ -221,7 +221,7 @@ def test_best_weights_are_read_when_a_run_goes_on_and_not_at_its_end_alone(tmp_p
         with pytest.raises(
             InputError, match="best weights of a run. Received: .*best-0.npz', .*--fresh"
         ):
-            fit(fresh_model(), tmp_path, epochs=2)
+            checkpoint.on_train_begin()
     path.unlink()
     with pytest.raises(InputError, match="best-0.npz', which is not there"):
-        fit(fresh_model(), tmp_path, epochs=2)
+        checkpoint.on_train_begin()
