@@ -221,6 +221,11 @@ def load_predictor(path, data=None, data_dir=None):
     """
     path = Path(path)
     format = format_of(path)
+    if format is None and (path / "export.json").is_file():
+        raise InputError(
+            f"Expected one of {', '.join(FILES.values())} in an export. Received: {str(path)!r} without. "
+            f"{EXPORT_AGAIN}"
+        )
     if format is None:
         network, preprocessing = load_network(path, data, data_dir)
         check_fit(network, preprocessing, path)

@@ -99,7 +99,7 @@ def _check_images(run, recipe):
     missing = recorded - set(list_files(folder).files)
     if missing:
         raise InputError(
-            f"Expected the images of the run in {str(run.path)!r}. Received: {folder!r}, which lacks "
+            f"Expected the images of the run in {str(run.path)!r}, as splits.csv there lists them. Received: {folder!r}, which lacks "
             f"{len(missing)} of them, such as {min(missing)!r}. Choose another --out, or begin anew "
             "with --fresh, which moves the old run aside."
         )

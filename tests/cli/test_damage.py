@@ -178,6 +178,18 @@ def test_a_damaged_export_or_index_is_refused(runs, made, tmp_path, name, file):
         assert refused(called(verb, damaged, query, "--json"), damaged.name)
 
 
+@pytest.mark.slow
+def test_without_checksums_an_export_that_is_cut_short_is_refused(runs, made, tmp_path):
+    """The interpreter of LiteRT reads past the end of such a file, which ends the process."""
+    damaged = copied(made / "lite", tmp_path / "lite")
+    (damaged / "SHA256SUMS").unlink()
+    for damage in ("empty", "half", "all but a byte", "bytes flipped", "a picture"):
+        shutil.copy(made / "lite" / "model.tflite", damaged)
+        DAMAGES[damage](damaged / "model.tflite", None)
+        query = runs[0].parent / "data" / "cats" / "00.png"
+        assert refused(called("predict", damaged, query, "--json"), str(damaged))
+
+
 def verbs(run, folder):
     images = "--images", "8"
     return {
