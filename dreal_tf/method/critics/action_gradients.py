@@ -161,7 +161,8 @@ class SpatialActionGradient(ActionGradientHead):
         units: int >= 1. Features that tell positions apart.
     Call arguments:
         features, state: see `ActionGradientHead`.
-        action: float tensor (batch, height, width, 1).
+        action: float tensor (batch, height, width, 1), or a map for each channel, which then have the
+            same gradient.
     Example:
         >>> spec = ModuleSpec("conv2_1/gate", "conv2", "spatial", (4, 4, 6), (4, 4, 1))
         >>> head, state = SpatialActionGradient(spec, 8), np.ones((2, 4, 4, 6), "float32")
@@ -179,4 +180,6 @@ class SpatialActionGradient(ActionGradientHead):
         state = tf.cast(state, tf.float32)
         products = tf.einsum("bhwu,bu->bhw", self.positions(state), query)
         count = tf.cast(ops.shape(state)[1] * ops.shape(state)[2], tf.float32)
-        return (products / tf.sqrt(count))[..., None]
+        gradient = (products / tf.sqrt(count))[..., None]
+        maps = self.spec.action_shape[-1]
+        return gradient if maps == 1 else tf.repeat(gradient, maps, axis=-1)
