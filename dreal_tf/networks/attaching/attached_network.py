@@ -350,21 +350,25 @@ class MaskedActor(ForeignActor):
     the other keys, and in a perturbed action.
     """
 
+    def __init__(self, cut):
+        super().__init__(cut)
+        self.mask = cut.mask
+
     def reference_action(self, action, reference="mean", index=0):
         if reference != "mean":
             return super().reference_action(action, reference, index)
-        return _spread(action, ops.ones_like(action))
+        return self._spread(action, ops.ones_like(action))
 
     def perturb_action(self, action, change, index=0):
-        return _spread(action, super().perturb_action(action, change, index))
+        return self._spread(action, super().perturb_action(action, change, index))
 
-
-def _spread(action, scores):
-    """The sum of each row of an action, spread over its keys above 0 in proportion to the scores."""
-    exact, scores = ops.cast(action, "float32"), ops.cast(scores, "float32")
-    scores *= ops.cast(exact > 0, "float32")
-    scores *= ops.sum(exact, axis=-1, keepdims=True) / ops.sum(scores, axis=-1, keepdims=True)
-    return ops.cast(scores, action.dtype)
+    def _spread(self, action, scores):
+        """The sum of each row of an action, spread over the keys of the mask in proportion to scores."""
+        exact = ops.cast(action, "float32")
+        scores = ops.cast(scores, "float32") * self.mask.astype("float32")
+        totals = ops.sum(exact, axis=-1, keepdims=True)
+        scores = ops.divide_no_nan(scores * totals, ops.sum(scores, axis=-1, keepdims=True))
+        return ops.cast(scores, action.dtype)
 
 
 def _axes_of(sides, shape):
@@ -423,7 +427,7 @@ class _Walk:
     def take(self, node):
         cut = self.cuts.get(id(node.outputs[0]))
         if cut is not None:
-            actor = MaskedActor(cut) if cut.masked else ForeignActor(cut)
+            actor = ForeignActor(cut) if cut.mask is None else MaskedActor(cut)
             results = self._attended(actor, self.values[id(cut.state)])
         else:
             args, kwargs = node.arguments.fill_in(self.values)

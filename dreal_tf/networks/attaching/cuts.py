@@ -105,7 +105,8 @@ class Cut(NamedTuple):
         range: pair of float, the least and the greatest value of a gate.
         layers: tuple of layers: the opened layer that computes nothing else, whose weights are its own.
         opened: tuple of the layers that were opened to find it, the outermost first.
-        masked: bool. Whether some queries may not attend to all keys.
+        mask: bool array that broadcasts to a pairwise action: False for keys that a query may not attend
+            to; None if there are none.
     """
 
     name: str
@@ -116,7 +117,7 @@ class Cut(NamedTuple):
     range: tuple = (0.0, 1.0)
     layers: tuple = ()
     opened: tuple = ()
-    masked: bool = False
+    mask: object = None
 
 
 class NoGate(Exception):
@@ -175,13 +176,13 @@ def cuts_named(graph, name):
     region = graph.regions[name]
     alone = len(own) == 1 and not cuts
     for number, cut in enumerate(own, start=1):
-        masked = cut.masked or (region.masked and cut.kind == "pairwise")
         if alone and cut.kind == "pairwise":
             # The rest of the layer, such as a projection, belongs to its attention.
-            cut = _pairwise(graph, name, cut.action, region.output, masked)
+            mask = _mask_of(region, cut)
+            cut = _pairwise(graph, name, cut.action, region.output)._replace(mask=mask)
         called = f"{name}_{number}" if number > 1 else name
         layers = (region.layer,) if alone else ()
-        cuts.append(cut._replace(name=called, layers=layers, masked=masked))
+        cuts.append(cut._replace(name=called, layers=layers))
     if not cuts:
         raise NoGate((reasons or ["a layer with no attention in it"])[-1])
     return [cut._replace(opened=(region.layer, *cut.opened)) for cut in cuts]
@@ -270,15 +271,18 @@ def _scores(graph, node):
     """The cut at a softmax whose result is multiplied by values."""
     action = node.outputs[0]
     masks = [*node.arguments.args[1:], node.arguments.kwargs.get("mask")]
+    masks = [mask for mask in masks if mask is not None]
+    if any(isinstance(mask, keras.KerasTensor) for mask in masks):
+        raise NoGate(
+            "attention under a mask that is no constant: it is an input, or made of the images"
+        )
     if len(action.shape) not in (3, 4):
         raise NoGate(f"a softmax of shape {action.shape}, not ([heads,] queries, keys)")
     product = _product(graph, action)
     if product is None:
         raise NoGate("a softmax that weighs no values")
     output = product.outputs[0]
-    return _pairwise(
-        graph, node.operation.name, action, output, masked=any(m is not None for m in masks)
-    )
+    return _pairwise(graph, node.operation.name, action, output, *masks)
 
 
 def _product(graph, tensor):
@@ -290,12 +294,24 @@ def _product(graph, tensor):
     return readers[0] if is_product else None
 
 
-def _pairwise(graph, name, action, output, masked):
+def _pairwise(graph, name, action, output, mask=None):
     state = graph.narrowest(action, output)
     if state is None:
-        parts = "queries, keys, values and mask" if masked else "queries, keys and values"
-        raise NoGate(f"attention whose {parts} are not all made of one map")
-    return Cut(name, "pairwise", state, action, output, masked=masked)
+        raise NoGate("attention whose queries, keys and values are not all made of one map")
+    mask = None if mask is None else np.asarray(mask).astype(bool)
+    return Cut(name, "pairwise", state, action, output, mask=mask)
+
+
+def _mask_of(region, cut):
+    """The constant mask of an opened layer, which Keras's `Attention` does not give to its softmax."""
+    if cut.mask is not None or not region.masked:
+        return cut.mask
+    sides = cut.action.shape[-2:]
+    if region.masked != "causal" or None in sides:
+        raise NoGate(
+            "attention under a mask that is no constant: it is an input, or made of the images"
+        )
+    return np.tril(np.ones(sides, bool))
 
 
 def _check(graph, cut):

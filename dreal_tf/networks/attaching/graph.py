@@ -196,14 +196,14 @@ class Region(NamedTuple):
         within: str, name of the region that contains it, or None.
         output: symbolic tensor, the layer's first output.
         tensors: list of symbolic tensors made inside it.
-        masked: bool. Whether the layer was called with a mask.
+        masked: bool or "causal". Whether the layer was called with a mask.
     """
 
     layer: object
     within: str | None
     output: object
     tensors: list
-    masked: bool
+    masked: bool | str
 
 
 class FlatGraph:
@@ -275,8 +275,9 @@ class FlatGraph:
             lambda leaf: next(made) if isinstance(leaf, keras.KerasTensor) else leaf, outputs
         )
         first = keras.tree.flatten(outputs)[0]
-        masked = any(kwargs.get(name) is not None for name in MASKS) or kwargs.get("use_causal_mask")
-        self.regions[name] = Region(layer, outer, first, self._made[begin:], bool(masked))
+        masked = any(kwargs.get(name) is not None for name in MASKS)
+        masked = masked or ("causal" if kwargs.get("use_causal_mask") else False)
+        self.regions[name] = Region(layer, outer, first, self._made[begin:], masked)
         # The traced graph always returns scores; the network may not expect them.
         expects_all = kwargs.get("return_attention_scores") or not has_scores(layer)
         return outputs if expects_all else first

@@ -248,7 +248,7 @@ def read_elsewhere(maps, images):
         ("another map", "'gate' is a product of two maps of which none is made of the other"),
         ("full", "which selects neither among channels .* nor among places"),
         ("read elsewhere", "an attention map that is read elsewhere too"),
-        ("masked", "attention whose queries, keys, values and mask are not all made of one map"),
+        ("masked", "attention under a mask that is no constant: it is an input"),
         ("windows", "attention within parts of an image, 4 of them, not over the whole image"),
         ("other in training", "its `call` goes another way in training"),
         ("subclassed", "whose graph can be seen. Received: Subclassed"),
