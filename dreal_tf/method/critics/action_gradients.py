@@ -58,7 +58,8 @@ def sharing_key(spec):
     """
     of_weights = ("heads", *EMBEDDED)
     lengths = [n for axis, n in zip(spec.axes, spec.action_shape, strict=False) if axis in of_weights]
-    return (spec.stage, spec.kind, spec.axes, spec.state_shape[-1], *lengths)
+    maps = spec.action_shape[-1] if spec.kind == "spatial" else None
+    return (spec.stage, spec.kind, spec.axes, spec.state_shape[-1], maps, *lengths)
 
 
 def pooled(spec, state):

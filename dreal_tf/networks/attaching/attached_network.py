@@ -5,6 +5,7 @@ import math
 from typing import NamedTuple
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from dreal_tf.errors import InputError, unknown_name
@@ -353,6 +354,10 @@ class MaskedActor(ForeignActor):
     def __init__(self, cut):
         super().__init__(cut)
         self.mask = cut.mask
+
+    def propose(self, state, index=0, training=None):
+        # A softmax leaves its mask on the tensor, which the next model would warn about.
+        return tf.identity(super().propose(state, index, training))
 
     def reference_action(self, action, reference="mean", index=0):
         if reference != "mean":

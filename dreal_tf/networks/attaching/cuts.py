@@ -323,8 +323,13 @@ def _check(graph, cut):
         parts = max(graph.rows_per_image[id(tensor)] or 1 for tensor in (cut.state, cut.action))
         if parts > 1:
             raise NoGate(
-                f"attention within parts of an image, {parts} of them, not over the whole image"
+                f"attention whose first axis holds {parts} maps an image, of windows or heads, not 1"
             )
+    shared = _made_between(cut.state, cut.action) & _made_between(cut.state, cut.output, cut.action)
+    if any(_learns_from_batch(node.operation) for node in graph.nodes if id(node) in shared):
+        raise NoGate(
+            "attention with a BatchNorm that both its map and the values it weighs are made of"
+        )
     pending, seen = [cut.action], set()
     while pending:
         tensor = pending.pop()
@@ -334,3 +339,20 @@ def _check(graph, cut):
             raise NoGate("an attention map that is read elsewhere too")
         seen.add(id(tensor))
         pending += [out for reader in graph.readers.get(id(tensor), []) for out in reader.outputs]
+
+
+def _made_between(begin, end, *stops):
+    """Ids of the nodes by which `end` is computed from `begin`, without going beyond `stops`."""
+    made, pending, ends = set(), [end], {id(begin), *map(id, stops)}
+    while pending:
+        tensor = pending.pop()
+        node = node_of(tensor)
+        if id(tensor) not in ends and node is not None and id(node) not in made:
+            made.add(id(node))
+            pending += node.input_tensors
+    return made
+
+
+def _learns_from_batch(operation):
+    layer = operation.operation if isinstance(operation, Alias) else operation
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable

@@ -100,7 +100,7 @@ def _graph(layer, args, kwargs, inputs):
 
 
 def _counts_images(node):
-    """Whether an operation holds the number of images in another way than as one side of a new shape."""
+    """Whether an operation holds the number of images in another way than as one side of a known shape."""
     if node.is_input or isinstance(node.operation, keras.layers.Layer):
         return False
     values = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
@@ -108,7 +108,9 @@ def _counts_images(node):
         side for value in values for side in getattr(value, "shape", ())[:1] if tf.is_tensor(value)
     ]
     if type(node.operation).__name__ == "Reshape":
-        return len([side for side in node.outputs[0].shape if _of_images(side)]) > 1
+        shape = node.outputs[0].shape
+        counts = len([side for side in shape if _of_images(side)])
+        return counts > 1 or (counts == 1 and None in shape)
     held = [v for name, v in vars(node.operation).items() if not name.startswith("_")]
     return any(_of_images(side) for side in [*sides, *keras.tree.flatten(held)])
 
