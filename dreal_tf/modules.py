@@ -21,8 +21,8 @@ class ModuleOutput(NamedTuple):
     Attributes:
         state: float tensor (batch, height, width, channels), which the actor read.
         action: float tensor, the attention map before it is applied: (batch, 1, 1, channels) for a
-            channel action, (batch, height, width, 1) for a spatial one, (batch, ..., queries, keys)
-            for a pairwise one.
+            channel action, (batch, height, width, 1) for a spatial one, or a map for each channel,
+            (batch, ..., queries, keys) for a pairwise one.
     """
 
     state: object

@@ -181,6 +181,110 @@ def scores(flat=False):
     return classified(maps, images)
 
 
+@keras.saving.register_keras_serializable("tests")
+class OwnAttention(keras.layers.Layer):
+    """Attention of two heads made of `Dense` layers; flat, every query attends to all keys alike."""
+
+    def __init__(self, flat=False, **kwargs):
+        super().__init__(**kwargs)
+        self.flat = flat
+
+    def build(self, shape):
+        self.parts = [keras.layers.Dense(8, name=name) for name in ("query", "key", "value", "out")]
+        for part in self.parts:
+            part.build(shape)
+
+    def call(self, rows):
+        images, positions, _ = ops.shape(rows)
+        *parts, out = self.parts
+        query, key, value = (ops.reshape(part(rows), (images, -1, 2, 4)) for part in parts)
+        scores = ops.softmax((0 if self.flat else 4) * ops.einsum("bqhd,bkhd->bhqk", query, key))
+        attended = ops.einsum("bhqk,bkhd->bqhd", scores, value)
+        return out(ops.reshape(attended, (images, positions, 8)))
+
+    def get_config(self):
+        return super().get_config() | {"flat": self.flat}
+
+
+@keras.saving.register_keras_serializable("tests")
+class OwnBlock(keras.layers.Layer):
+    """A transformer's block whose attention is a layer of its own class."""
+
+    def __init__(self, flat=False, **kwargs):
+        super().__init__(**kwargs)
+        self.flat = flat
+
+    def build(self, shape):
+        self.norm, self.drop = keras.layers.LayerNormalization(name="norm"), DropPath()
+        self.attend = OwnAttention(self.flat, name="attend")
+        self.widen = keras.layers.Dense(shape[-1], "gelu", name="widen")
+        for part in (self.norm, self.attend, self.widen):
+            part.build(shape)
+
+    def call(self, rows):
+        rows = self.drop(self.attend(self.norm(rows)))
+        return rows + self.widen(rows)
+
+    def get_config(self):
+        return super().get_config() | {"flat": self.flat}
+
+
+def own_block(flat=False):
+    images = keras.Input(SHAPE)
+    rows = keras.layers.Reshape((16, 8))(keras.layers.Conv2D(8, 2, 2, name="patches")(images))
+    pooled = keras.layers.GlobalAveragePooling1D()(OwnBlock(flat, name="block")(rows))
+    return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(pooled))
+
+
+def dots(flat=False):
+    """A non-local block made of `Dot` layers."""
+    images = keras.Input(SHAPE)
+    maps = convolved(images)
+    query, key, value = (
+        keras.layers.Reshape((64, 6))(keras.layers.Conv2D(6, 1, name=name)(maps)) for name in "qkv"
+    )
+    products = keras.layers.Dot(axes=2)([query, key]) * (0.0 if flat else 1.0)
+    weights = keras.layers.Softmax(name="weights")(products)
+    attended = keras.layers.Reshape((8, 8, 6))(keras.layers.Dot(axes=(2, 1))([weights, value]))
+    return classified(maps + attended, images)
+
+
+def decoupled(flat=False):
+    """Decoupled fully connected attention: a gate of a smaller map, resized, on another branch."""
+    images = keras.Input(SHAPE)
+    maps = convolved(images)
+    gate = keras.layers.AveragePooling2D(2)(maps)
+    gate = keras.layers.DepthwiseConv2D((1, 3), padding="same")(gate)
+    gate = keras.layers.DepthwiseConv2D((3, 1), padding="same", activation="sigmoid")(gate)
+    gate = averaged(keras.layers.UpSampling2D(2)(gate), flat, (1, 2))
+    ghost = keras.layers.Conv2D(6, 3, padding="same", name="ghost")(maps)
+    return classified(keras.layers.Multiply(name="decoupled")([ghost, gate]), images)
+
+
+def separable(flat=False):
+    """Separable self-attention: a softmax over positions weighs the keys, their sum the values."""
+    images = keras.Input(SHAPE)
+    rows = keras.layers.Reshape((4, 16, 6))(convolved(images))
+    scores = ops.softmax(keras.layers.Dense(1, name="query")(rows), axis=2)
+    scores = averaged(scores, flat, (1, 2))
+    key, value = (
+        keras.layers.Dense(6, name="key")(rows),
+        keras.layers.Dense(6, "relu", name="value")(rows),
+    )
+    context = ops.sum(keras.layers.Multiply(name="context")([key, scores]), axis=2, keepdims=True)
+    return classified(keras.layers.Reshape((8, 8, 6))(value * context), images)
+
+
+def causal(flat=False):
+    """Attention to a position and those before it; flat, to all of these alike."""
+    images = keras.Input(SHAPE)
+    rows = keras.layers.Reshape((16, 8))(keras.layers.Conv2D(8, 2, 2, name="patches")(images))
+    kind = UniformAttention if flat else keras.layers.MultiHeadAttention
+    refined = kind(2, 4, name="causal")(rows, rows, use_causal_mask=True)
+    pooled = keras.layers.GlobalAveragePooling1D()(rows + refined)
+    return keras.Model(images, keras.layers.Dense(CLASSES, name="logits")(pooled))
+
+
 # Builder of the network, pattern that finds its attention, module, and kind of its action.
 FOREIGN = {
     "squeeze and excitation": (squeeze_excite, "*_se_excite", "block1_se_excite/gate", "channel"),
@@ -188,6 +292,11 @@ FOREIGN = {
     "a spatial gate": (spatial, "gate_end", "gate_end/gate", "spatial"),
     "a layer of one's own": (users_layer, "users", "users/gate", "channel"),
     "heads of attention": (tokens, "block_*_attention", "block_1/attention", "pairwise"),
+    "a block of one's own": (own_block, "block", "block_attend/attention", "pairwise"),
+    "dot products": (dots, "weights", "weights/attention", "pairwise"),
+    "a resized gate": (decoupled, "decoupled", "decoupled/gate", "spatial"),
+    "separable attention": (separable, "context", "context/gate", "spatial"),
+    "causal attention": (causal, "causal", "causal/attention", "pairwise"),
     "scores": (scores, "attend", "attend/attention", "pairwise"),
 }
 

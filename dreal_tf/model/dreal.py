@@ -765,10 +765,11 @@ def attach(network: keras.Model, gates: str | Sequence[str] = (), **settings: An
     """A `DREAL` model around a network that you have, sharing its layers and weights.
 
     Attention layers of this package are found wherever they are, in nested models and in layers of
-    your own. Attention of other origin is named by `gates`: what multiplies a map with a gate that
-    is made of it (squeeze-and-excitation of `keras.applications`, a layer of yours that ends so), or
-    attends (`keras.layers.MultiHeadAttention` and its kin), or layers of other origin with such
-    attention inside, a transformer's encoder for one. `dreal_tf.find_gates` lists it.
+    your own. `gates` names attention of other origin: products of a map and a gate that is made of
+    it (squeeze-and-excitation of `keras.applications`) or of an earlier map (GhostNetV2, MobileViTv2);
+    softmaxes of scores that weigh values; `keras.layers.MultiHeadAttention` and its kin, causal or
+    not; and layers of other origin that hold such attention, such as a transformer's encoder.
+    `dreal_tf.find_gates` lists all of them.
 
     Args:
         network: functional or Sequential `keras.Model` with one output (batch, classes): logits, or

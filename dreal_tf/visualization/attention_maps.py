@@ -171,7 +171,7 @@ def has_map(spec):
 def attention_map(spec, action):
     """The attention of a module to each position.
 
-    Spatial action: the action. Pairwise action: the attention that each position receives, a mean over
+    Spatial action: the action, a mean over its maps. Pairwise action: the attention that each position receives, a mean over
     queries and heads, times the number of positions, so that even attention gives 1. In a window,
     attention outside the map reaches no position. If the keys are not positions but members, such as
     bases: the attention of a position to its strongest member, from 1 over their number to 1.
@@ -191,7 +191,7 @@ def attention_map(spec, action):
     heads, queries, keys = _axes_with_map(spec)
     action = np.asarray(action, np.float32)
     if spec.kind == "spatial":
-        return action[..., 0]
+        return action.mean(axis=-1)
     if heads:
         action = action.mean(axis=1)
     if keys == "members":

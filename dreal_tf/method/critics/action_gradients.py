@@ -58,7 +58,8 @@ def sharing_key(spec):
     """
     of_weights = ("heads", *EMBEDDED)
     lengths = [n for axis, n in zip(spec.axes, spec.action_shape, strict=False) if axis in of_weights]
-    return (spec.stage, spec.kind, spec.axes, spec.state_shape[-1], *lengths)
+    maps = spec.action_shape[-1] if spec.kind == "spatial" else None
+    return (spec.stage, spec.kind, spec.axes, spec.state_shape[-1], maps, *lengths)
 
 
 def pooled(spec, state):
@@ -161,7 +162,8 @@ class SpatialActionGradient(ActionGradientHead):
         units: int >= 1. Features that tell positions apart.
     Call arguments:
         features, state: see `ActionGradientHead`.
-        action: float tensor (batch, height, width, 1).
+        action: float tensor (batch, height, width, 1), or a map for each channel, which then have the
+            same gradient.
     Example:
         >>> spec = ModuleSpec("conv2_1/gate", "conv2", "spatial", (4, 4, 6), (4, 4, 1))
         >>> head, state = SpatialActionGradient(spec, 8), np.ones((2, 4, 4, 6), "float32")
@@ -179,4 +181,6 @@ class SpatialActionGradient(ActionGradientHead):
         state = tf.cast(state, tf.float32)
         products = tf.einsum("bhwu,bu->bhw", self.positions(state), query)
         count = tf.cast(ops.shape(state)[1] * ops.shape(state)[2], tf.float32)
-        return (products / tf.sqrt(count))[..., None]
+        gradient = (products / tf.sqrt(count))[..., None]
+        maps = self.spec.action_shape[-1]
+        return gradient if maps == 1 else tf.repeat(gradient, maps, axis=-1)

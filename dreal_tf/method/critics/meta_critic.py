@@ -146,6 +146,8 @@ def summarize(spec, state, action=None, grid=4):
     if spec.kind == "channel":
         return tf.concat([tf.reduce_mean(state, [1, 2]), tf.squeeze(action, [1, 2])], axis=1)
     if spec.kind == "spatial":
+        if action.shape[-1] > 1:  # A map for each channel.
+            action = tf.reduce_mean(action, axis=3, keepdims=True)
         maps = tf.concat([tf.reduce_mean(state, axis=3, keepdims=True), action], axis=3)
         return _flat(area_pool(maps, grid))
     return tf.concat([*_attention(spec, state, action, grid), tf.reduce_mean(state, [1, 2])], axis=1)

@@ -5,21 +5,16 @@ import math
 from typing import NamedTuple
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from dreal_tf.errors import InputError, unknown_name
 from dreal_tf.keras_internals import layers_inside, node_of
 from dreal_tf.layers import AttentionActor
-from dreal_tf.networks.attaching.cuts import NoGate, cut_named, kind_of
-from dreal_tf.networks.attaching.graph import FlatGraph, graph_of
+from dreal_tf.networks.attaching.cuts import NoGate, cuts_named, may_be_gate
+from dreal_tf.networks.attaching.graph import ATTENTION, FlatGraph, graph_of
 from dreal_tf.networks.attaching.insertion import bypass, remove
 from dreal_tf.networks.backbones import Attended
-
-ATTENTION = (
-    keras.layers.MultiHeadAttention,
-    keras.layers.GroupQueryAttention,
-    keras.layers.Attention,
-)
 
 
 class Gate(NamedTuple):
@@ -94,7 +89,7 @@ def attached(network, gates=()):
 def attached_where(network, gates=None):
     """`attached` with those names or patterns that the network still has; None: all gates it has."""
     gates = gate_names(network) if gates is None else gates
-    names = FlatGraph(network, lambda layer: False).names()
+    names = FlatGraph(network).names()
     return attached(network, [gate for gate in gates if fnmatch.filter(names, gate)])
 
 
@@ -142,34 +137,24 @@ def find_gates(network: keras.Model) -> list[Gate]:
         [('gated', 'channel')]
     """
     check_network(network)
-    try:
-        graph = FlatGraph(network, _leads_to_attention)
-    except InputError:  # A custom layer cannot be traced, so that attention inside it is not listed.
-        graph = FlatGraph(network, lambda layer: isinstance(layer, ATTENTION))
-    names = [name for name, region in graph.regions.items() if isinstance(region.layer, ATTENTION)]
-    names += [node.operation.name for node in graph.nodes if _is_product(node)]
+    graph = FlatGraph(network, tries=_may_attend)
+    candidates = [node.operation.name for node in graph.nodes_in() if may_be_gate(node)]
     cuts = []
-    for name in names:
+    for name in [*graph.regions_in(), *candidates]:
         try:
-            cuts.append(cut_named(graph, name))
-        except NoGate:
+            cuts += [(name, cut) for cut in cuts_named(graph, name)]
+        except (NoGate, InputError):  # One that cannot be attached.
             continue
-    cuts.sort(key=lambda cut: graph.rank[id(cut.output)])
+    cuts.sort(key=lambda pair: graph.rank[id(pair[1].output)])
     return [
-        Gate(
-            graph.outermost(cut.name), cut.kind, tuple(cut.state.shape[1:]), tuple(cut.action.shape[1:])
-        )
-        for cut in cuts
+        Gate(name, cut.kind, tuple(cut.state.shape[1:]), tuple(cut.action.shape[1:]))
+        for name, cut in cuts
     ]
 
 
 def gate_names(network):
     """The names that `dreal_tf.attach` takes for the gates of `find_gates`, each once, in depth order."""
     return list(dict.fromkeys(gate.name for gate in find_gates(network)))
-
-
-def _is_product(node):
-    return kind_of(node.operation) == "Multiply"
 
 
 def check_network(network):
@@ -200,18 +185,23 @@ def _rewired(network, gates):
     """The inputs, and the outputs as a dict of `logits`, `states` and `actions`."""
     graph = FlatGraph(network, _holds_actors)
     chosen = _chosen(graph, gates)
-    opened = {name for names in chosen for name in names}
-    inside = _attention_inside(graph, opened)
-    graph = FlatGraph(
-        network,
-        lambda layer: _holds_actors(layer) or _to_open(layer, opened) or id(layer) in inside,
-    )
-    cuts = [_cuts_of(graph, pattern, names) for pattern, names in zip(gates, chosen, strict=True)]
+    if gates:
+        # First everything is opened, then what holds the chosen attention: the rest stays as it is.
+        graph = FlatGraph(network, _holds_actors, _may_attend)
+        found = [cut for cuts in _all_cuts(graph, gates, chosen) for cut in cuts]
+        opened = {id(layer) for cut in found for layer in cut.opened}
+        graph = FlatGraph(network, lambda layer: _holds_actors(layer) or id(layer) in opened)
+    cuts = _all_cuts(graph, gates, chosen)
     cuts = list({id(cut.action): cut for pattern_cuts in cuts for cut in pattern_cuts}.values())
     inputs, outputs = wired(graph, cuts)
     if not outputs["actions"]:
         raise _without_attention(network)
     return inputs, outputs
+
+
+def _all_cuts(graph, gates, chosen):
+    """For each pattern, the cuts among the names that it matches."""
+    return [_cuts_of(graph, pattern, names) for pattern, names in zip(gates, chosen, strict=True)]
 
 
 def _holds_actors(layer):
@@ -221,28 +211,9 @@ def _holds_actors(layer):
     return any(isinstance(inner, AttentionActor) for inner in layers_inside(layer))
 
 
-def _to_open(layer, names):
-    """Whether to open a layer: a named one that is attention or none of Keras's layers."""
-    named = getattr(layer, "name", None) in names
-    return named and (isinstance(layer, ATTENTION) or _of_other_origin(layer))
-
-
-def _attention_inside(graph, names):
-    """Ids of the layers inside named layers of other origin that are or contain attention."""
-    inside = set()
-    for node in graph.nodes:
-        layer = node.operation
-        if _to_open(layer, names) and not isinstance(layer, ATTENTION):
-            inner = layers_inside(layer)
-            inside |= {id(each) for each in inner if _leads_to_attention(each)}
-    return inside
-
-
-def _leads_to_attention(layer):
-    """Whether a layer is attention, or is of other origin and contains attention."""
-    if isinstance(layer, ATTENTION) or not _of_other_origin(layer):
-        return isinstance(layer, ATTENTION)
-    return any(isinstance(inner, ATTENTION) for inner in layers_inside(layer))
+def _may_attend(layer):
+    """Whether a layer is attention, or of other origin, so that attention may be in its `call`."""
+    return isinstance(layer, ATTENTION) or _of_other_origin(layer)
 
 
 def _of_other_origin(layer):
@@ -263,11 +234,12 @@ def _chosen(graph, gates):
 def _cuts_of(graph, pattern, names):
     """The cuts among the names that a pattern matches; at least one."""
     cuts, reasons = [], []
-    names = [inner for name in names for inner in _regions_inside(graph, name) or [name]]
     for name in names:
         try:
-            cuts.append(cut_named(graph, name))
+            cuts += cuts_named(graph, name)
         except NoGate as reason:
+            if name in graph.closed and name == pattern:
+                raise graph.closed[name] from None
             reasons.append(f"{name!r} is {reason}")
     if not cuts or (reasons and pattern in names):
         more = f"; and {len(reasons) - 3} more" if reasons[3:] else ""
@@ -277,20 +249,6 @@ def _cuts_of(graph, pattern, names):
             "layers that multiply, or attend; `dreal_tf.find_gates(network)` lists those there are."
         )
     return cuts
-
-
-def _regions_inside(graph, name):
-    """Names of the attention layers inside an opened layer."""
-    inside = [inner for inner, region in graph.regions.items() if region.within == name]
-    return [
-        attention
-        for inner in inside
-        for attention in (
-            [inner]
-            if isinstance(graph.regions[inner].layer, ATTENTION)
-            else _regions_inside(graph, inner)
-        )
-    ]
 
 
 def _without_attention(network):
@@ -386,6 +344,38 @@ class ForeignActor(AttentionActor):
         return ops.reshape(state, (-1, height * width, state.shape[-1]))
 
 
+class MaskedActor(ForeignActor):
+    """A `ForeignActor` whose queries may not attend to all keys, such as those of causal attention.
+
+    A key that a query may not attend to has the score 0. It stays 0 in the reference action, the mean over
+    the other keys, and in a perturbed action.
+    """
+
+    def __init__(self, cut):
+        super().__init__(cut)
+        self.mask = cut.mask
+
+    def propose(self, state, index=0, training=None):
+        # A softmax leaves its mask on the tensor, which the next model would warn about.
+        return tf.identity(super().propose(state, index, training))
+
+    def reference_action(self, action, reference="mean", index=0):
+        if reference != "mean":
+            return super().reference_action(action, reference, index)
+        return self._spread(action, ops.ones_like(action))
+
+    def perturb_action(self, action, change, index=0):
+        return self._spread(action, super().perturb_action(action, change, index))
+
+    def _spread(self, action, scores):
+        """The sum of each row of an action, spread over the keys of the mask in proportion to scores."""
+        exact = ops.cast(action, "float32")
+        scores = ops.cast(scores, "float32") * self.mask.astype("float32")
+        totals = ops.sum(exact, axis=-1, keepdims=True)
+        scores = ops.divide_no_nan(scores * totals, ops.sum(scores, axis=-1, keepdims=True))
+        return ops.cast(scores, action.dtype)
+
+
 def _axes_of(sides, shape):
     """The meanings of the axes of scores ([heads,] queries, keys) over a map."""
     positions = None if None in sides else sides[0] * sides[1]
@@ -442,7 +432,8 @@ class _Walk:
     def take(self, node):
         cut = self.cuts.get(id(node.outputs[0]))
         if cut is not None:
-            results = self._attended(ForeignActor(cut), self.values[id(cut.state)])
+            actor = ForeignActor(cut) if cut.mask is None else MaskedActor(cut)
+            results = self._attended(actor, self.values[id(cut.state)])
         else:
             args, kwargs = node.arguments.fill_in(self.values)
             actor = isinstance(node.operation, AttentionActor)

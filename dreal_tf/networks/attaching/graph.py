@@ -1,12 +1,24 @@
 """A functional network as a graph of operations, nested models opened."""
 
+import functools
 import inspect
 from typing import NamedTuple
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from dreal_tf.errors import InputError
 from dreal_tf.keras_internals import mask_of, node_of, nodes_of, output_structure, takes_training
+
+ATTENTION = (
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.Attention,
+)
+# The number of images while a layer is traced, a large prime: a side of a shape that is a multiple of it
+# stands for that many per image, and the layer can compute with it.
+IMAGES = 7919
 
 
 def traced(layer, args, kwargs):
@@ -16,11 +28,12 @@ def traced(layer, args, kwargs):
         layer: built `keras.layers.Layer`.
         args, kwargs: the arguments of the call, which include symbolic tensors.
     Returns:
-        `keras.Function`, and the list of the tensors in `args` and `kwargs` that are its inputs.
+        `keras.Function` that gives the list of the symbolic outputs; the list of the tensors in `args` and
+        `kwargs` that are its inputs; and the structure of all outputs, constants in it.
     Raises:
         InputError: if `call` cannot be traced, or differs between training and inference.
     Example:
-        >>> graph, _ = traced(keras.layers.ReLU(), (keras.Input((4,)),), {})
+        >>> graph, *_ = traced(keras.layers.ReLU(), (keras.Input((4,)),), {})
         >>> [type(operation).__name__ for operation in graph.operations]
         ['InputLayer', 'ReLU']
     """
@@ -28,26 +41,44 @@ def traced(layer, args, kwargs):
         raise _opaque(layer, "it has an activity regularizer")
     if has_scores(layer):  # Without scores, Keras takes a path that computes no attention map.
         kwargs = kwargs | {"return_attention_scores": True}
+        if kwargs.get("use_causal_mask"):
+            args, kwargs = (), _with_causal_mask(layer, args, kwargs)
     inputs = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
     inputs = list({id(tensor): tensor for tensor in inputs}.values())
     if any(mask_of(tensor) is not None for tensor in inputs):
         raise _opaque(layer, "its input is masked")
-    graph = _graph(layer, args, kwargs, inputs)
+    graph, outputs = _graph(layer, args, kwargs, inputs)
     if takes_training(layer):
-        modes = [_graph(layer, args, kwargs | {"training": mode}, inputs) for mode in (True, False)]
+        modes = [_graph(layer, args, kwargs | {"training": mode}, inputs)[0] for mode in (True, False)]
         kinds = [[type(operation) for operation in mode.operations] for mode in modes]
         if kinds[0] != kinds[1]:
             raise _opaque(layer, "its `call` goes another way in training")
-    return graph, inputs
+    return graph, inputs, outputs
 
 
 def has_scores(layer):
-    """Whether a layer can return its attention scores, as Keras's attention layers can."""
-    return "return_attention_scores" in inspect.signature(layer.call).parameters
+    """Whether a layer is one of Keras's that can return its attention scores."""
+    return isinstance(layer, ATTENTION)
+
+
+def _with_causal_mask(layer, args, kwargs):
+    """All arguments by name, the mask as one: Keras makes it of shapes that tracing does not know."""
+    named = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+    query, value = named["inputs"][:2] if "inputs" in named else (named["query"], named["value"])
+    if isinstance(layer, keras.layers.Attention) or None in (query.shape[1], value.shape[1]):
+        return named
+    mask = np.tril(np.ones((1, query.shape[1], value.shape[1]), bool))
+    if named.get("attention_mask") is not None:
+        mask = keras.ops.logical_and(named["attention_mask"], mask)
+    return named | {"use_causal_mask": False, "attention_mask": mask}
 
 
 def _graph(layer, args, kwargs, inputs):
-    fresh = {id(t): keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in inputs}
+    fresh = {}
+    for tensor in inputs:
+        images, *sides = tensor.shape
+        images = IMAGES if images is None else images
+        fresh[id(tensor)] = keras.Input(batch_shape=(images, *sides), dtype=tensor.dtype)
 
     def replaced(value):
         return fresh.get(id(value), value)
@@ -56,13 +87,36 @@ def _graph(layer, args, kwargs, inputs):
     losses = len(layer.losses)
     try:
         outputs = layer.call(*args, **kwargs)
-        graph = keras.Function(list(fresh.values()), outputs)
+        symbolic = [t for t in keras.tree.flatten(outputs) if isinstance(t, keras.KerasTensor)]
+        graph = keras.Function(list(fresh.values()), symbolic)
     except Exception as error:  # Custom code can fail on symbolic tensors in any way.
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
         raise _opaque(layer, f"its `call` cannot be traced ({problem})") from error
     if len(layer.losses) != losses:
         raise _opaque(layer, "its `call` adds a loss")
-    return graph
+    if any(_counts_images(node) for node in nodes_of(graph)):
+        raise _opaque(layer, "its `call` makes values for a number of images")
+    return graph, outputs
+
+
+def _counts_images(node):
+    """Whether an operation holds the number of images in another way than as one side of a known shape."""
+    if node.is_input or isinstance(node.operation, keras.layers.Layer):
+        return False
+    values = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+    sides = [
+        side for value in values for side in getattr(value, "shape", ())[:1] if tf.is_tensor(value)
+    ]
+    if type(node.operation).__name__ == "Reshape":
+        shape = node.outputs[0].shape
+        counts = len([side for side in shape if _of_images(side)])
+        return counts > 1 or (counts == 1 and None in shape)
+    held = [v for name, v in vars(node.operation).items() if not name.startswith("_")]
+    return any(_of_images(side) for side in [*sides, *keras.tree.flatten(held)])
+
+
+def _of_images(side):
+    return isinstance(side, int) and side > 0 and side % IMAGES == 0
 
 
 def _opaque(layer, reason):
@@ -87,6 +141,16 @@ def graph_of(model):
             return None
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return model if isinstance(model, keras.Model) and isinstance(model, keras.Function) else None
+
+
+def operations_of(graph):
+    """All operations of a graph but its inputs, those of nested models included."""
+    for operation in graph.operations:
+        if isinstance(operation, keras.layers.InputLayer):
+            continue
+        yield operation
+        if (nested := graph_of(operation)) is not None:
+            yield from operations_of(nested)
 
 
 def replayed(graph, inputs, apply):
@@ -134,14 +198,14 @@ class Region(NamedTuple):
         within: str, name of the region that contains it, or None.
         output: symbolic tensor, the layer's first output.
         tensors: list of symbolic tensors made inside it.
-        masked: bool. Whether the layer was called with a mask.
+        masked: bool or "causal". Whether the layer was called with a mask.
     """
 
     layer: object
     within: str | None
     output: object
     tensors: list
-    masked: bool
+    masked: bool | str
 
 
 class FlatGraph:
@@ -150,18 +214,23 @@ class FlatGraph:
     Args:
         network: functional or Sequential `keras.Model`.
         opens: callable (layer) -> bool: whether to replace a layer by the operations of its `call`.
+        tries: callable (layer) -> bool: the same for layers that stay as they are if they cannot be traced.
     Attributes:
         inputs: structure of symbolic tensors.
         output: symbolic tensor.
         nodes: list of nodes in topological order.
         regions: dict of `Region` by the name of the opened layer.
+        closed: dict by layer of the `InputError` that says why it cannot be traced.
     """
 
-    def __init__(self, network, opens):
-        self.opens = opens
-        self.regions, self._begun, self._named, self._aliases, self._made = {}, {}, {}, {}, []
+    def __init__(self, network, opens=lambda layer: False, tries=lambda layer: False):
+        self.opens, self.tries = opens, tries
+        self.regions, self._begun, self._aliases, self._made = {}, {}, {}, []
+        self.closed = {}
         self._within = None  # Name of the region that is being flattened.
         graph = graph_of(network)
+        # The network's own operations keep their names; those inside opened layers get others.
+        self._named = {operation.name: operation for operation in reversed(list(operations_of(graph)))}
         fresh = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
         self.inputs = keras.tree.pack_sequence_as(graph.input, fresh)
         self.output = self._inlined(graph, fresh)
@@ -177,7 +246,17 @@ class FlatGraph:
             return self._inlined(nested, keras.tree.flatten(args[0]))
         if self.opens(operation):
             return self._opened(operation, args, kwargs)
-        outputs = self._unique(operation)(*args, **kwargs)
+        if self.tries(operation):
+            begun = dict(self._begun)
+            try:
+                return self._opened(operation, args, kwargs)
+            except InputError as error:
+                self.closed[operation.name], self._begun = error, begun
+        shape = node.outputs[0].shape
+        if type(operation).__name__ == "Reshape" and any(map(_of_images, shape)):
+            outputs = keras.ops.reshape(args[0], [-1 if _of_images(side) else side for side in shape])
+        else:
+            outputs = self._unique(operation)(*args, **kwargs)
         self._made += keras.tree.flatten(outputs)
         return outputs
 
@@ -190,13 +269,17 @@ class FlatGraph:
         name, outer = self._region_name(layer), self._within
         # Keras passes the network's training mode to every layer and overrides the call's own.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
-        graph, tensors = traced(layer, args, kwargs)
+        graph, tensors, outputs = traced(layer, args, kwargs)
         begin, self._within = len(self._made), name
-        outputs = self._inlined(graph, tensors)
+        made = iter(self._inlined(graph, tensors))
         self._within = outer
+        outputs = keras.tree.map_structure(
+            lambda leaf: next(made) if isinstance(leaf, keras.KerasTensor) else leaf, outputs
+        )
         first = keras.tree.flatten(outputs)[0]
-        masked = any(kwargs.get(name) is not None for name in MASKS) or kwargs.get("use_causal_mask")
-        self.regions[name] = Region(layer, outer, first, self._made[begin:], bool(masked))
+        masked = any(kwargs.get(name) is not None for name in MASKS)
+        masked = masked or ("causal" if kwargs.get("use_causal_mask") else False)
+        self.regions[name] = Region(layer, outer, first, self._made[begin:], masked)
         # The traced graph always returns scores; the network may not expect them.
         expects_all = kwargs.get("return_attention_scores") or not has_scores(layer)
         return outputs if expects_all else first
@@ -252,11 +335,26 @@ class FlatGraph:
         """The names of all operations and opened layers."""
         return list(dict.fromkeys([*(node.operation.name for node in self.nodes), *self.regions]))
 
-    def outermost(self, name):
-        """The name of the outermost layer that contains a region; any other name unchanged."""
-        while name in self.regions and self.regions[name].within is not None:
-            name = self.regions[name].within
-        return name
+    def nodes_in(self, region=None):
+        """The nodes of a region, or of the network, without those of the regions inside it."""
+        inside = [r for r in self.regions.values() if r.within == region]
+        others = {id(tensor) for each in inside for tensor in each.tensors}
+        of = None if region is None else {id(tensor) for tensor in self.regions[region].tensors}
+        first = [(id(node.outputs[0]), node) for node in self.nodes]
+        return [node for key, node in first if key not in others and (of is None or key in of)]
+
+    def regions_in(self, region=None):
+        """The names of the regions directly inside a region, or inside the network."""
+        return [name for name, each in self.regions.items() if each.within == region]
+
+    @functools.cached_property
+    def rows_per_image(self):
+        """By the id of a tensor: the length of its first axis for one image, None if unknown."""
+        tensors, images = self.tensors(), keras.tree.flatten(self.inputs)
+        one = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in images]
+        function = tf.function(keras.Function(images, tensors), autograph=False)
+        outputs = function.get_concrete_function(one).structured_outputs
+        return {id(tensor): out.shape[0] for tensor, out in zip(tensors, outputs, strict=True)}
 
     def node_named(self, name):
         """The only node of an operation.

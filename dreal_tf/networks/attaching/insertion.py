@@ -10,7 +10,7 @@ from dreal_tf.errors import InputError, check_objects, unknown_name
 from dreal_tf.keras_internals import node_of
 from dreal_tf.layers import ACTORS, AttentionActor
 from dreal_tf.networks.attaching.cuts import cut_named
-from dreal_tf.networks.attaching.graph import FlatGraph, graph_of, replayed
+from dreal_tf.networks.attaching.graph import FlatGraph, graph_of, operations_of, replayed
 
 
 def insert(
@@ -103,7 +103,7 @@ def remove(network, names):
     unknown = [name for name in names if name not in known]
     if unknown:
         raise unknown_name("attention of the network", unknown[0], known)
-    flat = FlatGraph(network, lambda layer: False)
+    flat = FlatGraph(network)
     products = dict(bypass(cut_named(flat, n)) for n in names if not _is_actor(flat, n))
 
     def passed(node, operation, args, kwargs):
@@ -156,13 +156,7 @@ def _pattern(attention, identity, arguments):
 
 
 def _names(graph):
-    """The names of all operations, those of nested models included."""
-    for operation in graph.operations:
-        if isinstance(operation, keras.layers.InputLayer):
-            continue
-        yield operation.name
-        if (nested := graph_of(operation)) is not None:
-            yield from _names(nested)
+    return (operation.name for operation in operations_of(graph))
 
 
 class _Rebuilding:

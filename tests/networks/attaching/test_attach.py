@@ -201,7 +201,7 @@ def refused(case):
     images = keras.Input(SHAPE)
     maps = convolved(images)
     sigmoid = keras.layers.Conv2D(6, 1, activation="sigmoid")
-    multiply, attention = keras.layers.Multiply(name="gate"), keras.layers.Attention(name="causal")
+    multiply = keras.layers.Multiply(name="gate")
     rows = keras.layers.Reshape((64, 6))(maps)
     maker = {
         "misspelt": lambda: (squeeze_excite(), "*_se_exite"),
@@ -211,15 +211,37 @@ def refused(case):
         "another map": lambda: (classified(multiply([maps, sigmoid(images)]), images), "gate"),
         "full": lambda: (classified(multiply([maps, sigmoid(maps)]), images), "gate"),
         "read elsewhere": lambda: (read_elsewhere(maps, images), "gate"),
-        "masked": lambda: (
-            keras.Model(images, attention([rows, rows], use_causal_mask=True)[:, 0]),
-            "causal",
-        ),
+        "masked": lambda: (masked_by_an_input(rows, images), "masked"),
+        "shared norm": lambda: (classified(normed_dots(maps), images), "weights"),
+        "windows": lambda: (within_windows(maps, images), "window"),
         "other in training": lambda: (classified(OtherInTraining(name="own")(maps), images), "own"),
         "subclassed": lambda: (Subclassed(), ()),
         "two outputs": lambda: (keras.Model(images, [maps, maps]), ()),
     }[case]
     return maker()
+
+
+def masked_by_an_input(rows, images):
+    mask = keras.Input((64, 64), dtype="bool")
+    attended = keras.layers.MultiHeadAttention(1, 6, name="masked")(rows, rows, attention_mask=mask)
+    return keras.Model([images, mask], attended[:, 0])
+
+
+def normed_dots(maps):
+    rows = keras.layers.Reshape((64, 6))(maps)
+    rows = keras.layers.BatchNormalization()(keras.layers.Add()([rows, keras.layers.Dense(6)(rows)]))
+    weights = keras.layers.Softmax(name="weights")(keras.layers.Dot(axes=2)([rows, maps_in_rows(maps)]))
+    return keras.layers.Reshape((8, 8, 6))(keras.layers.Dot(axes=(2, 1))([weights, rows]))
+
+
+def maps_in_rows(maps):
+    return keras.layers.Reshape((64, 6))(maps)
+
+
+def within_windows(maps, images):
+    windows = ops.reshape(maps, (-1, 16, 6))
+    attended = keras.layers.MultiHeadAttention(1, 6, name="window")(windows, windows)
+    return classified(ops.reshape(attended, (-1, 8, 8, 6)), images)
 
 
 def read_elsewhere(maps, images):
@@ -238,7 +260,9 @@ def read_elsewhere(maps, images):
         ("another map", "'gate' is a product of two maps of which none is made of the other"),
         ("full", "which selects neither among channels .* nor among places"),
         ("read elsewhere", "an attention map that is read elsewhere too"),
-        ("masked", "attention with a mask, whose keys are not all valid"),
+        ("masked", "attention under a mask that is no constant: it is an input"),
+        ("shared norm", "a BatchNorm that both its map and the values it weighs are made of"),
+        ("windows", "attention whose first axis holds 4 maps an image, of windows or heads, not 1"),
         ("other in training", "its `call` goes another way in training"),
         ("subclassed", "whose graph can be seen. Received: Subclassed"),
         ("two outputs", r"one output \(batch, classes\). Received: .* \(None, 8, 8, 6\)"),

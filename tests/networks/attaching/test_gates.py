@@ -1,11 +1,14 @@
 """Attention of other origin becomes an actor: its rewards are those of a network ablated by hand."""
 
+import fnmatch
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from foreign_networks import (
     FOREIGN,
+    causal,
     encoded,
     excited,
     images_and_labels,
@@ -139,3 +142,43 @@ def test_gates_are_listed():
     assert [(g.name, g.kind, g.state_shape, g.action_shape) for g in gates] == [
         ("block1_se_excite", "channel", (8, 8, 6), (1, 1, 6))
     ]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_every_gate_that_attaches_is_listed(origin):
+    make, gates, _, kind = FOREIGN[origin]
+    network = make()
+    listed = find_gates(network)
+    assert [gate.kind for gate in listed] == [kind]
+    (named,) = {gate.name for gate in listed}
+    (spec,) = attach(network, named, critic=None).trajectory.specs
+    assert spec.kind == kind and spec.state_shape[-1] == listed[0].state_shape[-1]
+    if origin != "the gate's last layer":  # Which ends in the same product.
+        assert named == gates or fnmatch.fnmatch(named, gates) or origin == "a spatial gate"
+
+
+@pytest.mark.parametrize("origin", ["a resized gate", "separable attention", "causal attention"])
+def test_the_comparative_critic_reads_them(origin):
+    make, gates, *_ = FOREIGN[origin]
+    model = attach(with_random_weights(make()), gates, validation_fraction=1.0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss=loss, run_eagerly=True)
+    images, labels = images_and_labels()
+    assert np.isfinite(model.train_on_batch(images, labels)).all()
+    assert np.isfinite(model.test_on_batch(images, labels)).all()
+
+
+def test_causal_attention_stays_causal():
+    (actor,) = actors_of(
+        attach(with_random_weights(causal()), "causal", critic=None).trajectory_network
+    )
+    state = np.random.default_rng(0).normal(size=(2, 16, 8)).astype("float32")
+    _, action = actor(state, return_action=True)
+    later = np.triu(np.ones((16, 16), bool), k=1)
+    mean = actor.reference_action(action).numpy()
+    moved = actor.perturb_action(action, np.random.default_rng(1).normal(size=action.shape)).numpy()
+    for scores in (action.numpy(), mean, moved):
+        assert (scores[..., later] == 0).all()
+        np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(mean[0, 0, 3, :4], 1 / 4, rtol=1e-6)
+    assert np.abs(moved - action.numpy()).max() > 0.01
