@@ -43,8 +43,8 @@ from .networks.attaching import insert as insert
 from .networks.backbones import embedding_network as embedding_network
 from .networks.backbones import imagenet_residual_network as imagenet_residual_network
 from .networks.backbones import residual_network as residual_network
-from .recipe import Recipe as Recipe
 from .training.builder import build as build
+from .training.recipe import Recipe as Recipe
 from .training.recipe_files import load_recipe as load_recipe
 
 __version__: str

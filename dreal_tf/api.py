@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from dreal_tf.errors import InputError, check_at_least_one, checked_path, unknown_name
+from dreal_tf.storage import check_new_folder
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
 from dreal_tf.training.run_directory import finished_run
 from dreal_tf.training.strategies import cluster_of
-from dreal_tf.writing import check_new_folder
 
 if TYPE_CHECKING:
     import keras
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from dreal_tf.experiments.search import Space
     from dreal_tf.experiments.study import Study
     from dreal_tf.model import DREAL
-    from dreal_tf.recipe import Recipe
     from dreal_tf.training.evaluation import RunMetrics
+    from dreal_tf.training.recipe import Recipe
 
 PathLike = str | os.PathLike[str]
 Images = PathLike | Sequence[PathLike]

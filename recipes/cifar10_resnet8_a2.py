@@ -1,4 +1,4 @@
-from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Schedule
+from dreal_tf.training.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Schedule
 
 
 def recipe(smoke=False):

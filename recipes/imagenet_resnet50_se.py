@@ -1,4 +1,14 @@
-from dreal_tf.recipe import Attention, Augment, Backbone, Data, Dreal, Optim, Recipe, Run, Schedule
+from dreal_tf.training.recipe import (
+    Attention,
+    Augment,
+    Backbone,
+    Data,
+    Dreal,
+    Optim,
+    Recipe,
+    Run,
+    Schedule,
+)
 
 
 def recipe(smoke=False):

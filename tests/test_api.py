@@ -96,7 +96,7 @@ def test_every_parameter_of_a_public_function_is_annotated():
         if not callable(value):
             continue
         function = value.__init__ if inspect.isclass(value) else value
-        if value.__module__.startswith(("dreal_tf.experiments", "dreal_tf.recipe")):
+        if value.__module__.startswith(("dreal_tf.experiments", "dreal_tf.training.recipe")):
             continue
         parameters = list(inspect.signature(function).parameters.values())
         missing = [p.name for p in parameters if p.annotation is p.empty and p.name != "self"]

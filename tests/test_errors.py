@@ -5,7 +5,7 @@ import os
 import pytest
 
 from dreal_tf.errors import InputError, RunError, checked_path, received, unknown_name
-from dreal_tf.writing import check_new_folder
+from dreal_tf.storage import check_new_folder
 
 
 @pytest.mark.parametrize("kind", [InputError, RunError])

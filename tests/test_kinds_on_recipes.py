@@ -8,8 +8,8 @@ from dreal_tf import build, load_recipe
 from dreal_tf.cli.train import resolve
 from dreal_tf.layers import ACTORS
 from dreal_tf.networks.backbones import actors_of
-from dreal_tf.recipe import KINDS as RECIPE_KINDS
 from dreal_tf.training.builder import build_network
+from dreal_tf.training.recipe import KINDS as RECIPE_KINDS
 from dreal_tf.training.recipe_files import bundled_recipes
 
 KINDS = [kind for kind in RECIPE_KINDS["attention"][2] if kind]

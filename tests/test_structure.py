@@ -20,39 +20,15 @@ PACKAGE = Path(dreal_tf.__file__).parent
 REPOSITORY = PACKAGE.parent
 
 # A part imports only from those before it.
-ORDER = (
-    "errors",
-    "reading",
-    "writing",
-    "processes",
-    "keras_internals",
-    "modules",
-    "replicas",
-    "layers",
-)
+ORDER = ("errors", "storage", "keras_internals", "modules", "replicas", "layers")
 ORDER += ("networks.flops", "networks.backbones", "networks.attaching", "networks.pretrained")
-ORDER += ("networks.other_backbone",)
-ORDER += (
-    "method.finite",
-    "method.types",
-    "method.formulas",
-    "method.rows",
-    "method.critics",
-    "method.rewards",
-)
-ORDER += (
-    "method.instruments",
-    "method.summary",
-    "method.metrics",
-    "retrieval",
-    "model",
-    "data",
-    "visualization",
-)
-ORDER += ("recipe", "training", "analysis", "deployment", "experiments", "api", "cli")
+ORDER += ("networks.other_backbone", "method.finite", "method.types", "method.formulas", "method.rows")
+ORDER += ("method.critics", "method.rewards", "method.instruments", "method.summary", "method.metrics")
+ORDER += ("retrieval", "model", "data", "visualization", "training", "analysis", "deployment")
+ORDER += ("experiments", "api", "cli")
 LEVELS = {part: level for level, part in enumerate(ORDER)}
 # The parts that read or write files; parts that compute come before them.
-FILES = {"writing", *ORDER[ORDER.index("data") :]} - {"visualization"}
+FILES = {"storage", *ORDER[ORDER.index("data") :]} - {"visualization"}
 PACKAGES_OF_PARTS = ("networks", "method")
 
 
@@ -110,7 +86,7 @@ def test_layers_and_critics_meet_only_through_module_outputs():
 def test_recipes_import_the_recipe_and_nothing_else_of_ours():
     """Studies and spaces are written as users write theirs: by the public names."""
     for path in (REPOSITORY / "recipes").rglob("*.py"):
-        ours = "dreal_tf" if path.parent.name in ("studies", "spaces") else "dreal_tf.recipe"
+        ours = "dreal_tf" if path.parent.name in ("studies", "spaces") else "dreal_tf.training.recipe"
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom | ast.Import):
                 module = getattr(node, "module", None) or node.names[0].name

@@ -25,10 +25,10 @@ from dreal_tf.deployment import prune as pruning
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.experiments import run_search, run_study
 from dreal_tf.experiments.study import load_study
+from dreal_tf.storage import PREFIX, is_ours
 from dreal_tf.training import train as training
 from dreal_tf.training.callbacks import read_history
 from dreal_tf.training.run_directory import RunDirectory
-from dreal_tf.writing import PREFIX, is_ours
 
 TINY = {
     "dreal.enabled": False,

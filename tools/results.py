@@ -27,9 +27,9 @@ from dreal_tf.experiments.comparison import (
 )
 from dreal_tf.experiments.directory import parse_rows
 from dreal_tf.experiments.study import bundled_studies, load_study, title_of
+from dreal_tf.storage import write_whole
 from dreal_tf.training.recipe_files import recipes_folder
 from dreal_tf.visualization.style import COLOURS, GREY, LIGHT, MARKERS, dress
-from dreal_tf.writing import write_whole
 
 GAIN, SETTINGS, HEADROOM = "gain_", "settings_", "headroom_"  # Beginnings of the studies' names.
 PAGES = ("README.md", "docs/evidence.md")

@@ -20,8 +20,9 @@ from dreal_tf.experiments.arms import BASELINE, OURS
 from dreal_tf.experiments.comparison import difference_text, seed_difference
 from dreal_tf.experiments.directory import StudyDirectory, parse_rows, rows_text
 from dreal_tf.modules import stage_name
-from dreal_tf.recipe import whole_path
+from dreal_tf.storage import write_whole
 from dreal_tf.training.callbacks import read_history
+from dreal_tf.training.recipe import whole_path
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.trained_run import best_network, run_data
 from dreal_tf.visualization.grad_cam import grid_pictures, pointing_game
@@ -32,7 +33,6 @@ from dreal_tf.visualization.training_curves import (
     history_curves,
     stage_correlations,
 )
-from dreal_tf.writing import write_whole
 
 IMAGES, PICTURES = 2000, 500  # Test images; pictures composed of four of them.
 

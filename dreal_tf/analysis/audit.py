@@ -28,15 +28,14 @@ from dreal_tf.model import DREAL
 from dreal_tf.model.settings import ends_in_softmax, outputs_are_logits
 from dreal_tf.networks.attaching import attached_where
 from dreal_tf.networks.backbones import plain_network
-from dreal_tf.reading import read_network
-from dreal_tf.recipe import OtherBackbone, Recipe
+from dreal_tf.storage import locked, read_network, reporting_unwritable, write_json, write_whole
 from dreal_tf.training.builder import build_data
+from dreal_tf.training.recipe import OtherBackbone, Recipe
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, finished_run
 from dreal_tf.training.trained_run import kept_network
 from dreal_tf.visualization.module_figures import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
-from dreal_tf.writing import locked, reporting_unwritable, write_json, write_whole
 
 IMAGES_AT_A_TIME = 32
 CALIBRATION_IMAGES = 1024  # Training images, at most, over which the static action is the mean.

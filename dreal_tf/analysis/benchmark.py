@@ -26,10 +26,10 @@ from dreal_tf.data.splits import images_per_second
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.keras_internals import layers_inside
 from dreal_tf.method.rewards import count_of_fraction
-from dreal_tf.processes import module_command
-from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build, build_data, data_options
 from dreal_tf.training.fine_tuning import resolve_auto
+from dreal_tf.training.processes import module_command
+from dreal_tf.training.recipe import Recipe
 from dreal_tf.training.recipe_files import load_recipe
 
 PLAIN = "plain"

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from dreal_tf.data.files import read_record
 from dreal_tf.data.sections import Augment
 from dreal_tf.errors import InputError, checked_path
-from dreal_tf.recipe import Recipe
+from dreal_tf.storage import check_replaceable, is_ours, locked
+from dreal_tf.training.recipe import Recipe
 from dreal_tf.training.recipe_files import load_recipe
 from dreal_tf.training.run_directory import RunDirectory, read_history
-from dreal_tf.writing import check_replaceable, is_ours, locked
 
 # The fields of a recipe that decide which test images there are; the last three for generated images.
 SAME = ("name", "image_size")

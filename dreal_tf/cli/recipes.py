@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from dreal_tf.cli.options import Json, Plugins
 from dreal_tf.cli.output import next_command, result
-from dreal_tf.recipe import Recipe
+from dreal_tf.training.recipe import Recipe
 from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe, load_recipe
 
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dreal_tf.errors import InputError, checked_path, received
-from dreal_tf.reading import checked_zip, csv_rows, read_kept, reading
+from dreal_tf.storage import checked_zip, csv_rows, read_kept, reading
 
 # Files and folders of macOS, Windows, network storage, version control and annotation tools.
 SYSTEM_FILE = re.compile(

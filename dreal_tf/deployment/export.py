@@ -23,10 +23,9 @@ from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.networks.flops import multiply_adds
-from dreal_tf.reading import SUMS, sums_text
+from dreal_tf.storage import SUMS, new_folder, scratch, sums_text, write_json, write_whole
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.trained_run import trained_network
-from dreal_tf.writing import new_folder, scratch, write_json, write_whole
 
 COMPARED = 10_000  # Test images that the export is compared on, at most, ...
 BYTES = 2**29  # ... and the memory that they may take.

@@ -10,10 +10,19 @@ from dreal_tf.deployment.prediction import check_fit, load_network, predictor_of
 from dreal_tf.deployment.results import IndexResult, Match, SearchResult
 from dreal_tf.deployment.served import ServedEmbedding
 from dreal_tf.errors import InputError, checked_path
-from dreal_tf.reading import SUMS, read_json, read_kept, read_network, reading, sums_text
 from dreal_tf.retrieval import ApproximateIndex, nearest
+from dreal_tf.storage import (
+    SUMS,
+    new_folder,
+    read_json,
+    read_kept,
+    read_network,
+    reading,
+    sums_text,
+    write_json,
+    write_whole,
+)
 from dreal_tf.training.run_directory import checked_preprocessing
-from dreal_tf.writing import new_folder, write_json, write_whole
 
 INDEX_AGAIN = "Build it again with `dreal-tf index`."
 METRIC = "cosine"  # Euclidean distance gives the same order for embeddings of unit length.

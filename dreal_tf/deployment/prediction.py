@@ -19,7 +19,7 @@ from dreal_tf.deployment.results import Prediction, Predictions
 from dreal_tf.deployment.served import Served
 from dreal_tf.errors import InputError, checked_path
 from dreal_tf.method.finite import check_finite_weights
-from dreal_tf.reading import check_sums, read_json, read_network, reading
+from dreal_tf.storage import check_sums, read_json, read_network, reading
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.run_directory import RunDirectory, checked_preprocessing, finished_run
 from dreal_tf.training.trained_run import kept_network, run_data, saved_preprocessing

@@ -22,12 +22,12 @@ from dreal_tf.method.formulas import per_example_score
 from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import Trajectory, actors_of, plain_network
 from dreal_tf.networks.flops import multiply_adds
-from dreal_tf.recipe import whole_path
+from dreal_tf.storage import locked, replacing, reporting_disk_errors, scratch, write_json, write_whole
 from dreal_tf.training.builder import build_network
 from dreal_tf.training.evaluation import evaluate_splits
+from dreal_tf.training.recipe import whole_path
 from dreal_tf.training.train import keep_network, train
 from dreal_tf.training.trained_run import best_network, run_data
-from dreal_tf.writing import locked, replacing, reporting_disk_errors, scratch, write_json, write_whole
 
 COSINE_FRACTION = 0.01  # Fine-tuning after a cosine decay, which ends at 0, begins at this of its peak.
 ROUNDS = 300  # Timed calls with one image each, the networks in turn.
@@ -181,7 +181,7 @@ def fine_tuning(recipe, epochs, start):
     Returns:
         `dreal_tf.Recipe`.
     Example:
-        >>> from dreal_tf.recipe import Optim, Recipe, Schedule
+        >>> from dreal_tf.training.recipe import Optim, Recipe, Schedule
         >>> recipe = Recipe(optim=Optim(learning_rate=0.1), schedule=Schedule(decay="steps", factor=0.1))
         >>> round(fine_tuning(recipe, 2, "start.keras").optim.learning_rate, 6)
         0.001

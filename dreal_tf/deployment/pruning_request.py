@@ -6,9 +6,9 @@ from typing import NamedTuple
 from dreal_tf.analysis.inputs import check_images
 from dreal_tf.deployment.pruning_rule import Rule
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Recipe, whole_path
+from dreal_tf.storage import locked
+from dreal_tf.training.recipe import Recipe, whole_path
 from dreal_tf.training.run_directory import RunDirectory, finished_run
-from dreal_tf.writing import locked
 
 NOTE = "pruning.json"  # In an unfinished run: the request, and its results so far.
 

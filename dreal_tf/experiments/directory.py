@@ -9,18 +9,24 @@ import os
 from filelock import FileLock, Timeout
 
 from dreal_tf.errors import InputError, checked_path
-from dreal_tf.reading import SUMS, check_sums, csv_rows, read_json, read_kept, reading, sums_text
-from dreal_tf.training.run_directory import RunDirectory
-from dreal_tf.writing import (
+from dreal_tf.storage import (
     PREFIX,
+    SUMS,
+    check_sums,
+    csv_rows,
     is_ours,
+    read_json,
+    read_kept,
+    reading,
     replacing,
     reporting_disk_errors,
     reporting_unwritable,
+    sums_text,
     write_json,
     write_sealed,
     write_whole,
 )
+from dreal_tf.training.run_directory import RunDirectory
 
 KEYS = ("arm", "seed", "seconds")  # First columns of a study's rows; all others are measured.
 

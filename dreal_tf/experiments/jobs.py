@@ -16,9 +16,9 @@ from dreal_tf.layers import intervene
 from dreal_tf.method.formulas import per_example_score, targets_of
 from dreal_tf.model import DREAL, FactualPass
 from dreal_tf.networks.backbones import actors_of
-from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build, build_network, load_weights
 from dreal_tf.training.callbacks import read_history
+from dreal_tf.training.recipe import Recipe
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.train import train
 

@@ -16,11 +16,10 @@ from dreal_tf.experiments.directory import DAMAGED, SearchDirectory, lock_of, ro
 from dreal_tf.experiments.search import Choice, Objective, own_role
 from dreal_tf.experiments.tuner import RunTuner, oracle_named
 from dreal_tf.experiments.worker import run_job
-from dreal_tf.reading import read_json, reading
-from dreal_tf.recipe import Recipe
+from dreal_tf.storage import read_json, reading, remove_whole, scratch, write_json, write_whole
 from dreal_tf.training.callbacks import read_history
+from dreal_tf.training.recipe import Recipe
 from dreal_tf.training.run_directory import RunDirectory
-from dreal_tf.writing import remove_whole, scratch, write_json, write_whole
 
 # Columns of `trials.csv`; the searched fields follow.
 COLUMNS = ("trial", "status", "score", "best_epoch", "epochs", "seconds")

@@ -17,7 +17,7 @@ from dreal_tf.experiments.comparison import (
 from dreal_tf.experiments.directory import StudyDirectory, read_known_rows
 from dreal_tf.experiments.study import Study, check_network, network_run
 from dreal_tf.experiments.worker import run_job
-from dreal_tf.recipe import whole_path
+from dreal_tf.training.recipe import whole_path
 
 
 class StudyResult(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dreal_tf.errors import InputError, check_at_least_one, received, unknown_name
-from dreal_tf.recipe import KINDS, Recipe
+from dreal_tf.training.recipe import KINDS, Recipe
 from dreal_tf.training.recipe_files import bundled_file, bundled_names, load_python
 from dreal_tf.training.strategies import STRATEGIES, cluster_of
 

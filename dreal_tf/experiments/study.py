@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from dreal_tf.data.sections import Count, CountOrZero, PositiveFloat, Section, expectation
 from dreal_tf.errors import InputError, received, unknown_name
-from dreal_tf.recipe import Dreal
+from dreal_tf.training.recipe import Dreal
 from dreal_tf.training.recipe_files import (
     bundled_file,
     bundled_names,

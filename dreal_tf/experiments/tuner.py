@@ -21,9 +21,8 @@ from dreal_tf.keras_internals import (
     run_and_update_trial,
     was_tried,
 )
-from dreal_tf.reading import read_json, reading
+from dreal_tf.storage import read_json, reading, write_whole
 from dreal_tf.training.builder import build
-from dreal_tf.writing import write_whole
 
 FACTOR = 3  # Hyperband: one in so many trials of a round goes on to the next.
 RANDOM_ONE_IN = 3  # Bayesian search: one in so many trials is random, the first ones.

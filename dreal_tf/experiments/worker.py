@@ -15,8 +15,8 @@ import threading
 from pathlib import Path
 
 from dreal_tf.errors import DivergedError, InputError, RunError
-from dreal_tf.processes import module_command
-from dreal_tf.writing import write_json
+from dreal_tf.storage import write_json
+from dreal_tf.training.processes import module_command
 
 INTERRUPTED = 130
 # Errors that a worker passes on; any other error it logs.

@@ -13,7 +13,7 @@ import numpy as np
 
 from dreal_tf.errors import InputError
 from dreal_tf.modules import stage_name
-from dreal_tf.reading import check_hdf5, checked_zip, read_network, reading
+from dreal_tf.storage import check_hdf5, checked_zip, read_network, reading
 
 ENDINGS = (".keras", ".weights.h5", ".h5", ".safetensors", ".pt", ".pth", ".bin")
 # Variables of Keras's layers in order: `.weights.h5` stores their numbers instead of their names.

@@ -25,12 +25,18 @@ from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.networks.backbones import imagenet_residual_network, plain_network, residual_network
 from dreal_tf.networks.other_backbone import maker_of, other_network
-from dreal_tf.reading import read_network
-from dreal_tf.recipe import ComparativeMethod, NoAttention, OtherBackbone, PluginAttention, Recipe
+from dreal_tf.storage import read_network
 from dreal_tf.training.callbacks import DelayedStart, RetrievalScores, SetEpoch
 from dreal_tf.training.fine_tuning import freeze, load_start, resolve_auto, start_file
 from dreal_tf.training.optimizers import recipe_optimizer
 from dreal_tf.training.plugins import load_plugins, plugin, running
+from dreal_tf.training.recipe import (
+    ComparativeMethod,
+    NoAttention,
+    OtherBackbone,
+    PluginAttention,
+    Recipe,
+)
 from dreal_tf.training.run_directory import FINISH_AGAIN
 
 # Fields that place attention: in our residual networks, and in any other network.
@@ -367,7 +373,7 @@ def precision(policy):
     """Sets the precision of layers that are made inside the context.
 
     Args:
-        policy: str, see `dreal_tf.recipe.Run`.
+        policy: str, see `dreal_tf.training.recipe.Run`.
     Example:
         >>> with precision("mixed_bfloat16"):
         ...     keras.layers.Dense(1).compute_dtype

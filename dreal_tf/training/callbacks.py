@@ -16,10 +16,9 @@ import dreal_tf
 from dreal_tf.errors import DivergedError, InputError, RunError
 from dreal_tf.keras_internals import start_from_epoch
 from dreal_tf.method.finite import nonfinite_weight
-from dreal_tf.reading import checked_zip, reading
 from dreal_tf.retrieval.embedding import Embedder, scores_of
+from dreal_tf.storage import checked_zip, reading, write_whole
 from dreal_tf.training.run_directory import read_history
-from dreal_tf.writing import write_whole
 
 RETRIEVAL_SCORES = ("rank_1", "rank_5", "rank_10", "mAP", "mINP")  # Those logged after each epoch.
 LOSSES = ("loss", "critic_loss", "actor_loss")

@@ -102,7 +102,7 @@ def start_file(backbone):
     """The file with the initial weights of a recipe; fails early if it is missing.
 
     Args:
-        backbone: `dreal_tf.recipe.ImagenetResNet` whose `weights` are "imagenet" or a file.
+        backbone: `dreal_tf.training.recipe.ImagenetResNet` whose `weights` are "imagenet" or a file.
     Returns:
         Path.
     Raises:

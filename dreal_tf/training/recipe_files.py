@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dreal_tf.data.files import bytes_of
 from dreal_tf.errors import InputError, unknown_name
-from dreal_tf.recipe import Recipe
 from dreal_tf.training.plugins import loaded_plugins, running
+from dreal_tf.training.recipe import Recipe
 
 
 def recipes_folder():

@@ -13,16 +13,20 @@ from typing import Annotated, Literal
 import pydantic
 
 from dreal_tf.errors import InputError, checked_path
-from dreal_tf.reading import SUMS, csv_rows, read_json, read_kept, reading
-from dreal_tf.recipe import Recipe
-from dreal_tf.writing import (
+from dreal_tf.storage import (
+    SUMS,
+    csv_rows,
     is_ours,
+    read_json,
+    read_kept,
+    reading,
     remove_whole,
     reporting_unwritable,
     write_json,
     write_sealed,
     write_whole,
 )
+from dreal_tf.training.recipe import Recipe
 
 RESTORE = "Restore the file from a copy, or train the recipe again with `dreal-tf train --fresh`."
 FINISH_AGAIN = (

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from dreal_tf.data.files import UNUSED, list_files, read_record
 from dreal_tf.errors import InputError
+from dreal_tf.storage import locked, replacing, reporting_disk_errors, write_json, write_whole
 from dreal_tf.training.builder import build
 from dreal_tf.training.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN
 from dreal_tf.training.evaluation import evaluate_splits
@@ -19,7 +20,6 @@ from dreal_tf.training.run_directory import RESTORE, RunDirectory, read_history
 from dreal_tf.training.strategies import cluster_of, naming_lost_workers, strategy_named
 from dreal_tf.training.tensorboard import TensorBoardFigures, TensorBoardLog
 from dreal_tf.training.trained_run import trained_network
-from dreal_tf.writing import locked, replacing, reporting_disk_errors, write_json, write_whole
 
 HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows as histograms.
 

@@ -3,7 +3,7 @@
 import warnings
 
 from dreal_tf.data.preprocessing import Preprocessing
-from dreal_tf.reading import read_network
+from dreal_tf.storage import read_network
 from dreal_tf.training.builder import build_data, build_network, load_weights
 from dreal_tf.training.plugins import load_plugins
 from dreal_tf.training.run_directory import FINISH_AGAIN, RunDirectory, finished_run

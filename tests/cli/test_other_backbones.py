@@ -10,8 +10,8 @@ from fresh_process import COMMAND, ended
 from PIL import Image
 
 from dreal_tf.cli.main import main
-from dreal_tf.recipe import Recipe
 from dreal_tf.training import plugins
+from dreal_tf.training.recipe import Recipe
 
 PLUGIN = '''
 import keras

@@ -14,8 +14,8 @@ from dreal_tf.data.files import COLUMNS, UNUSED, bytes_of, list_files, read_reco
 from dreal_tf.data.folder import image_folder, list_classes
 from dreal_tf.deployment.prediction import LooseImages
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build_data
+from dreal_tf.training.recipe import Recipe
 from dreal_tf.training.run_directory import RunDirectory
 from dreal_tf.training.trained_run import run_data
 

@@ -5,8 +5,8 @@ import pytest
 from dreal_tf.cli.train import resolve
 from dreal_tf.data.sections import Augment, Data, Options
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import Recipe
 from dreal_tf.training.builder import build_data
+from dreal_tf.training.recipe import Recipe
 
 
 def test_options_and_recipe_agree():

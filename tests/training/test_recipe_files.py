@@ -5,7 +5,7 @@ import pytest
 from dreal_tf.errors import InputError
 from dreal_tf.training.recipe_files import bundled_recipes, describe_recipe, load_recipe
 
-GOOD = "from dreal_tf.recipe import *\ndef recipe(smoke=False):\n    return Recipe()\n"
+GOOD = "from dreal_tf.training.recipe import *\ndef recipe(smoke=False):\n    return Recipe()\n"
 
 
 @pytest.mark.parametrize("name", bundled_recipes())
@@ -34,7 +34,7 @@ def test_a_file_and_a_json_are_recipes_too(tmp_path):
         ("takes.py", "def recipe():\n    return 1\n", "ends in TypeError"),
         (
             "value.py",
-            "from dreal_tf.recipe import Optim\ndef recipe(smoke=False):\n    return Optim(learning_rate=-1)\n",
+            "from dreal_tf.training.recipe import Optim\ndef recipe(smoke=False):\n    return Optim(learning_rate=-1)\n",
             "Expected optim.learning_rate to be greater than 0",
         ),
         ("wrong.py", "def recipe(smoke=False):\n    return 3\n", "Expected a `Recipe` .*int"),
@@ -45,7 +45,7 @@ def test_a_file_and_a_json_are_recipes_too(tmp_path):
         ("talks.py", "raise ValueError('x' * 10**6)", "ends in ValueError: xxx.*xxx. Fix it"),
         (
             "data.py",
-            "from dreal_tf.recipe import Data\nData(batch_size=-1)",
+            "from dreal_tf.training.recipe import Data\nData(batch_size=-1)",
             "batch_size Input should be",
         ),
         ("nul.py", "a\0b", "ends in SyntaxError"),

@@ -4,8 +4,8 @@ import pytest
 
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
+from dreal_tf.storage import write_whole
 from dreal_tf.training.run_directory import RunDirectory, read_history
-from dreal_tf.writing import write_whole
 
 
 def test_a_new_run_writes_its_recipe(tmp_path):

@@ -13,10 +13,10 @@ from dreal_tf.data.splits import Splits, sample_examples
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import actors_of, plain_network
 from dreal_tf.networks.flops import multiply_adds
-from dreal_tf.recipe import Recipe
 from dreal_tf.retrieval import score_embeddings
 from dreal_tf.retrieval.embedding import Embedder
 from dreal_tf.training.callbacks import read_history
+from dreal_tf.training.recipe import Recipe
 from dreal_tf.training.run_directory import finished_run
 from dreal_tf.training.trained_run import best_network, run_data
 from dreal_tf.visualization.heatmaps import reduced

@@ -15,8 +15,8 @@ from dreal_tf.analysis.report.summary import (
     summary_section,
 )
 from dreal_tf.analysis.report.training import critics_section, learning_section
+from dreal_tf.storage import locked, reporting_disk_errors, write_json, write_whole
 from dreal_tf.visualization.style import LIGHT, as_png
-from dreal_tf.writing import locked, reporting_disk_errors, write_json, write_whole
 
 SECTIONS = (
     summary_section,

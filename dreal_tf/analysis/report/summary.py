@@ -7,7 +7,7 @@ import numpy as np
 from dreal_tf.analysis.audit import mcnemar
 from dreal_tf.analysis.report.page import Column, Fact, ReportSection, Table, written
 from dreal_tf.method.instruments import bootstrap_mean
-from dreal_tf.recipe import OtherBackbone
+from dreal_tf.training.recipe import OtherBackbone
 
 CHANCE = 0.05  # P values below it are called a difference.
 COSTS = {  # By cost: its fact, with form and unit (counts have neither), and its column.

@@ -107,11 +107,11 @@ def decays_of(schedule):
     """The epochs after which the learning rate fell by steps.
 
     Args:
-        schedule: `dreal_tf.recipe.Schedule`.
+        schedule: `dreal_tf.training.recipe.Schedule`.
     Returns:
         List of float.
     Example:
-        >>> from dreal_tf.recipe import Schedule
+        >>> from dreal_tf.training.recipe import Schedule
         >>> decays_of(Schedule(epochs=100, decay="steps", milestones=(0.3, 0.6)))
         [30.0, 60.0]
     """

@@ -6,8 +6,8 @@ import pytest
 
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
-from dreal_tf.recipe import KINDS
 from dreal_tf.training.builder import BACKBONES, build_network
+from dreal_tf.training.recipe import KINDS
 
 SMALL = {"backbone.width": 1 / 16, "attention.reduction": 2}
 IMAGENET = SMALL | {"backbone.name": "imagenet_resnet", "backbone.depth": 50}

@@ -11,7 +11,16 @@ from dreal_tf import Recipe
 from dreal_tf.data.sections import Data, Section
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS
-from dreal_tf.recipe import KINDS, SCHEMA, Attention, Backbone, Dreal, Optim, PluginAttention, Schedule
+from dreal_tf.training.recipe import (
+    KINDS,
+    SCHEMA,
+    Attention,
+    Backbone,
+    Dreal,
+    Optim,
+    PluginAttention,
+    Schedule,
+)
 
 ATTENTION = [kind for kind in KINDS["attention"][2] if kind]
 

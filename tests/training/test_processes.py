@@ -5,7 +5,7 @@ from fresh_process import ended
 
 START = """
 import os, subprocess, sys
-from dreal_tf.processes import module_command
+from dreal_tf.training.processes import module_command
 
 os.chdir(sys.argv[1])
 done = subprocess.run(module_command(sys.argv[2]), input=b"", capture_output=True)

@@ -25,5 +25,5 @@ def module_command(name):
         >>> module_command("dreal_tf.experiments.worker")[-1]
         'dreal_tf.experiments.worker'
     """
-    package = Path(__file__).resolve().with_name("__init__.py")
+    package = Path(__file__).resolve().parents[1] / "__init__.py"
     return [sys.executable, "-P", "-c", START, str(package), name]
