@@ -408,7 +408,8 @@ def report(
     Args:
         run: path of a finished run.
         against: path of its baseline, shown beside it; or None.
-        out: path of the page; None for `report.html` in the run.
+        out: path of the page; None for `report.html` in the run, or with `against`
+            `report_against_<its folder>.html`.
         images: int. Test images to measure attention on, at most.
         data_dir: folder of the data; None for the run's.
         progress: callable (items, description, number of items or None) that passes on the items while

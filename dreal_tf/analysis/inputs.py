@@ -180,7 +180,8 @@ def report_inputs(run, against=None, out=None, images=2000):
     Args:
         run: str or path of a run directory.
         against: str or path of another, or None.
-        out: str or path of the page to write, or None for `report.html` in the run.
+        out: str or path of the page to write; None for `report.html` in the run, or with a baseline
+            `report_against_<its folder>.html`, so that neither replaces the other.
         images: int. Test images to measure attention on.
     Returns:
         `ReportInputs`.
@@ -205,7 +206,8 @@ def report_inputs(run, against=None, out=None, images=2000):
                 "--baseline."
             )
         _check_same_data(ours, other)
-    page = checked_path(out) if out is not None else ours.directory.path / "report.html"
+    name = "report" if other is None else f"report_against_{other.directory.path.resolve().name}"
+    page = checked_path(out) if out is not None else ours.directory.path / f"{name}.html"
     check_page(page)
     with locked(page):  # It can be written.
         return ReportInputs(ours, other, page, page.with_suffix(""), images)

@@ -17,6 +17,8 @@ from scipy import stats
 
 from dreal_tf.experiments.directory import KEYS
 
+PUSH = "actor_grad_ratio"
+
 
 class Summary(NamedTuple):
     """A quantity over the seeds of an arm.
@@ -268,7 +270,9 @@ def results_table(study, rows):
     Returns:
         `Table`: accuracy (for identities mAP) in percent, mean and standard deviation over seeds;
         its differences over the seeds, on test images also those of cross entropy or rank-1, with their
-        95 % interval (Student's t) and the p of the exact sign-flip test; the median of the training time.
+        95 % interval (Student's t) and the p of the exact sign-flip test; the push, which is the length of
+        the actor loss's gradient over that of the task loss's on all attention weights in the last epoch,
+        mean over seeds; the median of the training time.
     Example:
         >>> study = load_study("gain_cifar10_se", smoke=True).replace(arms={"a": {}, "b": {}}, against="a")
         >>> rows = [{"arm": arm, "seed": s, "seconds": 9.0, "accuracy": v + 0.001 * s,
@@ -282,7 +286,9 @@ def results_table(study, rows):
     """
     heading, quantity, compared = _criterion(study, rows)
     cells = [["arm", "seeds", heading]]
-    cells[0] += [text for *_, title in compared for text in (title, "p")] + ["training"]
+    cells[0] += [text for *_, title in compared for text in (title, "p")]
+    pushed = any(PUSH in row for row in rows)
+    cells[0] += (["push"] if pushed else []) + ["training"]
     gains = {gain.Index: gain for gain in comparisons(rows, study.against).itertuples()}
     for arm in study.arms:
         of_arm = [row for row in rows if row["arm"] == arm]
@@ -294,6 +300,9 @@ def results_table(study, rows):
         for name, unit, digits, _ in compared:
             gain = gains.get((arm, name))
             cells[-1] += [difference_text(gain, unit, digits), p_text(gain)]
+        if pushed:
+            pushes = [row[PUSH] for row in of_arm if PUSH in row]
+            cells[-1].append(f"{100 * statistics.mean(pushes):.1f} %" if pushes else "")
         seconds = statistics.median(row["training_seconds"] for row in of_arm)
         cells[-1].append(f"{seconds:.0f} s")
     return Table(cells)

@@ -36,8 +36,8 @@ class SearchResult(NamedTuple):
         trials: list of dicts with `trial`, `status`, `score`, `best_epoch`, `epochs`, `seconds`, `values`.
         best, baseline, best_baseline: dicts with `score`, `best_epoch`, `epochs`, `seconds`,
             `validation_accuracy`, and `accuracy` and `loss` of the test split; `best` also has `trial`,
-            `values` and `recipe`, the path that replays it; `best_baseline` is None if the space
-            changes the method alone.
+            `values`, `recipe`, the path that replays it, and `method`, the line that says what the
+            method did; `best_baseline` is None if the space changes the method alone.
         improvement: dict: how much better the best is in `score` (validation) and `accuracy` (test) than
             `baseline` and `best_baseline`.
     """
@@ -260,6 +260,7 @@ class _Runner:
         chosen = next(trial for trial in trials if trial["trial"] == best_number)
         best = self._measured(folder.best)
         best |= {"trial": best_number, "values": chosen["values"], "recipe": str(folder.best.recipe)}
+        best["method"] = folder.best.read_metrics()["method"]["line"]
         baselines = {"baseline": self._measured(folder.baseline), "best_baseline": None}
         if folder.best_baseline.finished:
             baselines["best_baseline"] = self._measured(folder.best_baseline)
@@ -297,7 +298,8 @@ class _Runner:
 
         folder = self.folder
         title = result.title(self.settings.recipe.name)
-        lines = [f"# {title}", "", *result.runs_table().markdown(), "", result.note(), ""]
+        lines = [f"# {title}", "", *result.runs_table().markdown(), ""]
+        lines += [result.best["method"], "", result.note(), ""]
         lines += result.trials_table().markdown()
         write_whole(folder.rows, result.rows_text())
         folder.write_summary(lines, search_figure(result, self.settings.space))

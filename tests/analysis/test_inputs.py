@@ -37,7 +37,8 @@ def refused(message, *arguments, **named):
 def test_a_run_and_its_baseline_are_good(run, tmp_path):
     other = make_run(tmp_path / "other", {"dreal.enabled": False, "attention.kind": "none"})
     inputs = report_inputs(run, other)
-    assert (inputs.page, inputs.folder) == (run / "report.html", run / "report")
+    assert (inputs.page, inputs.folder) == (run / "report_against_other.html", run / "report_against_other")
+    assert report_inputs(run).page == run / "report.html"  # Neither replaces the other.
     assert inputs.run.metrics == {"accuracy": 0.5} and not inputs.baseline.recipe.dreal.enabled
     inputs = report_inputs(run, out=tmp_path / "a.b.html")
     assert (inputs.page, inputs.folder) == (tmp_path / "a.b.html", tmp_path / "a.b")

@@ -150,6 +150,16 @@ def test_a_study_of_identities_is_compared_by_map_and_one_of_settings_on_validat
     assert line.split("|")[4].strip() == "+25.00"
 
 
+def test_a_table_says_how_hard_each_arm_pushed_and_leaves_the_baseline_empty():
+    rows = rows_by_seed(a=[0.5, 0.5], b=[0.5, 0.52])
+    for row, push in zip(rows[2:], (0.2, 0.302), strict=True):
+        row["actor_grad_ratio"] = push
+    study = load_study("gain_cifar10_se").replace(arms={"a": {}, "b": {}}, against="a")
+    cells = [line.split("|") for line in results_table(study, rows).markdown()]
+    column = [cell.strip() for cell in cells[0]].index("push")
+    assert [line[column].strip() for line in cells[2:]] == ["", "25.1 %"]
+
+
 def test_values_that_only_one_arm_has_are_no_pairs():
     assert comparison_tables(rows_by_seed(a=[1.0]), "b") == []
     titles = [

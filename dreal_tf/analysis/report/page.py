@@ -155,14 +155,17 @@ def written(value, form=""):
     Returns:
         Str.
     Example:
-        >>> written(-0.125, "+.1f"), written(None, ".1f"), written("conv2-1")
-        ('−0.1', '–', 'conv2-1')
+        >>> written(-0.125, "+.1f"), written(-0.0001, ".2f"), written(None, ".1f"), written("conv2-1")
+        ('−0.1', '0.00', '–', 'conv2-1')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return MISSING
     if isinstance(value, str):
         return value
-    return format(value, form).replace("-", "−")
+    text = format(value, form)
+    if re.fullmatch("[+-][0.]+", text):  # Rounded to 0, which has no sign.
+        text = text[1:]
+    return text.replace("-", "−")
 
 
 def page_text(title, subtitle, sections, files):

@@ -1,5 +1,7 @@
 """Writes the report of a run: the page, and beside it every figure and all numbers."""
 
+from pathlib import Path
+
 from dreal_tf.analysis.inputs import NOTE, check_page
 from dreal_tf.analysis.report.evidence import gather
 from dreal_tf.analysis.report.maps import maps_section
@@ -20,12 +22,12 @@ from dreal_tf.visualization.style import LIGHT, as_png
 
 SECTIONS = (
     summary_section,
-    learning_section,
+    rankings_section,
     modules_section,
     channels_section,
-    rankings_section,
     maps_section,
     critics_section,
+    learning_section,
     mistakes_section,
     cost_section,
     recipe_section,
@@ -64,8 +66,8 @@ def _write_report(inputs, evidence):
         "left_out": {section.name: section.text[0] for section in sections if section.empty},
     } | headline(evidence)
     beside = f", beside {evidence.baseline.path}" if evidence.baseline is not None else ""
-    subtitle = f"{evidence.ours.path}{beside}"
-    text = page_text(evidence.ours.recipe.name, subtitle, sections, folder.name)
+    subtitle = f"{evidence.ours.recipe.name} · {evidence.ours.path}{beside}"
+    text = page_text(Path(evidence.ours.path).resolve().name, subtitle, sections, folder.name)
     folder.mkdir(exist_ok=True)
     for name in _file_names(check_page(page)) - _file_names(result):
         (folder / name).unlink(missing_ok=True)

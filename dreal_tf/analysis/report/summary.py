@@ -28,6 +28,8 @@ def summary_section(evidence):
     """
     numbers = headline(evidence)
     text = [described(evidence.ours.recipe, len(evidence.labels))]
+    if method := evidence.ours.metrics.get("method"):  # Older runs have none.
+        text.append(method["line"])
     if evidence.ours.embeddings is not None:
         queries = evidence.ours.embeddings.scores["queries"]
         text.append(
@@ -134,7 +136,11 @@ def _facts(evidence, numbers):
             end: written(100 * numbers["difference"][end], "+.2f") for end in ("mean", "low", "high")
         }
         yield Fact("Baseline", f"{100 * numbers['baseline_accuracy']:.2f} %", "the same images")
-        yield Fact("Difference (points)", points["mean"], f"95 %: {points['low']} to {points['high']}")
+        decided = numbers["difference"]["low"] > 0 or numbers["difference"]["high"] < 0
+        interval = f"95 %: {points['low']} to {points['high']}"
+        yield Fact(
+            "Difference (points)", points["mean"], interval if decided else f"{interval}; undecided"
+        )
     values = [
         f"{written(run.audit['attention']['mean']['value'], '.3f')} nats"
         for run in evidence.runs.values()

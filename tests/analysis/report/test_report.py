@@ -76,16 +76,16 @@ def rows_of(report, name):
 
 
 def test_every_figure_lies_beside_the_page_as_png_svg_and_csv(runs, report):
-    assert report["page"] == str(runs / "ours" / "report.html")
+    assert report["page"] == str(runs / "ours" / "report_against_baseline.html")
     assert report["left_out"] == {} and set(report["figures"]) >= FIGURES
-    written = {path.name for path in (runs / "ours" / "report").iterdir()}
+    written = {path.name for path in (runs / "ours" / "report_against_baseline").iterdir()}
     expected = {f"{name}.{ending}" for name in report["figures"] for ending in ("png", "svg", "csv")}
     expected |= {f"{name}.csv" for name in report["tables"]} | {"numbers.json"}
     assert written == expected
     for name in report["figures"]:
-        picture = (runs / "ours" / "report" / f"{name}.png").read_bytes()
+        picture = (runs / "ours" / "report_against_baseline" / f"{name}.png").read_bytes()
         assert picture[1:4] == b"PNG" and len(picture) > 2000
-    assert json.loads((runs / "ours" / "report" / "numbers.json").read_text()) == report
+    assert json.loads((runs / "ours" / "report_against_baseline" / "numbers.json").read_text()) == report
     assert not [path for path in runs.rglob(".dreal_tf-*")]  # Nothing half-written is left.
 
 
@@ -94,6 +94,12 @@ def test_the_page_is_one_small_file(report):
     assert 20_000 < len(text) < 5_000_000
     for name in report["figures"]:
         assert f'id="figure-{name}"' in text
+
+
+def test_the_page_begins_with_what_the_method_did(runs, report):
+    text = Path(report["page"]).read_text()
+    line = json.loads((runs / "ours" / "metrics.json").read_text())["method"]["line"]
+    assert "<h1>ours</h1>" in text and text.index(line.replace("&", "&amp;")) < text.index("Learning curves</h2>")
 
 
 def test_numbers_are_those_of_the_runs(runs, report):
