@@ -41,7 +41,7 @@ def recipe(smoke=False):
             weights="imagenet",
         ),
         attention=Attention(kind="cbam", reduction=16, identity_start=True),
-        dreal=Dreal(critic="comparative", actor_warmup=2000, start_epoch=10),
+        dreal=Dreal(critic="comparative", actor_warmup=2000, start_epoch=11),
         optim=Optim(
             name="adam",
             learning_rate=3.5e-4,

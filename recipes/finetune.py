@@ -22,7 +22,7 @@ def recipe(smoke=False):
         backbone=Backbone(name="imagenet_resnet", depth=50, stride_placement="1x1", weights="imagenet"),
         attention=Attention(kind="se", reduction=16, identity_start=True),
         # All images are measured: a quarter of so few says little about sixteen modules.
-        dreal=Dreal(critic="comparative", reward_fraction=1.0, actor_warmup=200, start_epoch=1),
+        dreal=Dreal(critic="comparative", reward_fraction=1.0, actor_warmup=200, start_epoch=2),
         optim=Optim(learning_rate=0.02, weight_decay=1e-4, backbone_lr_multiplier=0.1),
         schedule=Schedule(epochs="auto", decay="cosine", warmup_epochs=0.5),
     )

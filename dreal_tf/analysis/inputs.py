@@ -216,7 +216,7 @@ def report_inputs(run, against=None, out=None, images=2000):
 def _run_with_history(path):
     directory = RunDirectory(path)
     run = FinishedRun(directory, directory.read_recipe(), directory.read_metrics())
-    read_history(directory.history, 1 + (run.metrics.get("best_epoch") or 0))
+    read_history(directory.history, run.metrics.get("best_epoch") or 1)
     directory.read_environment()
     return run
 

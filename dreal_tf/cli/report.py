@@ -16,7 +16,10 @@ def report(
     against: Annotated[Path | None, Option(metavar="RUN", help="Baseline run to compare with.")] = None,
     out: Annotated[
         Path | None,
-        Option(metavar="FILE.html", help="Page to write. [default: report.html in the run, or report_against_<RUN>.html]"),
+        Option(
+            metavar="FILE.html",
+            help="Page to write. [default: report.html in the run, or report_against_<RUN>.html]",
+        ),
     ] = None,
     images: TestImages = 2000,
     data_dir: RunDataDir = None,

@@ -198,7 +198,7 @@ def fine_tuning(recipe, epochs, start):
             "schedule.epochs": epochs,
             "schedule.decay": "cosine",
             "schedule.warmup_epochs": 0.0,
-            "dreal.start_epoch": min(recipe.dreal.start_epoch, epochs - 1),
+            "dreal.start_epoch": min(recipe.dreal.start_epoch, epochs),
         }
     )
 

@@ -364,13 +364,13 @@ class Objective(NamedTuple):
         Args:
             curve: sequence of float, by epoch; values that are not finite are ignored.
         Returns:
-            Pair of the epoch (int) and the value (float); (None, None) if there is none.
+            Pair of the epoch, from 1, and the value (float); (None, None) if there is none.
         Example:
             >>> Objective().best([0.5, 0.75, 0.75])
-            (1, 0.75)
+            (2, 0.75)
         """
         best = None, None
-        for epoch, value in enumerate(curve):
+        for epoch, value in enumerate(curve, start=1):
             if math.isfinite(value) and (best[1] is None or self.improvement(value, best[1]) > 0):
                 best = epoch, value
         return best
@@ -391,7 +391,7 @@ class Objective(NamedTuple):
         if epochs is not None and len(curve) >= epochs:
             return True
         best, _ = self.best(curve)
-        epochs_since = len(curve) - 1 - (-1 if best is None else best)
+        epochs_since = len(curve) - (best or 0)
         return patience is not None and epochs_since >= patience
 
     def curve(self, history):

@@ -111,7 +111,7 @@ def build(
             metrics=["accuracy"],
         )
     callbacks = [SetEpoch(data.clock)]
-    if recipe.dreal.start_epoch:
+    if recipe.dreal.start_epoch > 1:
         callbacks.append(DelayedStart(recipe.dreal.start_epoch))
     if data.retrieval:
         callbacks.append(RetrievalScores(data.retrieval["validation"]))
@@ -360,7 +360,7 @@ def _check_schedule(recipe):
             "Expected a warm-up shorter than the training. Received: schedule.warmup_epochs="
             f"{schedule.warmup_epochs} of schedule.epochs={schedule.epochs}. Shorten it."
         )
-    if dreal.enabled and dreal.start_epoch >= schedule.epochs:
+    if dreal.enabled and dreal.start_epoch > schedule.epochs:
         raise InputError(
             "Expected the method to start before the training ends. Received: dreal.start_epoch="
             f"{dreal.start_epoch} of schedule.epochs={schedule.epochs}. Train longer, lower it, or train "

@@ -57,13 +57,13 @@ class DelayedStart(keras.callbacks.Callback):
     Before it, training measures no reward and the critic does not learn.
 
     Args:
-        epoch: int >= 0. The first epoch (counted from 0) of the method.
+        epoch: int >= 1. The first epoch of the method.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> model = DREAL(network, critic="paper")
         >>> model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> history = model.fit(np.ones((8, 8, 8, 1)), np.arange(8), epochs=2, verbose=0,
-        ...                     callbacks=[DelayedStart(1)]).history
+        ...                     callbacks=[DelayedStart(2)]).history
         >>> history["reward_measured"]
         [0.0, 2.0]
     """
@@ -73,14 +73,14 @@ class DelayedStart(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_epoch_begin(self, epoch, logs=None):
-        enabled = epoch >= self.epoch
+        enabled = epoch + 1 >= self.epoch
         if enabled != self.model.method_enabled:
             self.model.method_enabled = enabled
             self.model.make_train_function(force=True)  # The traced step has the other branch.
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes one row of `history.csv` per epoch: `epoch`, `seconds`, then the logs.
+    """Writes one row of `history.csv` per epoch: `epoch`, from 1, `seconds`, then the logs.
 
     Put it before `Checkpoint` in the list: a resumed run rewrites rows of epochs without a checkpoint.
     Keras's `CSVLogger` fixes its columns in the first epoch and keeps such rows.
@@ -105,7 +105,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = round(time.perf_counter() - self._started, 3)
-        self.rows.append({"epoch": epoch, "seconds": seconds, **(logs or {})})
+        self.rows.append({"epoch": epoch + 1, "seconds": seconds, **(logs or {})})
         text = io.StringIO()
         writer = csv.DictWriter(text, dict.fromkeys(name for row in self.rows for name in row))
         writer.writeheader()

@@ -30,7 +30,7 @@ from dreal_tf.data.sections import (
 )
 from dreal_tf.errors import InputError, received, shortened, unknown_name
 
-SCHEMA = 4  # Of recipe.json. Version 1 carried no number.
+SCHEMA = 5  # Of recipe.json. Version 1 carried no number.
 
 
 def _split_commas(value):
@@ -383,12 +383,12 @@ class _Method(Section):
         description="Follow the critic as far as its predictions were right; False: in full.",
     )
     stages: Stages = Field(default=None, description="Stages the method is restricted to; None: all.")
-    start_epoch: CountOrZero = Field(
-        default=0, description="First epoch of the method; plain training before it (epochs)."
+    start_epoch: Count = Field(
+        default=1, description="First epoch of the method, from 1; before it, training is plain (epochs)."
     )
 
     def shrunk(self):
-        early = {"start_epoch": 0, "actor_warmup": min(self.actor_warmup, 2)}
+        early = {"start_epoch": 1, "actor_warmup": min(self.actor_warmup, 2)}
         return self.model_copy(update=early)
 
 
@@ -997,6 +997,9 @@ def _of_this_schema(tree, source):
         absolute = {"actor_weight_mode": "absolute"}
         if isinstance(fields := tree.get("dreal", {}), dict):
             tree["dreal"] = {"actor_weight": 0.1} | fields | absolute
+    start = fields.get("start_epoch") if isinstance(fields := tree.get("dreal"), dict) else None
+    if schema < 5 and type(start) is int:  # Epochs were counted from 0.
+        tree["dreal"] = fields | {"start_epoch": start + 1}
     return tree
 
 

@@ -348,7 +348,8 @@ def read_history(path, epochs=1):
         path: str or path.
         epochs: int. Epochs that it must hold, at least.
     Returns:
-        List of dicts from column to float; `epoch` is an int, the row's number from 0.
+        List of dicts from column to float; `epoch` is an int, the row's number from 1, also where an
+        earlier version counted from 0.
     Raises:
         InputError: if it is not there, is damaged, or lacks epochs.
     """
@@ -356,9 +357,10 @@ def read_history(path, epochs=1):
         header, cells = csv_rows(read_kept(path).decode(), ("epoch",))
         rows = [{k: float(v) for k, v in zip(header, row, strict=True) if v} for row in cells]
         numbers = [row.get("epoch") for row in rows]
-        if numbers != list(range(len(rows))) or len(rows) < epochs:
+        counted = [list(range(first, first + len(rows))) for first in (0, 1)]
+        if numbers not in counted or len(rows) < epochs:
             raise ValueError(f"it has the epochs {numbers}" if rows else "it is empty")
-        return [row | {"epoch": int(row["epoch"])} for row in rows]
+        return [row | {"epoch": number} for number, row in enumerate(rows, start=1)]
 
 
 def _aside(path):

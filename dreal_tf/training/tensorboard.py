@@ -147,7 +147,7 @@ class TensorBoardFigures(keras.callbacks.Callback):
         rows = self.history.rows if self.history else []
         critiques, rewards = (history_curves(rows, name) for name in ("critique", "reward"))
         if critiques:
-            epochs = [row["epoch"] + 1 for row in rows]
+            epochs = [row["epoch"] for row in rows]
             figures["critique and reward"] = critic_curves(epochs, critiques, rewards)
         return figures
 

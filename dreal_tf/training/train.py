@@ -164,13 +164,13 @@ def _conclude(recipe, run, model, data, best):
     if not math.isclose(chosen.get(best.monitor, math.nan), best.state["value"], rel_tol=1e-5):
         raise InputError(
             f"Expected the history of the run, with {best.monitor}={best.state['value']} in epoch "
-            f"{best.state['epoch']}, as its checkpoints say. Received: {str(run.history)!r}, which is another "
+            f"{best.state['epoch'] + 1}, as its checkpoints say. Received: {str(run.history)!r}, which is another "
             f"run's. {RESTORE}"
         )
     if data.retrieval:
         metrics["validation_mAP"] = best.state["value"]
     metrics |= {
-        "best_epoch": best.state["epoch"],
+        "best_epoch": best.state["epoch"] + 1,
         "validation_accuracy": chosen["val_accuracy"],
         "training_seconds": round(sum(row["seconds"] for row in history), 1),
     }

@@ -17,7 +17,7 @@ def make_run(folder, changes=(), names=NAMES):
     recipe = load_recipe("digits_resnet8_se").replace(dict(changes))
     (folder / "recipe.json").write_text(recipe.to_json())
     (folder / "metrics.json").write_text('{"accuracy": 0.5}')
-    (folder / "history.csv").write_text("epoch,loss\n0,1.0\n")
+    (folder / "history.csv").write_text("epoch,loss\n1,1.0\n")
     (folder / "preprocessing.json").write_text(json.dumps({"class_names": names}))
     return folder
 
@@ -37,7 +37,10 @@ def refused(message, *arguments, **named):
 def test_a_run_and_its_baseline_are_good(run, tmp_path):
     other = make_run(tmp_path / "other", {"dreal.enabled": False, "attention.kind": "none"})
     inputs = report_inputs(run, other)
-    assert (inputs.page, inputs.folder) == (run / "report_against_other.html", run / "report_against_other")
+    assert (inputs.page, inputs.folder) == (
+        run / "report_against_other.html",
+        run / "report_against_other",
+    )
     assert report_inputs(run).page == run / "report.html"  # Neither replaces the other.
     assert inputs.run.metrics == {"accuracy": 0.5} and not inputs.baseline.recipe.dreal.enabled
     inputs = report_inputs(run, out=tmp_path / "a.b.html")

@@ -78,7 +78,7 @@ def test_killed_in_mid_trial_it_goes_on_to_its_end(searched):
     best = min(printed["trials"], key=lambda trial: trial["score"])
     assert (printed["best"]["trial"], printed["best"]["score"]) == (best["trial"], best["score"])
     rows = read_history(search.trial("1").run.history if best["trial"] == "0" else search.best.history)
-    assert [row["epoch"] for row in rows] == [0, 1]
+    assert [row["epoch"] for row in rows] == [1, 2]
     assert "trial 0, of 2" not in process.stderr  # It had ended.
     assert process.stderr.strip().splitlines()[-1] == "Next: dreal-tf train out/best/recipe.json"
 

@@ -168,7 +168,7 @@ def test_an_interrupted_fine_tuning_goes_on(run, tmp_path):
         "tensorboard",
         "start.keras",
     }
-    assert [row["epoch"] for row in read_history(out / "history.csv")] == [0, 1]
+    assert [row["epoch"] for row in read_history(out / "history.csv")] == [1, 2]
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["pruning"] == tuned and tuned.after["accuracy"] == metrics["accuracy"]
     recipe = load_recipe(out / "recipe.json")
@@ -322,7 +322,7 @@ def test_fine_tuning_begins_where_the_rate_ended(changes, rate):
     assert all(getattr(tuned, part) == getattr(recipe, part) for part in same)
 
 
-@pytest.mark.parametrize(("start", "epochs", "expected"), [(2, 1, 0), (2, 2, 1), (2, 5, 2), (0, 1, 0)])
+@pytest.mark.parametrize(("start", "epochs", "expected"), [(3, 1, 1), (3, 2, 2), (3, 5, 3), (1, 1, 1)])
 def test_the_method_starts_before_a_short_fine_tuning_ends(start, epochs, expected):
     recipe = SMALL.replace({"dreal.start_epoch": start, "schedule.epochs": 8})
     assert fine_tuning(recipe, epochs, "start.keras").dreal.start_epoch == expected

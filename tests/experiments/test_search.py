@@ -17,9 +17,9 @@ NOTHING = float("nan")
 @pytest.mark.parametrize(
     ("objective", "curve", "best"),
     [
-        (ACCURACY, [0.5, 0.75, 0.75, 0.25], (1, 0.75)),
-        (LOSS, [2.0, 0.5, 0.5, 1.0], (1, 0.5)),
-        (LOSS, [NOTHING, 3.0, -math.inf], (1, 3.0)),
+        (ACCURACY, [0.5, 0.75, 0.75, 0.25], (2, 0.75)),
+        (LOSS, [2.0, 0.5, 0.5, 1.0], (2, 0.5)),
+        (LOSS, [NOTHING, 3.0, -math.inf], (2, 3.0)),
         (ACCURACY, [NOTHING], (None, None)),
         (ACCURACY, [], (None, None)),
     ],

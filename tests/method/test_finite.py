@@ -52,7 +52,7 @@ def test_one_pixel_makes_the_loss_nan(arm):
     weights = model.get_weights()
     for value in (np.nan, np.inf, -np.inf):
         model.set_weights(weights)
-        callbacks = [DelayedStart(1)] if arm == "delayed" else []
+        callbacks = [DelayedStart(2)] if arm == "delayed" else []
         assert np.isnan(fit(model, images_with(value, 5), callbacks)["loss"]).all(), value
 
 

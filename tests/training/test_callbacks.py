@@ -103,7 +103,7 @@ def test_from_a_damaged_checkpoint_it_falls_back_on_the_one_before_or_stops(tmp_
     for one, two in zip(everything(uninterrupted), everything(resumed), strict=True):
         np.testing.assert_array_equal(one, two)
     one, two = (read_history(folder / "history.csv") for folder in (whole, run))
-    assert [row["epoch"] for row in one] == [0, 1, 2, 3]
+    assert [row["epoch"] for row in one] == [1, 2, 3, 4]
     assert [row | {"seconds": 0} for row in one] == [row | {"seconds": 0} for row in two]
     for epoch in (3, 4):
         damage(run / "checkpoints" / f"epoch-{epoch}")

@@ -83,14 +83,14 @@ def test_frozen_stages_keep_what_they_have_but_their_attention_learns():
 
 
 def test_a_method_that_would_never_set_in_is_refused():
-    recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"dreal.start_epoch": 2})
-    with pytest.raises(InputError, match="start_epoch=2 of schedule.epochs=2.*--baseline"):
+    recipe = load_recipe("digits_resnet8_se", smoke=True).replace({"dreal.start_epoch": 3})
+    with pytest.raises(InputError, match="start_epoch=3 of schedule.epochs=2.*--baseline"):
         build(recipe)
 
 
 def test_until_the_method_sets_in_training_is_plain():
     recipe = load_recipe("digits_resnet8_se", smoke=True)
-    waited, data, callbacks = build(recipe.replace({"dreal.start_epoch": 1}))
+    waited, data, callbacks = build(recipe.replace({"dreal.start_epoch": 2}))
     assert any(isinstance(callback, DelayedStart) for callback in callbacks)
     history = waited.fit(data.train, epochs=1, callbacks=callbacks, verbose=0).history
     assert history["reward_measured"] == [0] and history["loss"] == history["loss"]

@@ -262,6 +262,17 @@ def test_weights_of_the_third_schema_are_absolute(dreal):
     assert Recipe().dreal.actor_weight_mode == "relative"
 
 
+@pytest.mark.parametrize(("schema", "start"), [(1, 1), (4, 1), (5, 0)])
+def test_epochs_were_counted_from_0_until_the_fourth_schema(schema, start):
+    recipe = json.loads(Recipe().replace({"dreal.start_epoch": 2}).to_json())
+    recipe["dreal"]["start_epoch"] = start
+    if schema < 5:
+        assert Recipe.from_json(json.dumps(recipe | {"schema": schema})).dreal.start_epoch == 2
+    else:
+        with pytest.raises(InputError, match="dreal.start_epoch"):
+            Recipe.from_json(json.dumps(recipe))
+
+
 def test_an_old_name_is_refused_with_the_new_one():
     with pytest.raises(InputError, match="'optim.rate', the old name of 'optim.learning_rate'"):
         Recipe().replace({"optim.rate": 0.1})
@@ -274,7 +285,7 @@ def test_a_recipe_of_the_second_schema_loses_the_fields_of_other_kinds():
     second["backbone"] |= {"zero_gamma": False, "weights": None, "depth": 14}
     second["schedule"] |= {"milestones": [0.5], "factor": 0.1}
     second["optim"] |= {"name": "adam", "momentum": 0.9, "learning_rate": 0.2}
-    second["dreal"] |= {"critic": "paper", "exploration": None, "noise": None}
+    second["dreal"] |= {"critic": "paper", "exploration": None, "noise": None, "start_epoch": 0}
     del second["optim"]["nesterov"]
     recipe = Recipe.from_json(json.dumps(second))
     assert recipe.attention == Attention("srm", stages=("conv3",))

@@ -176,6 +176,15 @@ def test_something_else_in_the_place_of_a_file_or_folder_is_named(tmp_path, name
             use()
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_epochs_count_from_1_also_where_an_earlier_version_counted_from_0(tmp_path, first):
+    (tmp_path / "history.csv").write_text(f"epoch,loss\n{first},0.5\n{first + 1},0.25\n")
+    assert read_history(tmp_path / "history.csv") == [
+        {"epoch": 1, "loss": 0.5},
+        {"epoch": 2, "loss": 0.25},
+    ]
+
+
 def test_a_history_must_hold_every_epoch(tmp_path):
     path = tmp_path / "history.csv"
     for text, reason in (

@@ -119,7 +119,7 @@ def test_the_curves_are_those_of_the_history(short_of_time):
     rows = read_history(folder / "history.csv")
     curves = {line.get_label(): line.get_xydata() for line in axes.lines}
     for label, name in (("critique Q", "critique"), ("reward R", "reward")):
-        expected = [(row["epoch"] + 1, row[f"{name}/conv2_1/se"]) for row in rows]
+        expected = [(row["epoch"], row[f"{name}/conv2_1/se"]) for row in rows]
         np.testing.assert_allclose(curves[label], expected)
 
 

@@ -86,7 +86,7 @@ def test_history_has_a_row_per_epoch_with_the_logged_names(finished):
     with (out / "history.csv").open() as file:
         header = next(csv.reader(file))
     rows = read_history(out / "history.csv")
-    assert [row["epoch"] for row in rows] == list(range(EPOCHS))
+    assert [row["epoch"] for row in rows] == list(range(1, EPOCHS + 1))
     modules = ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
     names = {"loss", "critic_loss", "actor_loss", "accuracy", "reward_measured"}
     names |= {f"{q}/{m}" for q in ("reward", "gain", "critique") for m in modules}
@@ -172,7 +172,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(finished, recipe, tmp_
     again = training.train(recipe, tmp_path / "run")
     assert again | {"training_seconds": 0} == metrics | {"training_seconds": 0}
     one, two = (read_history(path / "history.csv") for path in (whole, tmp_path / "run"))
-    assert [row["epoch"] for row in two] == list(range(EPOCHS))
+    assert [row["epoch"] for row in two] == list(range(1, EPOCHS + 1))
     for row, other in zip(one, two, strict=True):
         assert row | {"seconds": 0} == other | {"seconds": 0}
 

@@ -47,7 +47,7 @@ def learning_section(evidence):
         best = f"accuracy, {100 * metrics['validation_accuracy']:.2f} %"
         if "validation_mAP" in metrics:
             best = f"mAP, {metrics['validation_mAP']:.4f}, of identities held out"
-        epoch = metrics["best_epoch"] + 1
+        epoch = metrics["best_epoch"]
         text += (
             f"The run keeps the weights of epoch {epoch}, which has the highest validation {best}.",
         )
@@ -83,7 +83,7 @@ def critics_section(evidence):
     modules = [module for module in curves["reward"] if module in curves["critique"]]
     if not modules:
         return empty(("The history of this run holds no critiques and rewards.",))
-    epochs = np.array([row["epoch"] + 1 for row in run.history])
+    epochs = np.array([row["epoch"] for row in run.history])
     decays = decays_of(run.recipe.schedule)
     pictures = [_predictions(epochs, curves, modules, decays)]
     panels = {label: curves[quantity] for quantity, label in ADVANTAGE.items() if curves[quantity]}

@@ -85,7 +85,9 @@ def test_every_figure_lies_beside_the_page_as_png_svg_and_csv(runs, report):
     for name in report["figures"]:
         picture = (runs / "ours" / "report_against_baseline" / f"{name}.png").read_bytes()
         assert picture[1:4] == b"PNG" and len(picture) > 2000
-    assert json.loads((runs / "ours" / "report_against_baseline" / "numbers.json").read_text()) == report
+    assert (
+        json.loads((runs / "ours" / "report_against_baseline" / "numbers.json").read_text()) == report
+    )
     assert not [path for path in runs.rglob(".dreal_tf-*")]  # Nothing half-written is left.
 
 
@@ -99,7 +101,9 @@ def test_the_page_is_one_small_file(report):
 def test_the_page_begins_with_what_the_method_did(runs, report):
     text = Path(report["page"]).read_text()
     line = json.loads((runs / "ours" / "metrics.json").read_text())["method"]["line"]
-    assert "<h1>ours</h1>" in text and text.index(line.replace("&", "&amp;")) < text.index("Learning curves</h2>")
+    assert "<h1>ours</h1>" in text and text.index(line.replace("&", "&amp;")) < text.index(
+        "Learning curves</h2>"
+    )
 
 
 def test_numbers_are_those_of_the_runs(runs, report):
