@@ -80,8 +80,8 @@ def without_encoding(text):
 def takes_text(call):
     method, words = isinstance(call.func, ast.Attribute), words_of(call)
     name = call.func.attr if method else getattr(call.func, "id", "")
-    if ast.unparse(call.func) == "Image.open":
-        return False  # Pillow's; pictures are no text.
+    if ast.unparse(call.func) in ("Image.open", "os.open"):
+        return False  # Pictures, and files without a buffer, are no text.
     if name == "open":
         # The mode stands first in `path.open(mode)`, second in `open(path, mode)`.
         return "b" not in mode_of(call, 0 if method else 1, "r")

@@ -88,7 +88,7 @@ def main(arguments=None):
             os.open(os.devnull, os.O_RDWR)
     # Python has none for a stream that was closed.
     sys.stdout, sys.stderr = (
-        stream or io.TextIOWrapper(io.BytesIO()) for stream in (sys.stdout, sys.stderr)
+        stream or io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for stream in (sys.stdout, sys.stderr)
     )
     # Python would write the code page of Windows, or of a locale such as C, into a file or pipe.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
