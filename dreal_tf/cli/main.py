@@ -10,17 +10,22 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 import warnings
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
+import dreal_tf
 from dreal_tf.cli.audit import audit
 from dreal_tf.cli.benchmark import benchmark
 from dreal_tf.cli.doctor import doctor
 from dreal_tf.cli.evaluate import evaluate
 from dreal_tf.cli.export import export
 from dreal_tf.cli.index import index, search
-from dreal_tf.cli.output import QuietTensorFlow, SayHandler, say
+from dreal_tf.cli.options import with_verbosity
+from dreal_tf.cli.output import LOG, QuietTensorFlow, SayHandler, is_verbose, result, say, set_verbosity
 from dreal_tf.cli.predict import predict
 from dreal_tf.cli.prune import prune
 from dreal_tf.cli.recipes import recipes
@@ -47,9 +52,7 @@ WRONG_PATH = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.
 WRONG_PATH |= {errno.EISDIR}
 
 app = typer.Typer(
-    help="Deep reinforced attention learning: attention modules trained by critics.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -58,7 +61,26 @@ VERBS += (audit, prune, benchmark, study, tune, recipes, doctor)
 
 
 for verb in VERBS:
-    app.command()(verb)
+    app.command()(with_verbosity(verb))
+
+
+def _version(is_set: bool):
+    if is_set:
+        versions = (f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras"))
+        result({}, False, [f"dreal-tf {dreal_tf.__version__} ({', '.join(versions)})"])
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Print versions and exit."),
+    ] = False,
+):
+    """Deep reinforced attention learning: attention modules trained by critics."""
+
+
 # Settings in Keras's file: Keras cannot be imported with others, nor are networks built here with channels first.
 KERAS_SETTINGS = {
     "image_data_format": ("'channels_last'", lambda value: value == "channels_last"),
@@ -77,8 +99,8 @@ def main(arguments=None):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.formatwarning = _warning
-    logging.getLogger("dreal_tf").addHandler(HANDLER)
-    logging.getLogger("dreal_tf").setLevel(logging.INFO)
+    LOG.addHandler(HANDLER)
+    set_verbosity(logging.INFO)
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
     for number in range(3):  # A closed stream goes nowhere; else another file would take its number.
@@ -88,7 +110,8 @@ def main(arguments=None):
             os.open(os.devnull, os.O_RDWR)
     # Python has none for a stream that was closed.
     sys.stdout, sys.stderr = (
-        stream or io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for stream in (sys.stdout, sys.stderr)
+        stream or io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        for stream in (sys.stdout, sys.stderr)
     )
     # Python would write the code page of Windows, or of a locale such as C, into a file or pipe.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -101,17 +124,19 @@ def main(arguments=None):
             _check_backend()
             app(arguments, standalone_mode=True)
     except KeyboardInterrupt:
-        say(interrupted)
+        say(interrupted, essential=True)
         sys.exit(INTERRUPTED)
     except Exception as error:
         code, message = explained(error)
         if message is None:
             raise
-        say(f"Error: {message}")
+        if is_verbose():
+            traceback.print_exc()
+        say(f"Error: {message}", essential=True)
         sys.exit(code)
     except SystemExit as end:  # Typer exits by itself, on an interrupt too.
         if end.code == INTERRUPTED:
-            say(interrupted)
+            say(interrupted, essential=True)
         raise
 
 
@@ -138,7 +163,7 @@ def _ended_by_signals(message):
             while (number := receiver.recv(1)) and number[0] not in SIGNALS:
                 pass
         if number and not ended.wait(GRACE):
-            say(message)
+            say(message, essential=True)
             os._exit(INTERRUPTED)  # Files are written whole: none is left half done.
 
     threading.Thread(target=end_late, daemon=True).start()

@@ -1,10 +1,15 @@
 """Arguments and options that several verbs share."""
 
+import functools
+import inspect
+import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
+from dreal_tf.cli.output import set_verbosity
 from dreal_tf.training.plugins import load_plugins
 
 
@@ -39,3 +44,33 @@ Strategy = Annotated[
 ]
 Seed = Annotated[int | None, Option(help="Random seed. [default: the recipe's]")]
 Json = Annotated[bool, Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[
+    bool, Option("--quiet", "-q", help="Print results, warnings and errors, but no progress.")
+]
+Verbose = Annotated[
+    bool,
+    Option(
+        "--verbose", "-v", help="Print more: tracebacks, TensorFlow's messages, the method by module."
+    ),
+]
+
+
+def with_verbosity(verb):
+    """A verb that also takes --quiet and --verbose."""
+
+    @functools.wraps(verb)
+    def run(*arguments, quiet=False, verbose=False, **named):
+        if verbose:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"  # Before TensorFlow is loaded.
+        set_verbosity(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+        return verb(*arguments, **named)
+
+    more = {"quiet": Quiet, "verbose": Verbose}
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in more.items()
+    ]
+    signature = inspect.signature(verb)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *parameters])
+    run.__annotations__ = verb.__annotations__ | more
+    return run

@@ -39,7 +39,8 @@ class QuietTensorFlow(MetaPathFinder):
 
     def find_spec(self, name, path=None, target=None):
         """The ordinary spec of TensorFlow, whose loader filters standard error; None for other modules."""
-        spec = PathFinder.find_spec(name, path, target) if name == "tensorflow" else None
+        is_filtered = name == "tensorflow" and not is_verbose()
+        spec = PathFinder.find_spec(name, path, target) if is_filtered else None
         if spec is not None:
             execute = spec.loader.exec_module
 
@@ -69,20 +70,37 @@ def _without_noise():
                     sys.stderr.write(line.decode(errors="replace"))
 
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False)  # Quiet with --quiet.
+LOG = logging.getLogger("dreal_tf")
 
 
-def say(text):
-    """Prints a line for the user, on standard error."""
+def set_verbosity(level):
+    """Sets how much a command says.
+
+    Args:
+        level: `logging.WARNING` with --quiet: no progress; `logging.DEBUG` with --verbose; else `logging.INFO`.
+    """
+    LOG.setLevel(level)
+    console.quiet = level >= logging.WARNING
+
+
+def is_verbose():
+    """Whether the command was given --verbose."""
+    return LOG.level == logging.DEBUG
+
+
+def say(text, essential=False):
+    """Prints a line for the user, on standard error; with --quiet only essential ones."""
+    shown_on = Console(stderr=True, highlight=False) if essential and console.quiet else console
     # An escape character in a name would command the terminal.
-    console.print(str(text).replace("\x1b", "\\x1b"), markup=False, soft_wrap=True)
+    shown_on.print(str(text).replace("\x1b", "\\x1b"), markup=False, soft_wrap=True)
 
 
 class SayHandler(logging.Handler):
     """Prints the package's log messages, above a progress bar if one is shown."""
 
     def emit(self, record):
-        say(self.format(record))
+        say(self.format(record), essential=record.levelno >= logging.WARNING)
 
 
 def result(values, as_json, lines):

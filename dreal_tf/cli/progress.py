@@ -29,7 +29,6 @@ class EpochProgress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._bar.start()
         self._task = self._bar.add_task("", total=self.params["steps"])
-
         self._began, self._epochs_done = time.monotonic(), 0
 
     def on_epoch_begin(self, epoch, logs=None):

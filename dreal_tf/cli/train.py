@@ -9,7 +9,15 @@ from typer import Option
 
 from dreal_tf import api
 from dreal_tf.cli.options import Changes, DataDir, Json, Plugins, RecipeName, Seed, Smoke, Strategy
-from dreal_tf.cli.output import metric_lines, next_command, result, say, training_callbacks
+from dreal_tf.cli.output import (
+    is_verbose,
+    metric_lines,
+    next_command,
+    result,
+    say,
+    table_lines,
+    training_callbacks,
+)
 from dreal_tf.errors import InputError
 from dreal_tf.training.recipe_files import default_run_folder, resolve_recipe
 from dreal_tf.training.run_directory import RunDirectory, recipe_differences
@@ -56,8 +64,19 @@ def train(
     result(trained, as_json, metric_lines(trained))
     if "method" in trained:  # Runs of earlier versions do not say.
         say(f"{trained['method']['line']} {_against_baseline(resolved, trained['accuracy'])}".strip())
+    if is_verbose() and trained.get("method", {}).get("modules"):
+        say("\n".join(_method_table(trained["method"]["modules"])))
     say(f"Run directory: {out}")
     next_command(f"dreal-tf evaluate {shlex.quote(str(out))}")
+
+
+def _method_table(modules):
+    """What the method did to each module: its push, a fraction of the task gradient, and its trust."""
+    rows = [
+        (name, f"{values['actor_grad_ratio']:.3f}", f"{values['trust']:.2f}")
+        for name, values in modules.items()
+    ]
+    return table_lines(["module", "actor gradient / task gradient", "trust"], rows)
 
 
 def _against_baseline(recipe, accuracy):

@@ -384,7 +384,8 @@ class _Method(Section):
     )
     stages: Stages = Field(default=None, description="Stages the method is restricted to; None: all.")
     start_epoch: Count = Field(
-        default=1, description="First epoch of the method, from 1; before it, training is plain (epochs)."
+        default=1,
+        description="First epoch of the method, from 1; before it, training is plain (epochs).",
     )
 
     def shrunk(self):

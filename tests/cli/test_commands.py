@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 
 import pytest
 from commands import called
 from fresh_process import COMMAND, ended, started
 
+import dreal_tf
 from dreal_tf.cli import main
 from dreal_tf.cli.main import explained
 from dreal_tf.cli.progress import DeferInterrupts
@@ -50,6 +52,39 @@ def test_only_what_matters_is_on_standard_error(trained):
     for line in process.stderr.splitlines():
         kinds = "Training", "epoch", "DREAL: ", "Run directory", "Next"
         assert line.startswith(kinds) or not line.strip(), line
+
+
+def test_quiet_it_prints_the_result_alone_and_verbose_the_method_by_module(trained):
+    folder, process = trained
+    quiet, usual, verbose = (
+        called(*SMOKE, *level, folder=folder) for level in (["-q"], [], ["--verbose"])
+    )
+    assert (
+        not quiet.stderr
+        and quiet.stdout == usual.stdout == verbose.stdout
+        and "accuracy" in usual.stdout
+    )
+    table = [
+        line.split() for line in verbose.stderr.splitlines() if line not in usual.stderr.splitlines()
+    ]
+    metrics = json.loads(process.stdout)["method"]["modules"]
+    assert [line[0] for line in table] == ["module", *metrics]
+    assert [float(line[-1]) for line in table[1:]] == pytest.approx(
+        [values["trust"] for values in metrics.values()], abs=0.005
+    )
+
+
+@pytest.mark.parametrize(("level", "lines"), [("-q", 1), ("-v", 10)])
+def test_errors_are_said_however_quiet_and_verbose_with_their_traceback(tmp_path, level, lines):
+    process = called("train", "digits_resnet9_se", level, folder=tmp_path)
+    assert process.returncode == 2 and len(process.stderr.splitlines()) >= lines
+    assert process.stderr.splitlines()[-1].startswith("Error: Expected a recipe")
+    assert ("Traceback" in process.stderr) == (level == "-v")
+
+
+def test_it_names_its_version_and_those_below(tmp_path):
+    versions = f"dreal-tf {dreal_tf.__version__} (tensorflow {metadata.version('tensorflow')}, keras"
+    assert called("--version", folder=tmp_path).stdout.startswith(versions)
 
 
 def test_repeated_it_reports_and_leaves_the_run_alone(trained):
