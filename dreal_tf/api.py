@@ -138,6 +138,7 @@ def export(
     data: Splits | None = None,
     beside: keras.Model | None = None,
     data_dir: PathLike | None = None,
+    tolerance: float | None = None,
 ) -> ExportResult:
     """Writes a network so that it runs without this package, and checks that it does.
 
@@ -150,6 +151,9 @@ def export(
             and is compared on the test split. A run brings its own.
         beside: `keras.Model` whose cost is measured too; for a run, its baseline is.
         data_dir: folder of a run's data; None for the run's.
+        tolerance: the fraction of test images whose likeliest class may change, and of accuracy that may
+            be lost; None for that of the precision, such as 0.001 for float32. The export fails only if
+            the whole 95 % interval lies above it, and warns if the interval contains it.
     Returns:
         `ExportResult`.
     Raises:
@@ -172,7 +176,7 @@ def export(
     from dreal_tf.deployment import export as exporting
     from dreal_tf.deployment.results import ExportResult
 
-    figures = exporting.export(model, folder, format, precision, data, beside, data_dir)
+    figures = exporting.export(model, folder, format, precision, data, beside, data_dir, tolerance)
     return ExportResult(out=folder, **figures)
 
 

@@ -16,6 +16,10 @@ def export(
     out: Annotated[Path, Option(help="New folder to write.")],
     format: Annotated[str, Option(help="saved_model, litert or onnx.")] = "saved_model",
     precision: Annotated[str, Option(help="float32; for litert also float16 or int8.")] = "float32",
+    tolerance: Annotated[
+        float | None,
+        Option(help="Fraction of test images that may change class. [default: by precision]"),
+    ] = None,
     data_dir: RunDataDir = None,
     as_json: Json = False,
     plugin: Plugins = None,
@@ -25,7 +29,9 @@ def export(
     The exported network runs without this package.
     """
     say(f"Exporting {run} as {format} in {precision}; then running it on the test images.")
-    exported = api.export(run, out, format=format, precision=precision, data_dir=data_dir)
+    exported = api.export(
+        run, out, format=format, precision=precision, data_dir=data_dir, tolerance=tolerance
+    )
     figures = exported.as_dict()
     result(figures, as_json, export_lines(figures))
     if exported.least_cosine is not None:  # The network gives embeddings instead of classes.

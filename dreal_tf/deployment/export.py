@@ -13,6 +13,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.stats import binomtest
 
 from dreal_tf.deployment import exported_model
 from dreal_tf.deployment.exported_model import FILES
@@ -20,6 +21,7 @@ from dreal_tf.deployment.served import Served, ServedEmbedding
 from dreal_tf.errors import InputError, RunError, unknown_name
 from dreal_tf.keras_internals import patch_tf2onnx
 from dreal_tf.method.finite import check_finite_weights
+from dreal_tf.method.instruments import bootstrap_mean
 from dreal_tf.model import DREAL
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.networks.flops import multiply_adds
@@ -35,7 +37,14 @@ NOTE = "export.json"
 
 
 def export(
-    model, path, format="saved_model", precision="float32", data=None, beside=None, data_dir=None
+    model,
+    path,
+    format="saved_model",
+    precision="float32",
+    data=None,
+    beside=None,
+    data_dir=None,
+    tolerance=None,
 ):
     """Writes a network so that it runs without this package, and checks that it does.
 
@@ -54,6 +63,7 @@ def export(
             normalised images, and is compared on random ones.
         beside: `keras.Model` whose cost is measured too, such as the baseline, or None.
         data_dir: str, path or None. Current folder of a run's data.
+        tolerance: float or None, see `bounds_of`.
     Returns:
         Dict of figures, see `dreal_tf.deployment.results.ExportResult`; `export.json` in the folder holds them too.
     Raises:
@@ -66,6 +76,7 @@ def export(
         (True, 49)
     """
     check_format(format, precision)
+    bounds = bounds_of(precision, tolerance)
     with new_folder(Path(path), "to export to") as folder:
         if isinstance(model, str | os.PathLike):
             recipe, data, model = trained_network(model, data_dir, precision="float32")
@@ -79,10 +90,10 @@ def export(
         served = [serve(_plain(model), data and data.preprocessing)]
         if beside is not None:
             served.append(serve(plain_network(beside), served[0].preprocessing))
-        return _write_verified(served, folder, format, precision, data)
+        return _write_verified(served, folder, format, precision, data, bounds)
 
 
-def _write_verified(served, folder, format, precision, data):
+def _write_verified(served, folder, format, precision, data, bounds):
     """Writes the first of some networks to the folder `new`, compares it, and measures the cost of all."""
     images, labels = _test_images(served[0], data)
     batches = (images[n : n + BATCH] for n in range(0, len(images), BATCH))
@@ -94,9 +105,9 @@ def _write_verified(served, folder, format, precision, data):
     outputs, milliseconds = run_exports(folders, images, folder)
     figures = {"format": format, "precision": precision}
     if data is not None and data.retrieval:
-        figures |= compare_embeddings(outputs, own, precision)
+        figures |= compare_embeddings(outputs, own, bounds)
     else:
-        figures |= compare_probabilities(outputs, own, labels, precision)
+        figures |= compare_probabilities(outputs, own, labels, bounds)
     figures["megabytes"] = _megabytes(folders[0])
     costs = list(map(_cost, served, milliseconds))
     figures |= costs[0]
@@ -313,6 +324,7 @@ def _summary(error):
     return " ".join(ops or lines[:1])[:300]
 
 
+NOT_KEPT = "Nothing was kept; export with --precision float32"
 BATCH, ROUNDS = 64, 50  # Images at a time; timed calls with one image each.
 
 
@@ -321,21 +333,46 @@ class Bounds(NamedTuple):
 
     Attributes:
         difference: float. Largest difference of any probability.
-        agreement: float. Least fraction of images with the same likeliest class.
+        changed: float. Largest fraction of images with another likeliest class, or nearest image.
         accuracy: float. Largest loss of accuracy (fraction).
     """
 
     difference: float
-    agreement: float
+    changed: float
     accuracy: float
 
 
 # Float32 differs by the order of sums; the others by the digits that they drop.
 BOUNDS = {
-    "float32": Bounds(difference=1e-4, agreement=0.999, accuracy=0.001),
-    "float16": Bounds(difference=0.05, agreement=0.99, accuracy=0.005),
-    "int8": Bounds(difference=1.0, agreement=0.95, accuracy=0.01),
+    "float32": Bounds(difference=1e-4, changed=0.001, accuracy=0.001),
+    "float16": Bounds(difference=0.05, changed=0.01, accuracy=0.005),
+    "int8": Bounds(difference=1.0, changed=0.05, accuracy=0.01),
 }
+
+
+def bounds_of(precision, tolerance=None):
+    """The bounds of a precision.
+
+    Args:
+        precision: str, one of `PRECISIONS`.
+        tolerance: float in [0, 1), the largest fraction of changed images and of lost accuracy, or None
+            for those of the precision.
+    Returns:
+        `Bounds`.
+    Raises:
+        InputError: if the tolerance is no fraction.
+    Example:
+        >>> bounds_of("int8", 0.02)
+        Bounds(difference=1.0, changed=0.02, accuracy=0.02)
+    """
+    if tolerance is None:
+        return BOUNDS[precision]
+    if not 0 <= tolerance < 1:
+        raise InputError(
+            f"Expected a tolerance from 0 to below 1, a fraction of the test images. Received: {tolerance:g}. "
+            "Write for example 0.02 for 2 %."
+        )
+    return BOUNDS[precision]._replace(changed=tolerance, accuracy=tolerance)
 
 
 def run_exports(paths, images, folder, rounds=ROUNDS):
@@ -377,13 +414,16 @@ def run_exports(paths, images, folder, rounds=ROUNDS):
     return np.load(output_file), [float(np.median(row)) for row in times]
 
 
-def compare_probabilities(exported, own, labels, precision):
+def compare_probabilities(exported, own, labels, bounds):
     """Compares the probabilities of an export with the network's own.
+
+    Few images decide little: a fraction fails if its whole 95 % interval exceeds the bound, and is warned
+    of if the interval contains the bound.
 
     Args:
         exported, own: float arrays (n, classes).
         labels: int array (n,), or None.
-        precision: str, a key of `BOUNDS`.
+        bounds: `Bounds`.
     Returns:
         Dict: `images`, `largest_difference` (of any probability), `agreement` (fraction of images with
         the same likeliest class), and with labels `accuracy` and `network_accuracy` (fractions).
@@ -391,34 +431,64 @@ def compare_probabilities(exported, own, labels, precision):
         RunError: if the export is beyond its bounds.
     Example:
         >>> own = np.float32([[0.9, 0.1], [0.2, 0.8]])
-        >>> compare_probabilities(own, own, np.int32([0, 0]), "float32")["accuracy"]
+        >>> compare_probabilities(own, own, np.int32([0, 0]), BOUNDS["float32"])["accuracy"]
         0.5
     """
     difference = float(np.abs(exported - own).max())
-    agreement = float(np.mean(exported.argmax(1) == own.argmax(1)))
-    figures = {"images": len(own), "largest_difference": difference, "agreement": agreement}
-    bounds, drop = BOUNDS[precision], 0.0
-    if labels is not None:
-        figures["accuracy"] = float(np.mean(exported.argmax(1) == labels))
-        figures["network_accuracy"] = float(np.mean(own.argmax(1) == labels))
-        drop = figures["network_accuracy"] - figures["accuracy"]
-    within = difference <= bounds.difference and agreement >= bounds.agreement  # False for a NaN.
-    if not within or drop > bounds.accuracy:
+    if not difference <= bounds.difference:  # A NaN is refused too.
         raise RunError(
-            f"Expected an export within {bounds.difference} of every probability, {bounds.agreement} "
-            f"of the classes and {bounds.accuracy} of the accuracy. Received: a difference of "
-            f"{difference:.2g}, {agreement:.4f} of the classes, an accuracy {drop:.4f} lower. Nothing "
-            "was kept; export with --precision float32."
+            f"Expected an export within {bounds.difference} of every probability. Received: a difference of "
+            f"{difference:.2g}. {NOT_KEPT}."
         )
+    classes, own_classes = exported.argmax(1), own.argmax(1)
+    _check_changed(classes != own_classes, "have another likeliest class", bounds.changed)
+    agreement = float(np.mean(classes == own_classes))
+    figures = {"images": len(own), "largest_difference": difference, "agreement": agreement}
+    if labels is not None:
+        correct, own_correct = classes == labels, own_classes == labels
+        _check_accuracy(correct, own_correct, bounds.accuracy)
+        figures |= {"accuracy": float(correct.mean()), "network_accuracy": float(own_correct.mean())}
     return figures
 
 
-def compare_embeddings(exported, own, precision):
+def _check_changed(changed, how, bound):
+    """Refuses too many changed images, from a bool for each."""
+    count, images = int(changed.sum()), len(changed)
+    interval = binomtest(count, images).proportion_ci(method="wilson")
+    finding = f"{count} of {images} images {how} ({100 * count / images:.1f} %"
+    _check_interval(finding, count / images, (interval.low, interval.high), bound)
+
+
+def _check_accuracy(correct, own_correct, bound):
+    """Refuses too low an accuracy, from bools for each image."""
+    lost = bootstrap_mean(own_correct.astype(float) - correct)
+    finding = f"an accuracy {100 * lost['mean']:.1f} points lower (in percent"
+    _check_interval(finding, lost["mean"], (lost["low"], lost["high"]), bound)
+
+
+def _check_interval(finding, value, interval, bound):
+    low, high = interval
+    text = (
+        f"{finding}, 95 % interval {100 * low:.1f} to {100 * high:.1f}); the bound is {100 * bound:g} %"
+    )
+    if low > bound:
+        raise RunError(
+            f"Expected an export that answers as the network does. Received: {text}. {NOT_KEPT}, or "
+            "allow more with --tolerance, a fraction of the images."
+        )
+    if value > 0 and high > bound:
+        warnings.warn(
+            f"Too few images to tell whether the export answers as the network does: {text}. It is kept.",
+            stacklevel=2,
+        )
+
+
+def compare_embeddings(exported, own, bounds):
     """Compares the embeddings of an export with the network's own.
 
     Args:
         exported, own: float arrays (n, dimensions), n at least 2, rows of unit length.
-        precision: str, a key of `BOUNDS`.
+        bounds: `Bounds`.
     Returns:
         Dict: `images`, `largest_difference` (of any coordinate), `least_cosine` (of an image's two
         embeddings), and `agreement` (fraction of images whose nearest other image by the export is
@@ -427,25 +497,23 @@ def compare_embeddings(exported, own, precision):
         RunError: if the export is beyond its bounds.
     Example:
         >>> own = np.float32([[1, 0], [0.6, 0.8], [0, 1]])
-        >>> compare_embeddings(own, own, "float32")["agreement"]
+        >>> compare_embeddings(own, own, BOUNDS["float32"])["agreement"]
         1.0
     """
-    bounds = BOUNDS[precision]
     difference = float(np.abs(exported - own).max())
     cosines = [np.float64(rows) @ np.float64(rows).T for rows in (exported, own)]
     for cosine in cosines:
         np.fill_diagonal(cosine, -np.inf)
     chosen = cosines[1][np.arange(len(own)), cosines[0].argmax(1)]
-    agreement = float(np.mean(chosen >= cosines[1].max(1) - min(bounds.difference, 0.05)))
+    same = chosen >= cosines[1].max(1) - min(bounds.difference, 0.05)
     lengths = np.linalg.norm(exported, axis=1)
     unit = np.abs(lengths - 1).max() <= max(bounds.difference, 0.02)
-    if not (difference <= bounds.difference and agreement >= bounds.agreement and unit):
+    if not (difference <= bounds.difference and unit):
         raise RunError(
             f"Expected an export within {bounds.difference} of every coordinate of embeddings of unit "
-            f"length, and {bounds.agreement} of the nearest images. Received: a difference of "
-            f"{difference:.2g}, {agreement:.4f} of the nearest images, lengths from "
-            f"{lengths.min():.3f}. Nothing was kept; export with --precision float32."
+            f"length. Received: a difference of {difference:.2g}, lengths from {lengths.min():.3f}. {NOT_KEPT}."
         )
+    _check_changed(~same, "have another nearest image", bounds.changed)
     least_cosine = float(np.min(np.sum(exported * own, axis=1)))
     figures = {"images": len(own), "largest_difference": difference}
-    return figures | {"least_cosine": least_cosine, "agreement": agreement}
+    return figures | {"least_cosine": least_cosine, "agreement": float(same.mean())}

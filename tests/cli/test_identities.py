@@ -11,7 +11,7 @@ from market_layout import market
 
 from dreal_tf import embedding_network
 from dreal_tf.cli.train import resolve
-from dreal_tf.deployment.export import compare_embeddings
+from dreal_tf.deployment.export import BOUNDS, compare_embeddings
 from dreal_tf.deployment.exported_model import load as load_export
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.retrieval.embedding import Embedder, scores_of
@@ -137,10 +137,10 @@ def test_options_of_rankings_are_for_identities():
 def test_an_export_must_keep_lengths_and_neighbours():
     own = np.random.default_rng(0).normal(size=(40, 8))
     own /= np.linalg.norm(own, axis=1, keepdims=True)
-    assert compare_embeddings(own + 1e-6, own, "float32")["agreement"] == 1
+    assert compare_embeddings(own + 1e-6, own, BOUNDS["float32"])["agreement"] == 1
     for other in (own + 1e-3, own[::-1], 1.1 * own):
         with pytest.raises(RunError, match="every coordinate of embeddings"):
-            compare_embeddings(other, own, "float32")
+            compare_embeddings(other, own, BOUNDS["float32"])
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -19,8 +20,10 @@ from dreal_tf.data.arrays import from_arrays
 from dreal_tf.deployment import export as exporting
 from dreal_tf.deployment import exported_model
 from dreal_tf.deployment.export import (
+    BOUNDS,
     _calibration_images,
     baseline_network,
+    bounds_of,
     compare_embeddings,
     compare_probabilities,
 )
@@ -167,21 +170,51 @@ def test_what_differs_is_not_kept(tmp_path, data, monkeypatch):
 def test_figures_by_hand():
     own = np.float32([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]])
     near = own + np.float32([[0.03, -0.03]])
-    figures = compare_probabilities(near, own, np.int32([0, 1, 0, 1]), "float16")
+    figures = compare_probabilities(near, own, np.int32([0, 1, 0, 1]), BOUNDS["float16"])
     assert figures["largest_difference"] == pytest.approx(0.03, abs=1e-6)
     assert (figures["agreement"], figures["accuracy"], figures["network_accuracy"]) == (1.0, 0.5, 0.5)
     for wrong in (near, own * np.float32(np.nan), own[:, ::-1]):
         with pytest.raises(RunError, match="Expected an export within"):
-            compare_probabilities(wrong, own, None, "float32")
+            compare_probabilities(wrong, own, None, BOUNDS["float32"])
 
 
-def test_the_agreement_is_the_share_of_images_with_the_same_class():
-    own = np.tile(np.float32([[0.501, 0.499]]), (20, 1))
+def changed(images, count):
+    """Probabilities of images, and the same with another likeliest class for some, hardly another value."""
+    own = np.tile(np.float32([[0.501, 0.499]]), (images, 1))
     exported = own.copy()
-    exported[3] = 0.499, 0.501
-    assert compare_probabilities(exported, own, None, "int8")["agreement"] == 0.95
-    with pytest.raises(RunError, match="0.9500 of the classes"):
-        compare_probabilities(exported, own, None, "float16")
+    exported[:count] = 0.499, 0.501
+    return exported, own
+
+
+def test_the_agreement_is_the_fraction_of_images_with_the_same_class():
+    assert compare_probabilities(*changed(200, 10), None, BOUNDS["int8"])["agreement"] == 0.95
+    # Wilson's interval of 5 % is 2.7 to 9.0 %.
+    with pytest.raises(
+        RunError, match=r"10 of 200 images .* \(5.0 %, 95 % interval 2.7 to 9.0\); .* 1 %"
+    ):
+        compare_probabilities(*changed(200, 10), None, BOUNDS["float16"])
+
+
+def test_few_images_are_warned_of_and_refused_only_if_the_whole_interval_exceeds_the_bound():
+    labels, bounds = np.zeros(362, int), bounds_of("int8", 0.01)
+    with pytest.warns(UserWarning) as caught:
+        figures = compare_probabilities(*changed(362, 4), labels, bounds)
+    assert figures["accuracy"] == pytest.approx(358 / 362)
+    first, second = (str(warning.message) for warning in caught)
+    assert "4 of 362 images" in first and "(1.1 %, 95 % interval 0.4 to 2.8); the bound is 1 %" in first
+    assert "an accuracy 1.1 points lower" in second
+    with pytest.raises(RunError, match="16 of 362 images"):
+        compare_probabilities(*changed(362, 16), labels, bounds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # None has changed: nothing to warn of, however few there are.
+        compare_probabilities(*changed(3, 0), np.zeros(3, int), BOUNDS["float32"])
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, 1, float("nan")])
+def test_a_tolerance_is_a_fraction(tmp_path, tolerance):
+    with pytest.raises(InputError, match="Expected a tolerance from 0 to below 1"):
+        dreal_tf.export(DREAL(network_of()), tmp_path / "exported", tolerance=tolerance)
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_row_far_off_among_many_is_not_kept():
@@ -190,16 +223,14 @@ def test_one_row_far_off_among_many_is_not_kept():
     exported[7] = 0.4, 0.6
     for precision in ("float32", "float16"):
         with pytest.raises(RunError, match="a difference of 0.5"):
-            compare_probabilities(exported, own, None, precision)
+            compare_probabilities(exported, own, None, BOUNDS[precision])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 def test_an_accuracy_three_points_lower_is_not_kept(precision):
-    own = np.tile(np.float32([[0.501, 0.499]]), (1000, 1))
-    exported = own.copy()
-    exported[:30] = 0.499, 0.501  # Hardly another probability, and another class.
-    with pytest.raises(RunError, match="an accuracy 0.0300 lower"):
-        compare_probabilities(exported, own, np.zeros(1000, int), precision)
+    bounds = BOUNDS[precision]._replace(changed=0.05, difference=0.05)
+    with pytest.raises(RunError, match="an accuracy 3.0 points lower"):
+        compare_probabilities(*changed(1000, 30), np.zeros(1000, int), bounds)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +241,9 @@ def test_an_accuracy_three_points_lower_is_not_kept(precision):
 def test_embeddings_of_another_length_are_not_kept(precision, length):
     own = np.random.default_rng(0).normal(size=(20, 512)).astype("float32")
     own /= np.linalg.norm(own, axis=1, keepdims=True)
-    assert compare_embeddings(own, own, precision)["largest_difference"] == 0
+    assert compare_embeddings(own, own, BOUNDS[precision])["largest_difference"] == 0
     with pytest.raises(RunError, match="embeddings of unit length"):
-        compare_embeddings(length * own, own, precision)
+        compare_embeddings(length * own, own, BOUNDS[precision])
 
 
 def test_int8_chooses_its_ranges_by_validation_images():
