@@ -23,6 +23,7 @@ from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import intervene
 from dreal_tf.method.finite import check_finite_weights, propagate_nonfinite
 from dreal_tf.method.formulas import per_example_score
+from dreal_tf.method.instruments import bootstrap_mean
 from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, calibrated_modules
 from dreal_tf.model import DREAL
 from dreal_tf.model.settings import ends_in_softmax, outputs_are_logits
@@ -607,3 +608,26 @@ def mcnemar(correct, correct_without):
     lost = int((correct & ~correct_without).sum())
     changed = int((correct != correct_without).sum())
     return float(stats.binomtest(lost, changed).pvalue) if changed else 1.0
+
+
+def accuracy_difference(correct, correct_of_other, seed=0):
+    """The difference between the accuracies of two networks on the same images.
+
+    Args:
+        correct, correct_of_other: bool arrays (n,), by image.
+        seed: int, of the bootstrap over images.
+    Returns:
+        Dict: `mean`, `low`, `high` (difference and its 95 % interval, fractions), `only_this`, `only_other`
+        (images that one alone predicts correctly) and `p_value` (exact McNemar test: that the two numbers
+        differ by chance).
+    Example:
+        >>> difference = accuracy_difference(np.array([True] * 6), np.array([False] * 6))
+        >>> difference["mean"], difference["only_this"], difference["p_value"]
+        (1.0, 6, 0.03125)
+    """
+    correct, correct_of_other = np.asarray(correct, bool), np.asarray(correct_of_other, bool)
+    return bootstrap_mean(correct.astype(float) - correct_of_other, seed) | {
+        "only_this": int((correct & ~correct_of_other).sum()),
+        "only_other": int((~correct & correct_of_other).sum()),
+        "p_value": mcnemar(correct, correct_of_other),
+    }

@@ -61,10 +61,26 @@ def prune(
     say(
         f"Measured on {pruned.images} validation images, values in nats [95 %]; all removed modules "
         f"cost {cost['value']:.4f} [{cost['low']:.4f}, {cost['high']:.4f}] together"
-        f"{', before fine-tuning' if epochs else ''}. Accuracy and loss are those of the test split."
+        f"{', before fine-tuning' if epochs else ''}. Accuracy and loss are of the test split."
     )
+    say(accuracy_line(pruned.difference))
     say(f"Run directory: {pruned.out}")
     next_command(f"dreal-tf export {shlex.quote(pruned.out)} --out DIR")
+
+
+def accuracy_line(difference):
+    """The change of accuracy with its interval, which tells whether the modules were free.
+
+    Args:
+        difference: dict, see `dreal_tf.analysis.audit.accuracy_difference`.
+    Example:
+        >>> print(accuracy_line({"mean": -0.011, "low": -0.0221, "high": 0.0}))
+        Accuracy on the test split: -1.10 points (95 % interval -2.21 to +0.00); a loss of up to 2.21 points cannot be excluded.
+    """
+    mean, low, high = (100 * difference[part] for part in ("mean", "low", "high"))
+    line = f"Accuracy on the test split: {mean:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
+    undecided = f"; a loss of up to {-low:.2f} points cannot be excluded" if low < 0 <= high else ""
+    return f"{line}{undecided}."
 
 
 def prune_lines(modules, before, after):

@@ -9,7 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.analysis.audit import IMAGES_AT_A_TIME, audit, calibration_images, values_of
+from dreal_tf.analysis.audit import (
+    IMAGES_AT_A_TIME,
+    accuracy_difference,
+    audit,
+    calibration_images,
+    values_of,
+)
 from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.data.splits import sample_batches
 from dreal_tf.deployment.export import run_exports, write
@@ -63,10 +69,20 @@ def prune(request, progress=None, callbacks=()):
             with locked(out.path):
                 metrics = out.read_metrics()
                 result["after"] |= {name: metrics[name] for name in ("accuracy", "loss")}
+                result["difference"] = _difference(request)
                 metrics["pruning"] = result
                 out.finish(metrics)
                 request.note.unlink(missing_ok=True)
     return PruneResult(**result)
+
+
+def _difference(request):
+    """The accuracy of the new run less that of the old, on the same test images."""
+    data = run_data(request.run, unvaried(request.recipe))
+    runs = request.out, request.run
+    networks = [best_network(run, run.read_recipe(), data) for run in runs]
+    correct = [label_scores(network, data.test)[1] for network in networks]
+    return accuracy_difference(*correct, request.recipe.run.seed)
 
 
 def _plan_and_write(request, progress):
@@ -83,6 +99,7 @@ def _plan_and_write(request, progress):
         "cost": plan.cost,
         "before": {name: metrics[name] for name in ("accuracy", "loss")},
         "after": {},
+        "difference": None,
     }
     note = {"options": request.options, "result": result}
     if not plan.blocks:

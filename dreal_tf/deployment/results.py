@@ -200,6 +200,8 @@ class PruneResult(Result):
             fine-tuning; None if no module was removed.
         before, after: dicts: `accuracy` and `loss` on the test split, `parameters`, `multiply_adds` and
             `milliseconds` for one image.
+        difference: dict, how much more accurate the new run is on the same test images, see
+            `dreal_tf.analysis.audit.accuracy_difference`; None if no module was removed.
     """
 
     run: str
@@ -212,6 +214,7 @@ class PruneResult(Result):
     cost: dict[str, Any] | None
     before: dict[str, Any]
     after: dict[str, Any]
+    difference: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Every attribute by its name, see `Result.as_dict`."""

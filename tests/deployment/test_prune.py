@@ -85,6 +85,10 @@ def test_the_new_run_lies_beside_the_old_and_has_its_files(run, pruned):
     assert metrics.pop("pruning") == pruned
     kept = [module for module, decision in pruned["modules"].items() if decision["done"] == "kept"]
     assert len(kept) == 1 and tuple(pruned["modules"]) == MODULES
+    difference = pruned["difference"]
+    lost = pruned["after"]["accuracy"] - pruned["before"]["accuracy"]
+    assert difference["mean"] == pytest.approx(lost, abs=1e-6)
+    assert difference["low"] <= difference["mean"] <= difference["high"]
     named = {"accuracy", "loss", "cross_entropy"}
     named |= {"best_epoch", "validation_accuracy", "training_seconds"}
     assert set(metrics) == named | {

@@ -7,7 +7,7 @@ import tensorflow as tf
 from dreal_tf.model.gradients import Trust
 
 
-def in_numpy(batches, steps, memory, pairs=400.0):
+def in_numpy(batches, steps, memory, pairs=2000.0):
     """Covariance of the signs of all pairs, the older the lighter, less five standard errors, at
     least 0; as the correlation of normal variables whose signs have that covariance."""
     weights = [[] for _ in range(steps)]
@@ -50,18 +50,20 @@ def test_trust_is_the_agreement_of_signs_less_five_standard_errors(memory):
     assert expected[3] == 0 and 0.1 < expected[1] < expected[2] < 1
 
 
-def test_few_pairs_a_step_add_up_until_they_say_something():
+@pytest.mark.parametrize("pairs", [400.0, 2000.0])
+def test_few_pairs_a_step_add_up_until_they_say_something(pairs):
     """A pair in every other step: by steps alone no more than 25 would be remembered, and 25 pairs
     have five standard errors of 1."""
-    trust, random = Trust(modules=2), np.random.default_rng(0)
+    trust, random = Trust(modules=2, pairs=pairs), np.random.default_rng(0)
     update, steps = tf.function(trust), np.zeros(1, "int32")
     batches = []
     for number in range(1500):
         measured = random.normal(size=1).astype("float32")
         batches.append((measured, measured, steps, np.float32([number % 2])))
         weights = update(*batches[-1]).numpy()
-    assert 300 < float(trust.sums[0, 0]) < 400
-    np.testing.assert_allclose(weights[0], in_numpy(batches, 1, 0.98)[0], rtol=1e-4)
+    remembered = pairs * (1 - np.exp(-750 / pairs))
+    assert float(trust.sums[0, 0]) == pytest.approx(remembered, rel=0.01)
+    np.testing.assert_allclose(weights[0], in_numpy(batches, 1, 0.98, pairs)[0], rtol=1e-4)
     assert weights[0] > 0.9 and weights[1] == 0
 
 

@@ -4,9 +4,8 @@ import shlex
 
 import numpy as np
 
-from dreal_tf.analysis.audit import mcnemar
+from dreal_tf.analysis.audit import accuracy_difference
 from dreal_tf.analysis.report.page import Column, Fact, ReportSection, Table, written
-from dreal_tf.method.instruments import bootstrap_mean
 from dreal_tf.training.recipe import OtherBackbone
 
 CHANCE = 0.05  # P values below it are called a difference.
@@ -57,29 +56,6 @@ def headline(evidence):
         numbers["baseline_accuracy"] = float(np.mean(correct[1]))
         numbers["difference"] = accuracy_difference(*correct, evidence.seed)
     return numbers
-
-
-def accuracy_difference(correct, correct_of_other, seed=0):
-    """The difference between the accuracies of two networks on the same images.
-
-    Args:
-        correct, correct_of_other: bool arrays (n,), by image.
-        seed: int, of the bootstrap over images.
-    Returns:
-        Dict: `mean`, `low`, `high` (difference and its 95 % interval, fractions), `only_this`, `only_other`
-        (images that one alone predicts correctly) and `p_value` (exact McNemar test: that the two numbers
-        differ by chance).
-    Example:
-        >>> difference = accuracy_difference(np.array([True] * 6), np.array([False] * 6))
-        >>> difference["mean"], difference["only_this"], difference["p_value"]
-        (1.0, 6, 0.03125)
-    """
-    correct, correct_of_other = np.asarray(correct, bool), np.asarray(correct_of_other, bool)
-    return bootstrap_mean(correct.astype(float) - correct_of_other, seed) | {
-        "only_this": int((correct & ~correct_of_other).sum()),
-        "only_other": int((~correct & correct_of_other).sum()),
-        "p_value": mcnemar(correct, correct_of_other),
-    }
 
 
 def described(recipe, test_images):
