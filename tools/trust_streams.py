@@ -24,7 +24,7 @@ from dreal_tf.training.builder import build
 from dreal_tf.training.recipe_files import resolve_recipe
 
 CRITICS = ("comparative", "paper", "shuffled")
-MEMORIES, MARGINS = (400, 1000, 2000, 5000, 10000), (3.0, 4.0, 5.0)
+MEMORIES, MARGINS = (400, 1000, 2000, 5000, 10_000), (3.0, 4.0, 5.0)
 IGNORED, PASSED, FALLEN = 0.02, 0.2, 0.05  # Values of trust.
 BLOCK = 500  # Permutations at a time.
 
@@ -203,9 +203,10 @@ def figure(streams, memories, margin):
                 counts = np.cumsum(np.unique(steps, return_counts=True)[1])
                 values = trust_over_time(predicted, measured[None], steps, memory, margin)[0]
                 plot.plot(counts, values, label=f"module {module + 1}")
-            plot.set(title=f"{critic}, memory of {memory:,} pairs", ylim=(-0.02, 1))
+            plot.set_title(f"{critic}, memory of {memory:,} pairs", fontsize=10)
+            plot.set_ylim(-0.02, 1)
             plot.set(xlabel="pairs of a module", ylabel="trust" if plot is row[0] else "")
-    axes[0][0].legend(loc="upper left")
+    axes[0][-1].legend(loc="upper right")
     return chart
 
 
@@ -228,7 +229,7 @@ def main():
         print(critic, len(streams[critic].steps), "pairs", flush=True)
     for line in table(streams, options.permutations):
         print(line, flush=True)
-    figure(streams, (400, 5000), 5.0).savefig(options.out / f"{label}.png", dpi=120)
+    figure(streams, (400, 2000), 5.0).savefig(options.out / f"{label}.png", dpi=120)
 
 
 if __name__ == "__main__":

@@ -638,6 +638,10 @@ class DREAL(ReplicatedModel):
 
     # As any Keras model.
 
+    def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=True, **named):
+        """Prints the layers of the network, actors among them, and of the critic, see `keras.Model.summary`."""
+        super().summary(line_length, positions, print_fn, expand_nested, **named)
+
     def build(self, input_shape):
         """Does nothing: network and critic are built."""
 

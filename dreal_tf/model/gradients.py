@@ -44,6 +44,7 @@ class Trust(keras.layers.Layer):
 
     def __init__(self, modules, memory=0.98, pairs=2000.0, **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
+        self.built = True  # Its state has no shape to wait for.
         self.modules = modules
         self.memory = memory
         self.pairs = pairs
@@ -118,6 +119,7 @@ class RelativeWeight(keras.layers.Layer):
 
     def __init__(self, modules, **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32"}))
+        self.built = True
         self.modules = modules
         # Fading means of the lengths of L_c's and L_q's gradients; both miss the same part at first.
         self.lengths = self.add_weight(

@@ -461,6 +461,32 @@ def test_it_is_a_keras_model_to_look_into(critic):
     assert all(model.get_layer(name) is part for name, part in zip(parts, model.layers, strict=True))
 
 
+def test_its_summary_shows_actors_and_critic():
+    _, model = as_plain("comparative")
+    lines = []
+    model.summary(120, print_fn=lambda text, **_: lines.append(text))
+    text = "\n".join(lines)
+    names = ["conv1_1_se (", model.critic.name, "conv (Conv2D)", "trust"]
+    assert all(name in text for name in names) and "unbuilt" not in text
+
+
+@pytest.mark.parametrize("callback", ["EarlyStopping", "ReduceLROnPlateau"])
+def test_callbacks_of_keras_without_arguments_do_as_on_the_plain_network(callback):
+    histories = []
+    for model in as_plain("comparative"):
+        model.compile(keras.optimizers.SGD(0.5), loss=SPARSE, metrics=["accuracy"])
+        unlike = IMAGES, LABELS[::-1]  # Training does not improve them.
+        callbacks = [getattr(keras.callbacks, callback)()]
+        options = dict(epochs=40, batch_size=12, shuffle=False, verbose=0, callbacks=callbacks)
+        histories.append(model.fit(IMAGES, LABELS, validation_data=unlike, **options).history)
+    plain, ours = histories
+    assert (
+        len(plain["loss"]) < 40 if callback == "EarlyStopping" else len(set(plain["learning_rate"])) > 1
+    )
+    assert ours["val_loss"] == pytest.approx(plain["val_loss"], rel=1e-3)
+    assert ours.get("learning_rate") == plain.get("learning_rate")
+
+
 @pytest.mark.parametrize("critic", [None, "comparative"])
 def test_a_frozen_model_evaluates_and_moves_nothing(critic):
     _, model = as_plain(critic)
