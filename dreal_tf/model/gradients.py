@@ -144,7 +144,10 @@ class RelativeWeight(keras.layers.Layer):
         # The optimizer skips a step that overflows in half precision; so do the means.
         finite = tf.reduce_all(tf.math.is_finite(lengths), axis=0)
         self.lengths.assign(tf.where(finite, added, means))
-        task_length, actor_length = tf.unstack(tf.convert_to_tensor(self.lengths))
+        means = tf.convert_to_tensor(self.lengths)
+        # Not by `tf.unstack`: TensorFlow takes max(y, alpha x) of two outputs of one operation for a leaky
+        # ReLU of x, and y is lost.
+        task_length, actor_length = means[0], means[1]
         return tf.math.divide_no_nan(task_length, tf.maximum(actor_length, self.FLOOR * task_length))
 
     def get_config(self):

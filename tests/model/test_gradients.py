@@ -103,6 +103,27 @@ def test_a_weight_is_the_same_push_on_every_kind_of_module(attention, critic):
     assert len(ratios) > 1 and list(ratios.values()) == pytest.approx([0.3] * len(ratios), rel=1e-4)
 
 
+@pytest.mark.parametrize("eager", [True, False])
+def test_factors_are_ratios_of_fading_means_traced_or_not(eager):
+    """Traced, TensorFlow once took the quotient for 1: its optimizer read the wrong mean."""
+    balance, rate = RelativeWeight(2), RelativeWeight.DECAY
+    run = tf.function(balance.factors, reduce_retracing=True)
+    means = np.zeros((2, 2))
+    for step in range(1, 4):
+        task, actor = np.float32([[3, 4], [6, 8]]) * step, np.float32([[0.5, 0], [0, 2]])
+        means = rate * means + (1 - rate) * np.array([[5 * step, 10 * step], [0.5, 2]])
+        of_modules = [[tf.constant(actor[0]), None], [None, tf.constant(actor[1])]]
+        factors = (balance.factors if eager else run)(list(map(tf.constant, task)), of_modules, [2, 2])
+        np.testing.assert_allclose(factors, means[0] / means[1], rtol=1e-5)
+
+
+def test_a_compiled_step_pushes_as_hard_as_the_weight_says():
+    settings = dict(actor_weight=0.3, trust=False, eager=False, reward_fraction=1.0)
+    logs = compiled(**settings).fit(IMAGES, LABELS, batch_size=24, verbose=0).history
+    ratios = [v[0] for n, v in logs.items() if n.startswith("actor_grad_ratio")]
+    assert len(ratios) > 1 and ratios == pytest.approx([0.3] * len(ratios), rel=1e-3)
+
+
 def test_clipping_the_task_gradient_leaves_the_push_as_it_is():
     """The weight is relative to the unclipped gradient, so that a norm cannot change the push."""
     ratios = []
