@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from dreal_tf.training.recipe import Recipe
 
 PathLike = str | os.PathLike[str]
+# (images, labels), tf.data.Dataset or keras.utils.PyDataset, Splits, or a recipe.
+AuditData = Any
 Images = PathLike | Sequence[PathLike]
 Progress = Callable[..., Iterable[Any]]  # Passes on an iterable while it shows progress.
 Say = Callable[[str], None]
@@ -318,12 +320,14 @@ def prune(
 def audit(
     model: DREAL | keras.Model | PathLike,
     images: int = ...,
-    data: PathLike | Recipe | Splits | None = ...,
+    data: AuditData | None = ...,
     data_dir: PathLike | None = ...,
     *,
     critic: None = ...,
     out: PathLike | None = ...,
     seed: int = ...,
+    gates: str | Sequence[str] | None = ...,
+    loss: Any = ...,
     progress: Progress | None = ...,
 ) -> Audit: ...
 
@@ -345,12 +349,14 @@ def audit(
 def audit(
     model: DREAL | keras.Model | PathLike | None = None,
     images: int = 2000,
-    data: PathLike | Recipe | Splits | None = None,
+    data: AuditData | None = None,
     data_dir: PathLike | None = None,
     *,
     critic: PathLike | None = None,
     out: PathLike | None = None,
     seed: int = 0,
+    gates: str | Sequence[str] | None = None,
+    loss: Any = None,
     progress: Progress | None = None,
 ) -> Audit | CriticAudit:
     """Measures what each attention module of a network contributes, or how good a run's critic is.
@@ -359,11 +365,17 @@ def audit(
         model: path of a run directory or a `.keras` file, or a functional `keras.Model` or `DREAL`; see
             `dreal_tf.analysis.audit.audit`, which describes the measurement.
         images: int >= 2. Test images to measure on, at most.
-        data: recipe, its name or path, or `dreal_tf.data.splits.Splits`: the data of a network that is no run.
+        data: the data of a network that is no run: (images, labels), a batched `tf.data.Dataset` or a
+            `keras.utils.PyDataset`, as the network takes them; a recipe, its name or path, or
+            `dreal_tf.data.splits.Splits`; for a `.keras` file also a folder with a folder of each class.
         data_dir: folder of the data; None for the recipe's.
         critic: path of a run whose critic is measured instead, see `dreal_tf.analysis.audit_critic`.
         out: path of a folder to write the table, the classes and the figure to; None writes nothing.
         seed: int, of the choice of images and of the bootstrap.
+        gates: name or pattern, or several, of attention that is not ours, see `dreal_tf.find_gates`; None:
+            all of it, if the network has no attention of ours.
+        loss: name, function or `keras.losses.Loss` of another task than exclusive classes; None: that which
+            the network was compiled with, else classes.
         progress: callable that passes on a sized iterable while it shows progress.
     Returns:
         `Audit`; with `critic`, `CriticAudit`.
@@ -372,6 +384,7 @@ def audit(
         RunError: if a log probability is not finite.
     """
     from dreal_tf.analysis.inputs import check_audit_folder, check_images, critic_run, source_of
+    from dreal_tf.training.recipe import Recipe
 
     if (model is None) == (critic is None):
         received = "neither" if model is None else "both"
@@ -387,12 +400,14 @@ def audit(
         from dreal_tf.analysis.audit_critic import audit_critic
 
         return audit_critic(run, images, data_dir, progress)
-    source = source_of(model, data, data_dir) if isinstance(model, (str, os.PathLike)) else model
+    source, names_data = model, data is None or isinstance(data, (str, os.PathLike, Recipe))
+    if isinstance(model, (str, os.PathLike)) and names_data:
+        source = source_of(model, data, data_dir)
     if out is not None:
         check_audit_folder(checked_path(out))
     from dreal_tf.analysis import audit as auditing
 
-    measured = auditing.audit(source, images, data, data_dir, progress, seed)
+    measured = auditing.audit(source, images, data, data_dir, progress, seed, gates=gates, loss=loss)
     if out is not None:
         auditing.write_audit(measured, out)
     return measured

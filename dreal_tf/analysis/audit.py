@@ -4,43 +4,23 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from dreal_tf.analysis.inputs import (
-    AUDIT,
-    AUDIT_FILES,
-    Source,
-    check_audit_folder,
-    check_images,
-    source_of,
-    unvaried,
-)
-from dreal_tf.data.splits import Splits, sample_batches
+from dreal_tf.analysis.audited_network import audited, over_classes
+from dreal_tf.analysis.inputs import AUDIT, AUDIT_FILES, check_audit_folder
 from dreal_tf.errors import InputError, RunError
 from dreal_tf.layers import intervene
-from dreal_tf.method.finite import check_finite_weights, propagate_nonfinite
-from dreal_tf.method.formulas import per_example_score
+from dreal_tf.method.finite import propagate_nonfinite
 from dreal_tf.method.instruments import bootstrap_mean
 from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, calibrated_modules
-from dreal_tf.model import DREAL
-from dreal_tf.model.settings import ends_in_softmax, outputs_are_logits
-from dreal_tf.networks.attaching import attached_where
-from dreal_tf.networks.backbones import plain_network
-from dreal_tf.storage import locked, read_network, reporting_unwritable, write_json, write_whole
-from dreal_tf.training.builder import build_data
-from dreal_tf.training.recipe import OtherBackbone, Recipe
-from dreal_tf.training.recipe_files import load_recipe
-from dreal_tf.training.run_directory import RunDirectory, finished_run
-from dreal_tf.training.trained_run import kept_network
+from dreal_tf.storage import locked, reporting_unwritable, write_json, write_whole
 from dreal_tf.visualization.module_figures import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 
-IMAGES_AT_A_TIME = 32
-CALIBRATION_IMAGES = 1024  # Training images, at most, over which the static action is the mean.
-# An image is untouched if its log p changes by no more than this (nats), p by about 0.1 % of itself.
+# An image is untouched if its log p changes by no more than this (nats), p by about 0.1 % of itself; or its
+# loss by no more than this fraction of the mean loss.
 TOLERANCE = 1e-3
 RESAMPLES = 1000
 RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
@@ -51,8 +31,9 @@ COLUMNS += ("accuracy_drop", "p_value", "helped", "harmed", "untouched")
 class Audit(dict):
     """The results of `audit`, ready for JSON: a dict of
 
-    - `images` (int), `accuracy` (fraction), `log_p` (nats, mean of the label's log probability),
-      `calibration_images` (int), `tolerance` (nats) and `seed`;
+    - `images` (int); `accuracy` (fraction), None without exclusive classes; `log_p` (nats, mean of the
+      label's log probability), None for a loss that is no log likelihood; `unit` of all values, "nats" or
+      "loss"; `calibration_images` (int), `tolerance` (in that unit) and `seed`;
     - `modules`: by name, in depth order, each with its `stage`, `mean` and `static`;
     - `stages`: by name, all modules of a stage ablated together, each with `mean` and `static`;
     - `attention`: all modules ablated together, with `mean` and `static`;
@@ -94,10 +75,13 @@ class Audit(dict):
         }
         drops = {b: [of[b]["accuracy_drop"] for of in modules.values()] for b in ABLATIONS}
         stages = [of["stage"] for of in modules.values()]
-        return module_values(list(modules), stages, values, drops, style)
+        without_classes = self["accuracy"] is None
+        return module_values(
+            list(modules), stages, values, None if without_classes else drops, style, self["unit"]
+        )
 
 
-def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
+def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0, gates=None, loss=None):
     """Measures what each attention module of a trained network contributes.
 
     The network predicts test images once as it is, and again with the action of each module replaced by
@@ -112,16 +96,22 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
             functional network, with our layers anywhere in it, or a `DREAL`. A layer that is used twice
             is two modules, see `dreal_tf.method.rewards.ModuleNames`.
         images: int >= 2. Test images to measure on; all of them if there are fewer.
-        data: `dreal_tf.Recipe` or its name or path, or `dreal_tf.data.splits.Splits`: the training data of the
-            network. None for a run's own.
+        data: the images and labels to measure on: (images, labels), a batched `tf.data.Dataset`, or a
+            `keras.utils.PyDataset`, as the network takes them; a `dreal_tf.Recipe`, its name or path, or
+            `dreal_tf.data.splits.Splits`, of which the test split is measured. None for a run's own.
         data_dir: str, path or None. Folder of the data; None for the recipe's.
         track: callable that passes on the items of a sized iterable while it shows progress, or None.
         seed: int, of the choice of images and of the bootstrap.
+        gates: names or patterns of attention that is not ours, see `dreal_tf.find_gates`; None: all of it,
+            if the network has no attention of ours.
+        loss: name, function or `keras.losses.Loss` of another task than exclusive classes: several labels,
+            a number, or a map of classes. None: that which the network was compiled with, else classes. The
+            value of a module is then the rise of this loss, in nats if it is a log likelihood.
     Returns:
         `Audit`, a dict with `to_pandas()`.
     Raises:
         InputError: if there is no such network, it has no attention, or the data is not its own.
-        RunError: if a log probability is not finite; it names the batch.
+        RunError: if a score is not finite; it names the batch.
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> result = audit(network, images=20, data="digits_resnet8_se")
@@ -130,68 +120,33 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0):
         >>> result.to_pandas().query("part == 'attention'")["baseline"].tolist()
         ['mean', 'static']
     """
-    network, splits, class_names = _network_and_data(target, data, data_dir)
-    network, from_logits = answering(network)
-    check_data(network, splits, class_names)
-    check_images(min(images, splits.sizes["test"]))
-    calibration = calibration_images(splits)
-    check_answers(network, calibration[:IMAGES_AT_A_TIME], from_logits)
-    specs, static = calibrated_modules(network, calibration)
+    of = audited(target, images, data, data_dir, seed, gates, loss)
+    specs, static = calibrated_modules(of.network, of.calibration)
     if not specs:
         raise InputError(
-            f"Expected a network with attention of ours in it. Received: {network.name!r}, which has "
-            "none. Audit one whose attention layers are ours, or make actors of its own attention with "
-            "`dreal_tf.attach`."
+            f"Expected a network with attention in it. Received: {of.network.name!r}, in which "
+            "`dreal_tf.find_gates` finds none. Name its attention with `gates`, or audit a network that has some."
         )
-    batches = sample_batches(splits.test, splits.sizes["test"], images, IMAGES_AT_A_TIME, seed)
     groups = _groups(specs)
-    measured = measure_differences(
-        network, batches, static, tuple(dict.fromkeys(groups.values())), from_logits, track
+    together = tuple(dict.fromkeys(groups.values()))
+    measured = measure_differences(of.network, of.batches, static, together, of.task, track)
+    modules, by_class = [spec.module for spec in specs], {"classes": {}, "class_images": {}}
+    tolerance = (
+        TOLERANCE if of.task.unit == "nats" else TOLERANCE * float(np.abs(measured.score).mean())
     )
+    if of.class_names is not None:
+        by_class = _by_class(measured, modules, of.class_names, seed)
     return Audit(
         images=len(measured.labels),
-        accuracy=float(measured.correct.mean()),
-        log_p=float(measured.log_p.mean()),
-        calibration_images=len(calibration),
-        tolerance=TOLERANCE,
+        accuracy=None if measured.correct is None else float(measured.correct.mean()),
+        log_p=float(measured.score.mean()) if of.task.unit == "nats" else None,
+        unit=of.task.unit,
+        calibration_images=len(of.calibration),
+        tolerance=tolerance,
         seed=seed,
-        **_by_part(measured, groups, {spec.module: spec.stage for spec in specs}, seed),
-        **_by_class(measured, [spec.module for spec in specs], splits.class_names, seed),
+        **_by_part(measured, groups, {spec.module: spec.stage for spec in specs}, seed, tolerance),
+        **by_class,
     )
-
-
-def _network_and_data(target, data, data_dir):
-    """The network, its data, and the names of its classes if they are known."""
-    if isinstance(target, str | Path):
-        target = source_of(target, data, data_dir)
-    if isinstance(target, Source):
-        recorded = RunDirectory(target.path).recorded_splits if target.own_data else None
-        return load_network(target), build_data(target.recipe, recorded), target.class_names
-    if data is None:
-        raise InputError(
-            "Expected the data that the network was trained on. Received: data=None. Give a recipe or "
-            "its name, or `dreal_tf.data.splits.Splits`."
-        )
-    if isinstance(data, Splits):
-        return target, data, None
-    recipe = data if isinstance(data, Recipe) else load_recipe(data)
-    return target, build_data(unvaried(recipe.reading(data_dir))), None
-
-
-def calibration_images(data, count=CALIBRATION_IMAGES):
-    """Training images for static actions, as the network is given them.
-
-    Args:
-        data: `dreal_tf.data.splits.Splits`.
-        count: int. Their number, at most.
-    Returns:
-        Float array (n, height, width, channels).
-    Example:
-        >>> calibration_images(build_data(load_recipe("digits_resnet8_se")), 100).shape
-        (100, 8, 8, 1)
-    """
-    images = data.train.map(lambda images, labels: images).unbatch().batch(count)
-    return next(images.as_numpy_iterator())
 
 
 def _groups(specs):
@@ -204,13 +159,14 @@ def _groups(specs):
     return groups | {("attention", "attention"): tuple(modules)}
 
 
-def _by_part(measured, groups, stages, seed):
+def _by_part(measured, groups, stages, seed, tolerance):
     values = {
         baseline: values_of(
             measured.differences[baseline],
             measured.correct,
             measured.correct_without[baseline],
             seed,
+            tolerance,
         )
         for baseline in ABLATIONS
     }
@@ -263,166 +219,45 @@ def write_audit(result, folder):
     return folder
 
 
-# The network, from images to one row of logits or probabilities ------------------------------------
-
-
-OWN_LAYERS = (
-    "If layers of your own are in it, import what registers them, load it, and give it to "
-    "`dreal_tf.audit(network, data=...)`; else save it again."
-)
-
-
-def load_network(source):
-    """The network of a file, with the modules of its run.
-
-    Args:
-        source: `dreal_tf.analysis.inputs.Source`.
-    Returns:
-        `keras.Model`; with auxiliary outputs if a run trained gates that the network itself has.
-    Raises:
-        InputError: if the run has no weights yet, or Keras cannot load the file.
-    """
-    run = finished_run(source.path) if source.is_run else None
-    network = kept_network(run) if run else read_network(source.path, OWN_LAYERS)
-    recipe = run.read_recipe() if run else None
-    own = recipe and isinstance(recipe.backbone, OtherBackbone) and recipe.attention.kind != "none"
-    if own and not recipe.attention.insert_after:
-        return attached_where(network, recipe.attention.gates)
-    return network
-
-
-def answering(network):
-    """A network alone, and whether it answers with logits.
-
-    Args:
-        network: functional `keras.Model` with one row (batch, classes) as output, or with auxiliary
-            outputs; or a `DREAL`.
-    Returns:
-        `keras.Model` from images to one row (batch, classes), and bool: whether these are logits, not
-        probabilities.
-    Raises:
-        InputError: if its classes are not exclusive, or a weight is not finite.
-    Example:
-        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> plain, from_logits = answering(network)
-        >>> plain.output_shape, from_logits
-        ((None, 10), True)
-    """
-    loss = network.loss if getattr(network, "compiled", False) else None
-    if isinstance(network, DREAL):
-        network.average_statistics()
-        network = network.trajectory_network
-    plain = network
-    if isinstance(getattr(network, "output", None), dict) and "logits" in network.output:
-        plain = plain_network(network)
-        # Not the plain network, which skips actors that were made of foreign attention.
-        network = keras.Model(network.input, network.output["logits"], name=network.name)
-    check_finite_weights(network)
-    outputs = getattr(network, "outputs", None) or []
-    if len(outputs) != 1 or len(outputs[0].shape) != 2 or len(network.inputs) != 1:
-        raise InputError(
-            "Expected a functional network from images to one row of logits or probabilities for each. "
-            f"Received: {type(network).__name__} {network.name!r} with outputs {outputs}. Give "
-            "`keras.Model(inputs, logits)`."
-        )
-    if loss is not None:
-        return network, outputs_are_logits(loss, plain)
-    return network, not ends_in_softmax(plain)
-
-
-def check_answers(network, images, from_logits):
-    """Refuses probabilities that come without a softmax at the network's end.
-
-    Args:
-        network, from_logits: as of `answering`.
-        images: float array (n, ...), as the network takes them.
-    Raises:
-        InputError: if all values lie from 0 to 1 although they should be logits.
-    """
-    rows = np.asarray(network(images, training=False), np.float64)
-    if from_logits and rows.min() >= 0 and rows.max() <= 1 and rows.any():
-        raise InputError(
-            "Expected logits, or a softmax as the network's last layer. Received: answers that all lie "
-            f"from 0 to 1 from {network.name!r}, which ends in neither. Let it end in logits; sigmoid "
-            "and multi-label heads are not supported."
-        )
-
-
-def check_data(network, data, class_names=None):
-    """Refuses data that does not fit a network.
-
-    Args:
-        network: `keras.Model` from images to one row (batch, classes).
-        data: `dreal_tf.data.splits.Splits`.
-        class_names: sequence of str, the network's classes in order, or None if they are unknown.
-    Raises:
-        InputError: if images or classes differ.
-    """
-    cure = "Give the data that it was trained on with --data RECIPE."
-    expected, received = tuple(network.input_shape[1:]), tuple(data.image_shape)
-    fits = len(expected) == len(received) and all(
-        ours in (None, theirs) for ours, theirs in zip(expected, received, strict=True)
-    )
-    if not fits:
-        raise InputError(
-            f"Expected images of shape {expected}, which {network.name!r} takes. Received: images of "
-            f"shape {received}. {cure}"
-        )
-    classes = network.output_shape[-1]
-    if classes != len(data.class_names):
-        raise InputError(
-            f"Expected data of {classes} classes, which {network.name!r} tells apart. Received: data "
-            f"of {len(data.class_names)} classes. {cure}"
-        )
-    if class_names is not None and tuple(class_names) != tuple(data.class_names):
-        ours, theirs = next(
-            pair for pair in zip(class_names, data.class_names, strict=True) if pair[0] != pair[1]
-        )
-        raise InputError(
-            f"Expected data of the classes that {network.name!r} was trained on, such as {ours!r}. "
-            f"Received: data that has {theirs!r} at its position. {cure}"
-        )
-
-
 # The ablation of modules ---------------------------------------------------------------------------
 
 
 class Differences(NamedTuple):
-    """Log probabilities and predictions of n images, with the attention and without.
+    """Scores and predictions of n images, with the attention and without.
 
     Attributes:
         groups: tuple of tuples of str: the modules that were ablated together, one for each column.
-        labels: int array (n,).
-        log_p: float array (n,). Log probability of the label, nothing ablated (nats).
-        correct: bool array (n,). Whether the label was predicted then.
-        differences: dict by reference action, "mean" and "static", of float arrays (n, groups): `log_p`
-            less its value with the group ablated (nats).
+        labels: array (n, ...).
+        score: float array (n,), of the task, nothing ablated: log p of the label (nats), or minus the loss.
+        correct: bool array (n,). Whether the label was predicted then; None without exclusive classes.
+        differences: dict by reference action, "mean" and "static", of float arrays (n, groups): `score`
+            less its value with the group ablated.
         correct_without: dict by reference action of bool arrays (n, groups): whether the label was
-            predicted with the group ablated.
+            predicted with the group ablated; of None without exclusive classes.
     """
 
     groups: tuple
     labels: object
-    log_p: object
+    score: object
     correct: object
     differences: dict
     correct_without: dict
 
 
-def measure_differences(network, batches, static, groups, from_logits=True, track=None):
+def measure_differences(network, batches, static, groups, task=None, track=None):
     """Runs a network once as it is, and once for each group of modules and each reference action.
 
     Args:
-        network: `keras.Model` from images to one row (batch, classes).
-        batches: sequence or tf.data.Dataset of known length, of (images, int labels).
+        network: `keras.Model` from images to one output.
+        batches: sequence or tf.data.Dataset of known length, of (images, labels).
         static: dict of the static actions of all its modules, see `static_actions`.
         groups: sequence of tuples of str: modules to ablate together.
-        from_logits: bool. Whether the rows are logits; False: probabilities.
+        task: `dreal_tf.analysis.audited_network.Task`; None: exclusive classes, from logits.
         track: callable that passes on the items of a sized iterable while it shows progress, or None.
     Returns:
         `Differences`.
     Raises:
-        RunError: if a log probability is not finite; it names the batch.
+        RunError: if a score is not finite; it names the batch.
     Example:
         >>> network = plain_network(residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4)))
         >>> images, labels = np.random.rand(6, 8, 8, 1).astype("float32"), np.arange(6)
@@ -431,7 +266,10 @@ def measure_differences(network, batches, static, groups, from_logits=True, trac
         >>> measured.differences["static"].shape
         (6, 1)
     """
-    run = _compiled(network, static, from_logits)
+    task = over_classes() if task is None else task
+    given = isinstance(batches, tf.data.Dataset)
+    label_shape = batches.element_spec[1].shape[1:] if given else np.shape(batches[0][1])[1:]
+    run = _compiled(network, static, task, label_shape)
     arms = [None, *((baseline, group) for group in groups for baseline in ABLATIONS)]
     passes = [(batch, arm) for batch in range(len(batches)) for arm in arms]  # The unit of progress.
     outputs, labels, remaining = {arm: [] for arm in arms}, [], iter(batches)
@@ -442,45 +280,46 @@ def measure_differences(network, batches, static, groups, from_logits=True, trac
         outputs[arm].append([part.numpy() for part in run(images, of_images, _codes(arm, static))])
         if not np.isfinite(outputs[arm][-1][0]).all():
             raise RunError(
-                f"Expected finite log probabilities. Received: nan or infinite ones in batch {batch} of "
-                "the test images. Check its images, and audit in float32."
+                f"Expected finite {'log probabilities' if task.unit == 'nats' else 'losses'}. Received: nan or "
+                f"infinite ones in batch {batch} of the test images. Check its images, and audit in float32."
             )
     whole = {
         arm: [np.concatenate(p) for p in zip(*parts, strict=True)] for arm, parts in outputs.items()
     }
-    log_p, correct, _ = whole[None]
-    log_p = np.asarray(log_p, np.float64)
+    score, _, *correct = whole[None]
+    score, correct = np.asarray(score, np.float64), correct[0] if correct else None
     differences, correct_without = {}, {}
     for baseline in ABLATIONS:
         ablated = [whole[baseline, group] for group in groups]
         # An ablation that changes no action changes nothing, whatever the rounding of two passes.
         differences[baseline] = np.stack(
-            [np.where(same, 0.0, log_p - without) for without, _, same in ablated], axis=1
+            [np.where(same, 0.0, score - without) for without, same, *_ in ablated], axis=1
         )
-        correct_without[baseline] = np.stack(
-            [np.where(same, correct, without) for _, without, same in ablated], axis=1
+        correct_without[baseline] = (
+            correct
+            if correct is None
+            else np.stack([np.where(same, correct, without) for _, same, without in ablated], axis=1)
         )
     return Differences(
-        tuple(groups), np.concatenate(labels), log_p, correct, differences, correct_without
+        tuple(groups), np.concatenate(labels), score, correct, differences, correct_without
     )
 
 
-def _compiled(network, static, from_logits):
+def _compiled(network, static, task, label_shape):
     """One function for all arms, and for a last batch that is shorter."""
-    shape = (None, *network.input_shape[1:])
-    specs = tf.TensorSpec(shape), tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None,), tf.int32)
+    specs = tf.TensorSpec((None, *network.input_shape[1:])), tf.TensorSpec((None, *label_shape))
 
-    @tf.function(input_signature=specs, autograph=False)
+    @tf.function(input_signature=[*specs, tf.TensorSpec((None,), tf.int32)], autograph=False)
     def run(images, labels, codes):
         ablation = Ablation(codes, static)
         with intervene(ablation):
             outputs = propagate_nonfinite(network(images, training=False), images)
-        correct = tf.argmax(outputs, axis=1, output_type=tf.int32) == labels
-        unchanged = tf.broadcast_to(ablation.unchanged, tf.shape(labels))
-        return per_example_score(labels, outputs, from_logits), correct, unchanged
+        unchanged = tf.broadcast_to(ablation.unchanged, tf.shape(images)[:1])
+        correct = [] if task.correct is None else [task.correct(labels, outputs)]
+        return task.score(labels, outputs), unchanged, *correct
 
     def run_cast(images, labels, codes):
-        return run(tf.cast(images, tf.float32), tf.cast(labels, tf.int32), codes)
+        return run(tf.cast(images, tf.float32), tf.cast(labels, tf.float32), codes)
 
     return run_cast
 
@@ -494,20 +333,21 @@ def _codes(arm, static):
 # Values of modules ---------------------------------------------------------------------------------
 
 
-def values_of(differences, correct, correct_without, seed=0):
+def values_of(differences, correct, correct_without, seed=0, tolerance=TOLERANCE):
     """The value of every group of modules.
 
     Args:
-        differences: float array (n, groups), n >= 2: log p of the label with the group's own actions, less
-            that with its reference actions (nats).
-        correct: bool array (n,). Whether the label was predicted.
-        correct_without: bool array (n, groups): the same with the group ablated.
+        differences: float array (n, groups), n >= 2: the score with the group's own actions, less that with
+            its reference actions, such as log p of the label (nats).
+        correct: bool array (n,). Whether the label was predicted; None without exclusive classes.
+        correct_without: bool array (n, groups): the same with the group ablated; or None.
         seed: int, of the bootstrap.
+        tolerance: float, in the unit of the score.
     Returns:
         List of dicts, one for each group: `value`, and `low` and `high`, its paired bootstrap 95 %
         interval (nats); `accuracy_drop`, the fall of the accuracy (fraction), and its `p_value`
-        (`mcnemar`); `helped`, `harmed`, `untouched`, the fractions of images whose log p the module
-        raises, lowers, or moves by no more than `TOLERANCE`.
+        (`mcnemar`), both None without classes; `helped`, `harmed`, `untouched`, the fractions of images
+        whose score the module raises, lowers, or moves by no more than the tolerance.
     Example:
         >>> differences = np.array([[0.5], [0.25], [-0.25], [0.0]])
         >>> correct = np.array([True, True, False, True])
@@ -518,17 +358,18 @@ def values_of(differences, correct, correct_without, seed=0):
         (0.5, 0.25, 0.25)
     """
     low, high = bootstrap_intervals(differences, seed)
-    columns = zip(differences.T, low.tolist(), high.tolist(), correct_without.T, strict=True)
+    without = [None] * len(low) if correct is None else correct_without.T
+    columns = zip(differences.T, low.tolist(), high.tolist(), without, strict=True)
     return [
         {
             "value": float(difference.mean()),
             "low": least,
             "high": most,
-            "accuracy_drop": float(correct.mean() - without.mean()),
-            "p_value": mcnemar(correct, without),
-            "helped": float((difference > TOLERANCE).mean()),
-            "harmed": float((difference < -TOLERANCE).mean()),
-            "untouched": float((np.abs(difference) <= TOLERANCE).mean()),
+            "accuracy_drop": None if correct is None else float(correct.mean() - without.mean()),
+            "p_value": None if correct is None else mcnemar(correct, without),
+            "helped": float((difference > tolerance).mean()),
+            "harmed": float((difference < -tolerance).mean()),
+            "untouched": float((np.abs(difference) <= tolerance).mean()),
         }
         for difference, least, most, without in columns
     ]

@@ -24,16 +24,19 @@ class Source(NamedTuple):
 
     Attributes:
         path: Path of a run directory or a `.keras` file.
-        recipe: `dreal_tf.Recipe` of the data to measure on; its training images are not augmented.
+        recipe: `dreal_tf.Recipe` of the data to measure on; its training images are not augmented. None
+            for a folder of classes.
         class_names: tuple of str, the classes of the network in order; None if no file beside it names
             them.
         own_data: bool. Whether the data is that of a run, in its recorded splits.
+        classes: Path of a folder of classes to measure on, or None.
     """
 
     path: Path
-    recipe: Recipe
+    recipe: Recipe | None
     class_names: tuple | None
     own_data: bool
+    classes: Path | None = None
 
     @property
     def is_run(self):
@@ -51,7 +54,8 @@ def source_of(target, data=None, data_dir=None):
 
     Args:
         target: str or path of a run directory or a `.keras` file.
-        data: `dreal_tf.Recipe`, or its name or path, of the data to measure on; None for a run's own.
+        data: `dreal_tf.Recipe`, or its name or path, of the data to measure on, or a folder of classes; None
+            for a run's own.
         data_dir: str, path or None. Folder of that data; None for the recipe's.
     Returns:
         `Source`.
@@ -70,6 +74,13 @@ def source_of(target, data=None, data_dir=None):
             f"Expected a run or a .keras file. Received: {str(target)!r}, which does not exist. Check "
             "the path."
         )
+    if (
+        data is not None
+        and not isinstance(data, Recipe)
+        and Path(data).is_dir()
+        and path.suffix == ".keras"
+    ):
+        return Source(path, None, None, own_data=False, classes=Path(data))
     if path.is_dir():
         recipe = RunDirectory(path).read_recipe()
     elif path.suffix != ".keras":
@@ -79,9 +90,9 @@ def source_of(target, data=None, data_dir=None):
         )
     elif data is None:
         raise InputError(
-            f"Expected --data RECIPE with a .keras file. Received: {str(target)!r} alone, which does "
-            "not say what it was trained on. Name the recipe of its data, such as --data "
-            "digits_resnet8_se, or give the folder of a run."
+            f"Expected --data with a .keras file. Received: {str(target)!r} alone, which does "
+            "not say what it was trained on. Name a folder with a folder of images for each class, or the "
+            "recipe of its data, such as --data digits_resnet8_se; or give the folder of a run."
         )
     if data is not None:
         recipe = data if isinstance(data, Recipe) else load_recipe(data)

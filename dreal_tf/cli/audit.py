@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from dreal_tf import api
 from dreal_tf.analysis.inputs import check_images, source_of
-from dreal_tf.cli.options import DataRecipe, Json, Plugins, RunDataDir, TestImages
+from dreal_tf.cli.options import Json, Plugins, RunDataDir, TestImages
 from dreal_tf.cli.output import next_command, result, say, shown, table_lines
 from dreal_tf.errors import InputError
 
@@ -71,7 +71,7 @@ def value_lines(audit):
         >>> value |= {"helped": 0.5, "harmed": 0.25, "untouched": 0.25}
         >>> both = {"mean": value, "static": value}
         >>> audit = {"modules": {"gate/se": {"stage": "gate"} | both}, "stages": {"gate": both}}
-        >>> value_lines(audit | {"attention": both})[2].split()
+        >>> value_lines(audit | {"attention": both, "unit": "nats"})[2].split()
         ['gate/se', '+0.5000', '[+0.2500,', '+0.7500]', '+1.0', '0.5', '50/25/25']
     """
     stages = [module["stage"] for module in audit["modules"].values()]
@@ -82,7 +82,8 @@ def value_lines(audit):
     lines = []
     for reference, sentence in REFERENCE_ACTIONS.items():
         rows = [[name, *_cells(both[reference])] for name, both in parts.items()]
-        table = table_lines(["module", "nats [95 %]", "accuracy", "p", "images"], rows)
+        accuracy = [] if audit["attention"][reference]["accuracy_drop"] is None else ["accuracy", "p"]
+        table = table_lines(["module", f"{audit['unit']} [95 %]", *accuracy, "images"], rows)
         lines += [*([""] if lines else []), sentence, *table]
     return lines
 
@@ -95,12 +96,15 @@ def meaning(audit):
     Returns:
         List of str.
     """
+    nats, accuracy = audit["unit"] == "nats", audit["accuracy"]
     sentences = [
-        f"{audit['images']} test images, accuracy {audit['accuracy']:.3f}. Value: the drop of the label's "
-        "log p (nats) if a module treats all channels or positions equally (mean), or all images equally, "
-        f"as the average of {audit['calibration_images']} training images (static). Accuracy: points "
-        "lost, with McNemar's p. Images: percent that the module helps/harms/leaves untouched (log p "
-        f"changes by {audit['tolerance']} or less)."
+        f"{audit['images']} test images{'' if accuracy is None else f', accuracy {accuracy:.3f}'}. Value: "
+        f"{'the drop of log p of the label (nats)' if nats else 'the rise of the loss'} if a module treats all "
+        "channels or positions equally (mean), or all images equally, as the average of "
+        f"{audit['calibration_images']} images (static). "
+        f"{'' if accuracy is None else 'Accuracy: points lost, with the p of McNemar. '}Images: percent that the "
+        f"module helps/harms/leaves untouched ({'log p' if nats else 'the loss'} changes by "
+        f"{audit['tolerance']:.2g} or less)."
     ]
     modules = audit["modules"]
     best = max(modules, key=lambda module: modules[module]["mean"]["value"])
@@ -132,6 +136,8 @@ def without_value(audit):
 def _cells(value):
     mean, low, high = (f"{value[name]:+.4f}" for name in ("value", "low", "high"))
     images = "/".join(f"{100 * value[name]:.0f}" for name in ("helped", "harmed", "untouched"))
+    if value["accuracy_drop"] is None:
+        return [f"{mean} [{low}, {high}]", images]
     accuracy = f"{100 * value['accuracy_drop']:+.1f}"
     return [f"{mean} [{low}, {high}]", accuracy, f"{value['p_value']:.2g}", images]
 
@@ -150,7 +156,14 @@ def audit(
     critic: Annotated[
         Path | None, Option("--critic", metavar="RUN", help="Run whose critic to audit instead.")
     ] = None,
-    data: DataRecipe = None,
+    data: Annotated[
+        str | None,
+        Option(help="Data of a .keras file: a recipe, or a folder with a folder of each class."),
+    ] = None,
+    gates: Annotated[
+        list[str] | None,
+        Option(metavar="PATTERN", help="Attention that is not ours; repeatable. [default: all]"),
+    ] = None,
     images: TestImages = 2000,
     data_dir: RunDataDir = None,
     out: Annotated[
@@ -171,7 +184,7 @@ def audit(
             "`dreal-tf audit RUN`, or `dreal-tf audit --critic RUN`."
         )
     if critic is None:
-        _audit_modules(target, data, images, data_dir, out, as_json)
+        _audit_modules(target, data, gates or None, images, data_dir, out, as_json)
     elif data is not None or out is not None:
         raise InputError(
             "Expected --critic and a run alone: the audit uses the run's data and writes nothing. "
@@ -181,18 +194,20 @@ def audit(
         _audit_critic(critic, images, data_dir, as_json)
 
 
-def _audit_modules(target, data, images, data_dir, out, as_json):
+def _audit_modules(target, data, gates, images, data_dir, out, as_json):
     check_images(images)
     source = source_of(target, data, data_dir)
     folder = out or source.folder
-    measured = api.audit(target, images, data, data_dir, out=folder, progress=shown)
+    measured = api.audit(target, images, data, data_dir, gates=gates, out=folder, progress=shown)
     result(measured, as_json, value_lines(measured))
     say("")
     for sentence in meaning(measured):
         say(sentence)
     say(f"Table, classes and figure: {folder}")
     path = shlex.quote(str(target))
-    if not source.is_run:
+    if source.classes is not None:
+        next_command(f"dreal-tf audit {path} --data {shlex.quote(data)} --images 10000")
+    elif not source.is_run:
         next_command(f"dreal-tf predict {path} IMAGES --data {shlex.quote(data)}")
     elif without_value(measured):
         next_command(f"dreal-tf prune {path}")

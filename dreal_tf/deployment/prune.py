@@ -9,13 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.analysis.audit import (
-    IMAGES_AT_A_TIME,
-    accuracy_difference,
-    audit,
-    calibration_images,
-    values_of,
-)
+from dreal_tf.analysis.audit import accuracy_difference, audit, values_of
+from dreal_tf.analysis.audited_network import IMAGES_AT_A_TIME, calibration_images
 from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.data.splits import sample_batches
 from dreal_tf.deployment.export import run_exports, write

@@ -40,6 +40,7 @@ from dreal_tf.model.gradients import (
 from dreal_tf.model.progress_bar import with_progress_bar
 from dreal_tf.model.settings import (
     Settings,
+    check_classes,
     check_critic,
     check_modules,
     is_optimizer,
@@ -219,6 +220,7 @@ class DREAL(ReplicatedModel):
         network = with_auxiliary_outputs(network, bare=critic is None)
         every = Trajectory(network)
         if critic is not None:
+            check_classes(network)
             check_critic(critic, every, settings)
             check_modules(every, settings)
         self.settings = settings

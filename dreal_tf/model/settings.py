@@ -96,6 +96,22 @@ def check_critic(critic, trajectory, settings):
         )
 
 
+def check_classes(network):
+    """Refuses a network for critics whose output is not one row of classes.
+
+    Args:
+        network: functional `keras.Model` with auxiliary outputs.
+    Raises:
+        InputError: if it gives no row (batch, classes).
+    """
+    shape = network.output["logits"].shape
+    if len(shape) != 2:
+        raise InputError(
+            f"Expected a network with one output (batch, classes). Received: {network.name!r} with an output "
+            f"of shape {tuple(shape)}. Train it without critics (critic=None); `dreal_tf.audit` takes it."
+        )
+
+
 def check_modules(trajectory, settings):
     """Refuses settings that do not fit the modules of a network.
 

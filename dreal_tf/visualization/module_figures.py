@@ -16,16 +16,18 @@ MARKERS = {"mean": "o", "static": "D"}
 SHIFT = 0.17  # Up and down from the middle of a module's row, for the two reference actions (rows).
 
 
-def module_values(modules, stages, values, drops, style=LIGHT):
-    """A row for each module, in depth order: its value in nats, and the accuracy lost without it.
+def module_values(modules, stages, values, drops=None, style=LIGHT, unit="nats"):
+    """A row for each module, in depth order: its value, and the accuracy lost without it.
 
     Args:
         modules: sequence of str.
         stages: sequence of str, the stage of each.
         values: dict by reference action, "mean" and "static", of float arrays (modules, 3): value, and the
-            low and high end of its interval (nats).
-        drops: dict by reference action of float arrays (modules,): accuracy lost (fractions).
+            low and high end of its interval.
+        drops: dict by reference action of float arrays (modules,): accuracy lost (fractions); or None, where
+            there is no accuracy.
         style: `Style`.
+        unit: str, of the values: "nats" or "loss".
     Returns:
         `matplotlib.figure.Figure`.
     Example:
@@ -39,8 +41,12 @@ def module_values(modules, stages, values, drops, style=LIGHT):
     handles = []
     with styled(style):
         figure = new_figure(8.2, 1.15 + 0.36 * len(modules))
-        nats, points = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
-        for axes in (nats, points):
+        if drops is None:
+            panels = [figure.subplots()]
+        else:
+            panels = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
+        for axes in panels:
+            axes.tick_params(axis="y", length=0)
             dress(axes, style, grid="x")
             _bands(axes, stages, style)
             axes.axvline(0, color=style.muted, linewidth=1.0, zorder=1)
@@ -48,16 +54,17 @@ def module_values(modules, stages, values, drops, style=LIGHT):
             heights, (middle, low, high) = rows + sign * SHIFT, np.asarray(values[baseline]).T
             look = dict(color=colour, marker=MARKERS[baseline], markersize=4.5, linestyle="none")
             ends = np.maximum([middle - low, high - middle], 0)
-            nats.errorbar(middle, heights, xerr=ends, elinewidth=1.4, capsize=2.5, **look)
-            lost = 100 * np.asarray(drops[baseline])
-            points.hlines(heights, 0, lost, color=colour, linewidth=1.4)
-            handles += points.plot(lost, heights, label=PROPERTIES[baseline], **look)
-        nats.set_yticks(rows, modules)
-        nats.set_ylim(len(modules) - 0.5, -0.5)
-        nats.tick_params(axis="y", length=0)
-        points.tick_params(axis="y", length=0)
-        nats.set_xlabel("value: log p of the label gained (nats), 95 % interval")
-        points.set_xlabel("accuracy gained (points)")
+            panels[0].errorbar(middle, heights, xerr=ends, elinewidth=1.4, capsize=2.5, **look)
+            handles += panels[0].plot(middle, heights, label=PROPERTIES[baseline], **look)
+            if drops is not None:
+                lost = 100 * np.asarray(drops[baseline])
+                panels[1].hlines(heights, 0, lost, color=colour, linewidth=1.4)
+                panels[1].plot(lost, heights, **look)
+                panels[1].set_xlabel("accuracy gained (points)")
+        panels[0].set_yticks(rows, modules)
+        panels[0].set_ylim(len(modules) - 0.5, -0.5)
+        gained = "log p of the label gained (nats)" if unit == "nats" else "loss spared"
+        panels[0].set_xlabel(f"value: {gained}, 95 % interval")
         figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
 

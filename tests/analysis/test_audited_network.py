@@ -1,8 +1,12 @@
 """Which networks and data can be audited, and what is said of the others."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from command_line import command
 from foreign_networks import FOREIGN, images_and_labels, with_random_weights
 from planted import Helping, planted_data, planted_network
 from support import (
@@ -16,10 +20,12 @@ from support import (
     with_estimator,
 )
 
-from dreal_tf import attach, audit
+from dreal_tf import attach, audit, find_gates
 from dreal_tf.analysis.audit import measure_differences
+from dreal_tf.cli.audit import value_lines
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.errors import InputError
+from dreal_tf.layers import intervene
 from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import plain_network
 
@@ -136,6 +142,13 @@ def trained_by(loss):
     return network
 
 
+def mapped(activation=None):
+    """A network to a map of two numbers, with attention in it."""
+    images = keras.Input((6, 6, 2))
+    hidden = Helping(name="gate_helps")(images)
+    return keras.Model(images, keras.layers.Conv2D(2, 1, activation=activation)(hidden), name="mapped")
+
+
 class Subclassed(keras.Model):
     def call(self, images):
         return keras.ops.mean(images, axis=(1, 2))
@@ -144,13 +157,17 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (lambda: headed(None, actor=False), "network with attention.*'headed', which has none. Audit"),
+        (lambda: headed(None, actor=False), "network with attention.*'headed', in which.*finds none"),
         (
             lambda: headed("sigmoid"),
             "Expected logits, or a softmax.*from 0 to 1 from 'headed'.*sigmoid",
         ),
         (lambda: trained_by("mse"), "Expected a loss over classes that exclude each other"),
-        (Subclassed, "functional network from images to one row.*Subclassed.*keras.Model"),
+        (
+            mapped,
+            "row of logits or probabilities for each, or the loss.*'mapped' with an output",
+        ),
+        (Subclassed, "functional network from images to one output.*Subclassed.*keras.Model"),
         (planted_network, r"images of shape \(2, 2, 6\).*Received: images of shape \(6, 6, 2\)"),
         (
             lambda: plain_network(small_network(classes=4)),
@@ -205,3 +222,142 @@ def test_a_file_is_audited_as_the_network_in_it(tmp_path):
     network.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras")
     assert audit(again, 64, data) == audit(network, 64, data)
+
+
+# Data as `fit` takes it, and other tasks ------------------------------------------------------------
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, images, labels):
+        super().__init__()
+        self.parts = images, labels
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, number):
+        return tuple(part[number * 14 : (number + 1) * 14] for part in self.parts)
+
+
+FORMS = {
+    "arrays": lambda images, labels: (images, labels),
+    "a list with weights": lambda images, labels: [images, labels[:, None], np.ones(40)],
+    "one-hot": lambda images, labels: (images, np.eye(3)[labels]),
+    "tf.data": lambda images, labels: tf.data.Dataset.from_tensor_slices((images, labels)).batch(16),
+    "a sequence": Batches,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_data_may_come_as_fit_takes_it(form):
+    images, labels = small_data(40, seed=1)
+    network = plain_network(small_network())
+    splits = from_arrays(small_data(60), (images, labels), class_names=["0", "1", "2"], batch_size=16)
+    ours, expected = audit(network, data=FORMS[form](images, labels)), audit(network, data=splits)
+    assert ours["images"] == 40 and ours["accuracy"] == expected["accuracy"]
+    for module, both in expected["modules"].items():
+        assert ours["modules"][module]["mean"] == pytest.approx(both["mean"], abs=1e-6)
+    assert ours["class_images"] == expected["class_images"]
+
+
+def several_labels():
+    labels = np.random.default_rng(3).integers(0, 2, (20, 3)).astype("float32")
+    return headed("sigmoid"), labels, "binary_crossentropy", "nats"
+
+
+def numbers():
+    return headed(None), np.random.default_rng(3).normal(size=(20, 3)), keras.losses.Huber(), "loss"
+
+
+def map_of_classes():
+    labels = np.random.default_rng(3).integers(0, 2, (20, 6, 6))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return mapped(), labels, loss, "nats"
+
+
+@pytest.mark.parametrize("compiled_with", [True, False])
+@pytest.mark.parametrize("task", [several_labels, numbers, map_of_classes])
+def test_in_other_tasks_the_value_is_the_rise_of_the_loss(task, compiled_with):
+    network, labels, loss, unit = task()
+    images = np.random.default_rng(2).normal(0, 2, (20, 6, 6, 2)).astype("float32")
+    if compiled_with:
+        network.compile(loss=loss)
+    found = audit(network, data=(images, labels), loss=None if compiled_with else loss)
+
+    def mean_action(actor, index, state, action):
+        return actor.reference_action(action, "mean", index)
+
+    whole = keras.losses.get(loss)
+    losses = [float(np.mean(whole(labels, network(images))))]
+    with intervene(mean_action):
+        losses.append(float(np.mean(whole(labels, network(images)))))
+    value = found["modules"]["gate/helps"]["mean"]
+    assert (
+        value["value"] == pytest.approx(losses[1] - losses[0], abs=1e-5) and abs(value["value"]) > 1e-3
+    )
+    assert found["unit"] == unit and found["accuracy"] is None and value["p_value"] is None
+    assert (found["log_p"] is None) == (unit == "loss") and found["classes"] == {}
+    if unit == "nats":
+        assert found["log_p"] == pytest.approx(-losses[0], abs=1e-5)
+    else:
+        assert found["tolerance"] == pytest.approx(1e-3 * losses[0], rel=1e-4)
+    assert found.figure().axes[0].get_xlabel().startswith("value: ")
+    assert len(found.to_pandas()) == 6 and value_lines(found)[1].split()[-1] == "images"
+
+
+def test_attention_of_other_origin_is_found_or_named():
+    images, labels = images_and_labels()
+    network = with_random_weights(FOREIGN["squeeze and excitation"][0]())
+    data, names = (images, labels), find_gates(network)
+    found = audit(network, data=data)
+    assert len(found["modules"]) == len(names) >= 1
+    assert audit(network, data=data, gates=[gate.name for gate in names]) == found
+    with pytest.raises(InputError, match="Did you mean 'block1_se_excite'"):
+        audit(network, data=data, gates="block1_se_exite")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            (np.zeros((4, 6, 6, 2)), np.zeros(3)),
+            "as many labels as images. Received: 3 labels for 4 images",
+        ),
+        ((np.zeros((4, 6, 6, 2)),), "as many labels as images. Received: no labels"),
+        ((np.zeros((4, 6, 6, 1)), np.zeros(4)), r"images of shape \(6, 6, 2\).*shape \(6, 6, 1\)"),
+        ((np.zeros((4, 6, 6, 2)), np.full(4, 3)), "labels from 0 to 2.*shape .4,., such as 3"),
+        ((np.zeros((1, 6, 6, 2)), np.zeros(1)), "at least 2 images.*Received: images=1"),
+        ({"x": 1}, r"Expected \(images, labels\), a batched.*Received: {'x': 1}. Convert it"),
+        (tf.data.Dataset.range(0), "Expected data with images. Received: an empty data set"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused(data, message):
+    with pytest.raises(InputError, match=message):
+        audit(headed(None), data=data)
+
+
+def test_labels_that_do_not_fit_the_loss_are_refused():
+    images = np.zeros((4, 6, 6, 2), "float32")
+    with pytest.raises(InputError, match=r"labels that the loss compares.*\(None, 3\).*\(None, 5\)"):
+        audit(headed("sigmoid"), data=(images, np.zeros((4, 5))), loss="binary_crossentropy")
+
+
+@pytest.mark.parametrize("gates", [(), ("--gates", "block1_se_excite")])
+def test_the_command_takes_any_file_and_a_folder_of_classes(tmp_path, gates):
+    network = with_random_weights(FOREIGN["squeeze and excitation"][0]())
+    network.save(tmp_path / "mine.keras")
+    pictures = np.random.default_rng(0).integers(0, 256, (12, *network.input_shape[1:]), "uint8")
+    for number, picture in enumerate(pictures):
+        name = tmp_path / "photos" / f"class{number % network.output_shape[-1]}" / f"{number}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(name, picture, scale=False)
+    done = command("audit", "mine.keras", "--data", "photos", *gates, "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    labels = np.arange(12) % network.output_shape[-1]
+    expected = audit(network, data=(pictures, labels), gates=list(gates[1:]) or None)
+    assert found["modules"].keys() == expected["modules"].keys()
+    for module, both in expected["modules"].items():
+        assert found["modules"][module]["mean"]["value"] == pytest.approx(
+            both["mean"]["value"], abs=1e-5
+        )

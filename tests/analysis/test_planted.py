@@ -5,7 +5,7 @@ import pytest
 from planted import actions_of, log_p_of, planted_data, planted_images, planted_network
 
 from dreal_tf import audit
-from dreal_tf.analysis.audit import calibration_images
+from dreal_tf.analysis.audited_network import calibration_images
 from dreal_tf.method.formulas import relative_gain, reward
 
 NOTHING, HARMS, HELPS, NOISE = "conv2_1/nothing", "conv3_1/harms", "conv3_2/helps", "conv4_1/noise"

@@ -12,7 +12,7 @@ from fresh_process import COMMAND, ended
 from support import log_softmax, randomized
 
 from dreal_tf import Recipe, load_recipe, prune
-from dreal_tf.analysis.audit import calibration_images
+from dreal_tf.analysis.audited_network import calibration_images
 from dreal_tf.analysis.inputs import unvaried
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.deployment.prune import (

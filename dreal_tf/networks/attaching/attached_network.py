@@ -37,7 +37,7 @@ class AttachedNetwork(keras.Model):
     """A network with auxiliary outputs that wraps a plain network and shares its layers and weights.
 
     Args:
-        network: functional or Sequential `keras.Model` with one output (batch, classes).
+        network: functional or Sequential `keras.Model` with one output.
         gates: sequence of str, names or patterns of foreign attention, see `dreal_tf.attach`.
     Attributes:
         plain: the wrapped network.
@@ -163,7 +163,7 @@ def check_network(network):
     Args:
         network: any object.
     Raises:
-        InputError: if it has no graph, or not exactly one output (batch, classes).
+        InputError: if it has no graph, or not exactly one output.
     """
     graph = graph_of(network)
     if graph is None:
@@ -172,10 +172,10 @@ def check_network(network):
             f"Received: {type(network).__name__}. Wrap it: keras.Model(inputs, network(inputs)) of a "
             "functional one; rewrite a subclassed one with the functional API."
         )
-    if len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 2:
+    if len(graph.outputs) != 1:
         shapes = [tuple(tensor.shape) for tensor in graph.outputs]
         raise InputError(
-            f"Expected a network with one output (batch, classes). Received: {network.name!r} with "
+            f"Expected a network with one output. Received: {network.name!r} with "
             f"outputs of shapes {shapes}. Make one of the output to be learnt: "
             "keras.Model(network.input, output)."
         )

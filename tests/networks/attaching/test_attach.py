@@ -216,6 +216,15 @@ def refused(case):
         "windows": lambda: (within_windows(maps, images), "window"),
         "other in training": lambda: (classified(OtherInTraining(name="own")(maps), images), "own"),
         "subclassed": lambda: (Subclassed(), ()),
+        "a map of classes": lambda: (
+            keras.Model(
+                images,
+                keras.layers.Conv2D(3, 1)(
+                    multiply([maps, keras.layers.Conv2D(1, 1, activation="sigmoid")(maps)])
+                ),
+            ),
+            "gate",
+        ),
         "two outputs": lambda: (keras.Model(images, [maps, maps]), ()),
     }[case]
     return maker()
@@ -265,7 +274,11 @@ def read_elsewhere(maps, images):
         ("windows", "attention whose first axis holds 4 maps an image, of windows or heads, not 1"),
         ("other in training", "its `call` goes another way in training"),
         ("subclassed", "whose graph can be seen. Received: Subclassed"),
-        ("two outputs", r"one output \(batch, classes\). Received: .* \(None, 8, 8, 6\)"),
+        ("two outputs", r"with one output. Received: .* \(None, 8, 8, 6\)"),
+        (
+            "a map of classes",
+            r"one output \(batch, classes\). .* \(None, 8, 8, 3\). .*`dreal_tf.audit` takes",
+        ),
     ],
 )
 def test_what_cannot_be_attached_is_refused_with_the_reason(case, message):
