@@ -154,7 +154,7 @@ def copied_run(source, _name, arguments, *_files):
             source, run.path, dirs_exist_ok=True, ignore=None if arguments["conclude"] else unfinished
         )
         run.recipe.write_text(arguments["recipe"])
-        run.sums.unlink()  # Of the other recipe.
+        run.sums.unlink()  # They are of the other recipe.
         if arguments["conclude"]:
             run.finish(run.read_metrics())
     return run.read_metrics() if arguments["conclude"] else None

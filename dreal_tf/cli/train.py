@@ -71,7 +71,7 @@ def train(
 
 
 def _method_table(modules):
-    """What the method did to each module: its push, a fraction of the task gradient, and its trust."""
+    """A row for each module: its actor gradient, a fraction of the task gradient, and its trust."""
     rows = [
         (name, f"{values['actor_grad_ratio']:.3f}", f"{values['trust']:.2f}")
         for name, values in modules.items()

@@ -301,8 +301,8 @@ def results_table(study, rows):
             gain = gains.get((arm, name))
             cells[-1] += [difference_text(gain, unit, digits), p_text(gain)]
         if pushed:
-            pushes = [row[PUSH] for row in of_arm if PUSH in row]
-            cells[-1].append(f"{100 * statistics.mean(pushes):.1f} %" if pushes else "")
+            ratios = [row[PUSH] for row in of_arm if PUSH in row]
+            cells[-1].append(f"{100 * statistics.mean(ratios):.1f} %" if ratios else "")
         seconds = statistics.median(row["training_seconds"] for row in of_arm)
         cells[-1].append(f"{seconds:.0f} s")
     return Table(cells)

@@ -357,8 +357,8 @@ def read_history(path, epochs=1):
         header, cells = csv_rows(read_kept(path).decode(), ("epoch",))
         rows = [{k: float(v) for k, v in zip(header, row, strict=True) if v} for row in cells]
         numbers = [row.get("epoch") for row in rows]
-        counted = [list(range(first, first + len(rows))) for first in (0, 1)]
-        if numbers not in counted or len(rows) < epochs:
+        from_0_or_1 = [list(range(first, first + len(rows))) for first in (0, 1)]
+        if numbers not in from_0_or_1 or len(rows) < epochs:
             raise ValueError(f"it has the epochs {numbers}" if rows else "it is empty")
         return [row | {"epoch": number} for number, row in enumerate(rows, start=1)]
 

@@ -282,7 +282,7 @@ def test_in_other_tasks_the_value_is_the_rise_of_the_loss(task, compiled_with):
     images = np.random.default_rng(2).normal(0, 2, (20, 6, 6, 2)).astype("float32")
     if compiled_with:
         network.compile(loss=loss)
-    found = audit(network, data=(images, labels), loss=None if compiled_with else loss)
+    result = audit(network, data=(images, labels), loss=None if compiled_with else loss)
 
     def mean_action(actor, index, state, action):
         return actor.reference_action(action, "mean", index)
@@ -291,27 +291,27 @@ def test_in_other_tasks_the_value_is_the_rise_of_the_loss(task, compiled_with):
     losses = [float(np.mean(whole(labels, network(images))))]
     with intervene(mean_action):
         losses.append(float(np.mean(whole(labels, network(images)))))
-    value = found["modules"]["gate/helps"]["mean"]
+    value = result["modules"]["gate/helps"]["mean"]
     assert (
         value["value"] == pytest.approx(losses[1] - losses[0], abs=1e-5) and abs(value["value"]) > 1e-3
     )
-    assert found["unit"] == unit and found["accuracy"] is None and value["p_value"] is None
-    assert (found["log_p"] is None) == (unit == "loss") and found["classes"] == {}
+    assert result["unit"] == unit and result["accuracy"] is None and value["p_value"] is None
+    assert (result["log_p"] is None) == (unit == "loss") and result["classes"] == {}
     if unit == "nats":
-        assert found["log_p"] == pytest.approx(-losses[0], abs=1e-5)
+        assert result["log_p"] == pytest.approx(-losses[0], abs=1e-5)
     else:
-        assert found["tolerance"] == pytest.approx(1e-3 * losses[0], rel=1e-4)
-    assert found.figure().axes[0].get_xlabel().startswith("value: ")
-    assert len(found.to_pandas()) == 6 and value_lines(found)[1].split()[-1] == "images"
+        assert result["tolerance"] == pytest.approx(1e-3 * losses[0], rel=1e-4)
+    assert result.figure().axes[0].get_xlabel().startswith("value: ")
+    assert len(result.to_pandas()) == 6 and value_lines(result)[1].split()[-1] == "images"
 
 
 def test_attention_of_other_origin_is_found_or_named():
     images, labels = images_and_labels()
     network = with_random_weights(FOREIGN["squeeze and excitation"][0]())
     data, names = (images, labels), find_gates(network)
-    found = audit(network, data=data)
-    assert len(found["modules"]) == len(names) >= 1
-    assert audit(network, data=data, gates=[gate.name for gate in names]) == found
+    result = audit(network, data=data)
+    assert len(result["modules"]) == len(names) >= 1
+    assert audit(network, data=data, gates=[gate.name for gate in names]) == result
     with pytest.raises(InputError, match="Did you mean 'block1_se_excite'"):
         audit(network, data=data, gates="block1_se_exite")
 
@@ -353,11 +353,11 @@ def test_the_command_takes_any_file_and_a_folder_of_classes(tmp_path, gates):
         keras.utils.save_img(name, picture, scale=False)
     done = command("audit", "mine.keras", "--data", "photos", *gates, "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     labels = np.arange(12) % network.output_shape[-1]
     expected = audit(network, data=(pictures, labels), gates=list(gates[1:]) or None)
-    assert found["modules"].keys() == expected["modules"].keys()
+    assert result["modules"].keys() == expected["modules"].keys()
     for module, both in expected["modules"].items():
-        assert found["modules"][module]["mean"]["value"] == pytest.approx(
+        assert result["modules"][module]["mean"]["value"] == pytest.approx(
             both["mean"]["value"], abs=1e-5
         )

@@ -172,7 +172,9 @@ def test_a_run_without_attention_is_refused(copied):
     (copied / "recipe.json").write_text(recipe.to_json())
     network = build_network(recipe, (16, 16, 3), 4)
     plain_network(network).save(copied / "model.keras")
-    with pytest.raises(InputError, match="Expected a network with attention.*in which .dreal_tf.find_gates. finds none"):
+    with pytest.raises(
+        InputError, match="Expected a network with attention.*in which .dreal_tf.find_gates. finds none"
+    ):
         audit(copied)
 
 

@@ -226,7 +226,7 @@ def test_closed_and_full_outputs_and_another_locale(tmp_path, command, code, mes
 
 
 def test_the_errors_of_the_system_are_messages():
-    """Of kinds that cannot be caused in every test: a deleted folder, a closed one, a full memory."""
+    """Kinds that cannot be caused in every test: a deleted folder, a closed one, a full memory."""
     texts = {
         FileNotFoundError(2, "No such file or directory"): (2, "a folder that exists"),
         PermissionError(13, "Permission denied", "runs"): (2, "Received: 'runs' (Permission denied)"),

@@ -188,8 +188,8 @@ def _rewired(network, gates):
     if gates:
         # First everything is opened, then what holds the chosen attention: the rest stays as it is.
         graph = FlatGraph(network, _holds_actors, _may_attend)
-        found = [cut for cuts in _all_cuts(graph, gates, chosen) for cut in cuts]
-        opened = {id(layer) for cut in found for layer in cut.opened}
+        every = [cut for cuts in _all_cuts(graph, gates, chosen) for cut in cuts]
+        opened = {id(layer) for cut in every for layer in cut.opened}
         graph = FlatGraph(network, lambda layer: _holds_actors(layer) or id(layer) in opened)
     cuts = _all_cuts(graph, gates, chosen)
     cuts = list({id(cut.action): cut for pattern_cuts in cuts for cut in pattern_cuts}.values())
@@ -281,7 +281,7 @@ class ForeignActor(AttentionActor):
     """
 
     is_gate = False
-    attention, suffixes, kinds = "gate", ("gate",), ("channel",)  # Of each layer its own.
+    attention, suffixes, kinds = "gate", ("gate",), ("channel",)  # Each layer has its own.
 
     def __init__(self, cut):
         super().__init__(name=cut.name)

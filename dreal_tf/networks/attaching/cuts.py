@@ -237,10 +237,10 @@ def _kind_of_gate(value, action):
         return None
     if action.shape[1:3] == (1, 1) and action.shape[3] == value.shape[3]:
         return "channel"
-    among_places = action.shape[1:3] == value.shape[1:3]
+    among_positions = action.shape[1:3] == value.shape[1:3]
     # A map for each channel is a gate if it was made at another size; an activation such as swish is not.
     whole = action.shape[3] == value.shape[3] and _is_resized(action)
-    return "spatial" if among_places and (action.shape[3] == 1 or whole) else None
+    return "spatial" if among_positions and (action.shape[3] == 1 or whole) else None
 
 
 def _is_resized(tensor):

@@ -57,10 +57,10 @@ def insert(
             "[layer.name for layer in network.layers] has the names."
         )
 
-    taken = set(_names(graph))
+    used_names = set(_names(graph))
 
     def refined(node, operation, args, kwargs):
-        return _refined(pattern, operation.name, operation(*args, **kwargs), taken)
+        return _refined(pattern, operation.name, operation(*args, **kwargs), used_names)
 
     return _Rebuilding(layers_matching(network, patterns), refined).of(network)
 
@@ -115,7 +115,7 @@ def remove(network, names):
 
 
 def bypass(cut):
-    """The product that a gate can be taken out of, and the position of its state in it.
+    """The product that a gate can be used_names out of, and the position of its state in it.
 
     Args:
         cut: `dreal_tf.networks.attaching.cuts.Cut`.
@@ -195,8 +195,8 @@ class _Rebuilding:
         return operation(*args, **kwargs)
 
 
-def _refined(pattern, name, outputs, taken):
-    """The output of a layer, refined by a new layer like `pattern`, whose name is none of those taken."""
+def _refined(pattern, name, outputs, used_names):
+    """The output of a layer, refined by a new layer like `pattern`, whose name is none of those used_names."""
     if not isinstance(outputs, keras.KerasTensor) or len(outputs.shape) != 4:
         shape = getattr(outputs, "shape", None)
         raise InputError(
@@ -204,8 +204,8 @@ def _refined(pattern, name, outputs, taken):
             f"attention after. Received: {name!r}, which gives shape {shape}. Choose others."
         )
     number, new = 1, f"{name}_{pattern.attention}"
-    while new in taken:
+    while new in used_names:
         number += 1
         new = f"{name}_{number}_{pattern.attention}"
-    taken.add(new)
+    used_names.add(new)
     return type(pattern).from_config(pattern.get_config() | {"name": new})(outputs)
