@@ -67,6 +67,8 @@ OF_KMODELS = {  # Their sides in pixels, if they are fixed.
     "efficientformer": {"EfficientFormerL1": 224}, "mit": {"MiT_B0": 64}, "nextvit": {"NextViTSmall": 64},
     "flexivit": {"FlexiViTSmall": 64},
 }  # fmt: skip
+# Of products and softmaxes that are no attention: residual branches, the classifier's softmax.
+ORDINARY = ("is made of the other", "else than two", f"(None, {CLASSES})")
 OF_KERAS = ("MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetV2B0", "ResNet50")
 OF_KERAS += ("ConvNeXtTiny",)
 
@@ -149,7 +151,7 @@ def reasons(network):
             try:
                 _check(graph, _at(graph, node))
             except (NoGate, ValueError) as reason:
-                if "is made of the other" not in str(reason) and "else than two" not in str(reason):
+                if not any(text in str(reason) for text in ORDINARY):
                     counts[str(reason)] += 1
     for error in graph.closed.values():
         layer = str(error).partition("Received: ")[2].partition(". Write")[0]
