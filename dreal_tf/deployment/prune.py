@@ -24,7 +24,7 @@ from dreal_tf.method.rewards import static_actions
 from dreal_tf.networks.backbones import Trajectory, actors_of, plain_network
 from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.storage import locked, replacing, reporting_disk_errors, scratch, write_json, write_whole
-from dreal_tf.training.builder import build_network
+from dreal_tf.training.builder import build_network, reference_action_of
 from dreal_tf.training.evaluation import evaluate_splits
 from dreal_tf.training.recipe import whole_path
 from dreal_tf.training.train import keep_network, train
@@ -135,7 +135,7 @@ def _write_run(request, recipe, network, data, old_metrics):
     if request.run.history.is_file():
         write_whole(out.history, request.run.history.read_bytes())
     write_whole(out.recipe, recipe.to_json())
-    metrics = evaluate_splits(network, data, recipe.dreal.reference_action, recipe.dreal.penalty)
+    metrics = evaluate_splits(network, data, reference_action_of(recipe), recipe.dreal.penalty)
     metrics |= {
         "best_epoch": old_metrics["best_epoch"],
         "validation_accuracy": float(label_scores(network, validation_as_test(data).test)[1].mean()),

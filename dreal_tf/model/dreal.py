@@ -9,7 +9,7 @@ W: weights of backbone and head; theta: weights of the actors; phi: weights of t
 import inspect
 import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -157,7 +157,8 @@ class DREAL(ReplicatedModel):
             every module of it. 0, without a critic: none.
         instrument_fraction: float in [0, 1]. Fraction of the validation images on which the critic's
             action gradients are tested, see `dreal_tf.method.instruments`; 0: none.
-        reference_action: "mean", "static" or "identity": the action of an ablated module.
+        reference_action: "mean", "static" or "identity": the action of an ablated module; or a function
+            (actor, action, index) -> action, which saving needs registered with Keras.
         penalty: float >= 0. Minus the reward of a wrong prediction (gamma, no unit).
         update: "simultaneous": dQ/dA is that of the critic before its update; "alternating": that of
             the critic after it, from a second forward pass.
@@ -191,7 +192,7 @@ class DREAL(ReplicatedModel):
         reward_fraction: float = 0.25,
         validation_fraction: float = 0.25,
         instrument_fraction: float = 1 / 16,
-        reference_action: str = "mean",
+        reference_action: str | Callable[..., Any] = "mean",
         penalty: float = 1.0,
         update: str = "simultaneous",
         trust: bool = True,
@@ -740,6 +741,7 @@ class DREAL(ReplicatedModel):
     def get_config(self):
         parts = {"network": self.trajectory_network, "critic": self.critic}
         parts |= {"embedding_losses": self.embedding_losses}
+        parts |= {"reference_action": self.settings.reference_action}
         serialized = {k: keras.saving.serialize_keras_object(part) for k, part in parts.items()}
         return super().get_config() | self.settings.to_dict() | serialized
 
@@ -747,7 +749,7 @@ class DREAL(ReplicatedModel):
     def from_config(cls, config, custom_objects=None):
         loaded = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("network", "critic", "embedding_losses")
+            for name in ("network", "critic", "embedding_losses", "reference_action")
         }
         absolute = {"actor_weight_mode": "absolute"}  # Until 0.1.0 every weight was.
         return cls(**(absolute | config | loaded))

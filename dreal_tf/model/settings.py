@@ -42,6 +42,8 @@ class Settings:
         known = {"estimator": ESTIMATORS, "reference_action": REFERENCE_ACTIONS, "update": UPDATES}
         known |= {"actor_weight_mode": ACTOR_WEIGHT_MODES}
         for name, names in known.items():
+            if name == "reference_action" and callable(self.reference_action):
+                continue
             if getattr(self, name) not in names:
                 raise unknown_name(name.replace("_", " "), getattr(self, name), names)
         if not 0 < self.reward_fraction <= 1:

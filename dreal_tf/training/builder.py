@@ -20,7 +20,7 @@ from dreal_tf.data.sections import check_memory
 from dreal_tf.data.splits import Splits, worker_shard
 from dreal_tf.errors import InputError
 from dreal_tf.layers import ACTORS, AttentionActor
-from dreal_tf.method.critics import CRITICS
+from dreal_tf.method.critics import CRITICS, Critic
 from dreal_tf.method.finite import check_finite_weights
 from dreal_tf.model import DREAL, EmbeddingLosses
 from dreal_tf.networks.backbones import imagenet_residual_network, plain_network, residual_network
@@ -35,6 +35,7 @@ from dreal_tf.training.recipe import (
     NoAttention,
     OtherBackbone,
     PluginAttention,
+    PluginMethod,
     Recipe,
 )
 from dreal_tf.training.run_directory import FINISH_AGAIN
@@ -334,13 +335,46 @@ def _method(recipe):
             "Expected attention modules for the method to train. Received: attention.kind='none' with "
             "dreal.enabled=true. Choose an attention kind, or train with --baseline."
         )
-    of_critic = {"critic", "critic_units", "critic_grid", "exploration", "noise"}
+    of_critic = {"critic", "critic_units", "critic_grid", "exploration", "noise", "arguments"}
     passed = dreal.model_dump(exclude={"enabled", "start_epoch"} | of_critic)
+    passed["reference_action"] = reference_action_of(recipe)
     return passed | {"critic": _critic(dreal), "seed": recipe.run.seed}
+
+
+def reference_action_of(recipe):
+    """The reference action of a recipe, as `DREAL` takes it.
+
+    Args:
+        recipe: `dreal_tf.Recipe`.
+    Returns:
+        Str, or the function of a plugin, which Keras then knows by name.
+    Raises:
+        InputError: if the plugin has no such function.
+    """
+    name = recipe.dreal.reference_action
+    if ":" not in name:
+        return name
+    function = plugin(name, "reference action")
+    if not callable(function):
+        raise InputError(
+            f"Expected a function (actor, action, index) -> action. Received: dreal.reference_action={name!r}, "
+            f"which is {function!r}. Name the function."
+        )
+    if keras.saving.get_registered_object(keras.saving.get_registered_name(function)) is None:
+        keras.saving.register_keras_serializable(name.partition(":")[0])(function)
+    return function
 
 
 def _critic(dreal):
     arguments = {"units": dreal.critic_units, "grid": dreal.critic_grid}
+    if isinstance(dreal, PluginMethod):
+        critic = plugin(dreal.critic, "critic")
+        if not (inspect.isclass(critic) and issubclass(critic, Critic)):
+            raise InputError(
+                f"Expected a subclass of dreal_tf.method.critics.Critic. Received: dreal.critic="
+                f"{dreal.critic!r}, which is {critic!r}. Name the class."
+            )
+        return critic(**(arguments | dreal.arguments))
     if isinstance(dreal, ComparativeMethod):
         explored = {"exploration": dreal.exploration, "noise": dreal.noise}
         arguments |= {name: value for name, value in explored.items() if value is not None}

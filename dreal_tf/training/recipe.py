@@ -368,8 +368,10 @@ class _Method(Section):
         default=0.0625,
         description="Validation images on which the critic's gradients are tested; 0: none (fraction).",
     )
-    reference_action: Literal["mean", "static", "identity"] = Field(
-        default="mean", description="The action of an ablated module."
+    reference_action: Literal["mean", "static", "identity"] | Annotated[str, Field(pattern=PLUGIN)] = (
+        Field(
+            default="mean", description="The action of an ablated module; or module:name of a plugin."
+        )
     )
     penalty: NonNegativeFloat = Field(
         default=1.0, description="Minus the reward of a wrong prediction, gamma (unit of the reward)."
@@ -417,6 +419,13 @@ class PaperMethod(_Method):
     """The method with the critic of the paper, or with the true gradient in place of a critic."""
 
     critic: Literal["paper", "direct"] = Field(description="The critic, or a control.")
+
+
+class PluginMethod(_Method):
+    """The method with the critic of a plugin: a `dreal_tf.method.critics.Critic`."""
+
+    critic: Annotated[str, Field(pattern=PLUGIN)] = Field(description="module:name of its class.")
+    arguments: Arguments = Field(default={}, description="Arguments of the class, by name.")
 
 
 class _Optimizer(Section):
@@ -605,7 +614,11 @@ KINDS = {
             "kind",
         ),
     ),
-    "dreal": ("critic", "comparative", _kinds((ComparativeMethod, PaperMethod), "critic")),
+    "dreal": (
+        "critic",
+        "comparative",
+        _kinds((ComparativeMethod, PaperMethod, PluginMethod), "critic"),
+    ),
     "optim": ("name", "sgd", _kinds((SGD, Adam, AdamW), "name")),
     "schedule": ("decay", "cosine", _kinds((CosineSchedule, StepsSchedule, ConstantSchedule), "decay")),
 }
@@ -615,6 +628,7 @@ KINDS = {
 OPEN_NAMES = {
     "backbone": ["keras.applications.NAME", "keras_hub.models.NAME", "module:name"],
     "attention": ["module:name"],
+    "dreal": ["module:name"],
 }
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from dreal_tf.data.files import UNUSED, list_files, read_record
 from dreal_tf.errors import InputError
 from dreal_tf.storage import locked, replacing, reporting_disk_errors, write_json, write_whole
-from dreal_tf.training.builder import build
+from dreal_tf.training.builder import build, reference_action_of
 from dreal_tf.training.callbacks import BestNetwork, Checkpoint, HistoryFile, StopOnNaN
 from dreal_tf.training.evaluation import evaluate_splits
 from dreal_tf.training.fine_tuning import describe_auto, resolve_auto
@@ -210,4 +210,4 @@ def evaluate(run_path, data_dir=None, ranking=None):
 
 
 def _evaluated(recipe, network, data, ranking=None):
-    return evaluate_splits(network, data, recipe.dreal.reference_action, recipe.dreal.penalty, ranking)
+    return evaluate_splits(network, data, reference_action_of(recipe), recipe.dreal.penalty, ranking)

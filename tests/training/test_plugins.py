@@ -1,15 +1,20 @@
-"""Plugins: files of a user's own that define backbones, attention and data."""
+"""Plugins: files of a user's own that define backbones, attention, data, critics and reference actions."""
 
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands import called
 from fresh_process import COMMAND, ended
+from support import targets_of
 
 from dreal_tf import Recipe
 from dreal_tf.errors import InputError
+from dreal_tf.layers import intervene
+from dreal_tf.method.formulas import per_example_score
 from dreal_tf.training import plugins
 from dreal_tf.training.builder import build, build_data
 from dreal_tf.training.plugins import load_plugins, loaded_plugins, plugin
@@ -19,6 +24,7 @@ import keras
 import numpy as np
 
 import dreal_tf
+import dreal_tf.method.critics
 
 
 def network(image_shape, classes, width=8):
@@ -43,6 +49,23 @@ def data(section):
 
 class Wide(dreal_tf.SqueezeExcite):
     pass
+
+
+@keras.saving.register_keras_serializable("mine")
+class Slow(dreal_tf.method.critics.PaperCritic):
+    """The critic of the paper, with a field of its own."""
+
+    def __init__(self, units=64, grid=4, patience=1, **kwargs):
+        super().__init__(units, grid, **kwargs)
+        self.patience = patience
+
+    def get_config(self):
+        return super().get_config() | {"patience": self.patience}
+
+
+def zero(actor, action, index):
+    """No attention at all."""
+    return 0 * action
 
 
 def broken(section):
@@ -91,6 +114,35 @@ def test_attention_of_a_plugins_network_is_found_or_inserted(mine, changes, modu
     assert model.network.output_shape == (None, 4)  # Logits on the map that the network ends in.
 
 
+def test_a_plugins_critic_and_reference_action_train_and_are_saved(mine, tmp_path):
+    changes = {
+        "dreal__critic": "mine:Slow",
+        "dreal__arguments": {"patience": 3},
+        "dreal__critic_units": 8,
+    }
+    recipe = recipe_of(attention__gates="conv3*", dreal__reference_action="mine:zero", **changes)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    model, data, callbacks = build(recipe)
+    assert (type(model.critic).__name__, model.critic.patience, model.critic.units) == ("Slow", 3, 8)
+    images, labels = next(iter(data.train))
+    plan = model.reward_estimator.sample_plan(targets_of(labels), 1.0, seed=(0, 1))
+    outputs = model.trajectory_network(images)
+    samples = model.reward_estimator.estimate(images, targets_of(labels), outputs, plan)
+
+    def nothing(actor, index, state, action):
+        return 0 * action
+
+    with intervene(nothing):
+        ablated = per_example_score(labels, model.trajectory_network(images)["logits"], True)
+    whole = per_example_score(labels, outputs["logits"], True)
+    expected = tf.gather(whole - ablated, samples.images)  # The only module is in every image.
+    np.testing.assert_allclose(samples.difference, expected, atol=1e-5)
+    model.fit(data.train, validation_data=data.validation, epochs=1, callbacks=callbacks, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.critic.patience == 3 and loaded.settings.reference_action is sys.modules["mine"].zero
+
+
 def test_kernels_of_a_plugins_network_decay(mine):
     """Half of the decay times the squares of all kernels, which the network itself does not ask for."""
     network = build(recipe_of())[0].trajectory_network
@@ -121,6 +173,8 @@ def test_without_attention_a_plugins_network_is_the_baseline(mine):
         ({"attention__gates": "no_such"}, "no_such"),
         ({"attention__kind": "mine:network"}, "Expected a subclass of dreal_tf.AttentionActor"),
         ({"data__name": "mine:broken"}, "to return a dict with train, test .* Received: int"),
+        ({"dreal__critic": "mine:Wide"}, "subclass of dreal_tf.method.critics.Critic.*'mine:Wide'"),
+        ({"dreal__reference_action": "mine:np"}, "a function .actor, action, index.*'mine:np'"),
         ({"data__name": "mine:ends"}, "a data set of a plugin that runs.*'mine:ends'.*SystemExit: 0"),
         ({"data__name": "mine:Wide"}, "a data set of a plugin that runs.*TypeError"),
     ],

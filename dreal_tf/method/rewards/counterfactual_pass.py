@@ -327,7 +327,7 @@ class ActionReplacer:
 
     Args:
         reference_action: str, one of `REFERENCE_ACTIONS`; "static" is the mean over the images of
-            `actions`.
+            `actions`. Or a function (actor, action, index) -> action.
         actions: dict of the factual actions by module name, of any number of images.
         exploration: sequence of str of `KINDS`.
         noise: float > 0. Standard deviation of "noise" (logits).
@@ -335,7 +335,7 @@ class ActionReplacer:
     """
 
     def __init__(self, reference_action, actions, exploration, noise, seed):
-        if reference_action not in REFERENCE_ACTIONS:
+        if not callable(reference_action) and reference_action not in REFERENCE_ACTIONS:
             raise unknown_name("reference action", reference_action, REFERENCE_ACTIONS)
         check_exploration(exploration)
         self.reference_action = reference_action
@@ -369,6 +369,9 @@ class ActionReplacer:
         return replacement
 
     def _reference(self, replaced, action):
+        if callable(self.reference_action):
+            reference = self.reference_action(replaced.actor, action, replaced.index)
+            return tf.cast(reference, action.dtype)
         if self.reference_action != "static":
             return replaced.actor.reference_action(action, self.reference_action, replaced.index)
         means = []
