@@ -366,16 +366,17 @@ def audit(
             `dreal_tf.analysis.audit.audit`, which describes the measurement.
         images: int >= 2. Test images to measure on, at most.
         data: the data of a network that is no run: (images, labels), a batched `tf.data.Dataset` or a
-            `keras.utils.PyDataset`, as the network takes them; a recipe, its name or path, or
-            `dreal_tf.data.splits.Splits`; for a `.keras` file also a folder with a folder of each class.
+            `keras.utils.PyDataset`, as the network takes them. Or a recipe, its name or path, or
+            `dreal_tf.data.splits.Splits`, of which the test split is used. For a `.keras` file also the path
+            of a folder with a folder of images for each class.
         data_dir: folder of the data; None for the recipe's.
         critic: path of a run whose critic is measured instead, see `dreal_tf.analysis.audit_critic`.
         out: path of a folder to write the table, the classes and the figure to; None writes nothing.
-        seed: int, of the choice of images and of the bootstrap.
-        gates: name or pattern, or several, of attention that is not ours, see `dreal_tf.find_gates`; None:
-            all of it, if the network has no attention of ours.
-        loss: name, function or `keras.losses.Loss` of another task than exclusive classes; None: that which
-            the network was compiled with, else classes.
+        seed: int, of the choice of images and of the bootstrap; a critic is measured by its run's seed.
+        gates: names or patterns of attention in other people's layers. None: all that `dreal_tf.find_gates`
+            finds, but only if the network has none of our layers.
+        loss: name, function or `keras.losses.Loss`, for tasks other than one label for each image. None: the
+            loss that the network was compiled with; without one, classification.
         progress: callable that passes on a sized iterable while it shows progress.
     Returns:
         `Audit`; with `critic`, `CriticAudit`.
@@ -391,10 +392,11 @@ def audit(
         raise InputError(f"Expected `model` or `critic`. Received: {received}. Give one of them.")
     check_images(images)
     if critic is not None:
-        if data is not None or out is not None:
+        others = {"data": data, "out": out, "gates": gates, "loss": loss}
+        if given := [name for name, value in others.items() if value is not None]:
             raise InputError(
                 "Expected `critic` alone: a run, with its own data, which stays unchanged. Received: "
-                "`data` or `out` too. Leave them out."
+                f"{', '.join(given)} too. Leave them out."
             )
         run = critic_run(critic, images)
         from dreal_tf.analysis.audit_critic import audit_critic

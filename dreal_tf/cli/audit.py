@@ -185,10 +185,10 @@ def audit(
         )
     if critic is None:
         _audit_modules(target, data, gates or None, images, data_dir, out, as_json)
-    elif data is not None or out is not None:
+    elif given := [f"--{n}" for n, v in (("data", data), ("gates", gates), ("out", out)) if v]:
         raise InputError(
             "Expected --critic and a run alone: the audit uses the run's data and writes nothing. "
-            "Received: --data or --out beside it. Leave them out."
+            f"Received: {', '.join(given)} beside it. Leave them out."
         )
     else:
         _audit_critic(critic, images, data_dir, as_json)

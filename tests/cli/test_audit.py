@@ -121,7 +121,7 @@ def test_a_file_alone_gives_the_same_with_the_recipe_of_its_data(trained, tmp_pa
     [
         (["audit"], "Expected a run or a .keras file, or --critic and a run. Received: neither. Write"),
         (["audit", "run", "--critic", "run"], "Received: 'run' beside --critic."),
-        (["audit", "--critic", "run", "--out", "x"], "Received: --data or --out beside it. Leave them"),
+        (["audit", "--critic", "run", "--out", "x"], "Received: --out beside it. Leave them"),
         (["audit", "--critic", "no_such_run"], "Expected the folder of a run. Received: 'no_such_run'"),
         (["audit", "no_such_run"], "Received: 'no_such_run', which does not exist. Check the path."),
         (["audit", "."], "Expected the folder of a run. Received: '.', which has no recipe.json"),
