@@ -38,11 +38,13 @@ class Task(NamedTuple):
         correct: callable (labels, outputs) -> bool tensor (batch,): whether the label is predicted; None
             where there are no classes that exclude each other.
         unit: str, of the score: "nats", or "loss" if the loss is not a log likelihood.
+        from_logits: bool. Whether classes are told apart by logits.
     """
 
     score: object
     correct: object
     unit: str
+    from_logits: bool = False
 
 
 def over_classes(from_logits=True):
@@ -64,7 +66,7 @@ def over_classes(from_logits=True):
     def score(labels, outputs):
         return per_example_score(tf.cast(labels, tf.int32), outputs, from_logits)
 
-    return Task(score, correct, "nats")
+    return Task(score, correct, "nats", from_logits)
 
 
 # Their values are negative log probabilities, a mean over the entries of an image.
@@ -130,44 +132,37 @@ def audited(target, images, data, data_dir=None, seed=0, gates=None, loss=None):
     network, data, class_names = _network_and_data(target, data, data_dir)
     if loss is None and getattr(network, "compiled", False):
         loss = network.loss
-    own, network = _plain(network), _with_actors(network, gates)
-    network = _one_output(network)
-    is_splits = isinstance(data, Splits)
-    # The labels of our own splits are classes.
-    exclusive = is_splits or loss is None or (is_over_classes(loss) and len(network.output_shape) == 2)
-    if not exclusive:
-        task, names = by_loss(loss), None
-    else:
-        if len(network.output_shape) != 2:
-            raise InputError(
-                "Expected a network from images to one row of logits or probabilities for each, or the loss of "
-                f"another task. Received: {network.name!r} with an output of shape {network.output_shape} and "
-                "no loss. Give for example `loss=keras.losses.SparseCategoricalCrossentropy()`."
-            )
-        from_logits = outputs_are_logits(loss, own) if loss is not None else not ends_in_softmax(own)
-        task = over_classes(from_logits)
-    if is_splits:
+    own, network = _plain(network), _one_output(_with_actors(network, gates))
+    task = _task(network, own, loss, labels_are_classes=isinstance(data, Splits))
+    if isinstance(data, Splits):
         check_data(network, data, class_names)
         check_images(min(images, data.sizes["test"]))
         calibration, names = calibration_images(data), tuple(data.class_names)
         batches = sample_batches(data.test, data.sizes["test"], images, IMAGES_AT_A_TIME, seed)
     else:
         pictures, labels = _examples(data, images, seed)
-        check_images(len(pictures))
-        _check_shape(network, pictures.shape[1:])
-        if exclusive:
-            labels = _class_labels(labels, network)
-            names = tuple(map(str, range(network.output_shape[-1])))
-        else:
-            _check_labels(task, network, pictures[:2], labels[:2])
+        labels = _checked_labels(task, network, pictures, labels)
         calibration = pictures[:CALIBRATION_IMAGES]
+        names = None if task.correct is None else tuple(map(str, range(network.output_shape[-1])))
         starts = range(0, len(pictures), IMAGES_AT_A_TIME)
-        batches = [
-            (pictures[n : n + IMAGES_AT_A_TIME], labels[n : n + IMAGES_AT_A_TIME]) for n in starts
-        ]
-    if exclusive and from_logits:
+        batches = [tuple(part[n : n + IMAGES_AT_A_TIME] for part in (pictures, labels)) for n in starts]
+    if task.from_logits:
         _check_logits(network, calibration[:IMAGES_AT_A_TIME])
     return Audited(network, task, batches, calibration, names)
+
+
+def _task(network, own, loss, labels_are_classes):
+    """The task of a network: classes unless the loss is another's and the labels may be anything."""
+    is_row = len(network.output_shape) == 2
+    if not (labels_are_classes or loss is None or (is_over_classes(loss) and is_row)):
+        return by_loss(loss)
+    if not is_row:
+        raise InputError(
+            "Expected a network from images to one row of logits or probabilities for each, or the loss of "
+            f"another task. Received: {network.name!r} with an output of shape {network.output_shape} and "
+            "no loss. Give for example `loss=keras.losses.SparseCategoricalCrossentropy()`."
+        )
+    return over_classes(outputs_are_logits(loss, own) if loss is not None else not ends_in_softmax(own))
 
 
 def _network_and_data(target, data, data_dir):
@@ -317,30 +312,35 @@ def _examples(data, images, seed):
     return pictures, labels
 
 
-def _class_labels(labels, network):
-    """Labels as int32 (n,): columns and one-hot rows are taken too."""
-    classes = network.output_shape[-1]
-    if labels.ndim == 2:
-        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
-    if labels.ndim != 1 or not np.all(np.isin(labels, np.arange(classes))):
-        raise InputError(
-            f"Expected labels from 0 to {classes - 1}, a class for each image. Received: labels of shape "
-            f"{labels.shape}, such as {received(labels.ravel()[0].item())}. Number the classes, or give the `loss` "
-            "of another task."
-        )
-    return labels.astype("int32")
-
-
-def _check_labels(task, network, pictures, labels):
+def _checked_labels(task, network, pictures, labels):
+    """Labels as the task compares them with outputs; of classes int32 (n,)."""
+    check_images(len(pictures))
+    _check_shape(network, pictures.shape[1:])
+    if task.correct is not None:
+        return _class_labels(labels, network)
     try:
-        scores = task.score(labels, network(pictures, training=False))
+        task.score(labels[:2], network(pictures[:2], training=False))
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         problem = str(error).splitlines()[0]
         raise InputError(
             f"Expected labels that the loss compares with outputs of shape {network.output_shape}. Received: "
             f"labels of shape {(None, *labels.shape[1:])} ({problem}). Give labels as `fit` takes them."
         ) from error
-    assert scores.shape == (len(pictures),)
+    return labels
+
+
+def _class_labels(labels, network):
+    """Columns and one-hot rows are taken too."""
+    classes = network.output_shape[-1]
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+    if labels.ndim != 1 or not np.all(np.isin(labels, np.arange(classes))):
+        raise InputError(
+            f"Expected labels from 0 to {classes - 1}, a class for each image. Received: labels of shape "
+            f"{labels.shape}, such as {received(labels.ravel()[0].item())}. Number the classes, or give the "
+            "`loss` of another task."
+        )
+    return labels.astype("int32")
 
 
 def _check_shape(network, received_shape, cure="Give the data that it was trained on."):
