@@ -1,12 +1,11 @@
 """A request to prune a run, checked before any work begins; nothing here needs TensorFlow."""
 
-import json
 from typing import NamedTuple
 
 from dreal_tf.analysis.inputs import check_images
 from dreal_tf.deployment.pruning_rule import Rule
 from dreal_tf.errors import InputError
-from dreal_tf.storage import locked
+from dreal_tf.storage import locked, read_json
 from dreal_tf.training.recipe import Recipe, whole_path
 from dreal_tf.training.run_directory import RunDirectory, finished_run
 
@@ -45,18 +44,29 @@ class PruningRequest(NamedTuple):
 
     def read_note(self):
         """The note of an interrupted pruning with the same options, or None."""
+        note = self._any_note()
+        return note if note is not None and note["options"] == self.options else None
+
+    def _any_note(self):
         if not self.note.is_file():
             return None
-        note = json.loads(self.note.read_text(encoding="utf-8"))
-        return note if note.get("options") == self.options else None
+        cure = "Remove the folder, and prune again."
+        return read_json(self.note, "the note of an interrupted pruning", cure, {"options": dict})
 
     def check_out(self):
         """Refuses a folder for the new run that holds anything but the rest of this pruning."""
-        if not self.out.is_new and self.read_note() is None:
+        if self.out.is_new or self.read_note() is not None:
+            return
+        if (note := self._any_note()) is not None:
+            given = ", ".join(f"{name}={value}" for name, value in note["options"].items())
             raise InputError(
-                f"Expected a new folder for the pruned run. Received: {str(self.out.path)!r}, which is "
-                "not empty. Choose another --out, or remove it."
+                f"Expected the options of the pruning that {str(self.out.path)!r} was left with. Received: others "
+                f"than {given}. Repeat those to continue, choose another --out, or remove the folder."
             )
+        raise InputError(
+            f"Expected a new folder for the pruned run. Received: {str(self.out.path)!r}, which is "
+            "not empty. Choose another --out, or remove it."
+        )
 
 
 def check_request(run_path, threshold=None, keep=None, epochs=0, images=2000, out=None, data_dir=None):

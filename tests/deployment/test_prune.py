@@ -164,8 +164,13 @@ def test_an_interrupted_fine_tuning_goes_on(run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         prune(run, keep=2, epochs=2, out=out, callbacks=[Stopped()])
     assert (out / "pruning.json").is_file() and not (out / "metrics.json").exists()
-    with pytest.raises(InputError, match="Expected a new folder for the pruned run"):
-        prune(run, keep=1, epochs=2, out=out)  # Another one.
+    with pytest.raises(InputError, match="was left with. Received: others than .*keep=2, epochs=2"):
+        prune(run, keep=1, epochs=2, out=out)
+    note = (out / "pruning.json").read_bytes()
+    (out / "pruning.json").write_bytes(note[:-9])
+    with pytest.raises(InputError, match="the note of an interrupted pruning.*pruning.json"):
+        prune(run, keep=2, epochs=2, out=out)
+    (out / "pruning.json").write_bytes(note)
     tuned = prune(run, keep=2, epochs=2, out=out)
     assert {path.name for path in out.iterdir()} == FILES | {
         "checkpoints",

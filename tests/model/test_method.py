@@ -15,13 +15,14 @@ from dreal_tf.method.critics import PaperCritic
 WEIGHT, PENALTY, IMAGES = 0.7, 0.8, 4
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(params=["absolute", "relative"])
+def model(request):
     critic = PaperCritic(units=5)
     model = DREAL(
         small_network(image_shape=(4, 4, 2)),
         critic=critic,
         actor_weight=WEIGHT,
+        actor_weight_mode=request.param,
         estimator="exact",
         reward_fraction=1.0,
         validation_fraction=1.0,
@@ -68,7 +69,7 @@ def names_of(weights):
     return weights.keys() - phi - theta, theta, phi
 
 
-def expected_of(w, images, labels):
+def expected_of(w, images, labels, mode="absolute"):
     """Losses, rewards, critiques and gradients, from the oracle alone."""
     images = np.float64(images)
     w_names, theta, phi = names_of(w)
@@ -77,6 +78,11 @@ def expected_of(w, images, labels):
     task = oracle.gradient(lambda v: oracle.loss(v, images, labels), w, w_names | theta)
     actor = oracle.gradient(lambda v: oracle.actor_loss(v, states), w, theta)
     learn = oracle.gradient(lambda v: oracle.critic_loss(v, states, actions, reward), w, phi)
+    factors = {}  # In the first step the fading means are that step's.
+    for block in oracle.BLOCKS:
+        own = [name for name in theta if name.startswith(block)]
+        lengths = [np.sqrt(sum(np.sum(part[name] ** 2) for name in own)) for part in (task, actor)]
+        factors |= dict.fromkeys(own, lengths[0] / lengths[1] if mode == "relative" else 1.0)
     return {
         "reward": reward,
         "critiques": oracle.critiques(w, states, actions),
@@ -87,7 +93,7 @@ def expected_of(w, images, labels):
         "actor": actor,
         "gradient": {
             **{name: task[name] for name in w_names},
-            **{name: task[name] + WEIGHT * actor[name] for name in theta},
+            **{name: task[name] + WEIGHT * factors[name] * actor[name] for name in theta},
             **learn,
         },
         "statistics": statistics,
@@ -97,7 +103,7 @@ def expected_of(w, images, labels):
 def test_a_training_step_is_the_one_computed_by_hand(model):
     images, labels = batch(model)
     before = weights_of(model)
-    expected = expected_of(before, images, labels)
+    expected = expected_of(before, images, labels, model.settings.actor_weight_mode)
     assert np.unique(expected["reward"][2]) == -PENALTY and expected["reward"][0].min() > -PENALTY
 
     logs = model.train_on_batch(images, labels, return_dict=True)
