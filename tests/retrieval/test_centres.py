@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreal_tf.retrieval.metric_losses import Centres
+from dreal_tf.retrieval.metric_losses import Centres, identity_sums
 
 EMBEDDINGS = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 LABELS = np.array([0, 0, 1, 1, 2, 2, 1, 1])
@@ -82,3 +82,13 @@ def test_it_is_rebuilt_from_its_config_and_kept_in_a_file(tmp_path):
 def test_what_does_not_fit_is_refused(changed):
     with pytest.raises(ValueError, match=f"`{next(iter(changed))}` must be"):
         Centres(**({"identities": 4} | changed))
+
+
+def test_sums_of_identities_pass_no_gradient():
+    embeddings = tf.constant([[1.0, 2.0], [3.0, 5.0], [4.0, 4.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        sums, counts = identity_sums(embeddings, tf.constant([2, 0, 2]), count=3)
+        total = tf.reduce_sum(sums)
+    np.testing.assert_array_equal(sums, [[3, 5], [0, 0], [5, 6]])
+    assert counts.numpy().tolist() == [1, 0, 2] and tape.gradient(total, embeddings) is None
