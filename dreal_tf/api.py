@@ -517,6 +517,7 @@ def study(
     from dreal_tf.experiments.study import Study, load_study
 
     loaded = study if isinstance(study, Study) else load_study(study, smoke)
+    cluster_of("auto")  # Its workers would refuse a malformed TF_CONFIG one after another.
     from dreal_tf.experiments.run_study import run_study
 
     return run_study(loaded, out, arms, seeds, networks, data_dir, rows, say or _silent)
