@@ -67,7 +67,7 @@ OF_KMODELS = {  # Their sides in pixels, if they are fixed.
     "efficientformer": {"EfficientFormerL1": 224}, "mit": {"MiT_B0": 64}, "nextvit": {"NextViTSmall": 64},
     "flexivit": {"FlexiViTSmall": 64},
 }  # fmt: skip
-# Of products and softmaxes that are no attention: residual branches, the classifier's softmax.
+# In the reasons for what is no attention: residual branches, the classifier's softmax.
 ORDINARY = ("is made of the other", "else than two", f"(None, {CLASSES})")
 OF_KERAS = ("MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "EfficientNetV2B0", "ResNet50")
 OF_KERAS += ("ConvNeXtTiny",)
@@ -167,12 +167,12 @@ def row(name, make):
         return f"| {name} | not installed ({error}) | | |"
     gates = dreal_tf.find_gates(network)
     kinds = collections.Counter(gate.kind for gate in gates)
-    found = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none"
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none"
     attached = "–"
     if gates:
         modules, change = attached_difference(network, list(dict.fromkeys(gate.name for gate in gates)))
         attached = f"{modules}, outputs change by {change:.0e}"
-    return f"| {name} | {found} | {attached} | {reasons(network)} |"
+    return f"| {name} | {listed} | {attached} | {reasons(network)} |"
 
 
 def main():

@@ -12,7 +12,6 @@ import sys
 import threading
 import traceback
 import warnings
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -35,6 +34,7 @@ from dreal_tf.cli.train import train
 from dreal_tf.cli.tune import tune
 from dreal_tf.data.files import bytes_of
 from dreal_tf.errors import InputError, RunError, received, shortened, unknown_name
+from dreal_tf.training.run_directory import installed_version
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -66,7 +66,7 @@ for verb in VERBS:
 
 def _version(is_set: bool):
     if is_set:
-        versions = (f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras"))
+        versions = (f"{name} {installed_version(name)}" for name in ("tensorflow", "keras"))
         result({}, False, [f"dreal-tf {dreal_tf.__version__} ({', '.join(versions)})"])
         raise typer.Exit
 

@@ -265,7 +265,7 @@ class RunDirectory:
             "platform": platform.platform(),
             "processors": os.cpu_count(),
             "devices": list(devices),
-            "versions": {package: _version(package) for package in packages},
+            "versions": {package: installed_version(package) for package in packages},
             "seed": seed,
             "git_revision": _git_revision(),
             "command": sys.argv,
@@ -393,7 +393,15 @@ def recipe_differences(one, other):
     return paths
 
 
-def _version(package):
+def installed_version(package):
+    """The version of an installed package, a str; None if it is not installed.
+
+    Args:
+        package: str.
+    Example:
+        >>> installed_version("no-such-package") is None
+        True
+    """
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -54,8 +54,11 @@ def module_values(modules, stages, values, drops=None, style=LIGHT, unit="nats")
             heights, (middle, low, high) = rows + sign * SHIFT, np.asarray(values[baseline]).T
             look = dict(color=colour, marker=MARKERS[baseline], markersize=4.5, linestyle="none")
             ends = np.maximum([middle - low, high - middle], 0)
-            panels[0].errorbar(middle, heights, xerr=ends, elinewidth=1.4, capsize=2.5, **look)
-            handles += panels[0].plot(middle, heights, label=PROPERTIES[baseline], **look)
+            points, *_ = panels[0].errorbar(
+                middle, heights, xerr=ends, elinewidth=1.4, capsize=2.5, **look
+            )
+            points.set_label(PROPERTIES[baseline])
+            handles.append(points)
             if drops is not None:
                 lost = 100 * np.asarray(drops[baseline])
                 panels[1].hlines(heights, 0, lost, color=colour, linewidth=1.4)
