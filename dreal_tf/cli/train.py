@@ -72,10 +72,10 @@ def train(
 
 def _method_table(modules):
     """A row for each module: its actor gradient, a fraction of the task gradient, and its trust."""
-    rows = [
-        (name, f"{values['actor_grad_ratio']:.3f}", f"{values['trust']:.2f}")
-        for name, values in modules.items()
-    ]
+    rows = []
+    for name, values in modules.items():
+        trust = "off" if values["trust"] is None else f"{values['trust']:.2f}"
+        rows.append((name, f"{values['actor_grad_ratio']:.3f}", trust))
     return table_lines(["module", "actor gradient / task gradient", "trust"], rows)
 
 

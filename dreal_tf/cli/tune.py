@@ -59,8 +59,7 @@ def tune(
     if results is None:
         say("This worker is done; the chief has the results.")
         return
-    lines = [results.title(resolved.name), "", *results.runs_table().terminal()]
-    lines += [*([results.best["method"]] if "method" in results.best else []), results.note(), ""]
+    lines = [results.title(resolved.name), "", *results.runs_table().terminal(), results.note(), ""]
     result(results.to_json(), as_json, lines + results.trials_table(narrow=True).terminal())
     say(f"Trials, table and figure: {out}")
     say(f"TensorBoard: tensorboard --logdir {shlex.quote(str(out / 'tensorboard'))}")

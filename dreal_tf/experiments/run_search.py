@@ -102,13 +102,15 @@ class SearchResult(NamedTuple):
         return f"{recipe_name}: {len(self.trials)} trials by {self.tuner} search"
 
     def note(self):
-        """Str: how to read the improvement."""
+        """Str: what the method did in the best trial, and how to read the improvement."""
+        method = self.best.get("method")  # Searches of earlier versions do not say.
+        said = f"{method} " if method else ""
         count = len(self.trials)
         scores = [trial["score"] for trial in self.trials if trial["score"] is not None]
         equal = scores.count((max if self.direction == "max" else min)(scores))
         shared = f" {equal} trials have the best score; the first of them counts." if equal > 1 else ""
         return (
-            f"Improvement: of the best over that row. In {self.objective} it is too optimistic, as it "
+            f"{said}Improvement: of the best over that row. In {self.objective} it is too optimistic, as it "
             f"chose the best of {count}; the test split was read once for each row, and chose nothing. "
             f"One seed.{shared}"
         )
@@ -260,7 +262,8 @@ class _Runner:
         chosen = next(trial for trial in trials if trial["trial"] == best_number)
         best = self._measured(folder.best)
         best |= {"trial": best_number, "values": chosen["values"], "recipe": str(folder.best.recipe)}
-        best["method"] = folder.best.read_metrics()["method"]["line"]
+        method = folder.best.read_metrics().get("method")  # Runs of earlier versions do not say.
+        best["method"] = method and method["line"]
         baselines = {"baseline": self._measured(folder.baseline), "best_baseline": None}
         if folder.best_baseline.finished:
             baselines["best_baseline"] = self._measured(folder.best_baseline)
@@ -299,7 +302,7 @@ class _Runner:
         folder = self.folder
         title = result.title(self.settings.recipe.name)
         lines = [f"# {title}", "", *result.runs_table().markdown(), ""]
-        lines += [result.best["method"], "", result.note(), ""]
+        lines += [result.note(), ""]
         lines += result.trials_table().markdown()
         write_whole(folder.rows, result.rows_text())
         folder.write_summary(lines, search_figure(result, self.settings.space))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dreal_tf.errors import InputError, check_at_least_one, received, unknown_name
-from dreal_tf.training.recipe import KINDS, Recipe
+from dreal_tf.training.recipe import KINDS, Recipe, model_of
 from dreal_tf.training.recipe_files import bundled_file, bundled_names, load_python
 from dreal_tf.training.strategies import STRATEGIES, cluster_of
 
@@ -180,14 +180,18 @@ class Space:
         for path, values in self.fields.items():
             for value in values.ends:
                 changes = self._with_a_kind(path) | {path: value}
-                recipe.replace(recipe.applicable(changes))  # Another kind's field changes nothing.
+                try:
+                    recipe.replace(recipe.applicable(changes))  # Another kind's field changes nothing.
+                except InputError as error:
+                    raise InputError(f"{error} ({path} of the search space)") from error
 
     def _with_a_kind(self, path):
         """A searched kind that has the field, if the kind of its section is searched too."""
         section, _, name = path.partition(".")
-        field, _, models = KINDS.get(section, ("", None, {}))
+        field = KINDS[section][0] if section in KINDS else ""
         kinds = self.fields.get(f"{section}.{field}")
-        taking = [k for k in kinds.ends if name in models[k].model_fields] if kinds else []
+        models = [(kind, model_of(section, kind)) for kind in kinds.ends] if kinds else []
+        taking = [kind for kind, model in models if model and name in model.model_fields]
         return {f"{section}.{field}": taking[0]} if taking else {}
 
     def declare(self, hp):
@@ -252,7 +256,8 @@ def _check_range(path, values):
     if not numbers or not values.low < values.high or (values.log and values.low <= 0):
         floor = " above 0" if values.log else ""
         raise InputError(
-            f"Expected two rising numbers{floor} for {path}. Received: {values!r}. Change them."
+            f"Expected two rising numbers{floor} for {path}. Received: {values!r}. Write for example "
+            "Range(0.1, 1.0, log=True)."
         )
 
 

@@ -71,14 +71,19 @@ class Study(Section):
     """
 
     name: Name = "unnamed"
-    what: Literal["train", "directions", "actor_only"]  # The experiment.
-    recipe: str  # A bundled recipe, see `dreal-tf recipes`.
-    changes: dict[str, object] = {}  # Recipe fields by dotted path, changed in all arms.
+    what: Literal["train", "directions", "actor_only"] = Field(examples=["train"])  # The experiment.
+    recipe: str = Field(examples=["digits_resnet8_se"])  # Name or path, see `dreal-tf recipes`.
+    # Recipe fields by dotted path, changed in all arms.
+    changes: dict[str, object] = Field({}, examples=[{"schedule.epochs": 5}])
     # Further changes by arm. "actor_only." and "directions." stand for the options below.
-    arms: Annotated[dict[Name, dict[str, object]], Field(min_length=1)]
+    arms: dict[Name, dict[str, object]] = Field(
+        min_length=1, examples=[{"baseline": {"dreal.enabled": False}, "method": {}}]
+    )
     against: Name | None = None  # The arm that all others are compared with, seed by seed.
     evaluated_on: Literal["test", "validation"] = "test"  # Images behind the results of "train".
-    seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(_distinct)] = Field(
+        (0, 1, 2), examples=[(0, 1, 2)]
+    )
     directions: Directions = Directions()  # Options of the experiment "directions".
     actor_only: ActorOnly = ActorOnly()  # Options of the experiment "actor_only".
 
@@ -347,8 +352,12 @@ def study_error(error, source):
         kind = {"directions": Directions, "actor_only": ActorOnly}.get(section, Study)
         what = "field of a study" if kind is Study else f"option of {section!r}"
         return InputError(f"{unknown_name(what, field, kind.model_fields)} ({source})")
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    examples = Study.model_fields[name].examples if name in Study.model_fields else None
+    cure = f"Write for example {name}={examples[0]!r}" if examples else "Change it"
+    if problem["type"] == "missing":
+        return InputError(f"Expected {path} of a study. Received: none ({source}). {cure}.")
     return InputError(
-        f"Expected {path} of a study {expectation(problem)}. Received: "
-        f"{received(problem['input'])} ({source}). Change it; the bundled studies under recipes/studies show how one is "
-        "written."
+        f"Expected {path} of a study {expectation(problem)}. Received: {received(problem['input'])} "
+        f"({source}). {cure}; the studies under recipes/studies show more."
     )

@@ -25,8 +25,10 @@ def running(path, what):
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Standard output is for results.
             yield
-    except (InputError, KeyboardInterrupt):  # The message of the first is complete.
+    except KeyboardInterrupt:
         raise
+    except InputError as error:
+        raise InputError(f"{error} ({path})") from error
     except BaseException as error:
         text = ""
         with contextlib.suppress(Exception):  # Its text is the user's code, too.

@@ -632,7 +632,7 @@ OPEN_NAMES = {
 }
 
 
-def _model_of(section, kind):
+def model_of(section, kind):
     """The model of a section for a kind, which may be any value; None if there is none."""
     models = KINDS[section][2]
     return models.get(kind if isinstance(kind, str) else None, models.get(None))
@@ -646,7 +646,7 @@ def _union(section):
         if isinstance(value, Section):
             return type(value).__name__
         kind = value.get(field, default) if isinstance(value, dict) else None
-        model = _model_of(section, kind)
+        model = model_of(section, kind)
         return None if model is None else model.__name__
 
     tagged = [Annotated[model, Tag(model.__name__)] for model in dict.fromkeys(models.values())]
@@ -795,7 +795,7 @@ class Recipe(Section):
         for section, (field, _, _) in KINDS.items():
             kind = changes.get(f"{section}.{field}", tree[section][field])
             if kind != tree[section][field]:
-                model = _model_of(section, kind)
+                model = model_of(section, kind)
                 kept = set(model.kept) & set(model.model_fields) if model else ()
                 tree[section] = {name: tree[section][name] for name in kept if name in tree[section]}
         if changes.get("attention.kind") == "none":
@@ -835,7 +835,7 @@ class Recipe(Section):
             if section in KINDS:
                 field = KINDS[section][0]
                 kind = changes.get(f"{section}.{field}", getattr(getattr(self, section), field))
-                model = _model_of(section, kind)
+                model = model_of(section, kind)
                 if model is not None and name not in model.model_fields:
                     continue
             applicable[path] = value
@@ -1022,7 +1022,7 @@ def _drop_fields_of_other_kinds(tree):
     """Until schema 2 a section held the fields of all kinds; those of others were without effect."""
     for section, (field, default, models) in KINDS.items():
         fields = tree.get(section)
-        model = _model_of(section, fields.get(field, default)) if isinstance(fields, dict) else None
+        model = model_of(section, fields.get(field, default)) if isinstance(fields, dict) else None
         if model is not None:
             others = {name for other in models.values() for name in other.model_fields}
             others -= set(model.model_fields)

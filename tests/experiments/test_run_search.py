@@ -66,6 +66,13 @@ def test_tables_hold_every_trial_and_run_and_fit_the_terminal(monkeypatch):
     assert "2 trials have the best score; the first of them counts." in RESULT.note()
 
 
+def test_the_note_says_what_the_method_did_if_the_best_run_recorded_it():
+    assert RESULT.note().startswith("Improvement: ")  # A run of an earlier version.
+    assert RESULT._replace(best=RESULT.best | {"method": None}).note() == RESULT.note()
+    line = "DREAL: actor gradient 31 % of the task gradient."
+    assert RESULT._replace(best=RESULT.best | {"method": line}).note() == f"{line} {RESULT.note()}"
+
+
 @pytest.mark.parametrize(("direction", "best_so_far"), [("min", [0.5, 0.25, 0.25]), ("max", [0.5] * 3)])
 def test_the_figure_shows_scores_by_trial_and_by_field(direction, best_so_far):
     space = Space({RATE: Range(0.1, 10.0, log=True), STAGES: Choice(None, ("conv4",))})

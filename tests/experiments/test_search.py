@@ -75,6 +75,41 @@ def test_a_search_that_cannot_be_is_refused(fields, message):
 
 
 @pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dreal.actor_weight": Range(-1.0, 1.0)}, "greater than or equal to 0.*actor_weight=-1.0"),
+        ({"dreal.critic": Choice("papr", "direct")}, "Received: 'papr'. Did you mean 'paper'"),
+        (
+            {"attention.reduction": Choice(2, 4), "attention.kind": Choice("se", "seq")},
+            "Received: 'seq'",
+        ),
+        (
+            {"attention.kind": Choice(["se", "cbam"]), "attention.reduction": Choice(2, 4)},
+            "'se', 'cbam'",
+        ),
+    ],
+)
+def test_a_space_that_the_recipe_does_not_take_is_refused_by_its_field(fields, message):
+    with pytest.raises(InputError, match=message + ".*of the search space") as caught:
+        Space(fields).check(load_recipe("digits_resnet8_se"))
+    assert "Expected" in str(caught.value)
+
+
+def test_a_space_may_choose_among_parts_of_other_libraries_and_of_plugins():
+    names = Choice("resnet", "keras.applications.MobileNetV3Small")
+    Space({"backbone.name": names, "backbone.width": Choice(0.5, 1.0)}).check(
+        load_recipe("digits_resnet8_se", smoke=True)
+    )
+
+
+def test_an_error_in_a_space_file_names_the_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from dreal_tf import Space\n\n\ndef space(smoke=False):\n    return Space({})\n")
+    with pytest.raises(InputError, match="at least one field by dotted path.*mine.py"):
+        load_space(file)
+
+
+@pytest.mark.parametrize(
     ("variables", "serves", "works"),
     [
         ({}, False, False),

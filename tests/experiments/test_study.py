@@ -37,7 +37,8 @@ def test_every_bundled_study_loads_both_ways_with_the_same_arms(name):
     ("fields", "message"),
     [
         ({"what": "fly"}, "'train', 'directions' or 'actor_only'. Received: 'fly'"),
-        ({"arms": {}}, "Expected arms of a study.*at least 1 item.*Received: {}"),
+        ({"arms": {}}, "Expected arms of a study.*at least 1 item.*Received: {}.*for example arms={'b"),
+        ({"seeds": 3}, r"Expected seeds of a study.*Received: 3.*for example seeds=\(0, 1, 2\)"),
         ({"arms": {"a/b": {}}}, "Expected arms.a/b"),
         ({"seeds": ()}, "at least one. Received: seeds=().*Name each once"),
         ({"seeds": (1, 1)}, r"seeds that differ.*seeds=\(1, 1\)"),
