@@ -425,6 +425,17 @@ def write_whole(path, content):
         new.write_bytes(content)
 
 
+def append(path, text):
+    """Appends lines to a file; a kill can leave the last one cut short.
+
+    Args:
+        path: path of a file that `write_whole` has begun.
+        text: str.
+    """
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
 def write_json(path, values):
     """Writes a JSON file whole or not at all.
 

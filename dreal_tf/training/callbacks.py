@@ -17,7 +17,7 @@ from dreal_tf.errors import DivergedError, InputError, RunError
 from dreal_tf.keras_internals import start_from_epoch
 from dreal_tf.method.finite import nonfinite_weight
 from dreal_tf.retrieval.embedding import Embedder, scores_of
-from dreal_tf.storage import checked_zip, reading, write_whole
+from dreal_tf.storage import append, checked_zip, reading, write_whole
 from dreal_tf.training.run_directory import read_history
 
 RETRIEVAL_SCORES = ("rank_1", "rank_5", "rank_10", "mAP", "mINP")  # Those logged after each epoch.
@@ -97,6 +97,7 @@ class HistoryFile(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
         self.rows = []
+        self._columns = ()  # Those of the file, once this callback has written it.
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self.rows and epoch:
@@ -105,12 +106,20 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = round(time.perf_counter() - self._started, 3)
-        self.rows.append({"epoch": epoch + 1, "seconds": seconds, **(logs or {})})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, dict.fromkeys(name for row in self.rows for name in row))
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_whole(self.path, text.getvalue())
+        row = {"epoch": epoch + 1, "seconds": seconds, **(logs or {})}
+        self.rows.append(row)
+        if row.keys() <= set(self._columns):
+            append(self.path, _csv_lines(self._columns, [row]))
+            return
+        self._columns = tuple(dict.fromkeys(name for row in self.rows for name in row))
+        header = dict(zip(self._columns, self._columns, strict=True))
+        write_whole(self.path, _csv_lines(self._columns, [header, *self.rows]))
+
+
+def _csv_lines(columns, rows):
+    text = io.StringIO()
+    csv.DictWriter(text, columns).writerows(rows)
+    return text.getvalue()
 
 
 class RetrievalScores(keras.callbacks.Callback):

@@ -348,13 +348,15 @@ def read_history(path, epochs=1):
         path: str or path.
         epochs: int. Epochs that it must hold, at least.
     Returns:
-        List of dicts from column to float; `epoch` is an int, the row's number from 1, also where an
-        earlier version counted from 0.
+        List of dicts from column to float, without a last row that a kill has cut short; `epoch` is an
+        int, the row's number from 1, also where an earlier version counted from 0.
     Raises:
         InputError: if it is not there, is damaged, or lacks epochs.
     """
     with reading(path, f"the history of a run, a row for each of {epochs} epochs", RESTORE):
-        header, cells = csv_rows(read_kept(path).decode(), ("epoch",))
+        text = read_kept(path).decode()
+        whole = text[: text.rfind("\n") + 1]  # A kill may have cut the last row short.
+        header, cells = csv_rows(whole, ("epoch",))
         rows = [{k: float(v) for k, v in zip(header, row, strict=True) if v} for row in cells]
         numbers = [row.get("epoch") for row in rows]
         from_0_or_1 = [list(range(first, first + len(rows))) for first in (0, 1)]

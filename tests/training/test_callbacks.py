@@ -57,6 +57,38 @@ def everything(model):
     return [v.numpy() for v in variables]
 
 
+def epochs_of(history, logs_by_epoch):
+    for epoch, logs in logs_by_epoch.items():
+        history.on_epoch_begin(epoch)
+        history.on_epoch_end(epoch, logs)
+
+
+def test_a_row_cut_short_at_any_byte_is_written_again(tmp_path):
+    path = tmp_path / "history.csv"
+    logs = {0: {"loss": 0.5}, 1: {"loss": 0.25, "reward": 0.125}, 2: {"loss": 0.1}}  # A column comes later.
+    epochs_of(HistoryFile(path), logs)
+    text = path.read_bytes()
+    whole = read_history(path, 3)
+    assert [row["loss"] for row in whole] == [0.5, 0.25, 0.1] and whole[1]["reward"] == 0.125
+    for end in range(text.rindex(b"\n", 0, -1) + 1, len(text)):
+        path.write_bytes(text[:end])
+        assert read_history(path, 2) == whole[:2]
+        resumed = HistoryFile(path)
+        epochs_of(resumed, {2: logs[2]})
+        rows = read_history(path, 3)
+        assert rows[:2] == whole[:2] and rows[2]["loss"] == 0.1
+
+
+def test_an_epoch_adds_one_line_to_the_history(tmp_path):
+    path = tmp_path / "history.csv"
+    history = HistoryFile(path)
+    epochs_of(history, {0: {"loss": 0.5}})
+    with path.open("ab") as file:  # A mark that a rewritten file would lack.
+        file.write(b"2,0.0,7.0\n")
+    epochs_of(history, {1: {"loss": 0.25}})
+    assert path.read_bytes().count(b"7.0") == 1 and path.read_bytes().count(b"\n") == 4
+
+
 class Informed(DirectCritic):
     """Knows the true gradient, and has it tried on noisy actions: it is soon trusted."""
 
