@@ -463,14 +463,16 @@ def write_sealed(last, content, files, folder):
 
 
 def remove_whole(path):
-    """Removes a folder so that it is there whole or not at all.
+    """Removes a folder so that it is there whole or not at all, and what a killed command left of it.
 
     Args:
         path: path; it need not exist.
     """
-    if path.exists():
-        os.rename(path, new := _new_name(path))
-        _remove(new)
+    if path.parent.is_dir():
+        new = _new_name(path)
+        if path.exists():
+            os.rename(path, new)
+            _remove(new)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Damaged and hostile files are refused by name before they are read; files are written whole or not at all."""
 
+import contextlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from faults import FAULTS, Killed
 from fresh_process import started
 
 from dreal_tf.errors import InputError, RunError
@@ -446,6 +448,18 @@ def test_any_name_is_written_and_nothing_else_is_touched(tmp_path, name):
     remove_whole(tmp_path / f"{name}2")
     assert names(tmp_path) == sorted([*mine, name])
     assert all((tmp_path / one).read_text() == "mine" for one in mine)
+
+
+def test_a_removal_that_was_cut_short_ends_at_the_next(tmp_path):
+    folder = tmp_path / "run"
+    for _ in range(2):  # The folder is there, then only what a killed removal has left of it.
+        (folder / "checkpoints").mkdir(parents=True)
+        with contextlib.suppress(Killed), FAULTS.inside(tmp_path, "kill", at=1):
+            remove_whole(folder)
+        assert [name for name in names(tmp_path) if name.startswith(PREFIX)]
+        remove_whole(folder)
+        assert not names(tmp_path)
+    remove_whole(tmp_path / "missing" / "run")
 
 
 def test_the_rest_of_a_killed_command_goes_and_that_of_a_living_one_stays(tmp_path, keeper):

@@ -95,9 +95,9 @@ def check_request(run_path, threshold=None, keep=None, epochs=0, images=2000, ou
     named = run.path.resolve() if run.path.name in ("", "..") else run.path
     out = RunDirectory(out or named.with_name(f"{named.name}_pruned"))
     request = PruningRequest(run, recipe, out, rule, epochs, images)
-    request.check_out()
-    with locked(out.path):  # It can be written.
-        return request
+    with locked(out.path):  # It can be written; and the lock of a killed command goes.
+        request.check_out()
+    return request
 
 
 def _checked_rule(threshold, keep):

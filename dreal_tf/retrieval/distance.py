@@ -68,8 +68,13 @@ def unit_length(embeddings):
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     embeddings = np.asarray(embeddings, np.float32)
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(lengths == 0, 1, lengths)
+    return embeddings / _lengths(embeddings)[:, np.newaxis]
+
+
+def _lengths(embeddings):
+    """The Euclidean length of each row, 1 for rows of zeros."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))  # Without a squared copy of all.
+    return np.where(lengths == 0, 1, lengths)
 
 
 def mean_of_views(*views):
@@ -96,13 +101,9 @@ def mean_of_views(*views):
     return unit_length(sum(unit_length(view) for view in views) / np.float32(len(views)))
 
 
-# The arguments of scikit-learn for each metric.
-METRICS = {
-    "cosine": {"metric": "cosine"},
-    "euclidean": {"metric": "euclidean"},
-    "squared_euclidean": {"metric": "euclidean", "squared": True},
-}
+METRICS = ("cosine", "euclidean", "squared_euclidean")
 MEMORY = 256  # Approximate memory for the work on a block (MiB).
+GROUP = 256  # Columns of which `smallest` compares the least value first, at most.
 
 
 def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
@@ -112,7 +113,7 @@ def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
         query: float array (queries, dimensions).
         gallery: float array (images, dimensions).
         metric: str, a key of `METRICS`. "cosine": 1 - cosine, from 0 to 2; 1 to a row of zeros.
-        memory: float > 0. Approximate memory for a block and the work on it (MiB).
+        memory: float > 0. Memory of a block (MiB).
     Returns:
         Iterator of float32 arrays (some queries, images), at least one query each, in order.
     Raises:
@@ -121,20 +122,25 @@ def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
         >>> blocks = distance_blocks([[1, 0], [0, 2], [0, 0]], [[0, 1], [3, 4]], memory=1e-5)
         >>> [block.round(1).tolist() for block in blocks]
         [[[1.0, 0.4000000059604645]], [[0.0, 0.20000000298023224]], [[1.0, 1.0]]]
-    Source: scikit-learn's `pairwise_distances_chunked`, which computes Euclidean distances of float32
-        in float64, as they are differences of large numbers.
+    Source: scikit-learn's `euclidean_distances`, which computes distances of float32 in float64, as they
+        are differences of large numbers. Its cosine distance normalises the gallery for every block.
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
     query, gallery = checked_pair(query, gallery)
-    row = 8 * len(gallery) / 2**20  # As scikit-learn computes it.
-    from sklearn.metrics import (
-        pairwise_distances_chunked,  # Imported late: it is slow, and few commands rank.
-    )
+    lengths = _lengths(gallery) if metric == "cosine" else None
+    rows = max(int(memory * 2**20 / (4 * len(gallery))), 1)  # Products of few rows are slow.
+    return (_block(query[n : n + rows], gallery, metric, lengths) for n in range(0, len(query), rows))
 
-    return pairwise_distances_chunked(
-        query, gallery, working_memory=max(memory, row), **METRICS[metric]
-    )
+
+def _block(query, gallery, metric, lengths):
+    if metric == "cosine":
+        block = unit_length(query) @ gallery.T
+        block /= lengths  # A gallery of unit length would be a copy.
+        return np.clip(np.subtract(1, block, out=block), 0, 2, out=block)
+    from sklearn.metrics.pairwise import euclidean_distances  # Slow to import, and few commands rank.
+
+    return euclidean_distances(query, gallery, squared=metric == "squared_euclidean")
 
 
 def distances(query, gallery, metric="cosine"):
@@ -163,15 +169,14 @@ def smallest(values, count):
         >>> smallest(np.array([[3, 1, 2, 1, 1]]), 3).tolist()
         [[1, 3, 4]]
     """
-    if count >= values.shape[1]:
+    columns = values.shape[1]
+    if count >= columns:
         return np.argsort(values, axis=1, kind="stable")
-    columns = np.argpartition(values, count - 1, axis=1)[:, :count]
-    columns.sort(axis=1)
-    chosen = np.take_along_axis(values, columns, axis=1)
-    # The partition keeps an arbitrary choice of the values that equal the largest one kept.
-    last = chosen.max(axis=1, keepdims=True)
-    tied = np.flatnonzero((values <= last).sum(axis=1) > count)
-    if tied.size:
-        columns[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :count]
-        chosen[tied] = np.take_along_axis(values[tied], columns[tied], axis=1)
-    return np.take_along_axis(columns, np.argsort(chosen, axis=1, kind="stable"), axis=1)
+    # `count` groups have a value of at most `bound`, so the values up to it hold the smallest, ties included.
+    starts = np.arange(0, columns, min(max(columns // count, 1), GROUP))
+    bound = np.partition(np.minimum.reduceat(values, starts, axis=1), count - 1, axis=1)[:, count - 1]
+    positions = np.empty((len(values), count), np.intp)
+    for row, (of_row, most) in enumerate(zip(values, bound, strict=True)):
+        candidates = np.flatnonzero(of_row <= most)
+        positions[row] = candidates[np.argsort(of_row[candidates], kind="stable")[:count]]
+    return positions

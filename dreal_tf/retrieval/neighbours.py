@@ -10,17 +10,20 @@ from dreal_tf.retrieval.distance import (
     MEMORY,
     METRICS,
     checked_embeddings,
+    checked_pair,
     distance_blocks,
     smallest,
     unit_length,
 )
+
+QUERIES = 256  # Compared at once.
 
 
 class Neighbours(NamedTuple):
     """The nearest images of each query, nearest first.
 
     Attributes:
-        places: int array (queries, count), rows of the gallery; -1 if an approximate search found
+        positions: int array (queries, count), rows of the gallery; -1 if an approximate search found
             fewer.
         distances: float32 array (queries, count); infinity for position -1.
     """
@@ -32,8 +35,8 @@ class Neighbours(NamedTuple):
 def nearest(query, gallery, count, metric="cosine", memory=MEMORY):
     """The nearest images of a gallery to each query, whatever their identities.
 
-    The search is exact and computes all distances, a block of queries at a time. For a large gallery
-    that is searched often, build an `ApproximateIndex`.
+    The search is exact and computes all distances, a block of queries and of the gallery at a time. For a
+    large gallery that is searched often, build an `ApproximateIndex`.
 
     Args:
         query: float array (queries, dimensions).
@@ -51,11 +54,21 @@ def nearest(query, gallery, count, metric="cosine", memory=MEMORY):
         ([[1, 2]], [[0.0, 0.28999999165534973]])
     """
     check_at_least_one(count=count)
-    parts = []
-    for block in distance_blocks(query, gallery, metric, memory / 3):
-        positions = smallest(block, count)
-        parts.append((positions, np.take_along_axis(block, positions, axis=1)))
-    return Neighbours(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    query, gallery = checked_pair(query, gallery)
+    columns = max(int(memory / 8 * 2**20 / (4 * min(len(query), QUERIES))), 1)  # Memory is used again.
+    blocks = []
+    for queries in (query[n : n + QUERIES] for n in range(0, len(query), QUERIES)):
+        parts = []
+        for start in range(
+            0, len(gallery), columns
+        ):  # Whole rows of a large gallery leave few of them.
+            (block,) = distance_blocks(queries, gallery[start : start + columns], metric, memory)
+            positions = smallest(block, count)
+            parts.append((positions + start, np.take_along_axis(block, positions, axis=1)))
+        positions, distances = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+        best = smallest(distances, count)
+        blocks.append([np.take_along_axis(part, best, axis=1) for part in (positions, distances)])
+    return Neighbours(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
 
 
 class ApproximateIndex:

@@ -65,7 +65,11 @@ def epochs_of(history, logs_by_epoch):
 
 def test_a_row_cut_short_at_any_byte_is_written_again(tmp_path):
     path = tmp_path / "history.csv"
-    logs = {0: {"loss": 0.5}, 1: {"loss": 0.25, "reward": 0.125}, 2: {"loss": 0.1}}  # A column comes later.
+    logs = {
+        0: {"loss": 0.5},
+        1: {"loss": 0.25, "reward": 0.125},
+        2: {"loss": 0.1},
+    }  # A column comes later.
     epochs_of(HistoryFile(path), logs)
     text = path.read_bytes()
     whole = read_history(path, 3)
