@@ -319,7 +319,7 @@ def measure_networks(folder, arms, data_dir=None, say=print):
         recipe = run.read_recipe().reading(data_dir)
         if seed != seed_of_data:  # The arms of a seed share their data, and so their pictures.
             data, seed_of_data = run_data(run, recipe), seed
-            images, labels = sample_examples(data.test, data.sizes["test"], IMAGES)
+            images, labels = sample_examples(data, IMAGES)
             pictures = grid_pictures(images, labels, PICTURES)
         row = measured_run(run, recipe, data, images, pictures)
         seconds = round(time.perf_counter() - started, 1)

@@ -56,7 +56,7 @@ def audit_critic(run, images=2000, data_dir=None, track=None):
     model, data, _ = build(run.recipe.reading(data_dir))
     epochs = restore_last(run.directory.checkpoints, model)
     seed = run.recipe.run.seed
-    examples = sample_examples(data.test, data.sizes["test"], images, seed=seed)
+    examples = sample_examples(data, images, seed=seed)
     return CriticAudit(measure_critic(model, *examples, seed, track) | {"epochs": epochs})
 
 

@@ -138,7 +138,7 @@ def audited(target, images, data, data_dir=None, seed=0, gates=None, loss=None):
         check_data(network, data, class_names)
         check_images(min(images, data.sizes["test"]))
         calibration, names = calibration_images(data), tuple(data.class_names)
-        batches = sample_batches(data.test, data.sizes["test"], images, IMAGES_AT_A_TIME, seed)
+        batches = sample_batches(data, images, IMAGES_AT_A_TIME, seed)
     else:
         pictures, labels = _examples(data, images, seed)
         labels = _checked_labels(task, network, pictures, labels)

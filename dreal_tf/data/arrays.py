@@ -86,9 +86,12 @@ class Arrays:
         positions = positions.batch(batch_size, drop_remainder=shard[1] == 1)
         return positions.map(lambda rows: self._batch(rows, epoch_seed), tf.data.AUTOTUNE)
 
-    def ordered(self, batch_size):
-        """All examples, in batches."""
-        return tf.data.Dataset.from_tensor_slices((self.images, self.labels)).batch(batch_size)
+    def ordered(self, batch_size, chosen=None):
+        """All examples, or the chosen ones, in batches."""
+        images, labels = self.images, self.labels
+        if chosen is not None:
+            images, labels = tf.boolean_mask(images, chosen), tf.boolean_mask(labels, chosen)
+        return tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
 
     def _batch(self, positions, epoch_seed):
         images = tf.gather(self.images, positions)

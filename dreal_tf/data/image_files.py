@@ -578,9 +578,11 @@ class ImageFiles:
         # A worker's last batch may be smaller: see `dreal_tf.data.splits.make_splits`.
         return self._examples(order, epoch_seed).batch(batch_size, drop_remainder=shard[1] == 1)
 
-    def ordered(self, batch_size):
-        """All examples, in batches."""
-        return self._examples(tf.range(self.size)).batch(batch_size)
+    def ordered(self, batch_size, chosen=None):
+        """All examples, or the chosen ones, in batches."""
+        positions = tf.range(self.size)
+        positions = positions if chosen is None else tf.boolean_mask(positions, chosen)
+        return self._examples(positions).batch(batch_size)
 
     def _read(self, position, epoch_seed):
         data, arguments = tf.io.read_file(self.paths[position]), {}

@@ -71,9 +71,13 @@ class Records:
         # A worker's last batch may be smaller: see `dreal_tf.data.splits.make_splits`.
         return examples.batch(batch_size, drop_remainder=workers == 1)
 
-    def ordered(self, batch_size):
-        """All examples, in batches."""
-        return self._records(self.files).map(self._example, tf.data.AUTOTUNE).batch(batch_size)
+    def ordered(self, batch_size, chosen=None):
+        """All examples, or the chosen ones, in batches."""
+        records = self._records(self.files)
+        if chosen is not None:  # Before they are decoded.
+            numbered = records.enumerate().filter(lambda number, _: chosen[number])
+            records = numbered.map(lambda _, record: record)
+        return records.map(self._example, tf.data.AUTOTUNE).batch(batch_size)
 
     def _records(self, files, shard=(0, 1)):
         worker, workers = shard

@@ -31,6 +31,7 @@ class Splits(NamedTuple):
         skipped: tuple of str: path and reason of each unreadable image that was skipped.
         files: `dreal_tf.data.files.FileRecord` of data in files; else None.
         notes: tuple of str, lines on how the data was read.
+        sources: dict of the sources behind the three, see `make_splits`; samples read them.
         retrieval: dict of `RetrievalSet` for data of identities, else None: "validation", identities
             held out of the training data, and "test". `validation` and `test` above are then held-out
             images of the training identities.
@@ -47,6 +48,7 @@ class Splits(NamedTuple):
     skipped: tuple = ()
     files: object = None
     notes: tuple = ()
+    sources: dict = {}
     retrieval: dict | None = None
 
     @property
@@ -145,8 +147,8 @@ def make_splits(sources, options, preprocessing, steps_per_epoch=None, **fields)
     """Splits from three sources of examples.
 
     A source has `size`, the number of its examples; `shuffled(epoch_seed, batch_size, shard)`, the full
-    batches of an epoch in an order that follows from `epoch_seed` alone; and `ordered(batch_size)`, all
-    examples. Both give tf.data.Datasets of (images, int labels), images with values from 0 to the
+    batches of an epoch in an order that follows from `epoch_seed` alone; and `ordered(batch_size, chosen)`,
+    the examples where `chosen`, a bool tensor (size,), is true, or all, in their order. Both give tf.data.Datasets of (images, int labels), images with values from 0 to the
     preprocessing's `top`.
 
     Args:
@@ -207,6 +209,7 @@ def make_splits(sources, options, preprocessing, steps_per_epoch=None, **fields)
         steps_per_epoch=steps,
         clock=clock,
         soft_labels=options.one_hot,
+        sources=sources,
         **fields,
     )
 
@@ -280,51 +283,47 @@ def worker_shard():
     return index, chiefs + len(tasks.get("worker", []))
 
 
-def sample_examples(data, size, count, seed=0):
-    """A random sample of a data set's examples, in random order and held in memory.
+def sample_examples(splits, count, seed=0):
+    """A random sample of the test images, in random order and held in memory.
 
     Args:
-        data: tf.data.Dataset of (images, int labels), batched.
-        size: int. Number of its examples.
-        count: int. Size of the sample; all examples if there are fewer.
+        splits: `Splits`.
+        count: int. Size of the sample; all test images if there are fewer.
         seed: int.
     Returns:
-        Array (count, ...) of the images, and int32 array (count,).
+        Array (count, height, width, channels) of images as the network takes them, and int32 array (count,).
     Example:
-        >>> data = tf.data.Dataset.from_tensor_slices((np.arange(9.0), np.arange(9))).batch(4)
-        >>> images, labels = sample_examples(data, 9, 5)
-        >>> len(set(labels.tolist())), bool((images == labels).all())
-        (5, True)
+        >>> from dreal_tf.data.arrays import from_arrays
+        >>> arrays = np.arange(40.0).reshape(40, 1, 1, 1), np.arange(40) % 2
+        >>> images, labels = sample_examples(from_arrays(arrays, arrays, ["a", "b"], batch_size=8), 5)
+        >>> images.shape, bool((images.ravel() % 2 == labels).all())
+        ((5, 1, 1, 1), True)
     """
-    order, sampled = _sample(size, count, seed)
-    images, labels, start = [], [], 0
-    for batch, batch_labels in data.as_numpy_iterator():  # Memory holds the sample alone.
-        rows = sampled[start : start + len(batch_labels)]
-        images.append(batch[rows])
-        labels.append(batch_labels[rows])
-        start += len(rows)
+    order, _ = _sample(splits.sizes["test"], count, seed)
+    images, labels = zip(*sample_batches(splits, count, 100, seed).as_numpy_iterator(), strict=True)
     shuffled = np.argsort(np.argsort(order))  # From the order of the data to the random one.
     return np.concatenate(images)[shuffled], np.concatenate(labels)[shuffled].astype("int32")
 
 
-def sample_batches(data, size, count, batch_size, seed=0):
-    """The same sample, but in the order of the data and read when needed.
+def sample_batches(splits, count, batch_size, seed=0):
+    """The same sample, but in the order of the data and read when needed; nothing else is decoded.
 
     Args:
-        data, size, count, seed: see `sample_examples`.
+        splits, count, seed: see `sample_examples`.
         batch_size: int.
     Returns:
         tf.data.Dataset of (images, labels), which knows its length.
     Example:
-        >>> data = tf.data.Dataset.from_tensor_slices((np.arange(9.0), np.arange(9))).batch(4)
-        >>> batches = sample_batches(data, 9, 5, batch_size=3)
+        >>> from dreal_tf.data.arrays import from_arrays
+        >>> arrays = np.arange(40.0).reshape(40, 1, 1, 1), np.arange(40) % 2
+        >>> batches = sample_batches(from_arrays(arrays, arrays, ["a", "b"], batch_size=8), 5, batch_size=3)
         >>> len(batches), [len(labels) for _, labels in batches]
         (2, [3, 2])
     """
-    order, sampled = _sample(size, count, seed)
-    sampled = tf.constant(sampled)
-    rows = data.unbatch().enumerate().filter(lambda position, _: sampled[position])
-    batches = rows.map(lambda _, example: example).batch(batch_size)
+    order, chosen = _sample(splits.sizes["test"], count, seed)
+    batches = splits.sources["test"].ordered(batch_size, tf.constant(chosen))
+    standardised = splits.preprocessing.standardised
+    batches = batches.map(lambda images, labels: (standardised(images), labels), tf.data.AUTOTUNE)
     batches = batches.apply(tf.data.experimental.assert_cardinality(-(-len(order) // batch_size)))
     return batches.prefetch(tf.data.AUTOTUNE)
 

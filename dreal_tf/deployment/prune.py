@@ -316,7 +316,7 @@ def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
     audited = audit(network, images, validation, track=progress, seed=seed)
     values = {module: value["static"] for module, value in audited["modules"].items()}
     plans = removal_plans(network, static_actions(network, calibration_images(data)))
-    batches = sample_batches(validation.test, validation.sizes["test"], images, IMAGES_AT_A_TIME, seed)
+    batches = sample_batches(validation, images, IMAGES_AT_A_TIME, seed)
     log_p, correct = label_scores(network, batches)
 
     def without(names):
@@ -363,7 +363,8 @@ def validation_as_test(data):
     validation = data.validation
     if data.soft_labels:
         validation = validation.map(lambda images, rows: (images, tf.argmax(rows, axis=1)))
-    return data._replace(test=validation, sizes=data.sizes | {"test": data.sizes["validation"]})
+    sizes, sources = ({**parts, "test": parts["validation"]} for parts in (data.sizes, data.sources))
+    return data._replace(test=validation, sizes=sizes, sources=sources)
 
 
 def _check_count(rule, modules):

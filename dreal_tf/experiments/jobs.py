@@ -104,7 +104,7 @@ def run_directions(study, arm, seed, folders):
     frozen = FrozenDREAL.of(model, actor_weight=0.0, **WHOLE)
     _compile(frozen, model, keras.optimizers.SGD(0.0))
     _fit(frozen, data, callbacks, options.steps)
-    examples = sample_examples(data.test, data.sizes["test"], options.images, seed)
+    examples = sample_examples(data, options.images, seed)
     quality = NetworkEvaluator(frozen.trajectory_network, *examples)()
     row = {"accuracy": quality.accuracy, "log_p": quality.log_p}
     return row | critic_quality(frozen, *examples)
@@ -121,7 +121,7 @@ def run_actor_only(study, arm, seed, folders):
     """
     options = study.options_of(arm)
     model, data, callbacks = _trained(study, arm, seed, folders)
-    examples = sample_examples(data.test, data.sizes["test"], options.images, seed)
+    examples = sample_examples(data, options.images, seed)
     evaluate = NetworkEvaluator(model.trajectory_network, *examples)
     qualities = {"trained": evaluate()}
     frozen = FrozenDREAL.of(model, options.wait, actor_weight=1.0, actor_warmup=0, **WHOLE)

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from fresh_process import PREPARED
 
 from dreal_tf.data.prepared import find_prepared, prepared_data_set
+from dreal_tf.data.splits import sample_batches
 from dreal_tf.errors import InputError
 
 tfds.disable_progress_bar()
@@ -80,6 +81,13 @@ def test_splits_part_the_images(shades, memory_limit):
         assert len(epoch) == len(set(epoch)) == 80 == 16 * data.steps_per_epoch
         trained |= set(epoch)
     assert len(held) == 10 and not held & trained and held | trained == set(range(100))
+
+
+@BOTH
+def test_a_sample_is_some_of_the_test_images_in_their_order(shades, memory_limit):
+    data = prepared_data_set("shades", shades, batch_size=16, memory_limit=memory_limit)
+    every, sampled = numbers(data.test), numbers(sample_batches(data, 7, batch_size=3, seed=5))
+    assert sampled == [every[n] for n in sorted(np.random.default_rng(5).permutation(20)[:7])]
 
 
 @BOTH

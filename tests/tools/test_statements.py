@@ -138,7 +138,7 @@ def test_the_kept_measurements_are_those_of_the_network(folder):
     rows = parse_rows((folder / "networks.csv").read_text())
     (row,) = [row for row in rows if row["arm"] == "comparative"]
     data = build_data(RunDirectory(path).read_recipe())
-    images, _ = sample_examples(data.test, data.sizes["test"], 2000)
+    images, _ = sample_examples(data, 2000)
     _, _, network = trained_network(path)
     gate = network(images, training=False)["actions"]["conv4_1/se"]
     gate = gate.numpy().reshape(len(images), -1)

@@ -128,7 +128,7 @@ def gather(inputs, data_dir=None, track=None):
             "all go without. Name one that has, and this one with --against."
         )
     times = latencies(networks, data.image_shape)
-    examples = sample_examples(data.test, data.sizes["test"], inputs.images, seed)
+    examples = sample_examples(data, inputs.images, seed)
 
     def tracked(items):
         return track(items, "Values of modules", len(items)) if track else items
