@@ -315,7 +315,7 @@ def _files_of_classes(root, prefix, class_names, skipped):
             )
         names += [folder + name for name in below.files]
         labels += [label] * len(below.files)
-    return np.array(names), np.array(labels)
+    return np.array(names, object), np.array(labels)  # Texts of one width would take more memory.
 
 
 def _new_splits(images, options):
@@ -382,7 +382,7 @@ def _recorded_splits(folder, options):
     for split in SPLITS:
         rows = record.present(split, root, unreadable)
         labels = np.array([class_names.index(row.label) for row in rows])
-        listed[split] = np.array([row.path for row in rows]), labels
+        listed[split] = np.array([row.path for row in rows], object), labels
     record.warn(root)
     return ClassFolder(tree, class_names, listed, {}, {}), record
 

@@ -241,7 +241,7 @@ def _recorded_parts(tree, listed, titles, path):
         rows = record.present(split, tree.root)
         cameras = [present[row.path][1] for row in rows]
         parts[split] = Listed(
-            np.array([row.path for row in rows], str),
+            np.array([row.path for row in rows], object),
             np.array([numbers.get(row.label, present[row.path][0]) for row in rows], int),
             None if None in cameras else np.array(cameras, int),
         )

@@ -122,7 +122,7 @@ def list_identities(name, folder, on_unnamed="stop"):
         if good:
             images, identities, cameras = zip(*good, strict=True)
             cameras = None if None in cameras else np.array(cameras, int)
-            listed[split] = Listed(np.array(images, str), np.array(identities, int), cameras)
+            listed[split] = Listed(np.array(images, object), np.array(identities, int), cameras)
     for split in SPLITS:
         if split not in listed:
             split_folder = layout.folders.get(split) or f"the split {split!r}"

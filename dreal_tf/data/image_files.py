@@ -39,6 +39,7 @@ PNG_PIXELS_OF_TENSORFLOW, PNG_SIDE_OF_TENSORFLOW = 2**26, 1_000_000  # It refuse
 LUMINANCE = (19595, 38470, 7471)  # Weights of red, green and blue, in 65536ths: Pillow's.
 STRAY_BYTES = 16  # Before the end of a JPEG; some cameras leave them.
 EDGE = 32  # Columns beside a window of a JPEG whose colours a decoder may blend into it.
+SUBMITTED = 1000  # Files in the queue of the threads; an entry takes a kilobyte and more.
 BAD_NAMED = 5  # Bad images that a message names; it counts the others.
 EXPECTED = f"Expected a {READABLE} image that can be read. Received:"
 CURE = "Restore or remove it; with data.verify=true all such files are named before training."
@@ -514,14 +515,19 @@ def inspect_images(tree, names, inspect=inspect_image):
         except (OSError, UnreadableImage, tf.errors.OpError) as error:
             return None, unreadable(error), sha256, deep
 
+    inspected = Inspected({}, {}, {}, [])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = dict(zip(names, pool.map(read, names), strict=True))
-    return Inspected(
-        {name: result for name, (result, problem, *_) in rows.items() if problem is None},
-        {name: problem for name, (_, problem, *_) in rows.items() if problem is not None},
-        {name: sha256 for name, (_, _, sha256, _) in rows.items()},
-        [name for name, (*_, deep) in rows.items() if deep],
-    )
+        for start in range(0, len(names), SUBMITTED):
+            some = names[start : start + SUBMITTED]
+            for name, (result, problem, sha256, deep) in zip(some, pool.map(read, some), strict=True):
+                if problem is None:
+                    inspected.results[name] = result
+                else:
+                    inspected.problems[name] = problem
+                inspected.sha256[name] = sha256
+                if deep:
+                    inspected.deep.append(name)
+    return inspected
 
 
 def one_size(sizes):
