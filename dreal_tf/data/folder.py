@@ -390,7 +390,10 @@ def _recorded_splits(folder, options):
 def _verified(images, options):
     """Reads all images before training starts, and skips bad ones if the options say so."""
     tree, listed = images.tree, dict(images.listed)
-    inspected = inspect_images(tree, [name for names, _ in listed.values() for name in names])
+    sized = options.image_size is not None  # Else each image must be read, to know its size.
+    checked = files.checked_before(options.checked, tree) if sized else None
+    names = [name for names, _ in listed.values() for name in names]
+    inspected = inspect_images(tree, names, checked=checked)
     bad = inspected.bad(tree)
     inspected.check(tree, options.on_bad_image)
     if bad:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreal_tf.data.arrays import Arrays
-from dreal_tf.data.files import compared, first_few, read_record, record_of
+from dreal_tf.data.files import checked_before, compared, first_few, read_record, record_of
 from dreal_tf.data.identity_layouts import LAYOUTS, Listed, list_identities
 from dreal_tf.data.identity_sampling import IdentitySampler, held_out_identities, held_out_images
 from dreal_tf.data.image_files import (
@@ -224,7 +224,9 @@ def _inspected(tree, names, options, known, record):
         raise options.size_needed(len(names), shape)
     if record is not None:
         return inspect_images(tree, record.changed), None, size  # The run inspected the others.
-    return inspect_images(tree, names) if options.verify else Inspected(), None, size
+    if not options.verify:
+        return Inspected(), None, size
+    return inspect_images(tree, names, checked=checked_before(options.checked, tree)), None, size
 
 
 def _recorded_parts(tree, listed, titles, path):

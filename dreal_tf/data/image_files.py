@@ -444,7 +444,7 @@ class Inspected(NamedTuple):
     """The result of inspecting image files, by name; empty without arguments.
 
     Attributes:
-        results: dict of the results of the inspection, for files that can be read.
+        results: dict of the results of the inspection, for files that can be read and were not checked before.
         problems: dict of str, the reasons why the others cannot.
         sha256: dict of str, for all files; "" if a file cannot be opened.
         deep: list of str, the images with 16 bits a channel.
@@ -490,13 +490,14 @@ class Inspected(NamedTuple):
             )
 
 
-def inspect_images(tree, names, inspect=inspect_image):
+def inspect_images(tree, names, inspect=inspect_image, checked=None):
     """Reads image files, in parallel, to find out which can be decoded.
 
     Args:
         tree: `dreal_tf.data.files.ImageTree`.
         names: sequence of str.
         inspect: callable from bytes to anything, which raises `UnreadableImage` or `tf.errors.OpError`.
+        checked: dict of str by name, see `dreal_tf.data.files.checked_before`. These files are not read.
     Returns:
         `Inspected`.
     Example:
@@ -515,7 +516,8 @@ def inspect_images(tree, names, inspect=inspect_image):
         except (OSError, UnreadableImage, tf.errors.OpError) as error:
             return None, unreadable(error), sha256, deep
 
-    inspected = Inspected({}, {}, {}, [])
+    inspected = Inspected({}, {}, dict(checked or {}), [])
+    names = [name for name in names if name not in inspected.sha256]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(names), SUBMITTED):
             some = names[start : start + SUBMITTED]

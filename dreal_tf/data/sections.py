@@ -192,6 +192,9 @@ class Options(Data, Augment):
     recorded: str | os.PathLike | None = Field(
         None, description="The splits.csv of a run whose splits are kept, or None."
     )
+    checked: str | os.PathLike | None = Field(
+        None, description="The splits.csv of another run, whose files are not checked again, or None."
+    )
 
     def __init__(self, **options):
         try:

@@ -154,7 +154,7 @@ EXPERIMENTS = {
 }
 
 
-def run_training(recipe, run, strategy, objective, epochs, patience, conclude):
+def run_training(recipe, run, strategy, objective, epochs, patience, conclude, checked):
     """Trains a recipe of a search just as `dreal-tf train` does, so that it can be replayed.
 
     Args:
@@ -164,15 +164,16 @@ def run_training(recipe, run, strategy, objective, epochs, patience, conclude):
         objective: str, name of the logged quantity that `patience` is about.
         epochs, patience: see `Objective.ended`.
         conclude: bool. Train it to its end, save its network and read the test split.
+        checked: str or None, see `train`.
     Returns:
         Dict: the final metrics; None if it is not concluded.
     """
     recipe, run = Recipe.from_json(recipe), RunDirectory(run)
     if conclude:
-        return train(recipe, run.path, strategy)
+        return train(recipe, run.path, strategy, checked=checked)
     stop = StopTrial(Objective(objective), run.history, epochs, patience)
     if not stop.due:
-        train(recipe, run.path, strategy, callbacks=[stop], conclude=False)
+        train(recipe, run.path, strategy, callbacks=[stop], conclude=False, checked=checked)
     return None
 
 

@@ -422,6 +422,7 @@ class _Runner:
         Raises:
             InputError, DivergedError, RunError: see `dreal_tf.experiments.worker.run_job`.
         """
+        splits = self.folder.baseline.recorded_splits
         arguments = {
             "recipe": recipe.to_json(),
             "run": str(run.path),
@@ -430,6 +431,7 @@ class _Runner:
             "epochs": epochs,
             "patience": self.settings.patience,
             "conclude": conclude,
+            "checked": splits and str(splits),
         }
         logs = self.folder.logs
         return run_job("training", arguments, logs / f"{name}.answer.json", logs / f"{name}.log")

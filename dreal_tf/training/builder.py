@@ -56,7 +56,10 @@ log = logging.getLogger(__name__)
 
 
 def build(
-    recipe: Recipe, data: Splits | None = None, recorded: str | os.PathLike[str] | None = None
+    recipe: Recipe,
+    data: Splits | None = None,
+    recorded: str | os.PathLike[str] | None = None,
+    checked: str | os.PathLike[str] | None = None,
 ) -> tuple[DREAL, Splits, list[keras.callbacks.Callback]]:
     """Builds the model, data and callbacks of a recipe.
 
@@ -65,7 +68,7 @@ def build(
     Args:
         recipe: `dreal_tf.Recipe`.
         data: `dreal_tf.data.splits.Splits` to use instead of the recipe's data set, or None.
-        recorded: see `build_data`.
+        recorded, checked: see `build_data`.
     Returns:
         Compiled `DREAL`, `Splits`, and a list of callbacks to pass to `fit`.
     Raises:
@@ -91,11 +94,11 @@ def build(
         )
     _check_schedule(recipe)
     if data is None and recorded is None and recipe.data.name == "folder":
-        list_classes(recipe.data.folder)
+        list_classes(recipe.data.folder)  # Before the weights are missed.
     weights = None
     if recipe.run.start is None and getattr(recipe.backbone, "weights", None) is not None:
         weights = start_file(recipe.backbone)
-    data = data or build_data(recipe, recorded)
+    data = data or build_data(recipe, recorded, checked)
     with precision(recipe.run.precision):
         network = build_network(recipe, data.image_shape, len(data.class_names))
         if recipe.run.start is not None:
@@ -119,12 +122,14 @@ def build(
     return model, data, callbacks
 
 
-def build_data(recipe, recorded=None):
+def build_data(recipe, recorded=None, checked=None):
     """The splits of a recipe's data set.
 
     Args:
         recipe: `dreal_tf.Recipe`.
         recorded: path of the splits.csv of a run, to repeat its splits; or None.
+        checked: path of the splits.csv of another run: its files, if unchanged, are not checked again; or
+            None.
     Returns:
         `dreal_tf.data.splits.Splits`.
     Raises:
@@ -134,7 +139,8 @@ def build_data(recipe, recorded=None):
         (8, 8, 1)
     """
     load_plugins(recipe.run.plugins)
-    name, options = recipe.data.name, data_options(resolve_auto(recipe)) | {"recorded": recorded}
+    name, options = recipe.data.name, data_options(resolve_auto(recipe))
+    options |= {"recorded": recorded, "checked": checked}
     if name in DATA_SETS:
         return DATA_SETS[name](**options)
     if ":" in name:

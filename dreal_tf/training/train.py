@@ -26,7 +26,7 @@ HISTOGRAM_IMAGES = 64  # Images whose actions TensorBoard shows as histograms.
 log = logging.getLogger(__name__)
 
 
-def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True):
+def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True, checked=None):
     """Trains a recipe; continues an interrupted run in `out`, and leaves a finished one as it is.
 
     If several workers train together, the chief keeps the run; each other worker keeps its checkpoints
@@ -40,6 +40,8 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         callbacks: sequence of further Keras callbacks.
         conclude: bool. If false, the run ends after its last epoch without saving the network and
             without reading the test split; a later call with True does both.
+        checked: path of the splits.csv of another run on the same files, which are then not checked
+            again; None: that of the newest run beside `out` on the same folder, if there is one.
     Returns:
         Dict: the final metrics, as in `metrics.json`; None if the run is not concluded, and in a
         worker that is not the chief.
@@ -55,10 +57,10 @@ def train(recipe, out, strategy="auto", fresh=False, callbacks=(), conclude=True
         except InputError:
             if fresh or not run.finished:  # A finished run is only read.
                 raise
-        return _train(recipe, run, cluster, strategy, fresh, callbacks, conclude)
+        return _train(recipe, run, cluster, strategy, fresh, callbacks, conclude, checked)
 
 
-def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude):
+def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude, checked):
     resolved = resolve_auto(recipe, run.read_recipe() if run.started and not fresh else None)
     if resolved is not recipe:
         log.info(describe_auto(recipe, resolved))
@@ -73,7 +75,8 @@ def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude):
     with naming_lost_workers(cluster):
         recorded = None if fresh else run.recorded_splits
         with strategy_named(strategy).scope():
-            model, data, required = build(recipe, recorded=recorded)
+            checked = checked or _checked_beside(run, recipe.data.folder)
+            model, data, required = build(recipe, recorded=recorded, checked=checked)
         if recorded is not None:
             data.files.check_unchanged()
         for note in data.notes:
@@ -88,6 +91,17 @@ def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude):
             if not conclude or (cluster is not None and not cluster.is_chief):
                 return None
             return _conclude(recipe, run, model, data, best)
+
+
+def _checked_beside(run, folder):
+    """The splits.csv of the newest other run beside a run on the same folder; None if there is none."""
+    beside = [RunDirectory(path.parent) for path in run.path.parent.glob("*/splits.csv")]
+    for other in sorted(beside, key=lambda other: other.splits.stat().st_mtime, reverse=True):
+        with contextlib.suppress(InputError, OSError):  # It may be damaged, or be removed just now.
+            read_record(other.splits)
+            if folder and other.read_recipe().data.folder == folder and other.path != run.path:
+                return other.splits
+    return None
 
 
 def _check_images(run, recipe):

@@ -13,7 +13,14 @@ def test_options_and_recipe_agree():
     fields = Data().model_dump() | Augment().model_dump()
     defaults = Options().model_dump()
     assert fields == {name: defaults[name] for name in fields}
-    assert set(defaults) - set(fields) == {"seed", "soft_labels", "shard", "replicas", "recorded"}
+    assert set(defaults) - set(fields) == {
+        "seed",
+        "soft_labels",
+        "shard",
+        "replicas",
+        "recorded",
+        "checked",
+    }
 
 
 def test_a_recipe_builds_its_data():

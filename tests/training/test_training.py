@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from dreal_tf import load_recipe
+from dreal_tf.data.files import read_record
 from dreal_tf.errors import InputError
 from dreal_tf.networks.backbones import plain_network
 from dreal_tf.training import train as training
@@ -79,6 +80,35 @@ def test_images_that_come_after_the_training_are_not_tested_on(recipe, tmp_path)
     (tmp_path / "photos" / "cats" / "0003.png").unlink()
     with pytest.raises(InputError, match="Expected the images of the run"):
         training.train(recipe, out)
+
+
+def test_a_run_does_not_check_again_what_another_beside_it_has_checked(recipe, tmp_path):
+    pictures(tmp_path / "photos", 30)
+    changes = {"data.name": "folder", "data.folder": str(tmp_path / "photos"), "data.image_size": 8}
+    recipe = recipe.replace(changes | {"data.batch_size": 8, "data.validation_fraction": 0.2})
+
+    def sums(out, **options):
+        training.train(recipe, out, conclude=False, **options)
+        return {row.path: row.sha256 for row in read_record(out / "splits.csv").rows}
+
+    first = sums(tmp_path / "one" / "first")
+    least, *_, other, same = sorted((tmp_path / "photos" / "cats").iterdir(), key=os.path.getsize)
+    stamp = os.stat(same)
+    for path in (same, other):
+        path.write_bytes(least.read_bytes().ljust(stamp.st_size, b"\0"))
+    os.utime(same, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # Nothing tells that it was changed.
+    for out, options in (
+        ("one/second", {}),
+        ("two/third", {"checked": tmp_path / "one/first/splits.csv"}),
+    ):
+        again = sums(tmp_path / out, **options)
+        assert {name for name in first if first[name] != again[name]} == {f"cats/{other.name}"}
+    (tmp_path / "one" / "second" / "splits.csv").write_text("damaged")
+    assert sums(tmp_path / "one" / "fourth")[f"cats/{same.name}"] == first[f"cats/{same.name}"]
+    alone = sums(tmp_path / "three" / "fifth")
+    assert {name for name in first if first[name] != alone[name]} == {
+        f"cats/{path.name}" for path in (same, other)
+    }
 
 
 def test_history_has_a_row_per_epoch_with_the_logged_names(finished):
