@@ -158,6 +158,9 @@ def _by_arm_and_quantity(measured, statistic, columns):
     )
 
 
+FOLDED = 12  # Columns of the terminal that a folded column of a table needs.
+
+
 class Table(NamedTuple):
     """A table of text.
 
@@ -193,14 +196,24 @@ class Table(NamedTuple):
         return [*heading, lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
 
     def terminal(self):
-        """The table folded to the width of the terminal, 80 columns if there is none.
+        """The table in the width of the terminal, 80 columns if there is none.
+
+        Its widest column is folded; if that is not enough, each row becomes a list of its cells.
 
         Returns:
             List of str.
         Example:
             >>> [max(map(len, Table([["name"], ["n" * 500]]).terminal())) <= 80]
             [True]
+            >>> print("\\n".join(Table([["arm", "x" * 70, "y" * 70], ["a", "1", "2"]]).terminal()))
+            a
+              xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx  1
+              yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy  2
         """
+        columns = shutil.get_terminal_size((80, 24)).columns
+        widths = [max(map(len, column)) + 3 for column in zip(*self.cells, strict=True)]
+        if sum(widths) - max(widths) + FOLDED > columns:
+            return self._as_lists()
         # Every terminal can show a box of ASCII.
         table = RichTable(title=self.title or None, title_justify="left", box=box.MARKDOWN)
         for position, heading in enumerate(self.cells[0]):
@@ -209,8 +222,17 @@ class Table(NamedTuple):
         for row in self.cells[1:]:
             table.add_row(*(Text(cell.replace("`", "")) for cell in row))
         shown = io.StringIO()
-        Console(file=shown, width=shutil.get_terminal_size((80, 24)).columns).print(table)
+        Console(file=shown, width=columns).print(table)
         return [line.rstrip() for line in shown.getvalue().splitlines() if line.strip()]
+
+    def _as_lists(self):
+        (_, *headings), *rows = [[cell.replace("`", "") for cell in row] for row in self.cells]
+        width = max(map(len, headings))
+        lines = [self.title] if self.title else []
+        for name, *values in rows:
+            pairs = zip(headings, values, strict=True)
+            lines += [name, *(f"  {heading:{width}}  {value}" for heading, value in pairs if value)]
+        return lines
 
 
 def summary_tables(rows):
@@ -338,9 +360,9 @@ def difference_text(difference, unit=1, digits=2):
     """
     if difference is None:
         return ""
-    mean, low, high = (
-        f"{unit * value:+.{digits}f}" for value in (difference.mean, difference.low, difference.high)
-    )
+    values = difference.mean, difference.low, difference.high
+    rounded = [round(unit * value, digits) for value in values]
+    mean, low, high = (f"{value or 0:{'+' if value else ''}.{digits}f}" for value in rounded)
     return f"{mean} ({low} to {high})" if difference.seeds > 1 else mean
 
 

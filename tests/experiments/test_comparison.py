@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from dreal_tf.experiments.comparison import (
+    SeedDifference,
     Table,
     comparison_tables,
     comparisons,
+    difference_text,
     results_table,
     seed_difference,
     summaries,
@@ -143,7 +145,7 @@ def test_a_study_of_identities_is_compared_by_map_and_one_of_settings_on_validat
     heading, _, _, line = results_table(study, rows).markdown()
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert "mAP" in heading and cells[:3] == ["`b`", "2", "70.00 ± 14.14"]
-    assert cells[3].startswith("+15.00 (") and cells[5].startswith("+0.00 (")  # mAP, rank-1.
+    assert cells[3].startswith("+15.00 (") and cells[5].startswith("0.00 (")  # mAP, rank-1.
     rows = rows_by_seed("validation_accuracy", a=[0.5], b=[0.75])
     heading, _, _, line = results_table(study.replace(evaluated_on="validation"), rows).markdown()
     assert "validation accuracy" in heading and "cross entropy" not in heading
@@ -166,6 +168,24 @@ def test_values_that_only_one_arm_has_are_no_pairs():
         table.title.split(",")[0] for table in comparison_tables(rows_by_seed(a=[1.0], b=[2.0]), "b")
     ]
     assert titles == ["training_seconds", "accuracy"]
+
+
+def test_a_table_of_many_wide_columns_is_a_list_of_each_row_and_loses_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    cells = [["arm", *("heading " + letter * 12 for letter in "abcde")]]
+    cells += [[f"`arm{row}`", *(f"{row}.{column}" for column in range(4)), ""] for row in range(2)]
+    lines = Table(cells, "A title").terminal()
+    assert lines[0] == "A title" and max(map(len, lines)) <= 80
+    assert [line.split("  ")[-1].strip() for line in lines[1:]] == [
+        *("arm0", "0.0", "0.1", "0.2", "0.3"),
+        *("arm1", "1.0", "1.1", "1.2", "1.3"),
+    ]
+    assert all(cells[0][1 + n] in lines[2 + n] for n in range(4))
+
+
+def test_a_difference_that_rounds_to_zero_has_no_sign():
+    difference = SeedDifference(8, -0.00004, -0.012, 0.0004, 0.5)
+    assert difference_text(difference, digits=3) == "0.000 (-0.012 to 0.000)"
 
 
 def test_a_wide_table_is_folded_to_the_terminal_and_loses_nothing(monkeypatch):
