@@ -11,10 +11,8 @@ from scipy import stats
 from dreal_tf.analysis.audited_network import audited, over_classes
 from dreal_tf.analysis.inputs import AUDIT, AUDIT_FILES, check_audit_folder
 from dreal_tf.errors import InputError, RunError
-from dreal_tf.layers import intervene
-from dreal_tf.method.finite import propagate_nonfinite
 from dreal_tf.method.instruments import bootstrap_mean
-from dreal_tf.method.rewards import ABLATIONS, OWN, Ablation, calibrated_modules
+from dreal_tf.method.rewards import ABLATIONS, OWN, AblationPass, calibrated_modules
 from dreal_tf.storage import locked, reporting_unwritable, write_json, write_whole
 from dreal_tf.visualization.module_figures import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
@@ -22,6 +20,7 @@ from dreal_tf.visualization.style import LIGHT, as_png, as_svg
 # An image is untouched if its log p changes by no more than this (nats), p by about 0.1 % of itself; or its
 # loss by no more than this fraction of the mean loss.
 TOLERANCE = 1e-3
+ARMS_A_PASS = 4  # Ablations of one batch that run together; memory grows with them.
 RESAMPLES = 1000
 RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
 COLUMNS = ("part", "name", "class", "baseline", "images", "value", "low", "high")
@@ -245,7 +244,7 @@ class Differences(NamedTuple):
 
 
 def measure_differences(network, batches, static, groups, task=None, track=None):
-    """Runs a network once as it is, and once for each group of modules and each reference action.
+    """Runs a network as it is, and from each group of modules on with each reference action.
 
     Args:
         network: `keras.Model` from images to one output.
@@ -269,20 +268,32 @@ def measure_differences(network, batches, static, groups, task=None, track=None)
     task = over_classes() if task is None else task
     given = isinstance(batches, tf.data.Dataset)
     label_shape = batches.element_spec[1].shape[1:] if given else np.shape(batches[0][1])[1:]
-    run = _compiled(network, static, task, label_shape)
-    arms = [None, *((baseline, group) for group in groups for baseline in ABLATIONS)]
-    passes = [(batch, arm) for batch in range(len(batches)) for arm in arms]  # The unit of progress.
-    outputs, labels, remaining = {arm: [] for arm in arms}, [], iter(batches)
-    for batch, arm in track(passes) if track else passes:
-        if arm is None:
+    ablation_pass = AblationPass(network, static)
+    factual, ablated = _compiled(ablation_pass, task, label_shape)
+    arms = [(baseline, group) for group in groups for baseline in ABLATIONS]
+    arms.sort(key=lambda arm: _join(ablation_pass, arm))
+    chunks = [arms[start : start + ARMS_A_PASS] for start in range(0, len(arms), ARMS_A_PASS)]
+    passes = [(batch, chunk) for batch in range(len(batches)) for chunk in range(-1, len(chunks))]
+    outputs, labels, remaining = {arm: [] for arm in [None, *arms]}, [], iter(batches)
+    for batch, chunk in track(passes) if track else passes:
+        if chunk < 0:
             images, of_images = next(remaining)
             labels.append(of_images)
-        outputs[arm].append([part.numpy() for part in run(images, of_images, _codes(arm, static))])
-        if not np.isfinite(outputs[arm][-1][0]).all():
-            raise RunError(
-                f"Expected finite {'log probabilities' if task.unit == 'nats' else 'losses'}. Received: nan or "
-                f"infinite ones in batch {batch} of the test images. Check its images, and audit in float32."
-            )
+            images, of_images = tf.cast(images, tf.float32), tf.cast(of_images, tf.float32)
+            parts, cached = factual(images, of_images)
+            results = {None: [part.numpy() for part in parts]}
+        else:
+            rows = _rows(ablation_pass, chunks[chunk], len(of_images))
+            parts = [part.numpy() for part in ablated(images, of_images, cached, *rows)]
+            split = [np.split(part, len(chunks[chunk])) for part in parts]
+            results = dict(zip(chunks[chunk], zip(*split, strict=True), strict=True))
+        for arm, parts in results.items():
+            outputs[arm].append(parts)
+            if not np.isfinite(parts[0]).all():
+                raise RunError(
+                    f"Expected finite {'log probabilities' if task.unit == 'nats' else 'losses'}. Received: nan or "
+                    f"infinite ones in batch {batch} of the test images. Check its images, and audit in float32."
+                )
     whole = {
         arm: [np.concatenate(p) for p in zip(*parts, strict=True)] for arm, parts in outputs.items()
     }
@@ -305,29 +316,48 @@ def measure_differences(network, batches, static, groups, task=None, track=None)
     )
 
 
-def _compiled(network, static, task, label_shape):
-    """One function for all arms, and for a last batch that is shorter."""
-    specs = tf.TensorSpec((None, *network.input_shape[1:])), tf.TensorSpec((None, *label_shape))
+def _compiled(ablation_pass, task, label_shape):
+    """The compiled passes without ablation and with it; a last batch may be shorter."""
+    network = ablation_pass.network
+    examples = tf.TensorSpec((None, *network.input_shape[1:])), tf.TensorSpec((None, *label_shape))
+    whole = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((ablation_pass.steps + 1,), tf.int32)
+    codes = tf.TensorSpec((None, len(ablation_pass.static)), tf.int32)
 
-    @tf.function(input_signature=[*specs, tf.TensorSpec((None,), tf.int32)], autograph=False)
-    def run(images, labels, codes):
-        ablation = Ablation(codes, static)
-        with intervene(ablation):
-            outputs = propagate_nonfinite(network(images, training=False), images)
-        unchanged = tf.broadcast_to(ablation.unchanged, tf.shape(images)[:1])
+    def measured(labels, outputs, unchanged):
         correct = [] if task.correct is None else [task.correct(labels, outputs)]
         return task.score(labels, outputs), unchanged, *correct
 
-    def run_cast(images, labels, codes):
-        return run(tf.cast(images, tf.float32), tf.cast(labels, tf.float32), codes)
+    @tf.function(input_signature=examples, autograph=False)
+    def factual(images, labels):
+        outputs, cached = ablation_pass.factual(images)
+        return measured(labels, outputs, tf.fill(tf.shape(images)[:1], True)), cached
 
-    return run_cast
+    @tf.function(
+        input_signature=[*examples, ablation_pass.cached_specs, *whole, codes], autograph=False
+    )
+    def ablated(images, labels, cached, rows, row_splits, applied):
+        outputs, unchanged = ablation_pass(images, cached, rows, row_splits, applied)
+        return measured(tf.gather(labels, rows), outputs, unchanged)
+
+    return factual, ablated
 
 
-def _codes(arm, static):
-    """The action that each module applies in an arm, as a code of `Ablation`."""
-    baseline, group = arm or ("mean", ())
-    return tf.constant([ABLATIONS[baseline] if module in group else OWN for module in static])
+def _join(ablation_pass, arm):
+    """The first step at which an arm differs from the network as it is."""
+    _, group = arm
+    return min(ablation_pass.joins[module] for module in group)
+
+
+def _rows(ablation_pass, arms, images):
+    """The rows of some arms, ordered by their join: images, row splits, and codes of `Ablation`."""
+    joins = [_join(ablation_pass, arm) for arm in arms]
+    splits = images * np.searchsorted(joins, range(ablation_pass.steps + 1))
+    codes = [
+        [ABLATIONS[baseline] if module in group else OWN for module in ablation_pass.static]
+        for baseline, group in arms
+    ]
+    rows = np.tile(np.arange(images), len(arms)), splits, np.repeat(codes, images, axis=0)
+    return [tf.constant(part, tf.int32) for part in rows]
 
 
 # Values of modules ---------------------------------------------------------------------------------

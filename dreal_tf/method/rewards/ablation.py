@@ -2,11 +2,18 @@
 
 from collections import Counter
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from dreal_tf.keras_internals import layers_inside, nodes_of
 from dreal_tf.layers import intervene
+from dreal_tf.layers.attention_actor import AttentionActor
+from dreal_tf.method.finite import propagate_nonfinite
+from dreal_tf.method.rewards.counterfactual_pass import CounterfactualPass
+from dreal_tf.method.rows import expand_dims_like
 from dreal_tf.modules import assign_stages
+from dreal_tf.networks.backbones import actor_of
 
 IMAGES_A_PASS = 32
 OWN, MEAN, STATIC = range(3)  # The action that a module applies.
@@ -15,55 +22,134 @@ ABLATIONS = {"mean": MEAN, "static": STATIC}
 
 
 class Ablation:
-    """An intervention (see `dreal_tf.layers.intervene`) that ablates the modules that a tensor names.
+    """An intervention (see `dreal_tf.layers.intervene`) that ablates in each row the modules that a tensor names.
 
-    One compiled pass so serves every module and every reference action. Unlike
-    `CounterfactualActions` it treats all images alike, can ablate several modules together, and
-    finds actors in nested networks.
+    Unlike `CounterfactualActions` it can ablate several modules together, and finds actors in nested
+    networks.
 
     Args:
-        applied: int32 tensor (modules,): for each module `OWN`, its own action; `MEAN`, the mean
-            over the axes along which it selects; or `STATIC`, its mean over calibration images.
+        applied: int32 tensor (rows, modules): for each module `OWN`, its own action; `MEAN`, the mean over
+            the axes along which it selects; or `STATIC`, its mean over calibration images. A pass may begin
+            with the first rows alone, and others join.
         static: dict of the static actions by module name, in the same order, see `static_actions`.
     Attributes:
-        unchanged: bool tensor (n,), after the pass: whether every action equalled its replacement.
+        unchanged: bool tensor (rows,), after the pass: whether every action equalled its replacement.
     Example:
         >>> actor, state = SqueezeExcite(2, name="gate"), np.random.rand(2, 4, 4, 8)
         >>> static = {"gate/se": np.full((1, 1, 8), 0.25, "float32")}
-        >>> with intervene(Ablation(tf.constant([2]), static)):
+        >>> with intervene(Ablation(tf.constant([[STATIC], [OWN]]), static)):
         ...     _, action = actor(state, return_action=True)
-        >>> float(tf.reduce_max(action))
+        >>> float(tf.reduce_max(action[0]))
         0.25
     """
 
     def __init__(self, applied, static):
         self.applied = applied
         self.static = static
-        self.unchanged = tf.constant(True)
+        self.unchanged = tf.fill(tf.shape(applied)[:1], True)
         self._names = ModuleNames()
         self._positions = {module: position for position, module in enumerate(static)}
 
     def __call__(self, actor, index, state, action):
-        module = self._names(actor, index)
+        module, shape = self._names(actor, index), tf.shape(action)
+        applied = self.applied[: shape[0], self._positions[module]]  # (rows so far,)
 
         def own():
-            return action, tf.ones(tf.shape(action)[:1], bool)
+            return action, tf.fill(shape[:1], True)
 
-        def replaced(replacement):
+        def replaced():
+            mean = actor.reference_action(action, "mean", index)
+            static = tf.cast(self.static[module], action.dtype)[None]  # (1, ...)
+            codes = expand_dims_like(applied, action)
+            replacement = tf.where(codes == STATIC, static, tf.where(codes == MEAN, mean, action))
             axes = list(range(1, action.shape.rank))
             return replacement, tf.reduce_all(action == replacement, axis=axes)
 
-        def mean():
-            return replaced(actor.reference_action(action, "mean", index))
-
-        def static():
-            row = tf.cast(self.static[module], action.dtype)[None]  # (1, ...)
-            return replaced(tf.broadcast_to(row, tf.shape(action)))
-
-        applied = self.applied[self._positions[module]]
-        action, same = tf.switch_case(applied, {OWN: own, MEAN: mean, STATIC: static})
-        self.unchanged &= same
+        action, same = tf.cond(tf.reduce_any(applied != OWN), replaced, own)
+        self.unchanged &= tf.pad(same, [[0, tf.size(self.unchanged) - shape[0]]], constant_values=True)
         return action
+
+
+class AblationPass:
+    """A network as it is, and again from its ablated modules on; all before them is computed once.
+
+    Args:
+        network: functional `keras.Model` from images to one output.
+        static: dict of the static actions of all its modules, see `static_actions`.
+    Attributes:
+        joins: dict of int by module: a row is what it is without ablation up to the step of that number,
+            at which its first ablated module lies.
+    Example:
+        >>> network = plain_network(residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4)))
+        >>> images = np.random.rand(4, 8, 8, 1).astype("float32")
+        >>> ablation_pass = AblationPass(network, static_actions(network, images))
+        >>> ablation_pass.joins
+        {'conv2_1/se': 0, 'conv3_1/se': 1, 'conv4_1/se': 2}
+        >>> outputs, cached = ablation_pass.factual(images)
+        >>> applied = np.int32([[OWN, OWN, MEAN], [OWN, OWN, OWN]])
+        >>> without, unchanged = ablation_pass(images, cached, [3, 3], [0, 0, 0, 2], applied)
+        >>> unchanged.numpy().tolist(), bool(np.allclose(without[1], outputs[3], atol=1e-5))
+        ([False, True], True)
+    """
+
+    def __init__(self, network, static):
+        self.network, self.static = network, static
+        graph = keras.Model(network.input, {"logits": network.output})
+        runs = [(node.operation, _modules_run(node.operation)) for node in nodes_of(graph)]
+        runs = [(actor_of(operation) or operation, count) for operation, count in runs if count]
+        steps = {operation: step for step, operation in enumerate(dict(runs))}
+        numbers = [steps[operation] for operation, count in runs for _ in range(count)]
+        self._shared = CounterfactualPass(graph, list(steps))
+        cached = self._shared.factual.output["cached_activations"]
+        # Else rows begin with the images: a layer runs its actors more than once, or a tensor is no batch.
+        if len(numbers) != len(static) or any(not t.shape or t.shape[0] is not None for t in cached):
+            self._shared, numbers, cached = None, [0] * len(static), []
+        self.joins = dict(zip(static, numbers, strict=True))
+        self.cached_specs = [tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in cached]
+
+    @property
+    def steps(self):
+        """Int: the number of steps at which rows can join."""
+        return max(self.joins.values()) + 1
+
+    def factual(self, images):
+        """The outputs without ablation, and the list of the tensors that rows are taken from."""
+        if self._shared is None:
+            return propagate_nonfinite(self.network(images, training=False), images), []
+        outputs = self._shared.factual(images, training=False)
+        return propagate_nonfinite(outputs["logits"], images), outputs["cached_activations"]
+
+    def __call__(self, images, cached, rows, row_splits, applied):
+        """The outputs of all rows.
+
+        Args:
+            images: float tensor (batch, height, width, channels).
+            cached: list of tensors (batch, ...), from `factual`.
+            rows: int32 tensor (rows,). Position of each row's image in these.
+            row_splits: int32 tensor (steps + 1,): the first row that joins at each step, and their number.
+            applied: int32 tensor (rows, modules), see `Ablation`.
+        Returns:
+            Tensor (rows, ...) of outputs, and bool tensor (rows,): whether all actions stayed what they are.
+        """
+        # A first row without ablation goes all the way: fused convolutions fail on no rows.
+        rows, applied = tf.pad(rows, [[1, 0]]), tf.pad(applied, [[1, 0], [0, 0]])
+        row_splits = tf.concat([[0], tf.convert_to_tensor(row_splits)[1:] + 1], axis=0)
+        ablation, of_rows = Ablation(applied, self.static), tf.gather(images, rows)
+        with intervene(ablation):
+            if self._shared is None:
+                outputs = self.network(of_rows, training=False)
+            else:
+                outputs = self._shared(cached, rows, tf.unstack(row_splits))
+        return propagate_nonfinite(outputs, of_rows)[1:], ablation.unchanged[1:]
+
+
+def _modules_run(operation):
+    """The number of modules that an operation runs, if it runs each of its actors once."""
+    actor = actor_of(operation)
+    if actor is not None:
+        return len(actor.modules())
+    inside = layers_inside(operation) if isinstance(operation, keras.layers.Layer) else []
+    return sum(len(layer.modules()) for layer in inside if isinstance(layer, AttentionActor))
 
 
 class ModuleNames:

@@ -36,7 +36,8 @@ class CounterfactualPass:
 
     Args:
         network: functional `keras.Model` with auxiliary outputs, see `DREAL`.
-        actors: sequence of `AttentionActor`, at which rows join, in that order.
+        actors: sequence of `AttentionActor`, or of operations that hold some, at which rows join, in that
+            order.
     Attributes:
         factual: `keras.Model`, the network with one more output: `cached_activations`, the list of
             tensors that rows are taken from when they join.
@@ -124,7 +125,8 @@ def _planned(network, actors):
     plan, joined, cached = [], {}, {}
     for node in nodes_of(network):
         present = [joined.get(id(tensor), 0) for tensor in node.input_tensors]
-        passing = max([groups.get(actor_of(node.operation), 0), *present])
+        actor = actor_of(node.operation) or node.operation
+        passing = max([groups.get(actor, 0), *present])
         if not passing:
             continue
         plan.append((node, passing))
