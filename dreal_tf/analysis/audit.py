@@ -243,7 +243,7 @@ class Differences(NamedTuple):
     correct_without: dict
 
 
-def measure_differences(network, batches, static, groups, task=None, track=None):
+def measure_differences(network, batches, static, groups, task=None, track=None, shared=True):
     """Runs a network as it is, and from each group of modules on with each reference action.
 
     Args:
@@ -253,6 +253,7 @@ def measure_differences(network, batches, static, groups, task=None, track=None)
         groups: sequence of tuples of str: modules to ablate together.
         task: `dreal_tf.analysis.audited_network.Task`; None: exclusive classes, from logits.
         track: callable that passes on the items of a sized iterable while it shows progress, or None.
+        shared: bool, see `dreal_tf.method.rewards.AblationPass`.
     Returns:
         `Differences`.
     Raises:
@@ -268,7 +269,7 @@ def measure_differences(network, batches, static, groups, task=None, track=None)
     task = over_classes() if task is None else task
     given = isinstance(batches, tf.data.Dataset)
     label_shape = batches.element_spec[1].shape[1:] if given else np.shape(batches[0][1])[1:]
-    ablation_pass = AblationPass(network, static)
+    ablation_pass = AblationPass(network, static, shared)
     factual, ablated = _compiled(ablation_pass, task, label_shape)
     arms = [(baseline, group) for group in groups for baseline in ABLATIONS]
     arms.sort(key=lambda arm: _join(ablation_pass, arm))

@@ -76,6 +76,7 @@ class AblationPass:
     Args:
         network: functional `keras.Model` from images to one output.
         static: dict of the static actions of all its modules, see `static_actions`.
+        shared: bool. False: all rows begin with the images.
     Attributes:
         joins: dict of int by module: a row is what it is without ablation up to the step of that number,
             at which its first ablated module lies.
@@ -92,7 +93,7 @@ class AblationPass:
         ([False, True], True)
     """
 
-    def __init__(self, network, static):
+    def __init__(self, network, static, shared=True):
         self.network, self.static = network, static
         graph = keras.Model(network.input, {"logits": network.output})
         runs = [(node.operation, _modules_run(node.operation)) for node in nodes_of(graph)]
@@ -101,8 +102,9 @@ class AblationPass:
         numbers = [steps[operation] for operation, count in runs for _ in range(count)]
         self._shared = CounterfactualPass(graph, list(steps))
         cached = self._shared.factual.output["cached_activations"]
-        # Else rows begin with the images: a layer runs its actors more than once, or a tensor is no batch.
-        if len(numbers) != len(static) or any(not t.shape or t.shape[0] is not None for t in cached):
+        # A layer may run its actors more than once, or a tensor may be no batch.
+        shared &= len(numbers) == len(static)
+        if not shared or any(not t.shape or t.shape[0] is not None for t in cached):
             self._shared, numbers, cached = None, [0] * len(static), []
         self.joins = dict(zip(static, numbers, strict=True))
         self.cached_specs = [tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in cached]
