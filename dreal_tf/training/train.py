@@ -95,11 +95,12 @@ def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude, checked):
 
 def _checked_beside(run, folder):
     """The splits.csv of the newest other run beside a run on the same folder; None if there is none."""
-    beside = [RunDirectory(path.parent) for path in run.path.parent.glob("*/splits.csv")]
+    paths = run.path.parent.glob("*/splits.csv") if folder else ()
+    beside = [RunDirectory(path.parent) for path in paths]
     for other in sorted(beside, key=lambda other: other.splits.stat().st_mtime, reverse=True):
         with contextlib.suppress(InputError, OSError):  # It may be damaged, or be removed just now.
-            read_record(other.splits)
-            if folder and other.read_recipe().data.folder == folder and other.path != run.path:
+            if other.read_recipe().data.folder == folder and other.path != run.path:
+                read_record(other.splits)
                 return other.splits
     return None
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.keras_internals import layers_inside, nodes_of
+from dreal_tf.keras_internals import layers_inside, mask_of, nodes_of
 from dreal_tf.layers import intervene
 from dreal_tf.layers.attention_actor import AttentionActor
 from dreal_tf.method.finite import propagate_nonfinite
@@ -102,9 +102,9 @@ class AblationPass:
         numbers = [steps[operation] for operation, count in runs for _ in range(count)]
         self._shared = CounterfactualPass(graph, list(steps))
         cached = self._shared.factual.output["cached_activations"]
-        # A layer may run its actors more than once, or a tensor may be no batch.
-        shared &= len(numbers) == len(static)
-        if not shared or any(not t.shape or t.shape[0] is not None for t in cached):
+        # A layer may run its actors more than once, or a tensor may be no batch, or carry a mask.
+        shared &= len(numbers) == len(static) and all(map(_can_be_cached, cached))
+        if not shared:
             self._shared, numbers, cached = None, [0] * len(static), []
         self.joins = dict(zip(static, numbers, strict=True))
         self.cached_specs = [tf.TensorSpec((None, *t.shape[1:]), t.dtype) for t in cached]
@@ -143,6 +143,10 @@ class AblationPass:
             else:
                 outputs = self._shared(cached, rows, tf.unstack(row_splits))
         return propagate_nonfinite(outputs, of_rows)[1:], ablation.unchanged[1:]
+
+
+def _can_be_cached(tensor):
+    return bool(tensor.shape) and tensor.shape[0] is None and mask_of(tensor) is None
 
 
 def _modules_run(operation):

@@ -95,7 +95,23 @@ def hidden_use():
     return keras.Model(images, keras.layers.Flatten()(Twice()(images)))
 
 
+def masked():
+    """Its second half sees only what a mask lets through."""
+    images, gate = keras.Input((6, 6, 2)), SqueezeExcite(1, name="gate")
+    hidden = keras.layers.Masking(0.4)(keras.layers.Reshape((36, 2))(gate(images)))
+    return keras.Model(images, keras.layers.GlobalAveragePooling1D()(hidden))
+
+
+def with_a_constant():
+    """A tensor of the graph that is no batch."""
+    images, gate = keras.Input((6, 6, 2)), SqueezeExcite(1, name="gate")
+    total = keras.ops.sum(keras.ops.zeros_like(images), axis=0, keepdims=True)
+    return keras.Model(images, keras.layers.Flatten()(gate(images) + total))
+
+
 NETWORKS = {
+    "masked": masked,
+    "with a constant": with_a_constant,
     **{form: lambda form=form: plain_network(small_network(ACTORS[form])) for form in ACTORS},
     "nested": nested,
     "used twice": used_twice,
