@@ -2,7 +2,9 @@
 
 import itertools
 import logging
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +27,7 @@ from dreal_tf.training.run_directory import RunDirectory, checked_preprocessing,
 from dreal_tf.training.trained_run import kept_network, run_data, saved_preprocessing
 
 BATCH = 32  # Images that go through a network together.
+READ_AHEAD = 4 * BATCH  # Files that are read before the network takes them.
 SAVE_AGAIN = "Save the network again with `network.save(file)`, and import what its own layers need."
 EXPORT_AGAIN = "Export the run again with `dreal-tf export`."
 FOREIGN_OPERATION = re.compile("File|PyFunc|Dataset|Reader|Print|^Save")
@@ -67,9 +70,9 @@ class LooseImages:
             InputError: at the end, if no image could be read.
         """
         files, images, any_read = [], [], False
-        for file in self.progress(self.files):
-            image = self._read(file)
-            if image is None:
+        for file, (image, reason) in zip(self.progress(self.files), self._read_all(), strict=True):
+            if reason is not None:
+                self.skipped[str(file)] = reason
                 continue
             any_read = True
             if images and (images[0].shape != image.shape or len(images) == BATCH):
@@ -86,17 +89,22 @@ class LooseImages:
                 f"{'; '.join(examples) or 'no files'}. Check the paths."
             )
 
+    def _read_all(self):
+        """Reads the files in parallel, in their order, see `_read`."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(self.files), READ_AHEAD):
+                yield from pool.map(self._read, self.files[start : start + READ_AHEAD])
+
     def _read(self, file):
-        """The prepared image, or None: the reason is then in `skipped`."""
+        """The prepared image and None, or None and the reason why it cannot be read."""
         try:
             content = bytes_of(file)
             # JPEGs are decoded twice: TensorFlow ignores holes, and the pixels of the strict decoder
             # differ from TensorFlow's, which the network was trained on, by up to 14 of 255.
             inspect_image(content)
-            return self.prepare(decoded(tf.constant(content), self.channels))
+            return self.prepare(decoded(tf.constant(content), self.channels)), None
         except (OSError, tf.errors.OpError, UnreadableImage) as error:
-            self.skipped[str(file)] = unreadable(error)
-        return None
+            return None, unreadable(error)
 
 
 def _listed(paths):
