@@ -109,3 +109,17 @@ def test_what_the_operation_does_not_do_is_left_to_keras(options):
     )
     for one, other in zip(passed(ours, maps), passed(keras_own, maps), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((6, 4), "float32"), ((6, 5, 4), "float32"), ((4, 3, 3, 4), "float64")]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_rows_and_wider_weights_are_left_to_keras(shape, dtype, training):
+    ours, keras_own = (
+        normalization(kind, shape, dtype=dtype)
+        for kind in (FusedBatchNormalization, keras.layers.BatchNormalization)
+    )
+    results = [passed(layer, normal(shape), training) for layer in (ours, keras_own)]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
