@@ -160,13 +160,17 @@ def checked_path(path):
     Returns:
         Path.
     Raises:
-        InputError: if this system can have no such path, or does not let us look there.
+        InputError: if it is no path, this system can have no such one, or does not let us look there.
     Example:
         >>> checked_path("a" * 300)
         Traceback (most recent call last):
         ...
         dreal_tf.errors.InputError: Expected a path that can be opened. Received: ...
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            f"Expected a path: a str or a `pathlib.Path`. Received: {received(path)}. Save it, and give the path."
+        )
     try:
         os.lstat(path)
     except (OSError, ValueError) as error:  # ValueError: it holds a NUL character.

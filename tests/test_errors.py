@@ -54,3 +54,9 @@ def test_any_other_path_passes(tmp_path):
     (tmp_path / "link").symlink_to("link")  # A circle.
     for name in (tmp_path, tmp_path / "none", tmp_path / "link", os.fsdecode(b"\xff"), "/dev/null/x"):
         assert str(checked_path(name)) == str(name)
+
+
+@pytest.mark.parametrize("given", [3, None, b"run", ["run"], object()])
+def test_what_is_no_path_is_refused_where_a_path_is_due(given):
+    with pytest.raises(InputError, match="Expected a path: a str or a `pathlib.Path`. Received: "):
+        checked_path(given)

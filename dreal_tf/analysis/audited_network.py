@@ -300,6 +300,11 @@ def _examples(data, images, seed):
     batches, count = [], 0
     for batch in data if isinstance(data, tf.data.Dataset) else map(data.__getitem__, range(len(data))):
         pictures, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        if np.ndim(labels) == 0:
+            raise InputError(
+                f"Expected batches of images and labels. Received: {'no labels' if labels is None else 'single examples'}. "
+                "Give pairs in batches, such as data.batch(32)."
+            )
         batches.append((np.asarray(pictures, "float32"), np.asarray(labels)))
         count += len(pictures)
         if count >= images:

@@ -329,6 +329,14 @@ def test_attention_of_other_origin_is_found_or_named():
         ((np.zeros((1, 6, 6, 2)), np.zeros(1)), "at least 2 images.*Received: images=1"),
         ({"x": 1}, r"Expected \(images, labels\), a batched.*Received: {'x': 1}. Convert it"),
         (tf.data.Dataset.range(0), "Expected data with images. Received: an empty data set"),
+        (
+            tf.data.Dataset.from_tensor_slices((np.zeros((4, 6, 6, 2), "float32"), [0, 1, 0, 1])),
+            "Expected batches of images and labels. Received: single examples.",
+        ),
+        (
+            tf.data.Dataset.from_tensors(np.zeros((4, 6, 6, 2), "float32")),
+            "Expected batches of images and labels. Received: no labels.",
+        ),
     ],
 )
 def test_data_that_does_not_fit_is_refused(data, message):
