@@ -70,17 +70,17 @@ def test_json_that_is_none_is_refused_by_name(tmp_path, content, reason):
 
 
 @pytest.mark.parametrize(
-    "place", ["nothing", "folder", "pipe", "link to nothing", "link to a folder", "link to /dev/zero"]
+    "target", ["nothing", "folder", "pipe", "link to nothing", "link to a folder", "link to /dev/zero"]
 )
-def test_what_is_no_file_is_refused_by_name(tmp_path, place):
+def test_what_is_no_file_is_refused_by_name(tmp_path, target):
     path = tmp_path / "metrics.json"
-    if place == "folder":
+    if target == "folder":
         path.mkdir()
-    elif place == "pipe":
+    elif target == "pipe":
         os.mkfifo(path)
-    elif place.startswith("link"):
+    elif target.startswith("link"):
         targets = {"link to a folder": tmp_path, "link to /dev/zero": "/dev/zero"}
-        path.symlink_to(targets.get(place, "none"))
+        path.symlink_to(targets.get(target, "none"))
     with refused(path, "no regular file|is not there"):
         read_json(path, "the metrics", CURE)
 

@@ -611,16 +611,16 @@ def read_record(path):
     return FileRecord(tuple(rows))
 
 
-def checked_before(path, tree):
+def checked_before(record, tree):
     """The files that another run has checked and used, of the same size and modification time.
 
     Args:
-        path: path of its splits.csv, or None.
+        record: `FileRecord` of it, or None.
         tree: `ImageTree`.
     Returns:
         Dict of str: their SHA-256 by name.
     """
-    rows = read_record(path).rows if path else ()
+    rows = record.rows if record is not None else ()
     used = (row for row in rows if row.sha256 and row.split != UNUSED)
     return {row.path: row.sha256 for row in used if tree.stamp(row.path) == (row.size, row.modified)}
 

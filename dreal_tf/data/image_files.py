@@ -518,18 +518,32 @@ def inspect_images(tree, names, inspect=inspect_image, checked=None):
 
     inspected = Inspected({}, {}, dict(checked or {}), [])
     names = [name for name in names if name not in inspected.sha256]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(names), SUBMITTED):
-            some = names[start : start + SUBMITTED]
-            for name, (result, problem, sha256, deep) in zip(some, pool.map(read, some), strict=True):
-                if problem is None:
-                    inspected.results[name] = result
-                else:
-                    inspected.problems[name] = problem
-                inspected.sha256[name] = sha256
-                if deep:
-                    inspected.deep.append(name)
+    rows = in_parallel(read, names, SUBMITTED)
+    for name, (result, problem, sha256, deep) in zip(names, rows, strict=True):
+        if problem is None:
+            inspected.results[name] = result
+        else:
+            inspected.problems[name] = problem
+        inspected.sha256[name] = sha256
+        if deep:
+            inspected.deep.append(name)
     return inspected
+
+
+def in_parallel(read, files, ahead):
+    """Yields the results of reading files, in their order, by all cores.
+
+    Args:
+        read: callable that takes a file.
+        files: sequence.
+        ahead: int >= 1. Files that are submitted at a time, and so results that wait in memory.
+    Example:
+        >>> list(in_parallel(len, ["a", "bcd", "ef"], ahead=2))
+        [1, 3, 2]
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(files), ahead):
+            yield from pool.map(read, files[start : start + ahead])
 
 
 def one_size(sizes):

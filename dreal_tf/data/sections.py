@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import ConfigDict, Field, PlainSerializer, WrapValidator
@@ -192,8 +192,8 @@ class Options(Data, Augment):
     recorded: str | os.PathLike | None = Field(
         None, description="The splits.csv of a run whose splits are kept, or None."
     )
-    checked: str | os.PathLike | None = Field(
-        None, description="The splits.csv of another run, whose files are not checked again, or None."
+    checked: Any = Field(
+        None, description="`FileRecord` of another run, whose files are not checked again, or None."
     )
 
     def __init__(self, **options):

@@ -148,8 +148,8 @@ def make_splits(sources, options, preprocessing, steps_per_epoch=None, **fields)
 
     A source has `size`, the number of its examples; `shuffled(epoch_seed, batch_size, shard)`, the full
     batches of an epoch in an order that follows from `epoch_seed` alone; and `ordered(batch_size, chosen)`,
-    the examples where `chosen`, a bool tensor (size,), is true, or all, in their order. Both give tf.data.Datasets of (images, int labels), images with values from 0 to the
-    preprocessing's `top`.
+    the examples where `chosen`, a bool tensor (size,), is true, or all, in their order. Both give
+    tf.data.Datasets of (images, int labels), images with values from 0 to the preprocessing's `top`.
 
     Args:
         sources: dict of sources: "train", "validation" and "test".
@@ -179,16 +179,9 @@ def make_splits(sources, options, preprocessing, steps_per_epoch=None, **fields)
         return batches.enumerate().map(augmented, tf.data.AUTOTUNE)
 
     def evaluation(source, one_hot):
-        def prepared(images, labels):
-            return preprocessing.standardised(images), tf.one_hot(
-                labels, classes
-            ) if one_hot else labels
-
-        batches = source.ordered(options.batch_size).map(prepared, tf.data.AUTOTUNE)
-        steps = -(-source.size // options.batch_size)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+        batches = _ordered(source, preprocessing, options.batch_size, source.size, one_hot=one_hot)
         # Workers share the images, not the files, whose number the source relies on.
-        return _with_sharding(batches.prefetch(tf.data.AUTOTUNE), "DATA")
+        return _with_sharding(batches, "DATA")
 
     steps = steps_per_epoch or train.size // options.batch_size
     epochs = tf.data.Dataset.from_generator(clock.now, output_signature=tf.TensorSpec((), tf.int64))
@@ -212,6 +205,18 @@ def make_splits(sources, options, preprocessing, steps_per_epoch=None, **fields)
         sources=sources,
         **fields,
     )
+
+
+def _ordered(source, preprocessing, batch_size, count, chosen=None, one_hot=False):
+    """`count` examples of a source as the network takes them, in batches whose number is known."""
+    classes = len(preprocessing.class_names)
+
+    def prepared(images, labels):
+        return preprocessing.standardised(images), tf.one_hot(labels, classes) if one_hot else labels
+
+    batches = source.ordered(batch_size, chosen).map(prepared, tf.data.AUTOTUNE)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _check_batch(images, options):
@@ -321,11 +326,8 @@ def sample_batches(splits, count, batch_size, seed=0):
         (2, [3, 2])
     """
     order, chosen = _sample(splits.sizes["test"], count, seed)
-    batches = splits.sources["test"].ordered(batch_size, tf.constant(chosen))
-    standardised = splits.preprocessing.standardised
-    batches = batches.map(lambda images, labels: (standardised(images), labels), tf.data.AUTOTUNE)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(-(-len(order) // batch_size)))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    source, chosen = splits.sources["test"], tf.constant(chosen)
+    return _ordered(source, splits.preprocessing, batch_size, len(order), chosen)
 
 
 def _sample(size, count, seed):

@@ -2,9 +2,7 @@
 
 import itertools
 import logging
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +11,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from dreal_tf.data.files import bytes_of, list_files, summary_of
-from dreal_tf.data.image_files import UnreadableImage, decoded, inspect_image, unreadable
+from dreal_tf.data.image_files import (
+    UnreadableImage,
+    decoded,
+    in_parallel,
+    inspect_image,
+    unreadable,
+)
 from dreal_tf.data.preprocessing import Preprocessing
 from dreal_tf.deployment.exported_model import FILES, format_of
 from dreal_tf.deployment.exported_model import load as load_export
@@ -70,7 +74,8 @@ class LooseImages:
             InputError: at the end, if no image could be read.
         """
         files, images, any_read = [], [], False
-        for file, (image, reason) in zip(self.progress(self.files), self._read_all(), strict=True):
+        results = in_parallel(self._read, self.files, READ_AHEAD)
+        for file, (image, reason) in zip(self.progress(self.files), results, strict=True):
             if reason is not None:
                 self.skipped[str(file)] = reason
                 continue
@@ -88,12 +93,6 @@ class LooseImages:
                 "Expected at least one image that can be read. Received: "
                 f"{'; '.join(examples) or 'no files'}. Check the paths."
             )
-
-    def _read_all(self):
-        """Reads the files in parallel, in their order, see `_read`."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(self.files), READ_AHEAD):
-                yield from pool.map(self._read, self.files[start : start + READ_AHEAD])
 
     def _read(self, file):
         """The prepared image and None, or None and the reason why it cannot be read."""

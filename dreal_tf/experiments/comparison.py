@@ -360,9 +360,12 @@ def difference_text(difference, unit=1, digits=2):
     """
     if difference is None:
         return ""
-    values = difference.mean, difference.low, difference.high
-    rounded = [round(unit * value, digits) for value in values]
-    mean, low, high = (f"{value or 0:{'+' if value else ''}.{digits}f}" for value in rounded)
+
+    def signed(value):
+        text = f"{unit * value:+.{digits}f}"
+        return text if float(text) else text[1:]  # 0 has no sign.
+
+    mean, low, high = map(signed, (difference.mean, difference.low, difference.high))
     return f"{mean} ({low} to {high})" if difference.seeds > 1 else mean
 
 

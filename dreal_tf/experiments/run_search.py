@@ -104,13 +104,13 @@ class SearchResult(NamedTuple):
     def note(self):
         """Str: what the method did in the best trial, and how to read the improvement."""
         method = self.best.get("method")  # Searches of earlier versions do not say.
-        said = f"{method} " if method else ""
+        summary = f"{method} " if method else ""
         count = len(self.trials)
         scores = [trial["score"] for trial in self.trials if trial["score"] is not None]
         equal = scores.count((max if self.direction == "max" else min)(scores))
         shared = f" {equal} trials have the best score; the first of them counts." if equal > 1 else ""
         return (
-            f"{said}Improvement: of the best over that row. In {self.objective} it is too optimistic, as it "
+            f"{summary}Improvement: of the best over that row. In {self.objective} it is too optimistic, as it "
             f"chose the best of {count}; the test split was read once for each row, and chose nothing. "
             f"One seed.{shared}"
         )

@@ -112,8 +112,8 @@ def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
     Args:
         query: float array (queries, dimensions).
         gallery: float array (images, dimensions).
-        metric: str, a key of `METRICS`. "cosine": 1 - cosine, from 0 to 2; 1 to a row of zeros.
-        memory: float > 0. Memory of a block (MiB).
+        metric: str, one of `METRICS`. "cosine": 1 - cosine, from 0 to 2; 1 to a row of zeros.
+        memory: float > 0. Approximate memory for a block and the work on it (MiB).
     Returns:
         Iterator of float32 arrays (some queries, images), at least one query each, in order.
     Raises:
@@ -129,7 +129,7 @@ def distance_blocks(query, gallery, metric="cosine", memory=MEMORY):
         raise unknown_name("metric", metric, METRICS)
     query, gallery = checked_pair(query, gallery)
     lengths = _lengths(gallery) if metric == "cosine" else None
-    rows = max(int(memory * 2**20 / (4 * len(gallery))), 1)  # Products of few rows are slow.
+    rows = max(int(memory * 2**20 / (8 * len(gallery))), 1)
     return (_block(query[n : n + rows], gallery, metric, lengths) for n in range(0, len(query), rows))
 
 

@@ -16,7 +16,7 @@ from dreal_tf.retrieval.distance import (
     unit_length,
 )
 
-QUERIES = 256  # Compared at once.
+COLUMNS = 2**16  # Images of the gallery that queries are compared with at a time.
 
 
 class Neighbours(NamedTuple):
@@ -55,20 +55,16 @@ def nearest(query, gallery, count, metric="cosine", memory=MEMORY):
     """
     check_at_least_one(count=count)
     query, gallery = checked_pair(query, gallery)
-    columns = max(int(memory / 8 * 2**20 / (4 * min(len(query), QUERIES))), 1)  # Memory is used again.
-    blocks = []
-    for queries in (query[n : n + QUERIES] for n in range(0, len(query), QUERIES)):
-        parts = []
-        for start in range(
-            0, len(gallery), columns
-        ):  # Whole rows of a large gallery leave few of them.
-            (block,) = distance_blocks(queries, gallery[start : start + columns], metric, memory)
+    parts = []
+    for start in range(0, len(gallery), COLUMNS):  # Whole rows of a large gallery would be few.
+        found = []
+        for block in distance_blocks(query, gallery[start : start + COLUMNS], metric, memory / 3):
             positions = smallest(block, count)
-            parts.append((positions + start, np.take_along_axis(block, positions, axis=1)))
-        positions, distances = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
-        best = smallest(distances, count)
-        blocks.append([np.take_along_axis(part, best, axis=1) for part in (positions, distances)])
-    return Neighbours(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
+            found.append((positions + start, np.take_along_axis(block, positions, axis=1)))
+        parts.append([np.concatenate(part) for part in zip(*found, strict=True)])
+    positions, distances = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    best = smallest(distances, count)
+    return Neighbours(*(np.take_along_axis(part, best, axis=1) for part in (positions, distances)))
 
 
 class ApproximateIndex:

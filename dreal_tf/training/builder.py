@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.built_in import digits, fashion_mnist, generated
+from dreal_tf.data.files import FileRecord
 from dreal_tf.data.folder import image_folder, list_classes
 from dreal_tf.data.identities import identity_set
 from dreal_tf.data.identity_layouts import LAYOUTS
@@ -59,7 +60,7 @@ def build(
     recipe: Recipe,
     data: Splits | None = None,
     recorded: str | os.PathLike[str] | None = None,
-    checked: str | os.PathLike[str] | None = None,
+    checked: FileRecord | None = None,
 ) -> tuple[DREAL, Splits, list[keras.callbacks.Callback]]:
     """Builds the model, data and callbacks of a recipe.
 
@@ -128,8 +129,8 @@ def build_data(recipe, recorded=None, checked=None):
     Args:
         recipe: `dreal_tf.Recipe`.
         recorded: path of the splits.csv of a run, to repeat its splits; or None.
-        checked: path of the splits.csv of another run: its files, if unchanged, are not checked again; or
-            None.
+        checked: `dreal_tf.data.files.FileRecord` of another run: its files, if unchanged, are not checked
+            again; or None.
     Returns:
         `dreal_tf.data.splits.Splits`.
     Raises:

@@ -73,10 +73,11 @@ def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude, checked):
     run = run_of_worker(run.path, cluster)
     run.check(recipe, fresh)
     with naming_lost_workers(cluster):
-        recorded = None if fresh else run.recorded_splits
+        recorded, record = None if fresh else run.recorded_splits, None
+        if recorded is None:
+            record = read_record(checked) if checked else _record_beside(run, recipe.data.folder)
         with strategy_named(strategy).scope():
-            checked = checked or _checked_beside(run, recipe.data.folder)
-            model, data, required = build(recipe, recorded=recorded, checked=checked)
+            model, data, required = build(recipe, recorded=recorded, checked=record)
         if recorded is not None:
             data.files.check_unchanged()
         for note in data.notes:
@@ -93,15 +94,15 @@ def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude, checked):
             return _conclude(recipe, run, model, data, best)
 
 
-def _checked_beside(run, folder):
-    """The splits.csv of the newest other run beside a run on the same folder; None if there is none."""
+def _record_beside(run, folder):
+    """The `FileRecord` of the newest other run beside a run on the same folder; None if there is none."""
     paths = run.path.parent.glob("*/splits.csv") if folder else ()
-    beside = [RunDirectory(path.parent) for path in paths]
-    for other in sorted(beside, key=lambda other: other.splits.stat().st_mtime, reverse=True):
-        with contextlib.suppress(InputError, OSError):  # It may be damaged, or be removed just now.
-            if other.read_recipe().data.folder == folder and other.path != run.path:
-                read_record(other.splits)
-                return other.splits
+    beside = [RunDirectory(path.parent) for path in paths if path.parent != run.path]
+    with contextlib.suppress(OSError):  # A run may be removed just now.
+        for other in sorted(beside, key=lambda other: other.splits.stat().st_mtime, reverse=True):
+            with contextlib.suppress(InputError):  # It may be damaged.
+                if other.read_recipe().data.folder == folder:
+                    return read_record(other.splits)
     return None
 
 

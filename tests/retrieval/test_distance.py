@@ -34,7 +34,7 @@ def test_distances_are_those_of_the_definition(metric):
 def test_blocks_come_in_order_and_hold_as_many_rows_as_the_memory_takes():
     random = np.random.default_rng(0)
     query, gallery = random.normal(size=(50, 3)), random.normal(size=(128, 3))
-    blocks = list(distance_blocks(query, gallery, memory=10 * 128 * 4 / 2**20))
+    blocks = list(distance_blocks(query, gallery, memory=10 * 128 * 8 / 2**20))
     assert [len(block) for block in blocks] == [10] * 5
     np.testing.assert_allclose(np.concatenate(blocks), distances(query, gallery), atol=1e-6)
     with warnings.catch_warnings():  # scikit-learn warns of memory that does not take one row.

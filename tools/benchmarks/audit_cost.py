@@ -1,4 +1,4 @@
-"""What an audit saves by computing each network once up to the ablated module.
+"""The time that an audit saves by computing each network once up to the ablated module.
 
 python tools/benchmarks/audit_cost.py [--depth 50] [--side 64] [--rounds 3]
 
@@ -23,36 +23,21 @@ from dreal_tf.networks.backbones import imagenet_residual_network, plain_network
 CLASSES, IMAGES = 10, 32
 
 
-class Timed:
-    """The batches of an audit, which note when each is asked for; the first pays for tracing."""
+def measured(network, batch, shared):
+    """Seconds of one audited batch, after another that pays for tracing, and the differences."""
+    times = []
 
-    def __init__(self, batch, rounds):
-        self.batches, self.times = [batch] * (rounds + 1), []
+    def track(passes):
+        for number, chunk in passes:
+            if number == len(times):  # A batch begins.
+                times.append(time.perf_counter())
+            yield number, chunk
+        times.append(time.perf_counter())
 
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, position):
-        return self.batches[position]
-
-    def __iter__(self):
-        for batch in self.batches:
-            self.times.append(time.perf_counter())
-            yield batch
-
-    @property
-    def seconds(self):
-        """List of float: the time of each batch but the first."""
-        return np.diff(self.times)[1:].tolist()
-
-
-def measured(network, batch, rounds, shared):
-    """Seconds of each audited batch, and the differences."""
     static = static_actions(network, batch[0])
-    groups, batches = [(module,) for module in static] + [tuple(static)], Timed(batch, rounds)
-    result = measure_differences(network, batches, static, groups, shared=shared)
-    batches.times.append(time.perf_counter())
-    return batches.seconds, result.differences
+    groups = [(module,) for module in static] + [tuple(static)]
+    result = measure_differences(network, [batch, batch], static, groups, track=track, shared=shared)
+    return times[2] - times[1], result.differences
 
 
 def main(arguments=None):
@@ -70,13 +55,13 @@ def main(arguments=None):
     batch = images, np.arange(IMAGES) % CLASSES
     ratios, worst = [], 0.0
     for _ in range(given.rounds):  # In turn, so that both meet the same machine.
-        (whole, of_whole), (shared, of_shared) = (measured(network, batch, 1, s) for s in (False, True))
-        ratios.append(shared[0] / whole[0])
+        (whole, of_whole), (shared, of_shared) = (measured(network, batch, s) for s in (False, True))
+        ratios.append(shared / whole)
         for baseline, values in of_whole.items():
             worst = max(worst, float(np.abs(values - of_shared[baseline]).max()))
     print(
         f"SE-ResNet-{given.depth}, {given.side}×{given.side}, {IMAGES} images, {os.cpu_count()} cores, "
-        f"TensorFlow {tf.__version__}: {shared[0]:.1f} s with shared prefixes, {whole[0]:.1f} s without. "
+        f"TensorFlow {tf.__version__}: {shared:.1f} s with shared prefixes, {whole:.1f} s without. "
         f"Ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {given.rounds} "
         f"rounds); largest difference {worst:.1e}."
     )

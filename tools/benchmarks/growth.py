@@ -8,7 +8,6 @@ import argparse
 import io
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from dreal_tf.analysis.benchmark import peak_resident
 
 SIZES = {
     "start": (2_000, 20_000, 100_000),
@@ -96,14 +97,9 @@ def work_of(name, size, folder):
 def measured(name, size, folder):
     """CPU seconds and further peak memory (MiB) of one work, in this process."""
     work = work_of(name, size, folder)
-    before, start = _peak(), time.process_time()
+    before, start = peak_resident(), time.process_time()
     work()
-    return {"seconds": time.process_time() - start, "memory": _peak() - before}
-
-
-def _peak():
-    kilo = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilo
+    return {"seconds": time.process_time() - start, "memory": peak_resident() - before}
 
 
 def measured_apart(name, size, folder):
