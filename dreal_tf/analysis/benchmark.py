@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -45,15 +46,18 @@ MEMORY_STEPS = 30
 class Benchmark(dict):
     """The results of `benchmark`, ready for JSON: a dict of
 
-    - `recipe`, `batch_size`, `image_shape`, `precision`, `critic`, `reward_fraction`, `modules` (int),
-      `devices` (list of str), `gpu` (str or None) and `xla` (bool): the setting;
+    - `recipe`, `batch_size`, `image_shape`, `precision`, `critic`, `reward_fraction`, `modules` (int) and
+      `xla` (bool): the setting;
+    - `processor` (str), `cores` (int), `threads` (int, of one operation), `devices` (list of str), `gpu` (str
+      or None) and `versions` (dict of str): the machine;
     - by arm ("plain", "sampled", "exact"): `seconds` (median of a training step), `seconds_quartiles`,
       `images_per_second`; with memory also `memory` (MiB, median) and `memory_processes` (each);
     - by estimator ("sampled", "exact"): `ratio` (median step time over the plain network's),
       `ratio_interval` (95 %); with memory also `memory_ratio`; on one replica also `parts` (seconds of
-      the parts of a step);
-    - `separate_passes`, on one replica: `seconds` of one separate counterfactual pass for each module,
-      and `share`, with `share_interval`: the fraction of that time which the exact estimator takes;
+      the parts of a step), of the recipe's estimator alone;
+    - `separate_passes`, on one replica, if the recipe's estimator is "exact": `seconds` of one separate
+      counterfactual pass for each module, and `share`, with `share_interval`: the fraction of that time
+      which the exact estimator takes;
     - `input`: `images_per_second` of the input pipeline, and `times_step`, its ratio to the plain step's;
     - `exchanged`: see `exchanged_bytes`.
     """
@@ -73,7 +77,7 @@ class Benchmark(dict):
         return table.rename_axis("arm")
 
 
-def benchmark(recipe, rounds=15, data_dir=None, memory=3, say=lambda text: None):
+def benchmark(recipe, rounds=15, data_dir=None, memory=1, say=lambda text: None):
     """Measures the cost of a recipe's method against the plain network.
 
     Args:
@@ -97,10 +101,12 @@ def benchmark(recipe, rounds=15, data_dir=None, memory=3, say=lambda text: None)
     say(f"Timing steps, {rounds} turns of every arm.")
     turns = {arm: turn_of_model(model, batch) for arm, model in models.items()}
     seconds = interleaved(turns, rounds)
-    result = _setting(recipe, data, models["sampled"]) | _step_costs(seconds, recipe.data.batch_size)
+    result = _setting(recipe, data, models["sampled"]) | _machine()
+    result |= _step_costs(seconds, recipe.data.batch_size)
     if models[PLAIN].distribute_strategy.num_replicas_in_sync == 1:
         say("Timing the parts of a step.")
-        result |= _part_costs({name: models[name] for name in ESTIMATORS}, batch, rounds)
+        estimator = recipe.dreal.estimator
+        result |= _part_costs(estimator, models[estimator], turns[estimator], batch, rounds)
     say("Timing the input pipeline by itself.")
     given = images_per_second(data.train)
     per_second = result["images_per_second"][PLAIN]
@@ -165,8 +171,6 @@ def first_batch(data):
 
 
 def _setting(recipe, data, model):
-    gpus = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus[:1]]
     return {
         "recipe": recipe.name,
         "batch_size": recipe.data.batch_size,
@@ -175,10 +179,31 @@ def _setting(recipe, data, model):
         "critic": recipe.dreal.critic,
         "reward_fraction": recipe.dreal.reward_fraction,
         "modules": len(model.trajectory.specs),
-        "devices": [d.name for d in tf.config.list_logical_devices("GPU" if gpus else "CPU")],
-        "gpu": details[0].get("device_name") if details else None,
         "xla": bool(model.jit_compile),
     }
+
+
+def _machine():
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus[:1]]
+    cores = os.cpu_count()
+    return {
+        "processor": processor_name(),
+        "cores": cores,
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or cores,
+        "devices": [d.name for d in tf.config.list_logical_devices("GPU" if gpus else "CPU")],
+        "gpu": details[0].get("device_name") if details else None,
+        "versions": {"Python": platform.python_version()}
+        | {"TensorFlow": tf.__version__, "Keras": keras.__version__, "NumPy": np.__version__},
+    }
+
+
+def processor_name():
+    """The name of the processor, as the system gives it; else its architecture."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else ()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 # Time of a step ------------------------------------------------------------------------------------
@@ -287,8 +312,8 @@ def _step_costs(seconds, batch_size):
 # Time of its parts ---------------------------------------------------------------------------------
 
 
-def part_seconds(model, batch, rounds):
-    """Seconds of the parts of a training step, and of one separate pass, turn by turn.
+def part_seconds(model, whole_step, batch, rounds, separate=False):
+    """Seconds of the parts of a training step, turn by turn.
 
     A part takes the difference between a step that ends after it and one that ends before it. The
     separate pass is the naive way of measuring one module: the whole network once more, at inference,
@@ -296,19 +321,23 @@ def part_seconds(model, batch, rounds):
 
     Args:
         model: compiled `DREAL` with a critic, of one replica.
+        whole_step: its `turn_of_model`.
         batch: pair of tensors: images and labels.
         rounds: int >= 1. Turns.
+        separate: bool. Whether to time a separate pass too.
     Returns:
         Dict of float arrays (rounds,): `factual_pass` (with its gradient), `counterfactual_pass`, `critic`
-        (its own step and the gradient for the actors), `update` (of the network, and metrics), and
-        `separate_pass`.
+        (its own step and the gradient for the actors), `update` (of the network, and metrics), and, if
+        asked for, `separate_pass`.
     """
-    steps = (_to_factual_pass, _to_counterfactual_pass, _to_critic, _whole_step)
-    turns = {part: _turn_of_step(step, model, batch) for part, step in zip(PARTS, steps, strict=True)}
-    turns["separate_pass"] = _turn_of_step(_separate_pass, model, batch)
+    steps = (_to_factual_pass, _to_counterfactual_pass, _to_critic)
+    turns = {part: _turn_of_step(step, model, batch) for part, step in zip(PARTS, steps, strict=False)}
+    turns[PARTS[-1]] = whole_step
+    if separate:
+        turns["separate_pass"] = _turn_of_step(_separate_pass, model, batch)
     seconds = interleaved(turns, rounds)
-    lengths = np.diff([seconds[part] for part in PARTS], axis=0, prepend=0.0)
-    return dict(zip(PARTS, lengths, strict=True)) | {"separate_pass": seconds["separate_pass"]}
+    lengths = np.diff([seconds.pop(part) for part in PARTS], axis=0, prepend=0.0)
+    return dict(zip(PARTS, lengths, strict=True)) | seconds
 
 
 def _turn_of_step(step, model, batch):
@@ -333,10 +362,6 @@ def _to_critic(model, data):
     return [result.actor_loss, *_present(push), *_outputs(factual)]
 
 
-def _whole_step(model, data):
-    return [model.train_step(data)["loss"]]
-
-
 def _separate_pass(model, data):
     images = tf.nest.flatten(data[0])[0]
     count = count_of_fraction(ops.shape(images)[0], model.settings.reward_fraction)
@@ -352,19 +377,19 @@ def _present(tensors):
     return [tensor for tensor in tensors if tensor is not None]
 
 
-def _part_costs(models, batch, rounds):
-    seconds = {name: part_seconds(model, batch, rounds) for name, model in models.items()}
-    medians = {
-        n: {part: float(np.median(times[part])) for part in PARTS} for n, times in seconds.items()
-    }
-    modules, exact = len(models["exact"].trajectory.specs), seconds["exact"]
-    fraction = exact["counterfactual_pass"] / (modules * exact["separate_pass"])
-    separate_passes = {
-        "seconds": modules * float(np.median(exact["separate_pass"])),
-        "share": float(np.median(fraction)),
-        "share_interval": list(median_interval(fraction)),
-    }
-    return {"parts": medians, "separate_passes": separate_passes}
+def _part_costs(estimator, model, whole_step, batch, rounds):
+    is_exact = estimator == "exact"
+    seconds = part_seconds(model, whole_step, batch, rounds, separate=is_exact)
+    costs = {"parts": {estimator: {part: float(np.median(seconds[part])) for part in PARTS}}}
+    if is_exact:
+        separate = len(model.trajectory.specs) * seconds["separate_pass"]
+        fraction = seconds["counterfactual_pass"] / separate
+        costs["separate_passes"] = {
+            "seconds": float(np.median(separate)),
+            "share": float(np.median(fraction)),
+            "share_interval": list(median_interval(fraction)),
+        }
+    return costs
 
 
 # Communication -------------------------------------------------------------------------------------

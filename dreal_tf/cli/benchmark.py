@@ -22,8 +22,8 @@ def benchmark(
     strategy: Strategy = "auto",
     memory: Annotated[bool, Option(help="Measure memory too, in separate processes.")] = True,
     processes: Annotated[
-        int, Option(help="Processes that measure the memory of each arm; it is their median.")
-    ] = 3,
+        int, Option(help="Processes that measure the memory of each arm, whose median it is.")
+    ] = 1,
     as_json: Json = False,
     plugin: Plugins = None,
 ):
@@ -64,7 +64,9 @@ def benchmark_lines(costs):
         "",
     ]
     if "parts" in costs:
-        lines += [*_part_table(costs), "", _separate_passes(costs)]
+        lines += [*_part_table(costs), ""]
+    if "separate_passes" in costs:
+        lines.append(_separate_passes(costs))
     given, exchanged = costs["input"], {name: n / 2**20 for name, n in costs["exchanged"].items()}
     plain = exchanged["network"] + exchanged["statistics"]
     return [
@@ -73,7 +75,22 @@ def benchmark_lines(costs):
         f"{given['times_step']:.1f} times as many as the plain step takes.",
         f"Replicas sum {plain:.2f} MiB a step without the method, "
         f"{plain + exchanged['critic'] + exchanged['trust']:.2f} MiB with it.",
+        machine_line(costs),
     ]
+
+
+def machine_line(costs):
+    """The machine, in a sentence.
+
+    Example:
+        >>> versions = {"TensorFlow": "2.21.0", "Keras": "3.15.1"}
+        >>> costs = {"processor": "Xeon", "cores": 2, "threads": 2, "gpu": None, "versions": versions}
+        >>> machine_line(costs)
+        'Xeon, 2 cores, 2 threads; TensorFlow 2.21.0, Keras 3.15.1.'
+    """
+    versions = ", ".join(f"{name} {version}" for name, version in costs["versions"].items())
+    gpu = f", {costs['gpu']}" if costs["gpu"] else ""
+    return f"{costs['processor']}, {costs['cores']} cores, {costs['threads']} threads{gpu}; {versions}."
 
 
 def _step_table(costs):
@@ -101,7 +118,7 @@ def _part_table(costs):
             part.replace("_", " "),
             *(f"{1e3 * of_estimator[part]:.1f} ms" for of_estimator in parts.values()),
         ]
-        for part in parts["exact"]
+        for part in next(iter(parts.values()))
     ]
     return table_lines(["part of a step", *parts], rows)
 

@@ -1,6 +1,7 @@
 """The benchmark: sums, fractions and bytes by hand, and the command."""
 
 import json
+import os
 
 import keras
 import numpy as np
@@ -19,13 +20,14 @@ from dreal_tf.analysis.benchmark import (
     generated_data,
     part_seconds,
     recipes_of_arms,
+    turn_of_model,
 )
 from dreal_tf.cli.benchmark import benchmark_lines
 
 
 @pytest.fixture(scope="module")
 def costs():
-    options = "--smoke", "--rounds", "2", "--processes", "1", "--json"
+    options = "--smoke", "--set", "dreal.estimator=exact", "--rounds", "2", "--json"
     done = command("benchmark", "digits_resnet8_se", *options)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
@@ -47,6 +49,8 @@ def test_the_command_gives_ratios_and_what_they_come_from(costs):
     per_step = costs["batch_size"] / given["images_per_second"]
     assert given["times_step"] == pytest.approx(costs["seconds"]["plain"] / per_step)
     assert costs["modules"] == 3
+    assert list(costs["parts"]) == ["exact"] and costs["separate_passes"]["share"] > 0
+    assert costs["cores"] == os.cpu_count() and costs["versions"]["Keras"] == keras.__version__
 
 
 @pytest.mark.slow
@@ -81,7 +85,7 @@ def test_a_step_takes_as_long_as_its_parts():
     model.compile(keras.optimizers.SGD(0.01), loss=loss)
     batch = tf.constant(images), tf.constant(labels)
     before = [np.array(v) for v in model.network.trainable_variables]
-    seconds = part_seconds(model, batch, rounds=3)
+    seconds = part_seconds(model, turn_of_model(model, batch), batch, rounds=3, separate=True)
     assert set(seconds) == {*PARTS, "separate_pass"}
     assert all(len(times) == 3 for times in seconds.values())
     assert all(np.sum([seconds[part] for part in PARTS], axis=0) > 0)
