@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ExportResult,
         IndexResult,
         Predictions,
+        PrunedNetwork,
         PruneResult,
         SearchResult,
     )
@@ -269,51 +270,116 @@ def search(
     return ImageIndex(index).search(images, top, progress or iter)
 
 
+@overload
 def prune(
-    run: PathLike,
+    model: PathLike,
+    data: None = ...,
+    *,
+    threshold: float | None = ...,
+    keep: int | None = ...,
+    images: int = ...,
+    data_dir: PathLike | None = ...,
+    epochs: int = ...,
+    out: PathLike | None = ...,
+    progress: Progress | None = ...,
+    callbacks: Iterable[keras.callbacks.Callback] = ...,
+) -> PruneResult: ...
+
+
+@overload
+def prune(
+    model: DREAL | keras.Model,
+    data: AuditData,
+    *,
+    threshold: float | None = ...,
+    keep: int | None = ...,
+    images: int = ...,
+    data_dir: PathLike | None = ...,
+    gates: str | Sequence[str] | None = ...,
+    loss: Any = ...,
+    progress: Progress | None = ...,
+) -> PrunedNetwork: ...
+
+
+def prune(
+    model: DREAL | keras.Model | PathLike,
+    data: AuditData | None = None,
     *,
     threshold: float | None = None,
     keep: int | None = None,
-    epochs: int = 0,
     images: int = 2000,
-    out: PathLike | None = None,
     data_dir: PathLike | None = None,
+    epochs: int = 0,
+    out: PathLike | None = None,
+    gates: str | Sequence[str] | None = None,
+    loss: Any = None,
     progress: Progress | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
-) -> PruneResult:
-    """Makes a new run of a finished one, without the attention modules that earn nothing.
+) -> PruneResult | PrunedNetwork:
+    """Removes the attention modules that earn nothing: from a run, into a new run, or from a copy of a network.
 
-    Modules are evaluated on validation images; the test split, on which accuracies are given, decides
-    nothing. A module goes unless replacing its action by its static action is known to cost more than
-    the threshold: unless the 95 % interval of log p(A) - log p(Ā) lies above it. The same holds for
-    everything that goes, together. A module is folded into the BatchNorm before it or removed, see
+    A module goes unless replacing its action by its static action is known to cost more than the threshold:
+    unless the 95 % interval of log p(A) - log p(Ā) lies above it. The same holds for everything that goes,
+    together. A module is folded into the BatchNorm before it or removed, see
     `dreal_tf.deployment.removal.removal_plans`. A layer of several modules goes whole or stays.
 
-    The new run is a run like any other; its recipe names the blocks without attention. An interrupted
-    fine-tuning continues; the given run stays unchanged.
+    Modules of a run are evaluated on its validation images; the test split, on which accuracies are given,
+    decides nothing. The new run is a run like any other; its recipe names the blocks without attention. An
+    interrupted fine-tuning continues; the given run stays unchanged.
+
+    Modules of a network are evaluated on `data`. The result has the smaller network as `network`, to compile,
+    fine-tune and save; the given one stays unchanged.
 
     Args:
-        run: path of a finished run.
+        model: path of a finished run, or a functional `keras.Model` or `DREAL`.
+        data: for a network: the images and labels to evaluate on, see `dreal_tf.audit`. Images that it was
+            not trained on, and that are not kept to test the smaller network.
         threshold: float. The value above which a module stays (nats); None for 0.
         keep: int, instead of `threshold`: how many modules stay, those of greatest value.
-        epochs: int. Epochs of fine-tuning, see `dreal_tf.deployment.prune.fine_tuning`; 0 for none.
-        images: int >= 2. Validation images to evaluate on, at most.
-        out: path of the new run, or None for `<run>_pruned` beside it.
-        data_dir: folder of the data; None for the run's.
+        images: int >= 2. Images to evaluate on, at most.
+        data_dir: folder of the data; None for the recipe's.
+        epochs: int, for a run. Epochs of fine-tuning, see `dreal_tf.deployment.prune.fine_tuning`; 0 for none.
+        out: for a run: path of the new run, or None for `<run>_pruned` beside it.
+        gates, loss: for a network, see `dreal_tf.audit`.
         progress: callable that passes on a sized iterable while it shows progress.
-        callbacks: iterable of further Keras callbacks of fine-tuning, read when it begins.
+        callbacks: for a run: iterable of further Keras callbacks of fine-tuning, read when it begins.
     Returns:
-        `PruneResult`.
+        `PruneResult` of a run, `PrunedNetwork` of a network.
     Raises:
-        InputError: if arguments contradict each other, or `out` contains something else.
+        InputError: if arguments contradict each other, the network has no attention, or `out` contains
+            something else.
         RunError: if an epoch of fine-tuning cannot be carried out.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> prune(network, "digits_resnet8_se", keep=0, images=50).network.count_params()
+        78330
     """
-    from dreal_tf.deployment.pruning_request import check_request
+    if isinstance(model, (str, os.PathLike)):
+        of_networks = {"data": data, "gates": gates, "loss": loss}
+        if given := [name for name, value in of_networks.items() if value is not None]:
+            raise InputError(
+                "Expected a run alone, which has its own data, attention and loss. Received: "
+                f"{str(model)!r} with {', '.join(given)}. Leave them out, or give a `keras.Model`."
+            )
+        from dreal_tf.deployment.pruning_request import check_request
 
-    request = check_request(run, threshold, keep, epochs, images, out, data_dir)
-    from dreal_tf.deployment import prune as pruning
+        request = check_request(model, threshold, keep, epochs, images, out, data_dir)
+        from dreal_tf.deployment import prune as pruning
 
-    return pruning.prune(request, progress, callbacks)
+        return pruning.prune(request, progress, callbacks)
+    if epochs or out is not None:
+        raise InputError(
+            f"Expected `epochs` and `out` with a run alone. Received: epochs={epochs}, out={out!r} with a network. "
+            "Leave them out; then fine-tune and save the `network` of the result."
+        )
+    from dreal_tf.analysis.inputs import check_images
+    from dreal_tf.deployment.pruning_request import checked_rule
+
+    rule = checked_rule(threshold, keep)
+    check_images(images)
+    from dreal_tf.deployment.prune_network import prune_network
+
+    return prune_network(model, data, rule, images, data_dir, gates, loss, progress)
 
 
 @overload
@@ -376,7 +442,8 @@ def audit(
         gates: names or patterns of attention in other people's layers. None: all that `dreal_tf.find_gates`
             finds, but only if the network has none of our layers.
         loss: name, function or `keras.losses.Loss`, for tasks other than one label for each image. None: the
-            loss that the network was compiled with; without one, classification.
+            loss that the network was compiled with; if it was not compiled, cross-entropy over classes, for
+            which it must end in logits or a softmax.
         progress: callable that passes on a sized iterable while it shows progress.
     Returns:
         `Audit`; with `critic`, `CriticAudit`.
@@ -457,7 +524,7 @@ def benchmark(
     data_dir: PathLike | None = None,
     strategy: str = "auto",
     memory: bool = True,
-    processes: int = 3,
+    processes: int = 1,
     say: Say | None = None,
 ) -> Benchmark:
     """Measures the cost of the method against the plain network: time, memory, and their parts.

@@ -13,7 +13,7 @@ PAGES = {
     path: path.read_text() for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
 }
 # Pages whose code goes on from the README's.
-RUN = ("report.md", "tune.md")
+RUN = ("report.md", "tune.md", "audit.md", "prune.md")
 
 
 def test_the_python_blocks_run_in_their_order(tmp_path):

@@ -11,8 +11,10 @@ from scipy import stats
 from dreal_tf.analysis.audited_network import audited, over_classes
 from dreal_tf.analysis.inputs import AUDIT, AUDIT_FILES, check_audit_folder
 from dreal_tf.errors import InputError, RunError
+from dreal_tf.layers import intervene
 from dreal_tf.method.instruments import bootstrap_mean
-from dreal_tf.method.rewards import ABLATIONS, OWN, AblationPass, calibrated_modules
+from dreal_tf.method.rewards import ABLATIONS, OWN, AblationPass, ModuleNames, calibrated_modules
+from dreal_tf.networks.flops import function_cost
 from dreal_tf.storage import locked, reporting_unwritable, write_json, write_whole
 from dreal_tf.visualization.module_figures import module_values
 from dreal_tf.visualization.style import LIGHT, as_png, as_svg
@@ -24,16 +26,23 @@ ARMS_A_PASS = 4  # Ablations of one batch that run together; memory grows with t
 RESAMPLES = 1000
 RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
 COLUMNS = ("part", "name", "class", "baseline", "images", "value", "low", "high")
-COLUMNS += ("accuracy_drop", "p_value", "helped", "harmed", "untouched")
+COLUMNS += ("accuracy_drop", "p_value", "helped", "harmed", "untouched", "parameters", "multiply_adds")
+COSTS = COLUMNS[-2:]
+SAME_SCORES = (
+    1e-4  # Log probabilities of one label that differ by less do not depend on the image (nats).
+)
 
 
 class Audit(dict):
-    """The results of `audit`, ready for JSON: a dict of
+    """The results of `audit`, ready for JSON, and a table when printed: a dict of
 
     - `images` (int); `accuracy` (fraction), None without exclusive classes; `log_p` (nats, mean of the
-      label's log probability), None for a loss that is no log likelihood; `unit` of all values, "nats" or
-      "loss"; `calibration_images` (int), `tolerance` (in that unit) and `seed`;
-    - `modules`: by name, in depth order, each with its `stage`, `mean` and `static`;
+      label's log probability), None for a loss that is no log likelihood; `loss`, its name; `unit` of all
+      values, "nats" or "loss"; `calibration_images` (int), `tolerance` (in that unit) and `seed`;
+    - `parameters` (trainable weights) and `multiply_adds` (of one image) of the network, see `module_costs`;
+    - `notes`: sentences about modules and outputs that do not depend on the image;
+    - `modules`: by name, in depth order, each with its `stage`, the `parameters` and `multiply_adds` of its
+      layer, `mean` and `static`;
     - `stages`: by name, all modules of a stage ablated together, each with `mean` and `static`;
     - `attention`: all modules ablated together, with `mean` and `static`;
     - `classes`: by name and then by module, for classes with at least two images; `class_images` counts
@@ -60,10 +69,11 @@ class Audit(dict):
         rows = [
             {"part": part, "name": name, "class": label, "baseline": baseline, "images": count}
             | both[baseline]
+            | {cost: both.get(cost) for cost in COSTS}
             for part, name, label, count, both in parts
             for baseline in ABLATIONS
         ]
-        return pd.DataFrame(rows, columns=COLUMNS)
+        return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(COSTS, "Int64"))
 
     def figure(self, style=LIGHT):
         """The values of the modules as a `matplotlib.figure.Figure`, see `module_values`."""
@@ -74,10 +84,37 @@ class Audit(dict):
         }
         drops = {b: [of[b]["accuracy_drop"] for of in modules.values()] for b in ABLATIONS}
         stages = [of["stage"] for of in modules.values()]
-        without_classes = self["accuracy"] is None
-        return module_values(
-            list(modules), stages, values, None if without_classes else drops, style, self["unit"]
-        )
+        if self["accuracy"] is not None:
+            return module_values(list(modules), stages, values, drops, style)
+        quantity = f"rise of {self['loss']} without it{' (nats)' if self['unit'] == 'nats' else ''}"
+        return module_values(list(modules), stages, values, None, style, quantity)
+
+    def __repr__(self):
+        accuracy = "" if self["accuracy"] is None else f", accuracy {self['accuracy']:.3f}"
+        parts = [f"Audit on {self['images']} images{accuracy}", self._table().to_string()]
+        return "\n".join([*parts, *self["notes"]])
+
+    def _repr_html_(self):
+        return self._table().to_html()
+
+    def _table(self):
+        """A `pandas.DataFrame` of text, a row for each module."""
+        import pandas as pd
+
+        unit = "nats" if self["unit"] == "nats" else self["loss"]
+        rows = {}
+        for name, module in self["modules"].items():
+            rows[name] = {
+                f"{baseline} ({unit}) [95 %]": "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(
+                    **module[baseline]
+                )
+                for baseline in ABLATIONS
+            }
+            if self["accuracy"] is not None:
+                rows[name]["accuracy (points)"] = f"{100 * module['mean']['accuracy_drop']:+.1f}"
+            for cost in COSTS:
+                rows[name][cost] = "" if module[cost] is None else f"{module[cost]:,}"
+        return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0, gates=None, loss=None):
@@ -114,8 +151,8 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0, gat
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> result = audit(network, images=20, data="digits_resnet8_se")
-        >>> list(result["modules"]), sorted(result["modules"]["conv2_1/se"])
-        (['conv2_1/se', 'conv3_1/se', 'conv4_1/se'], ['mean', 'stage', 'static'])
+        >>> {name: module["parameters"] for name, module in result["modules"].items()}
+        {'conv2_1/se': 148, 'conv3_1/se': 552, 'conv4_1/se': 2128}
         >>> result.to_pandas().query("part == 'attention'")["baseline"].tolist()
         ['mean', 'static']
     """
@@ -133,19 +170,71 @@ def audit(target, images=2000, data=None, data_dir=None, track=None, seed=0, gat
     tolerance = (
         TOLERANCE if of.task.unit == "nats" else TOLERANCE * float(np.abs(measured.score).mean())
     )
+    network_cost, costs = module_costs(of.network, of.calibration.shape[1:])
+    of_modules = {spec.module: {"stage": spec.stage} | costs[spec.module] for spec in specs}
     if of.class_names is not None:
         by_class = _by_class(measured, modules, of.class_names, seed)
     return Audit(
         images=len(measured.labels),
         accuracy=None if measured.correct is None else float(measured.correct.mean()),
         log_p=float(measured.score.mean()) if of.task.unit == "nats" else None,
+        loss=of.task.loss,
         unit=of.task.unit,
         calibration_images=len(of.calibration),
         tolerance=tolerance,
         seed=seed,
-        **_by_part(measured, groups, {spec.module: spec.stage for spec in specs}, seed, tolerance),
+        **network_cost,
+        notes=_notes(measured, modules, of.task),
+        **_by_part(measured, groups, of_modules, seed, tolerance),
         **by_class,
     )
+
+
+def module_costs(network, image_shape):
+    """The weights and multiply-adds of a network, and those of the attention layer of each of its modules.
+
+    Args:
+        network: `keras.Model` with attention actors, which may lie in nested networks.
+        image_shape: tuple (height, width, channels).
+    Returns:
+        Dict of `parameters` (trainable weights) and `multiply_adds` (of one image), and such a dict by module.
+        Modules of one layer have one cost. Both are None of a layer that does more than attend, and with a
+        loop, which has no fixed number of multiply-adds.
+    Example:
+        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
+        >>> module_costs(network, (8, 8, 1))[1]["conv2_1/se"]
+        {'parameters': 148, 'multiply_adds': 128}
+    """
+    layers, names, inputs = {}, ModuleNames(), []
+
+    def note(actor, index, state, action):
+        if index == 0:  # The layer's input; a later module may read another state.
+            inputs.append(tf.TensorSpec(state.shape, state.dtype))
+        layers[names(actor, index)] = actor, inputs[-1]
+        return action
+
+    def run(images):
+        with intervene(note):
+            return network(images, training=False)
+
+    def cost(function, spec):
+        try:
+            return function_cost(function, spec)._asdict()
+        except InputError:  # A loop.
+            return dict.fromkeys(COSTS)
+
+    whole = cost(run, tf.TensorSpec((1, *image_shape)))
+    nothing = dict.fromkeys(COSTS)
+    return whole, {
+        module: cost(actor, spec) if _only_attends(actor) else nothing
+        for module, (actor, spec) in layers.items()
+    }
+
+
+def _only_attends(actor):
+    """Whether a network can do without a layer; else its cost is not that of attention."""
+    has_identity = all(map(actor.has_identity, range(len(actor.kinds))))
+    return actor.is_removable and (actor.is_gate or has_identity)
 
 
 def _groups(specs):
@@ -158,7 +247,32 @@ def _groups(specs):
     return groups | {("attention", "attention"): tuple(modules)}
 
 
-def _by_part(measured, groups, stages, seed, tolerance):
+def _notes(measured, modules, task):
+    """Sentences about modules and outputs that do not depend on the image."""
+    notes = []
+    columns = [measured.groups.index((module,)) for module in modules]
+    constant = [
+        module
+        for module, c in zip(modules, columns, strict=True)
+        if measured.same["static"][:, c].all()
+    ]
+    if constant:
+        notes.append(
+            f"The same action for every image: {', '.join(constant)}. Pruning these modules changes no prediction."
+        )
+    if task.correct is not None:
+        spreads = [
+            np.ptp(measured.score[measured.labels == label]) for label in np.unique(measured.labels)
+        ]
+        if max(spreads) < SAME_SCORES:
+            notes.append(
+                "The network predicts nearly the same for every image, as an untrained one does: these values say "
+                "nothing about its modules."
+            )
+    return notes
+
+
+def _by_part(measured, groups, of_modules, seed, tolerance):
     values = {
         baseline: values_of(
             measured.differences[baseline],
@@ -173,7 +287,7 @@ def _by_part(measured, groups, stages, seed, tolerance):
     for (part, name), group in groups.items():
         column = measured.groups.index(group)
         both = {baseline: dict(values[baseline][column]) for baseline in ABLATIONS}
-        parts[part][name] = ({"stage": stages[name]} if part == "modules" else {}) | both
+        parts[part][name] = (of_modules[name] if part == "modules" else {}) | both
     return parts | {"attention": parts["attention"]["attention"]}
 
 
@@ -233,6 +347,8 @@ class Differences(NamedTuple):
             less its value with the group ablated.
         correct_without: dict by reference action of bool arrays (n, groups): whether the label was
             predicted with the group ablated; of None without exclusive classes.
+        same: dict by reference action of bool arrays (n, groups): whether every action of the group equals
+            its reference action.
     """
 
     groups: tuple
@@ -241,9 +357,12 @@ class Differences(NamedTuple):
     correct: object
     differences: dict
     correct_without: dict
+    same: dict
 
 
-def measure_differences(network, batches, static, groups, task=None, track=None, shared=True):
+def measure_differences(
+    network, batches, static, groups, task=None, track=None, shared=True, baselines=ABLATIONS
+):
     """Runs a network as it is, and from each group of modules on with each reference action.
 
     Args:
@@ -254,6 +373,7 @@ def measure_differences(network, batches, static, groups, task=None, track=None,
         task: `dreal_tf.analysis.audited_network.Task`; None: exclusive classes, from logits.
         track: callable that passes on the items of a sized iterable while it shows progress, or None.
         shared: bool, see `dreal_tf.method.rewards.AblationPass`.
+        baselines: sequence of str of `ABLATIONS`, the reference actions to measure with.
     Returns:
         `Differences`.
     Raises:
@@ -271,23 +391,23 @@ def measure_differences(network, batches, static, groups, task=None, track=None,
     label_shape = batches.element_spec[1].shape[1:] if given else np.shape(batches[0][1])[1:]
     ablation_pass = AblationPass(network, static, shared)
     factual, ablated = _compiled(ablation_pass, task, label_shape)
-    arms = [(baseline, group) for group in groups for baseline in ABLATIONS]
+    arms = [(baseline, group) for group in groups for baseline in baselines]
     arms.sort(key=lambda arm: _join(ablation_pass, arm))
     chunks = [arms[start : start + ARMS_A_PASS] for start in range(0, len(arms), ARMS_A_PASS)]
-    passes = [(batch, chunk) for batch in range(len(batches)) for chunk in range(-1, len(chunks))]
+    passes = [(batch, chunk) for batch in range(len(batches)) for chunk in [None, *chunks]]
     outputs, labels, remaining = {arm: [] for arm in [None, *arms]}, [], iter(batches)
     for batch, chunk in track(passes) if track else passes:
-        if chunk < 0:
+        if chunk is None:
             images, of_images = next(remaining)
             labels.append(of_images)
             images, of_images = tf.cast(images, tf.float32), tf.cast(of_images, tf.float32)
             parts, cached = factual(images, of_images)
             results = {None: [part.numpy() for part in parts]}
         else:
-            rows = _rows(ablation_pass, chunks[chunk], len(of_images))
-            parts = [part.numpy() for part in ablated(images, of_images, cached, *rows)]
-            split = [np.split(part, len(chunks[chunk])) for part in parts]
-            results = dict(zip(chunks[chunk], zip(*split, strict=True), strict=True))
+            rows = _rows(ablation_pass, chunk, len(of_images))
+            parts = ablated(images, of_images, cached, *rows)
+            by_arm = zip(*(np.split(part.numpy(), len(chunk)) for part in parts), strict=True)
+            results = dict(zip(chunk, by_arm, strict=True))
         for arm, parts in results.items():
             outputs[arm].append(parts)
             if not np.isfinite(parts[0]).all():
@@ -300,9 +420,10 @@ def measure_differences(network, batches, static, groups, task=None, track=None,
     }
     score, _, *correct = whole[None]
     score, correct = np.asarray(score, np.float64), correct[0] if correct else None
-    differences, correct_without = {}, {}
-    for baseline in ABLATIONS:
+    differences, correct_without, unchanged = {}, {}, {}
+    for baseline in baselines:
         ablated = [whole[baseline, group] for group in groups]
+        unchanged[baseline] = np.stack([same for _, same, *_ in ablated], axis=1)
         # An ablation that changes no action changes nothing, whatever the rounding of two passes.
         differences[baseline] = np.stack(
             [np.where(same, 0.0, score - without) for without, same, *_ in ablated], axis=1
@@ -313,7 +434,7 @@ def measure_differences(network, batches, static, groups, task=None, track=None,
             else np.stack([np.where(same, correct, without) for _, same, without in ablated], axis=1)
         )
     return Differences(
-        tuple(groups), np.concatenate(labels), score, correct, differences, correct_without
+        tuple(groups), np.concatenate(labels), score, correct, differences, correct_without, unchanged
     )
 
 

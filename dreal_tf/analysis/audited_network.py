@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.analysis.inputs import Source, check_images, source_of, unvaried
+from dreal_tf.analysis.inputs import Source, check_images, named_data, source_of
 from dreal_tf.data.splits import Splits, sample_batches
 from dreal_tf.errors import InputError, received
 from dreal_tf.keras_internals import layers_inside
@@ -21,8 +21,7 @@ from dreal_tf.networks.backbones import plain_network
 from dreal_tf.storage import read_network
 from dreal_tf.training.builder import build_data
 from dreal_tf.training.recipe import OtherBackbone, Recipe
-from dreal_tf.training.recipe_files import load_recipe
-from dreal_tf.training.run_directory import RunDirectory, finished_run
+from dreal_tf.training.run_directory import finished_run
 from dreal_tf.training.trained_run import kept_network
 
 IMAGES_AT_A_TIME = 32
@@ -38,12 +37,14 @@ class Task(NamedTuple):
         correct: callable (labels, outputs) -> bool tensor (batch,): whether the label is predicted; None
             where there are no classes that exclude each other.
         unit: str, of the score: "nats", or "loss" if the loss is not a log likelihood.
+        loss: str, the name of the loss.
         from_logits: bool. Whether classes are told apart by logits.
     """
 
     score: object
     correct: object
     unit: str
+    loss: str
     from_logits: bool = False
 
 
@@ -66,7 +67,7 @@ def over_classes(from_logits=True):
     def score(labels, outputs):
         return per_example_score(tf.cast(labels, tf.int32), outputs, from_logits)
 
-    return Task(score, correct, "nats", from_logits)
+    return Task(score, correct, "nats", "categorical_crossentropy", from_logits)
 
 
 # Their values are negative log probabilities, a mean over the entries of an image.
@@ -98,7 +99,8 @@ def by_loss(loss):
         lost = values(tf.cast(labels, tf.float32), tf.cast(outputs, tf.float32))
         return -tf.reduce_mean(tf.reshape(lost, [tf.shape(outputs)[0], -1]), axis=1)
 
-    return Task(score, None, "nats" if is_likelihood else "loss")
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", type(loss).__name__)
+    return Task(score, None, "nats" if is_likelihood else "loss", name)
 
 
 class Audited(NamedTuple):
@@ -132,7 +134,8 @@ def audited(target, images, data, data_dir=None, seed=0, gates=None, loss=None):
     network, data, class_names = _network_and_data(target, data, data_dir)
     if loss is None and getattr(network, "compiled", False):
         loss = network.loss
-    own, network = _plain(network), _one_output(_with_actors(network, gates))
+    _check_loss(loss)
+    own, network = _plain(network), _one_output(with_actors(network, gates))
     task = _task(network, own, loss, labels_are_classes=isinstance(data, Splits))
     if isinstance(data, Splits):
         check_data(network, data, class_names)
@@ -151,6 +154,16 @@ def audited(target, images, data, data_dir=None, seed=0, gates=None, loss=None):
     return Audited(network, task, batches, calibration, names)
 
 
+def _check_loss(loss):
+    try:
+        keras.tree.map_structure(keras.losses.get, loss)
+    except ValueError as error:
+        raise InputError(
+            f"Expected a loss as `compile` takes it. Received: loss={received(loss)}. Give a name such as "
+            "'binary_crossentropy', or a `keras.losses.Loss`."
+        ) from error
+
+
 def _task(network, own, loss, labels_are_classes):
     """The task of a network: classes unless the loss is another's and the labels may be anything."""
     is_row = len(network.output_shape) == 2
@@ -167,25 +180,23 @@ def _task(network, own, loss, labels_are_classes):
 
 def _network_and_data(target, data, data_dir):
     """The network; its data, `Splits` or any that `fit` takes; and its class names if they are known."""
+    if data is not None and not isinstance(data, str | Path | Recipe):  # Data itself.
+        network = read_network(target, OWN_LAYERS) if isinstance(target, str | Path) else target
+        return network, data, None
     if isinstance(target, str | Path):
-        names_data = data is None or isinstance(data, str | Path | Recipe)
-        # Arrays and data sets need no recipe.
-        target = source_of(target, data, data_dir) if names_data else read_network(target, OWN_LAYERS)
+        target = source_of(target, data, data_dir)
     if isinstance(target, Source):
-        network = load_network(target)
-        if target.recipe is None:  # A folder of classes.
-            return network, _folder_of_classes(target.classes, network), None
-        recorded = RunDirectory(target.path).recorded_splits if target.own_data else None
-        return network, build_data(target.recipe, recorded), target.class_names
-    if data is None:
+        network, named, class_names = load_network(target), target.data, target.class_names
+    elif data is not None:
+        network, named, class_names = target, named_data(data, data_dir), None
+    else:
         raise InputError(
             "Expected the data that the network was trained on. Received: data=None. Give (images, labels), "
             "a `tf.data.Dataset`, a recipe or its name, or `dreal_tf.data.splits.Splits`."
         )
-    if isinstance(data, str | Path | Recipe):
-        recipe = data if isinstance(data, Recipe) else load_recipe(data)
-        data = build_data(unvaried(recipe.reading(data_dir)))
-    return target, data, None
+    if named.classes is not None:
+        return network, _folder_of_classes(named.classes, network), None
+    return network, build_data(named.recipe, named.recorded), class_names
 
 
 OWN_LAYERS = (
@@ -243,8 +254,15 @@ def _plain(network):
     return plain_network(network) if has_modules else network
 
 
-def _with_actors(network, gates):
-    """The network with the named gates as actors; None: those it has, if it has no actors."""
+def with_actors(network, gates):
+    """A network with its attention as actors.
+
+    Args:
+        network: `keras.Model` or `DREAL`.
+        gates: names or patterns of attention of other origin; None: all of it, if the network has no actors.
+    Returns:
+        `keras.Model`: the network itself if it has actors, else an `AttachedNetwork`.
+    """
     if isinstance(network, DREAL):
         network = network.trajectory_network
     if not isinstance(network, keras.Function) or isinstance(network.output, dict):

@@ -19,24 +19,60 @@ NOTE = "numbers.json"  # In a report's folder: its results, and the sign that th
 MARK = '<p class="kind">dreal_tf report</p>'  # In every page.
 
 
+class NamedData(NamedTuple):
+    """The data that a recipe, a run or a folder names.
+
+    Attributes:
+        recipe: `dreal_tf.Recipe` whose training images are not augmented; None for a folder of classes.
+        recorded: Path of the splits.csv of the run whose splits they are, or None.
+        classes: Path of a folder with a folder of images for each class, or None.
+    """
+
+    recipe: Recipe | None
+    recorded: Path | None = None
+    classes: Path | None = None
+
+
+def named_data(data, data_dir=None):
+    """Finds the data that a recipe, a run or a folder names.
+
+    Args:
+        data: `dreal_tf.Recipe`, or its name or path; or path of a run or of a folder of classes.
+        data_dir: str, path or None. Folder of the data; None for the recipe's.
+    Returns:
+        `NamedData`.
+    Raises:
+        InputError: if there is no such recipe.
+    Example:
+        >>> named_data("digits_resnet8_se").recipe.data.name
+        'digits'
+    """
+    recorded = None
+    if isinstance(data, Recipe):
+        recipe = data
+    elif checked_path(data).is_dir():
+        run = RunDirectory(data)
+        if not run.recipe.exists():
+            return NamedData(None, classes=run.path)
+        recipe, recorded = run.read_recipe(), run.recorded_splits
+    else:
+        recipe = load_recipe(data)
+    return NamedData(unvaried(recipe.reading(data_dir)), recorded)
+
+
 class Source(NamedTuple):
     """A network in a file, and its data.
 
     Attributes:
         path: Path of a run directory or a `.keras` file.
-        recipe: `dreal_tf.Recipe` of the data to measure on; its training images are not augmented. None
-            for a folder of classes.
+        data: `NamedData` to measure on.
         class_names: tuple of str, the classes of the network in order; None if no file beside it names
             them.
-        own_data: bool. Whether the data is that of a run, in its recorded splits.
-        classes: Path of a folder of classes to measure on, or None.
     """
 
     path: Path
-    recipe: Recipe | None
+    data: NamedData
     class_names: tuple | None
-    own_data: bool
-    classes: Path | None = None
 
     @property
     def is_run(self):
@@ -50,12 +86,11 @@ class Source(NamedTuple):
 
 
 def source_of(target, data=None, data_dir=None):
-    """Finds a network and the recipe of its data.
+    """Finds a network and its data.
 
     Args:
         target: str or path of a run directory or a `.keras` file.
-        data: `dreal_tf.Recipe`, or its name or path, of the data to measure on, or a folder of classes; None
-            for a run's own.
+        data: see `named_data`, a folder of classes only for a file; None for a run's own.
         data_dir: str, path or None. Folder of that data; None for the recipe's.
     Returns:
         `Source`.
@@ -74,15 +109,8 @@ def source_of(target, data=None, data_dir=None):
             f"Expected a run or a .keras file. Received: {str(target)!r}, which does not exist. Check "
             "the path."
         )
-    if (
-        data is not None
-        and not isinstance(data, Recipe)
-        and Path(data).is_dir()
-        and path.suffix == ".keras"
-    ):
-        return Source(path, None, None, own_data=False, classes=Path(data))
     if path.is_dir():
-        recipe = RunDirectory(path).read_recipe()
+        RunDirectory(path).read_recipe()  # Refuses any other folder.
     elif path.suffix != ".keras":
         raise InputError(
             f"Expected a run or a .keras file. Received: the file {str(target)!r}. Save the network "
@@ -91,13 +119,17 @@ def source_of(target, data=None, data_dir=None):
     elif data is None:
         raise InputError(
             f"Expected --data with a .keras file. Received: {str(target)!r} alone, which does "
-            "not say what it was trained on. Name a folder with a folder of images for each class, or the "
-            "recipe of its data, such as --data digits_resnet8_se; or give the folder of a run."
+            "not say what it was trained on. Name a folder with a folder of images for each class, a run, or the "
+            "recipe of its data, such as --data digits_resnet8_se."
         )
-    if data is not None:
-        recipe = data if isinstance(data, Recipe) else load_recipe(data)
+    named = named_data(path if data is None else data, data_dir)
+    if named.classes is not None and path.is_dir():
+        raise InputError(
+            f"Expected a recipe or a run as the data of a run. Received: the folder {str(data)!r}, which does "
+            "not say how to prepare its images. Name a recipe, or leave --data out."
+        )
     class_names = RunDirectory(path if path.is_dir() else path.parent).class_names
-    return Source(path, unvaried(recipe.reading(data_dir)), class_names, own_data=data is None)
+    return Source(path, named, class_names)
 
 
 def unvaried(recipe):

@@ -52,6 +52,7 @@ def _interval(values, digits):
     return f"{mean} [{low}, {high}]"
 
 
+COSTS = ("parameters", "multiply_adds")
 REFERENCE_ACTIONS = {
     "mean": "Each action replaced by its own mean (selectivity):",
     "static": "Each action replaced by its mean over training images (dependence on images):",
@@ -88,6 +89,31 @@ def value_lines(audit):
     return lines
 
 
+def cost_lines(audit):
+    """The cost of each module's layer, as a table.
+
+    Args:
+        audit: `dreal_tf.analysis.audit.Audit`.
+    Returns:
+        List of str; "-" where a cost is unknown, see `dreal_tf.analysis.audit.module_costs`.
+    Example:
+        >>> cost = {"parameters": 148, "multiply_adds": None}
+        >>> audit = {"parameters": 1480, "multiply_adds": 9000, "modules": {"gate/se": cost}}
+        >>> cost_lines(audit)[2].split()
+        ['gate/se', '148', '(10.0', '%)', '-']
+    """
+    rows = [
+        [name, *(_share(module[cost], audit[cost]) for cost in COSTS)]
+        for name, module in audit["modules"].items()
+    ]
+    heading = "Cost of the layer of each module, and its share of the network:"
+    return [heading, *table_lines(["module", "parameters", "multiply-adds"], rows)]
+
+
+def _share(cost, whole):
+    return "-" if cost is None or not whole else f"{cost:,} ({100 * cost / whole:.1f} %)"
+
+
 def meaning(audit):
     """The results of an audit in sentences.
 
@@ -97,9 +123,14 @@ def meaning(audit):
         List of str.
     """
     nats, accuracy = audit["unit"] == "nats", audit["accuracy"]
+    lost = (
+        "the drop of log p of the label (nats)"
+        if accuracy is not None
+        else f"the rise of {audit['loss']}"
+    )
     sentences = [
         f"{audit['images']} test images{'' if accuracy is None else f', accuracy {accuracy:.3f}'}. Value: "
-        f"{'the drop of log p of the label (nats)' if nats else 'the rise of the loss'} if a module treats all "
+        f"{lost} if a module treats all "
         "channels or positions equally (mean), or all images equally, as the average of "
         f"{audit['calibration_images']} images (static). "
         f"{'' if accuracy is None else 'Accuracy: points lost, with the p of McNemar. '}Images: percent that the "
@@ -116,7 +147,7 @@ def meaning(audit):
         sentences.append(f"No measurable contribution from looking at the image: {', '.join(idle)}.")
     if harmful:
         sentences.append(f"Measurable harm from looking at the image: {', '.join(harmful)}.")
-    return sentences
+    return sentences + audit["notes"]
 
 
 def without_value(audit):
@@ -158,7 +189,7 @@ def audit(
     ] = None,
     data: Annotated[
         str | None,
-        Option(help="Data of a .keras file: a recipe, or a folder with a folder of each class."),
+        Option(help="Data of a .keras file: a recipe, a run, or a folder with a folder of each class."),
     ] = None,
     gates: Annotated[
         list[str] | None,
@@ -199,13 +230,13 @@ def _audit_modules(target, data, gates, images, data_dir, out, as_json):
     source = source_of(target, data, data_dir)
     folder = out or source.folder
     measured = api.audit(target, images, data, data_dir, gates=gates, out=folder, progress=shown)
-    result(measured, as_json, value_lines(measured))
+    result(measured, as_json, [*value_lines(measured), "", *cost_lines(measured)])
     say("")
     for sentence in meaning(measured):
         say(sentence)
     say(f"Table, classes and figure: {folder}")
     path = shlex.quote(str(target))
-    if source.classes is not None:
+    if source.data.classes is not None:
         next_command(f"dreal-tf audit {path} --data {shlex.quote(data)} --images 10000")
     elif not source.is_run:
         next_command(f"dreal-tf predict {path} IMAGES --data {shlex.quote(data)}")

@@ -13,7 +13,7 @@ from dreal_tf.cli.output import aligned, next_command, result, say, shown, train
 
 FIGURES = {
     "accuracy": ".4f",
-    "loss": ".4f",
+    "cross_entropy": ".4f",
     "parameters": ",",
     "multiply_adds": ",",
     "milliseconds": ".3f",
@@ -59,9 +59,9 @@ def prune(
         return
     cost = pruned.cost
     say(
-        f"Measured on {pruned.images} validation images, values in nats [95 %]; all removed modules "
-        f"cost {cost['value']:.4f} [{cost['low']:.4f}, {cost['high']:.4f}] together"
-        f"{', before fine-tuning' if epochs else ''}. Accuracy and loss are of the test split."
+        f"Measured on {pruned.images} validation images, values in nats [95 %]. Without all removed modules, "
+        f"the label's log p falls by {cost['value']:.4f} [{cost['low']:.4f}, {cost['high']:.4f}]"
+        f"{' before fine-tuning' if epochs else ''}. Accuracy and cross-entropy (nats) are of the test split, parameters the trainable ones."
     )
     say(accuracy_line(pruned.difference))
     say(f"Run directory: {pruned.out}")
@@ -108,7 +108,7 @@ def prune_lines(modules, before, after):
     if after:
         rows = [("", "before", "after")]
         for name, form in FIGURES.items():
-            if name in before:
+            if name in before and name in after:
                 rows.append((name, format(before[name], form), format(after[name], form)))
         lines += ["", *aligned(rows)]
     return lines

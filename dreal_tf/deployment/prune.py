@@ -1,27 +1,19 @@
 """Prunes a run: finds the attention modules that earn nothing, writes a run without them, and fine-tunes it."""
 
-import functools
 import math
 import os
-from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from dreal_tf.analysis.audit import accuracy_difference, audit, values_of
-from dreal_tf.analysis.audited_network import IMAGES_AT_A_TIME, calibration_images
+from dreal_tf.analysis.audit import accuracy_difference
+from dreal_tf.analysis.audited_network import audited
 from dreal_tf.analysis.inputs import unvaried
-from dreal_tf.data.splits import sample_batches
 from dreal_tf.deployment.export import run_exports, write
-from dreal_tf.deployment.pruning_rule import chosen_actors, interval_text, jointly_removable
-from dreal_tf.deployment.removal import FOLDED, KEPT, removal_plans, without_actors
+from dreal_tf.deployment.pruning_plan import label_scores, plan_pruning
 from dreal_tf.deployment.results import PruneResult
 from dreal_tf.deployment.served import Served
-from dreal_tf.errors import InputError
-from dreal_tf.method.formulas import per_example_score
-from dreal_tf.method.rewards import static_actions
-from dreal_tf.networks.backbones import Trajectory, actors_of, plain_network
+from dreal_tf.networks.backbones import Trajectory, plain_network
 from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.storage import locked, replacing, reporting_disk_errors, scratch, write_json, write_whole
 from dreal_tf.training.builder import build_network, reference_action_of
@@ -33,6 +25,7 @@ from dreal_tf.training.trained_run import best_network, run_data
 COSINE_FRACTION = 0.01  # Fine-tuning after a cosine decay, which ends at 0, begins at this of its peak.
 ROUNDS = 300  # Timed calls with one image each, the networks in turn.
 TIMED_IMAGES = 16  # Random ones: their content takes no time.
+SCORES = ("accuracy", "cross_entropy")  # The loss also has regularisers, which fall with the weights.
 START = "start.keras"  # In a fine-tuned run: the weights that it begins with.
 
 
@@ -63,7 +56,7 @@ def prune(request, progress=None, callbacks=()):
                 train(recipe, out.path, callbacks=callbacks)
             with locked(out.path):
                 metrics = out.read_metrics()
-                result["after"] |= {name: metrics[name] for name in ("accuracy", "loss")}
+                result["after"] |= {name: metrics[name] for name in SCORES if name in metrics}
                 result["difference"] = _difference(request)
                 metrics["pruning"] = result
                 out.finish(metrics)
@@ -85,14 +78,16 @@ def _plan_and_write(request, progress):
     recipe = request.recipe
     data = run_data(request.run, unvaried(recipe))
     network = best_network(request.run, recipe, data)
-    plan = plan_pruning(network, data, request.rule, request.images, recipe.run.seed, progress)
+    seed = recipe.run.seed
+    measured_on = audited(network, request.images, validation_as_test(data), seed=seed)
+    plan = plan_pruning(network, measured_on, request.rule, seed, progress)
     metrics = request.run.read_metrics()
     result = request.options | {
         "out": str(request.out.path) if plan.blocks else None,
         "images": plan.images,
         "modules": plan.modules,
         "cost": plan.cost,
-        "before": {name: metrics[name] for name in ("accuracy", "loss")},
+        "before": {name: metrics[name] for name in SCORES if name in metrics},
         "after": {},
         "difference": None,
     }
@@ -157,7 +152,7 @@ def pruned_recipe(recipe, plan):
 
     Args:
         recipe: `dreal_tf.Recipe`.
-        plan: `dreal_tf.deployment.prune.PruningPlan`.
+        plan: `dreal_tf.deployment.pruning_plan.PruningPlan`.
     Returns:
         `dreal_tf.Recipe` that trains the smaller network from scratch; without the method if none of
         the modules that it trained is left.
@@ -246,108 +241,6 @@ def network_costs(networks, preprocessing, folder, rounds=ROUNDS):
     ]
 
 
-def label_scores(network, batches):
-    """How well a network predicts the labels of some images.
-
-    Args:
-        network: functional `keras.Model` with auxiliary outputs, ending in logits.
-        batches: iterable of (images, int labels).
-    Returns:
-        Float64 array (n,): log p of the label (nats); and bool array (n,): whether it was predicted.
-    Example:
-        >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
-        >>> log_p, correct = label_scores(network, [(np.random.rand(4, 8, 8, 1), np.arange(4))])
-        >>> bool((log_p < 0).all()), correct.dtype
-        (True, dtype('bool'))
-    """
-    run = tf.function(plain_network(network), reduce_retracing=True)
-    log_p, correct = [], []
-    for images, labels in batches:
-        labels = tf.cast(labels, tf.int32)
-        logits = run(tf.cast(images, tf.float32), training=False)
-        log_p.append(per_example_score(labels, logits, from_logits=True))
-        correct.append(tf.argmax(logits, axis=1, output_type=tf.int32) == labels)
-    return np.concatenate(log_p).astype(np.float64), np.concatenate(correct)
-
-
-class PruningPlan(NamedTuple):
-    """The modules to remove from a network, and the network without them.
-
-    Attributes:
-        blocks: tuple of str, the blocks that lose their attention, in depth order.
-        modules: dict by module, in depth order, of dicts: `done` ("folded", "removed", "kept"),
-            `reason`, and `value`, `low` and `high`: the cost of its static action (nats).
-        images: int, validation images that they were evaluated on.
-        network: functional `keras.Model` without these actors; None if none is removed.
-        cost: dict, see `dreal_tf.analysis.audit.values_of`: the cost of that network on those images; None
-            if none is removed.
-    """
-
-    blocks: tuple
-    modules: dict
-    images: int
-    network: keras.Model | None = None
-    cost: dict | None = None
-
-
-def plan_pruning(network, data, rule, images=2000, seed=0, progress=None):
-    """Evaluates every module of a network, and builds the network without those that earn nothing.
-
-    A module's value is the cost of its static action. An actor that cannot be replaced by its static
-    action itself is removed only if its actual replacement passes the same rule. The total cost of all
-    removals must pass it too: until it does, the remaining actor of greatest value stays.
-
-    Args:
-        network: functional `keras.Model` with auxiliary outputs, ending in logits.
-        data: `dreal_tf.data.splits.Splits` that it was trained on, training images unaugmented. Static actions
-            are means over training images; validation images decide what is removed.
-        rule: `dreal_tf.deployment.pruning_rule.Rule`.
-        images: int >= 2. Validation images, at most.
-        seed: int, of the choice of images and of the bootstrap.
-        progress: callable that passes on a sized iterable while it shows progress, or None.
-    Returns:
-        `PruningPlan`.
-    Raises:
-        InputError: if the network has no attention, or fewer modules than are to stay.
-    """
-    actors = {actor.name: actor.modules() for actor in actors_of(network)}
-    _check_count(rule, sum(map(len, actors.values())))
-    validation = validation_as_test(data)
-    audited = audit(network, images, validation, track=progress, seed=seed)
-    values = {module: value["static"] for module, value in audited["modules"].items()}
-    plans = removal_plans(network, static_actions(network, calibration_images(data)))
-    batches = sample_batches(validation, images, IMAGES_AT_A_TIME, seed)
-    log_p, correct = label_scores(network, batches)
-
-    def without(names):
-        return without_actors(network, {name: plans[name] for name in names})
-
-    @functools.cache  # The last one asked for by the rule is the plan's.
-    def measured_cost(names):
-        of_smaller, correct_of_smaller = label_scores(without(names), batches)
-        return values_of((log_p - of_smaller)[:, None], correct, correct_of_smaller[:, None], seed)[0]
-
-    def cost_of(names):
-        return measured_cost(tuple(names))
-
-    removed, kept = chosen_actors(actors, values, rule)
-    objections = {name: _objection(name, plans[name], cost_of, rule) for name in removed}
-    removed = [name for name in removed if not objections[name]]
-    best = {name: max(values[module]["value"] for module in actors[name]) for name in removed}
-    removed, of_all = jointly_removable(removed, best, cost_of, rule)
-    for name, objection in (objections | of_all).items():
-        if objection:
-            kept |= dict.fromkeys(actors[name], objection)
-    modules = {
-        module: _decision(values[module], plans[name], kept.get(module))
-        for name, members in actors.items()
-        for module in members
-    }
-    blocks = tuple(actors[name][0].split("/")[0] for name in actors if name in removed)
-    smaller = (without(removed), cost_of(removed)) if removed else ()
-    return PruningPlan(blocks, modules, audited["images"], *smaller)
-
-
 def validation_as_test(data):
     """Data with its validation split as the test split, so that the choice never sees the real one.
 
@@ -365,32 +258,3 @@ def validation_as_test(data):
         validation = validation.map(lambda images, rows: (images, tf.argmax(rows, axis=1)))
     sizes, sources = ({**parts, "test": parts["validation"]} for parts in (data.sizes, data.sources))
     return data._replace(test=validation, sizes=sizes, sources=sources)
-
-
-def _check_count(rule, modules):
-    """Refuses an impossible number to keep before anything is measured."""
-    if not modules:
-        raise InputError(
-            "Expected a network with attention. Received: one without, or all of it was pruned. There "
-            "is nothing to prune; name another run."
-        )
-    if rule.keep is not None and rule.keep > modules:
-        raise InputError(
-            f"Expected at most {modules} modules to keep, as many as there are. Received: "
-            f"keep={rule.keep}. Lower it."
-        )
-
-
-def _objection(name, plan, cost_of, rule):
-    """The reason why an actor that earns nothing stays all the same, or None."""
-    if plan.done == KEPT:
-        return plan.reason
-    if plan.exact or rule.keep is not None or not rule.objection(cost := cost_of([name])):
-        return None
-    replacement = "a gate alike at all places" if plan.done == FOLDED else "its state unchanged"
-    return f"earns nothing, but {replacement} in its stead costs {interval_text(cost)} nats"
-
-
-def _decision(value, plan, reason_to_stay):
-    done, reason = (KEPT, reason_to_stay) if reason_to_stay else (plan.done, plan.reason)
-    return {"done": done, "reason": reason} | {part: value[part] for part in ("value", "low", "high")}

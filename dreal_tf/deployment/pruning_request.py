@@ -34,8 +34,13 @@ class PruningRequest(NamedTuple):
     @property
     def options(self):
         """Every option but the new run's path, as JSON can hold it."""
-        options = {"run": whole_path(self.run.path)} | self.rule._asdict()
-        return options | {"epochs": self.epochs, "images": self.images}
+        return {
+            "run": whole_path(self.run.path),
+            "threshold": self.rule.threshold,
+            "keep": self.rule.keep,
+            "epochs": self.epochs,
+            "images": self.images,
+        }
 
     @property
     def note(self):
@@ -80,7 +85,7 @@ def check_request(run_path, threshold=None, keep=None, epochs=0, images=2000, ou
         InputError: if there is no finished run, its network has no attention, a number makes no
             sense, or `out` contains something else.
     """
-    rule = _checked_rule(threshold, keep)
+    rule = checked_rule(threshold, keep)
     check_images(images)
     if epochs < 0:
         raise InputError(f"Expected epochs of fine-tuning. Received: epochs={epochs}. Give 0 for none.")
@@ -100,7 +105,8 @@ def check_request(run_path, threshold=None, keep=None, epochs=0, images=2000, ou
     return request
 
 
-def _checked_rule(threshold, keep):
+def checked_rule(threshold, keep):
+    """The `Rule` of a threshold or a number to keep; refuses both together, and values without sense."""
     if threshold is not None and keep is not None:
         raise InputError(
             f"Expected a threshold or a number to keep. Received: threshold={threshold}, keep={keep}. "

@@ -13,10 +13,12 @@ class Rule(NamedTuple):
     Attributes:
         threshold: float. The value above which a module stays (nats).
         keep: int, or None. How many modules stay, those of greatest value, whatever the threshold.
+        unit: str, of values: "nats", or "of the loss" where the loss is no log likelihood.
     """
 
     threshold: float = 0.0
     keep: int | None = None
+    unit: str = "nats"
 
     def objection(self, value):
         """The reason not to remove something of this value, or None; never one if `keep` is given.
@@ -29,7 +31,7 @@ class Rule(NamedTuple):
         """
         if self.keep is not None or value["low"] <= self.threshold:
             return None
-        return f"known to be worth more than {self.threshold:g} nats"
+        return f"known to be worth more than {self.threshold:g} {self.unit}"
 
 
 def chosen_actors(actors, values, rule):
@@ -87,10 +89,12 @@ def jointly_removable(names, values, cost_of, rule):
     while removed and rule.objection(cost := cost_of(removed)):
         best = max(removed, key=values.get)
         removed.remove(best)
-        kept[best] = f"earns nothing alone; with others that go it costs {interval_text(cost)} nats"
+        kept[best] = (
+            f"earns nothing alone; with others that go it costs {interval_text(cost)} {rule.unit}"
+        )
     return removed, kept
 
 
 def interval_text(value):
-    """A cost with its interval, in nats."""
+    """A cost with its interval."""
     return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"

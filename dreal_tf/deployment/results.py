@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
 
 
@@ -198,8 +199,8 @@ class PruneResult(Result):
             `value`, `low`, `high` in nats.
         cost: dict: `value`, `low`, `high` and more of all removed modules together, in nats, before
             fine-tuning; None if no module was removed.
-        before, after: dicts: `accuracy` and `loss` on the test split, `parameters`, `multiply_adds` and
-            `milliseconds` for one image.
+        before, after: dicts: `accuracy` and `cross_entropy` (nats) on the test split, `parameters`
+            (trainable), `multiply_adds` and `milliseconds` for one image.
         difference: dict, how much more accurate the new run is on the same test images, see
             `dreal_tf.analysis.audit.accuracy_difference`; None if no module was removed.
     """
@@ -222,9 +223,49 @@ class PruneResult(Result):
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each module: `module`, `done`, `reason`, `value`, `low`, `high`."""
-        import pandas as pd
+        return _table_of_modules(self.modules)
 
-        return pd.DataFrame.from_dict(self.modules, orient="index").rename_axis("module").reset_index()
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PrunedNetwork(Result):
+    """A pruned copy of a network, see `dreal_tf.prune`.
+
+    Attributes:
+        network: `keras.Model` from images to the same output, not compiled; the given one if no module was
+            removed.
+        threshold, keep: as given; `threshold` in nats, or in the unit of the loss.
+        images: int, images that the modules were evaluated on.
+        modules, cost: see `PruneResult`.
+        before, after: dicts: `loss` on these images, without regularisers, and `accuracy` where there are
+            classes; `parameters` (trainable) and `multiply_adds` for one image.
+        difference: dict, how much more accurate the copy is on these images, see
+            `dreal_tf.analysis.audit.accuracy_difference`; None if no module was removed, or without classes.
+            They chose the modules: measure on other images what the pruning costs.
+    """
+
+    network: keras.Model
+    threshold: float
+    keep: int | None
+    images: int
+    modules: dict[str, dict[str, Any]]
+    cost: dict[str, Any] | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+    difference: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every attribute but `network` by its name, see `Result.as_dict`."""
+        return {name: value for name, value in vars(self).items() if name != "network"}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each module: `module`, `done`, `reason`, `value`, `low`, `high`."""
+        return _table_of_modules(self.modules)
+
+
+def _table_of_modules(modules: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame.from_dict(modules, orient="index").rename_axis("module").reset_index()
 
 
 def _skipped(reasons: dict[str, str]) -> list[dict[str, str]]:

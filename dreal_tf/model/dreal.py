@@ -257,7 +257,8 @@ class DREAL(ReplicatedModel):
 
         Args:
             optimizer: moves the network: W and theta.
-            critic_optimizer: moves the critic: phi. It may also stand second.
+            critic_optimizer: moves the critic: phi; Adam with Keras's defaults unless given. It may also stand
+                second.
             loss: categorical cross entropy, alone or in a list or dict; its `from_logits` says what
                 the network ends in. With critic=None any loss.
         Raises:

@@ -1,4 +1,4 @@
-"""Keras's progress bar, without the values of each module, which would fill the screen."""
+"""Keras's progress bar, without the values of each module, which would fill the screen, and a last line."""
 
 import keras
 
@@ -9,7 +9,8 @@ METHOD = ("critique", "trust", "gain", "alignment", "direction", "r2", "actor_gr
 class ProgressBar(keras.callbacks.ProgbarLogger):
     """Keras's own bar of `fit` and `evaluate` over the logs that fit a line; `History` has all of them.
 
-    It leaves out the logs of modules and the instruments', and keeps the user's metrics.
+    It leaves out the logs of modules and the instruments', and keeps the user's metrics. When training ends
+    it prints what the method did, see `DREAL.method_summary`.
     """
 
     def on_train_batch_end(self, batch, logs=None):
@@ -23,6 +24,11 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
 
     def on_test_end(self, logs=None):
         super().on_test_end(_short(logs))
+
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        if self.verbose and self.model.critic is not None:
+            print(self.model.method_summary().line)
 
 
 def _short(logs):

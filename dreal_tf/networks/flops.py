@@ -1,6 +1,7 @@
-"""Cost of a network at inference: multiply-adds, counted on its graph."""
+"""Costs of networks and their modules at inference, counted on the graph: multiply-adds and weights."""
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -32,8 +33,39 @@ def multiply_adds(network, image_shape=None):
             "(224, 224, 3)."
         )
     spec = tf.TensorSpec((1, *shape), network.inputs[0].dtype)
-    traced = tf.function(lambda images: network(images, training=False)).get_concrete_function(spec)
-    return _of_graph(traced.graph)
+    return function_cost(lambda images: network(images, training=False), spec).multiply_adds
+
+
+class Cost(NamedTuple):
+    """The cost of a function for one image.
+
+    Attributes:
+        multiply_adds: int, of its convolutions and matrix products.
+        parameters: int, the trainable weights that it reads.
+    """
+
+    multiply_adds: int
+    parameters: int
+
+
+def function_cost(function, spec):
+    """The cost of a function of one tensor.
+
+    Args:
+        function: callable from a tensor to tensors.
+        spec: `tf.TensorSpec` of the tensor, of known shape, batch size 1.
+    Returns:
+        `Cost`.
+    Raises:
+        InputError: if the function contains a loop, which has no fixed count.
+    Example:
+        >>> dense = keras.layers.Dense(3)
+        >>> function_cost(dense, tf.TensorSpec((1, 4)))
+        Cost(multiply_adds=12, parameters=15)
+    """
+    graph = tf.function(function).get_concrete_function(spec).graph
+    weights = {id(variable): variable for variable in graph.trainable_variables}.values()
+    return Cost(_of_graph(graph), sum(math.prod(variable.shape) for variable in weights))
 
 
 def _of_graph(graph):

@@ -65,6 +65,8 @@ def load_plugins(paths):
                 "Expected a plugin with a new Python identifier as its name. Received: "
                 f"{str(path)!r}, and {module!r} is taken or not an identifier. Rename the file."
             )
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # A plugin may import a file beside it.
         spec = importlib.util.spec_from_file_location(module, path)
         made = importlib.util.module_from_spec(spec)
         sys.modules[module] = made  # Keras looks classes up by their module.

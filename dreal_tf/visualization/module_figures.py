@@ -16,7 +16,10 @@ MARKERS = {"mean": "o", "static": "D"}
 SHIFT = 0.17  # Up and down from the middle of a module's row, for the two reference actions (rows).
 
 
-def module_values(modules, stages, values, drops=None, style=LIGHT, unit="nats"):
+LOG_P = "log p of the label gained (nats)"
+
+
+def module_values(modules, stages, values, drops=None, style=LIGHT, quantity=LOG_P):
     """A row for each module, in depth order: its value, and the accuracy lost without it.
 
     Args:
@@ -27,7 +30,7 @@ def module_values(modules, stages, values, drops=None, style=LIGHT, unit="nats")
         drops: dict by reference action of float arrays (modules,): accuracy lost (fractions); or None, where
             there is no accuracy.
         style: `Style`.
-        unit: str, of the values: "nats" or "loss".
+        quantity: str, the values and their unit.
     Returns:
         `matplotlib.figure.Figure`.
     Example:
@@ -66,8 +69,7 @@ def module_values(modules, stages, values, drops=None, style=LIGHT, unit="nats")
                 panels[1].set_xlabel("accuracy gained (points)")
         panels[0].set_yticks(rows, modules)
         panels[0].set_ylim(len(modules) - 0.5, -0.5)
-        gained = "log p of the label gained (nats)" if unit == "nats" else "loss spared"
-        panels[0].set_xlabel(f"value: {gained}, 95 % interval")
+        panels[0].set_xlabel(f"value: {quantity}, 95 % interval")
         figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure
 

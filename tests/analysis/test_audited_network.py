@@ -1,6 +1,7 @@
 """Which networks and data can be audited, and what is said of the others."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -20,14 +21,17 @@ from support import (
     with_estimator,
 )
 
-from dreal_tf import attach, audit, find_gates
-from dreal_tf.analysis.audit import measure_differences
+from dreal_tf import attach, audit, find_gates, load_recipe, residual_network
+from dreal_tf.analysis.audit import measure_differences, module_costs
 from dreal_tf.cli.audit import value_lines
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.errors import InputError
+from dreal_tf.layers import ACTORS as BUILT_IN
 from dreal_tf.layers import intervene
 from dreal_tf.method.rewards import static_actions
+from dreal_tf.networks.attaching import AttachedNetwork, remove
 from dreal_tf.networks.backbones import plain_network
+from dreal_tf.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +305,16 @@ def test_in_other_tasks_the_value_is_the_rise_of_the_loss(task, compiled_with):
         assert result["log_p"] == pytest.approx(-losses[0], abs=1e-5)
     else:
         assert result["tolerance"] == pytest.approx(1e-3 * losses[0], rel=1e-4)
-    assert result.figure().axes[0].get_xlabel().startswith("value: ")
+    named = {"loss": "huber", "nats": result["loss"] + " without it (nats)"}[unit]
+    assert result["loss"] in (
+        "binary_crossentropy",
+        "huber",
+        "huber_loss",
+        "sparse_categorical_crossentropy",
+    )
+    assert result.figure().axes[0].get_xlabel().startswith("value: rise of ") and named in (
+        result.figure().axes[0].get_xlabel()
+    )
     assert len(result.to_pandas()) == 6 and value_lines(result)[1].split()[-1] == "images"
 
 
@@ -369,3 +382,62 @@ def test_the_command_takes_any_file_and_a_folder_of_classes(tmp_path, gates):
         assert result["modules"][module]["mean"]["value"] == pytest.approx(
             both["mean"]["value"], abs=1e-5
         )
+
+
+def test_a_run_names_the_data_of_a_file_and_of_a_network(tmp_path):
+    recipe = load_recipe("digits_resnet8_se", smoke=True)
+    train(recipe, tmp_path / "run")
+    shutil.copy(tmp_path / "run" / "model.keras", tmp_path / "mine.keras")
+    own, network = audit(tmp_path / "run"), keras.saving.load_model(tmp_path / "mine.keras")
+    for target in (tmp_path / "mine.keras", network):
+        assert audit(target, data=tmp_path / "run")["modules"] == own["modules"]
+
+
+def test_a_folder_of_classes_says_nothing_of_the_images_of_a_run(tmp_path):
+    train(load_recipe("digits_resnet8_se", smoke=True), tmp_path / "run")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match="a recipe or a run as the data of a run.*photos"):
+        audit(tmp_path / "run", data=tmp_path / "photos")
+
+
+def test_a_network_that_does_not_look_is_named_so():
+    network = plain_network(small_network())
+    network.layers[-1].kernel.assign(0 * network.layers[-1].kernel)
+    result = audit(network, data=small_data(40))
+    assert result["notes"][-1].startswith("The network predicts nearly the same for every image")
+    assert not audit(plain_network(small_network()), data=small_data(40))["notes"]
+
+
+def test_a_loss_that_keras_does_not_know_is_refused():
+    with pytest.raises(
+        InputError, match="Expected a loss as `compile` takes it. Received: loss='hubble'"
+    ):
+        audit(headed(None), data=(np.zeros((4, 6, 6, 2)), np.zeros((4, 3))), loss="hubble")
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_a_layer_costs_what_the_network_without_it_saves(kind):
+    options = {"depth": 8, "width": 0.5}
+    attentive = plain_network(residual_network((8, 8, 3), 5, attention=BUILT_IN[kind](), **options))
+    whole, costs = module_costs(attentive, (8, 8, 3))
+    if kind in ("aa", "sasa"):  # They are the block's convolution, too.
+        assert all(cost == {"parameters": None, "multiply_adds": None} for cost in costs.values())
+        return
+    bare, _ = module_costs(plain_network(residual_network((8, 8, 3), 5, **options)), (8, 8, 3))
+    layers = {module.split("/")[0]: cost for module, cost in costs.items()}
+    assert len(layers) == 3 or kind in ("non_local", "a2", "danet", "ccnet", "emanet")
+    for quantity, cost in whole.items():
+        assert cost - bare[quantity] == sum(layer[quantity] for layer in layers.values())
+    assert whole["parameters"] > bare["parameters"]
+
+
+def test_gates_of_other_origin_have_costs_too():
+    network = FOREIGN["squeeze and excitation"][0]()
+    gates = [gate.name for gate in find_gates(network)]
+    attached = AttachedNetwork(network, gates)
+    one_output = keras.Model(attached.input, attached.output["logits"])
+    whole, costs = module_costs(one_output, network.input_shape[1:])
+    smaller = remove(network, gates)
+    bare, _ = module_costs(smaller, network.input_shape[1:])
+    for quantity, saved in whole.items():
+        assert saved - bare[quantity] == sum(cost[quantity] for cost in costs.values()) > 0

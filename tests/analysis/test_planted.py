@@ -59,6 +59,23 @@ def test_what_does_nothing_is_worth_nothing_to_the_last_bit(result):
         }
 
 
+def test_a_note_names_what_does_nothing(result):
+    assert result["notes"] == [
+        f"The same action for every image: {NOTHING}. Pruning these modules changes no prediction."
+    ]
+
+
+def test_printed_it_is_a_table_of_the_modules(result):
+    lines = repr(result).splitlines()
+    assert lines[0] == f"Audit on {IMAGES} images, accuracy {result['accuracy']:.3f}"
+    assert [line.split()[0] for line in lines[2:6]] == [NOTHING, HARMS, HELPS, NOISE]
+    for line, module in zip(lines[2:6], result["modules"].values(), strict=True):
+        for baseline in ("mean", "static"):
+            assert "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**module[baseline]) in line
+    assert lines[6:] == result["notes"]
+    assert all(module in result._repr_html_() for module in result["modules"])
+
+
 def test_pure_chance_is_worth_nothing_although_it_moves_many_answers(result, expected):
     for baseline in ("mean", "static"):
         noise = result["modules"][NOISE][baseline]

@@ -82,12 +82,27 @@ def test_a_run_needs_nothing_else_and_keeps_its_values(trained):
     values = [*audited["modules"].values(), audited["attention"]]
     lines = process.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    for baseline, table in (("mean", lines[1:6]), ("static", lines[8:])):
+    for baseline, table in (("mean", lines[1:6]), ("static", lines[8:13])):
         names = [line.split("  ")[0] for line in table]
         assert names == ["module", *modules, "all attention"]
         for line, both in zip(table[1:], values, strict=True):
             ends = [f"{both[baseline][end]:+.4f}" for end in ("value", "low", "high")]
             assert f"{ends[0]} [{ends[1]}, {ends[2]}]" in line
+    assert [line.split() for line in lines[15:]] == [
+        ["module", "parameters", "multiply-adds"],
+        *(
+            [
+                name,
+                f"{layer['parameters']:,}",
+                f"({100 * layer['parameters'] / audited['parameters']:.1f}",
+                "%)",
+                f"{layer['multiply_adds']:,}",
+                f"({100 * layer['multiply_adds'] / audited['multiply_adds']:.1f}",
+                "%)",
+            ]
+            for name, layer in audited["modules"].items()
+        ),
+    ]
     messages = process.stderr.strip().splitlines()
     assert f"16 test images, accuracy {audited['accuracy']:.3f}." in process.stderr
     idle = any(both["static"]["low"] <= 0 for both in audited["modules"].values())

@@ -1,4 +1,4 @@
-"""Which modules go, by values written by hand and of known networks; and runs without them: new runs like any other."""
+"""Runs without the modules that earn nothing: new runs like any other."""
 
 import json
 from pathlib import Path
@@ -9,25 +9,16 @@ import pytest
 import tensorflow as tf
 from command_line import command
 from fresh_process import COMMAND, ended
-from support import log_softmax, randomized
 
 from dreal_tf import Recipe, load_recipe, prune
 from dreal_tf.analysis.audited_network import calibration_images
 from dreal_tf.analysis.inputs import unvaried
-from dreal_tf.data.arrays import from_arrays
-from dreal_tf.deployment.prune import (
-    PruningPlan,
-    chosen_actors,
-    fine_tuning,
-    jointly_removable,
-    plan_pruning,
-    pruned_recipe,
-)
-from dreal_tf.deployment.pruning_rule import Rule
+from dreal_tf.deployment.prune import fine_tuning, pruned_recipe
+from dreal_tf.deployment.pruning_plan import PruningPlan
 from dreal_tf.errors import InputError
-from dreal_tf.layers import CBAM, NonLocal, SqueezeExcite, StandAloneAttention, intervene
+from dreal_tf.layers import intervene
 from dreal_tf.method.rewards import static_actions
-from dreal_tf.networks.backbones import actors_of, residual_network
+from dreal_tf.networks.backbones import actors_of
 from dreal_tf.networks.flops import multiply_adds
 from dreal_tf.training import train as training
 from dreal_tf.training.builder import build_data, build_network
@@ -130,7 +121,7 @@ def test_figures_fall_by_what_the_actors_had(run, pruned, pruned_path):
     assert after["multiply_adds"] == multiply_adds(network)
     assert before["milliseconds"] > 0 and after["milliseconds"] > 0
     old = json.loads((run / "metrics.json").read_text())
-    assert before["accuracy"] == old["accuracy"] and before["loss"] == old["loss"]
+    assert all(before[name] == old[name] for name in ("accuracy", "cross_entropy"))
 
 
 def test_evaluate_repeats_the_metrics(pruned, pruned_path):
@@ -194,7 +185,7 @@ def test_the_recipe_replays_a_fine_tuning(run, tmp_path):
     tuned = prune(run, keep=1, epochs=2, out=tmp_path / "tuned")
     recipe = load_recipe(tmp_path / "tuned" / "recipe.json")
     replayed = training.train(recipe, tmp_path / "again")
-    for name in ("accuracy", "loss"):
+    for name in ("accuracy", "cross_entropy"):
         assert replayed[name] == pytest.approx(tuned.after[name])
 
 
@@ -335,210 +326,3 @@ def test_fine_tuning_begins_where_the_rate_ended(changes, rate):
 def test_the_method_starts_before_a_short_fine_tuning_ends(start, epochs, expected):
     recipe = SMALL.replace({"dreal.start_epoch": start, "schedule.epochs": 8})
     assert fine_tuning(recipe, epochs, "start.keras").dreal.start_epoch == expected
-
-
-SHAPE, CLASSES = (8, 8, 3), 5
-
-
-def network_of(attention):
-    network = residual_network(SHAPE, CLASSES, depth=8, width=0.5, attention=attention)
-    for number, actor in enumerate(actors_of(network)):
-        randomized(actor, number, scale=4.0)
-    return network
-
-
-def images_of(seed, count=96):
-    """Each of a colour of its own, so that actions differ from image to image."""
-    random = np.random.default_rng(seed)
-    colours = random.normal(size=(count, 1, 1, SHAPE[-1]))
-    return (colours + 0.3 * random.normal(size=(count, *SHAPE))).astype("float32")
-
-
-def answers(network, images, actions):
-    """Log probabilities (n, classes) where the named modules emit these."""
-
-    def decide(actor, index, state, action):
-        given = actions.get(actor.modules()[index])
-        return action if given is None else 0 * action + given
-
-    with intervene(decide):
-        return log_softmax(network(images)["logits"])
-
-
-def data_for(network, *others):
-    """Data whose labels are the answers for which the network beats itself under other actions."""
-    pairs = []
-    for seed in range(3):
-        images = images_of(seed)
-        own = answers(network, images, {})
-        gains = [own - answers(network, images, actions) for actions in others] or [own]
-        pairs.append((images, np.argmax(np.min(gains, axis=0), axis=1).astype("int32")))
-    names = [f"class {label}" for label in range(CLASSES)]
-    return from_arrays(pairs[0], pairs[1], names, validation=pairs[2], batch_size=32)
-
-
-@pytest.fixture(scope="module")
-def planned():
-    """A network whose second module says the same of every image, its data, and the plan for it."""
-    keras.utils.set_random_seed(0)
-    network = network_of(SqueezeExcite(2))
-    excite = network.get_layer("conv3_1_se").excite
-    excite.kernel.assign(0 * excite.kernel)
-    static = static_actions(network, images_of(seed=0))
-    data = data_for(network, *({m: static[m]} for m in ("conv2_1/se", "conv4_1/se")))
-    return network, data, plan_pruning(network, data, Rule())
-
-
-def test_a_constant_module_goes_and_what_helps_stays(planned):
-    plan = planned[2]
-    assert plan.blocks == ("conv3_1",) and plan.images == 96
-    assert plan.modules["conv3_1/se"] == {
-        "done": "folded",
-        "reason": "its static action is in conv3_1_2_bn now",
-        **dict.fromkeys(("value", "low", "high"), 0.0),
-    }
-    for module in ("conv2_1/se", "conv4_1/se"):
-        decision = plan.modules[module]
-        assert decision["done"] == "kept" and decision["low"] > 0
-        assert decision["reason"] == "known to be worth more than 0 nats"
-    assert abs(plan.cost["value"]) < 1e-6  # Folding changes nothing but rounding.
-    assert [actor.name for actor in actors_of(plan.network)] == ["conv2_1_se", "conv4_1_se"]
-
-
-def test_validation_images_judge_and_no_others_whatever_form_their_labels_have(planned):
-    network, data, plan = planned
-    wrong = data.test.map(lambda images, labels: (images, (labels + 1) % CLASSES))
-    rows = data.validation.map(lambda images, labels: (images, tf.one_hot(labels, CLASSES)))
-    other = data._replace(test=wrong, validation=rows, soft_labels=True)
-    assert plan_pruning(network, other, Rule()).modules == plan.modules
-
-
-def test_the_network_left_is_the_one_with_static_actions(planned):
-    network, data, _ = planned
-    plan = plan_pruning(network, data, Rule(keep=1))
-    static = static_actions(network, calibration_images(data))
-    gone = [module for module, decision in plan.modules.items() if decision["done"] == "folded"]
-    images = images_of(seed=9, count=16)
-    expected = answers(network, images, {module: static[module] for module in gone})
-    log_p = log_softmax(plan.network(images)["logits"])
-    np.testing.assert_allclose(log_p, expected, atol=1e-5)
-    assert len(gone) == 2 and plan.cost["low"] > 0
-
-
-def test_of_two_gates_in_a_layer_the_one_over_places_is_judged_by_its_mean():
-    network = network_of(CBAM(2, kernel_size=3))
-    data = data_for(network, static_actions(network, images_of(seed=0)))
-    plan = plan_pruning(network, data, Rule(1e6))
-    assert plan.blocks == ("conv2_1", "conv3_1", "conv4_1")
-    reasons = {decision["reason"] for decision in plan.modules.values()}
-    assert "its static action, averaged over positions, is in conv2_1_2_bn now" in reasons
-    assert plan.cost["value"] > 0 and not actors_of(plan.network)
-
-
-def test_a_module_that_is_worth_nothing_but_is_needed_stays():
-    """Its attention is the same for every image, yet without it the network would be another."""
-    network = network_of(NonLocal())
-    for actor in actors_of(network):
-        for embedding in (actor.theta, actor.phi):
-            for weight in embedding.weights:
-                weight.assign(0 * weight)
-    data = data_for(network, *({module: 0.0} for module in network.output["actions"]))
-    plan = plan_pruning(network, data, Rule())
-    assert not plan.blocks and plan.network is None and plan.cost is None
-    for decision in plan.modules.values():
-        assert decision["value"] == 0 and decision["done"] == "kept"
-        assert decision["reason"].startswith(
-            "earns nothing, but its state unchanged in its stead costs "
-        )
-    plan = plan_pruning(network, data, Rule(keep=0))
-    assert len(plan.blocks) == 2 and plan.modules["conv3_1/non_local"]["done"] == "removed"
-
-
-def test_what_nothing_can_replace_stays_whatever_the_rule():
-    network = network_of(StandAloneAttention())
-    plan = plan_pruning(network, data_for(network), Rule(keep=0))
-    assert not plan.blocks
-    for decision in plan.modules.values():
-        assert decision["done"] == "kept" and decision["reason"].startswith("nothing can replace it")
-
-
-def test_a_network_without_attention_and_too_many_to_keep_are_refused(planned):
-    network, data, _ = planned
-    with pytest.raises(InputError, match="Expected a network with attention"):
-        plan_pruning(residual_network(SHAPE, CLASSES, depth=8), data, Rule())
-    with pytest.raises(
-        InputError, match="Expected at most 3 modules to keep.* Received: keep=4. Lower"
-    ):
-        plan_pruning(network, data, Rule(keep=4))
-
-
-def value(mean, spread=0.1):
-    return {"value": mean, "low": mean - spread, "high": mean + spread}
-
-
-SE_VALUES = {"conv2_1/se": value(0.5), "conv3_1/se": value(0.05), "conv4_1/se": value(-0.3)}
-SE_ACTORS = {module.replace("/", "_"): (module,) for module in SE_VALUES}
-CBAM_VALUES = {
-    "conv2_1/cbam_channel": value(0.0),
-    "conv2_1/cbam_spatial": value(0.4),
-    "conv3_1/cbam_channel": value(0.05),
-    "conv3_1/cbam_spatial": value(-0.2),
-}
-CBAM_ACTORS = {
-    f"{block}_cbam": (f"{block}/cbam_channel", f"{block}/cbam_spatial")
-    for block in ("conv2_1", "conv3_1")
-}
-
-
-def test_what_is_not_known_to_be_worth_more_than_the_threshold_goes():
-    going, kept = chosen_actors(SE_ACTORS, SE_VALUES, Rule())
-    assert going == ["conv3_1_se", "conv4_1_se"]  # One may earn something, one does harm.
-    assert kept == {"conv2_1/se": "known to be worth more than 0 nats"}
-
-
-def test_an_interval_that_ends_on_the_threshold_is_not_above_it():
-    exact = {"conv2_1/se": {"value": 0.0, "low": 0.0, "high": 0.0}}
-    assert chosen_actors({"conv2_1_se": ("conv2_1/se",)}, exact, Rule())[0] == ["conv2_1_se"]
-    assert not chosen_actors({"conv2_1_se": ("conv2_1/se",)}, exact, Rule(-1e-9))[0]
-
-
-@pytest.mark.parametrize(("threshold", "count"), [(-0.5, 0), (-0.4, 1), (0.39, 2), (0.41, 3)])
-def test_a_threshold_moves_the_line(threshold, count):
-    assert len(chosen_actors(SE_ACTORS, SE_VALUES, Rule(threshold))[0]) == count
-
-
-@pytest.mark.parametrize("keep", range(4))
-def test_a_number_to_keep_keeps_those_worth_most(keep):
-    going, kept = chosen_actors(SE_ACTORS, SE_VALUES, Rule(keep=keep))
-    ranked = ["conv2_1/se", "conv3_1/se", "conv4_1/se"]
-    assert set(kept) == set(ranked[:keep])
-    assert going == [module.replace("/", "_") for module in ranked[keep:]]
-    assert all(reason == f"of the {keep} of greatest value" for reason in kept.values())
-
-
-def test_a_layer_of_two_steps_goes_whole_or_not_at_all():
-    going, kept = chosen_actors(CBAM_ACTORS, CBAM_VALUES, Rule())
-    assert going == ["conv3_1_cbam"] and set(kept) == {"conv2_1/cbam_channel", "conv2_1/cbam_spatial"}
-    assert kept["conv2_1/cbam_spatial"] == "known to be worth more than 0 nats"
-    assert "whole or not at all, and conv2_1/cbam_spatial stays" in kept["conv2_1/cbam_channel"]
-    assert chosen_actors(CBAM_ACTORS, CBAM_VALUES, Rule(keep=1))[0] == ["conv3_1_cbam"]
-    assert chosen_actors(CBAM_ACTORS, CBAM_VALUES, Rule(keep=2))[0] == []  # One of each layer.
-
-
-def test_together_they_may_cost_no_more_than_one():
-    values = {"a": 0.03, "b": 0.01, "c": 0.02}
-    groups = []
-
-    def cost_of(names):
-        groups.append(tuple(names))
-        return value(0.08 * len(names))
-
-    going, stay = jointly_removable(["a", "b", "c"], values, cost_of, Rule())
-    assert groups == [("a", "b", "c"), ("b", "c"), ("b",)]
-    assert going == ["b"] and list(stay) == ["a", "c"]
-    assert stay["c"].endswith("with others that go it costs 0.1600 [0.0600, 0.2600] nats")
-
-
-def test_nothing_objects_to_a_number_to_keep():
-    assert jointly_removable(["a"], {"a": 9.0}, lambda names: value(9.0), Rule(keep=0)) == (["a"], {})
-    assert jointly_removable([], {}, None, Rule()) == ([], {})

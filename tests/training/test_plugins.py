@@ -249,3 +249,10 @@ def test_data_of_a_plugin_may_hold_its_own_validation_images(mine):
     own = mine_data | {"validation": (mine_data["test"][0][:8], mine_data["test"][1][:8])}
     sys.modules["mine"].own = lambda section: own
     assert build_data(recipe_of(data__name="mine:own")).sizes["validation"] == 8
+
+
+def test_a_plugin_may_import_a_file_beside_it(tmp_path):
+    (tmp_path / "sizes_beside.py").write_text("WIDTH = 8\n")
+    (tmp_path / "plugin_with_sizes.py").write_text("import sizes_beside\nwidth = sizes_beside.WIDTH\n")
+    load_plugins([tmp_path / "plugin_with_sizes.py"])
+    assert plugin("plugin_with_sizes:width", "number") == 8

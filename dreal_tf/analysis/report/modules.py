@@ -60,16 +60,18 @@ def _values_table(evidence):
     for module, values in ours.items():
         row = [module, *_interval(values["mean"]), *_interval(values["static"])]
         row += [100 * values["mean"][name] for name in ("accuracy_drop", "helped", "harmed")]
+        row.append(values["parameters"])
         for other in others:
             row += _interval(other[module]["mean"]) if module in other else [None] * 3
         rows.append(row)
     forms = {"accuracy (points)": ".2f", "helped (%)": ".1f", "harmed (%)": ".1f"}
+    forms["parameters"] = ",d"
     names = ["mean", "low", "high", "static", "low", "high", *forms]
     names += ["baseline's mean", "low", "high"] * len(others)
     columns = ["module", *(Column(name, forms.get(name, ".3f")) for name in names)]
     caption = (
         "Values in nats, with the ends of 95 % intervals. Accuracy, helped and harmed are by the mean: the "
-        "accuracy lost without the module, and the images whose label it makes more or less probable."
+        "accuracy lost without the module, and the images whose label it makes more or less probable; parameters are those of the module's layer."
     )
     return Table("modules", columns, rows, caption)
 

@@ -227,7 +227,9 @@ def _chosen(graph, gates):
     chosen = [fnmatch.filter(names, pattern) for pattern in gates]
     for pattern, matches in zip(gates, chosen, strict=True):
         if not matches:
-            raise unknown_name("layer of the network or pattern of layers", pattern, names)
+            products = [node.operation.name for node in graph.nodes_in() if may_be_gate(node)]
+            candidates = [*graph.regions_in(), *products] or names
+            raise unknown_name("layer of the network or pattern of layers", pattern, candidates)
     return chosen
 
 
@@ -328,7 +330,7 @@ class ForeignActor(AttentionActor):
 
     def _as_map(self, state):
         """Reshapes tokens to a map."""
-        if not self.tokens:
+        if not self.tokens or len(state.shape) == 4:
             return state
         positions, channels = state.shape[1:]
         side = None if positions is None else math.isqrt(positions)
