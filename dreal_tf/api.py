@@ -352,7 +352,7 @@ def prune(
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> prune(network, "digits_resnet8_se", keep=0, images=50).network.count_params()
-        78330
+        75482
     """
     if isinstance(model, (str, os.PathLike)):
         of_networks = {"data": data, "gates": gates, "loss": loss}

@@ -23,7 +23,7 @@ def right_calls() -> None:
 def mistakes() -> None:
     dreal_tf.train("digits_resnet8_se", sed=1)  # type: ignore[call-arg]
     dreal_tf.train(8)  # type: ignore[arg-type]
-    dreal_tf.prune("run", keep="4")  # type: ignore[arg-type]
+    dreal_tf.prune("run", keep="4")  # type: ignore[call-overload]
     dreal_tf.audit("run", critic="run")  # type: ignore[call-overload]
     dreal_tf.SqueezeExcite(reduction="16")  # type: ignore[arg-type]
     dreal_tf.residual_network((8, 8, 1), 10, depht=8)  # type: ignore[call-arg]

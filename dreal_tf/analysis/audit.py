@@ -203,7 +203,7 @@ def module_costs(network, image_shape):
     Example:
         >>> network = residual_network((8, 8, 1), 10, depth=8, attention=SqueezeExcite(4))
         >>> module_costs(network, (8, 8, 1))[1]["conv2_1/se"]
-        {'parameters': 148, 'multiply_adds': 128}
+        {'multiply_adds': 128, 'parameters': 148}
     """
     layers, names, inputs = {}, ModuleNames(), []
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from dreal_tf import api
-from dreal_tf.cli.options import Changes, Json, Plugins, RecipeName, Smoke, Strategy
+from dreal_tf.cli.options import Changes, Json, Plugins, RecipeName, Smoke, Strategy, plugin_options
 from dreal_tf.cli.output import next_command, result, say, table_lines
 from dreal_tf.cli.train import resolve
 
@@ -41,7 +41,7 @@ def benchmark(
         say=say,
     )
     result(costs, as_json, benchmark_lines(costs))
-    next_command(f"dreal-tf train {shlex.quote(recipe)}")
+    next_command(f"dreal-tf train {shlex.quote(recipe)}{plugin_options(plugin)}")
 
 
 def benchmark_lines(costs):

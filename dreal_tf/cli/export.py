@@ -52,8 +52,8 @@ def export_lines(figures):
         >>> for line in export_lines({"agreement": 1.0} | own | {"beside": own}):
         ...     print(line)
         agreement     1.0000
-        variables     26      (--baseline: 26)
-        milliseconds  0.5000  (--baseline: 0.5000)
+        variables     26      (without the method: 26)
+        milliseconds  0.5000  (without the method: 0.5000)
     """
     own = {name: value for name, value in figures.items() if name != "beside"}
     if "largest_difference" in own:
@@ -63,7 +63,7 @@ def export_lines(figures):
     lines = metric_lines(own)
     width = max(map(len, lines))
     return [
-        f"{line:<{width}}  (--baseline: {baseline_lines[name].split()[-1]})"
+        f"{line:<{width}}  (without the method: {baseline_lines[name].split()[-1]})"
         if name in baseline_lines
         else line
         for name, line in zip(own, lines, strict=True)

@@ -4,6 +4,7 @@ import functools
 import inspect
 import logging
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,16 @@ Verbose = Annotated[
         "--verbose", "-v", help="Print more: tracebacks, TensorFlow's messages, the method by module."
     ),
 ]
+
+
+def plugin_options(paths):
+    """The options that name plugins, for the next command.
+
+    Example:
+        >>> plugin_options(["mine.py"])
+        ' --plugin mine.py'
+    """
+    return "".join(f" --plugin {shlex.quote(path)}" for path in paths or ())
 
 
 def with_verbosity(verb):

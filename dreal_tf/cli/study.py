@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from dreal_tf import api
-from dreal_tf.cli.options import DataDir, Json, Plugins
+from dreal_tf.cli.options import DataDir, Json, Plugins, plugin_options
 from dreal_tf.cli.output import next_command, result, say
 from dreal_tf.errors import InputError, received
 
@@ -50,12 +50,14 @@ def study(
     )
     lines = [line for table in results.tables() for line in (*table.terminal(), "")]
     result(results.to_json(), as_json, lines)
+    if results.study.against is None:
+        say("For differences with intervals, name the arm to compare with in the study: against='ARM'.")
     say(f"Every quantity (table.md), rows and figure: {out}")
     folder = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
     shrunk = " --smoke" if smoke else ""
     next_seed = max(row["seed"] for row in results.rows) + 1
     command = f"dreal-tf study {shlex.quote(study)} --out {shlex.quote(str(out))}"
-    next_command(f"{command}{shrunk}{folder} --seeds {next_seed}")
+    next_command(f"{command}{shrunk}{folder} --seeds {next_seed}{plugin_options(plugin)}")
 
 
 def seeds_of(text):

@@ -284,10 +284,10 @@ def comparison_tables(rows, against):
 
 
 def results_table(study, rows):
-    """One line for each arm: its accuracy, and seed by seed how much more that is than the arm `against`.
+    """One line for each arm: its accuracy, and seed by seed how much more that is than the arm `against`, if any.
 
     Args:
-        study: `dreal_tf.Study` of "train", with `against`; `evaluated_on` names the images.
+        study: `dreal_tf.Study` of "train"; `evaluated_on` names the images.
         rows: sequence of dicts, see `dreal_tf.experiments.directory.parse_rows`.
     Returns:
         `Table`: accuracy (for identities mAP) in percent, mean and standard deviation over seeds;
@@ -307,11 +307,14 @@ def results_table(study, rows):
         | `b` |     2 |  75.05 ± 0.07 | +25.00 (+25.00 to +25.00) | 0.500 |      5 s |
     """
     heading, quantity, compared = _criterion(study, rows)
+    compared = compared if study.against else []
     cells = [["arm", "seeds", heading]]
     cells[0] += [text for *_, title in compared for text in (title, "p")]
     pushed = any(PUSH in row for row in rows)
     cells[0] += (["push"] if pushed else []) + ["training"]
-    gains = {gain.Index: gain for gain in comparisons(rows, study.against).itertuples()}
+    gains = {}
+    if study.against:
+        gains = {gain.Index: gain for gain in comparisons(rows, study.against).itertuples()}
     for arm in study.arms:
         of_arm = [row for row in rows if row["arm"] == arm]
         if not of_arm:

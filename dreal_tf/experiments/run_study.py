@@ -69,14 +69,13 @@ class StudyResult(NamedTuple):
         """The tables to print at the end.
 
         Returns:
-            List of `dreal_tf.experiments.comparison.Table`: one line for each arm if the study compares
-            trainings with one arm, otherwise every quantity.
+            List of `dreal_tf.experiments.comparison.Table`: one line for each arm of a study of trainings,
+            otherwise every quantity.
         """
         return self._arm_tables() or self._quantity_tables()
 
     def _arm_tables(self):
-        compared = self.study.what == "train" and self.study.against is not None
-        return [results_table(self.study, self.rows)] if compared else []
+        return [results_table(self.study, self.rows)] if self.study.what == "train" else []
 
     def _quantity_tables(self):
         tables = summary_tables(self.rows)

@@ -143,7 +143,7 @@ class Space:
                 f"Space({fields!r}). Write for example Space({{'dreal.penalty': Range(0.0, 2.0)}})."
             )
         for path, values in fields.items():
-            if path not in Recipe.paths():
+            if not Recipe.has_path(path):
                 raise unknown_name("recipe path", path, Recipe.paths())
             if path in FIXED:
                 raise InputError(
@@ -191,7 +191,8 @@ class Space:
         field = KINDS[section][0] if section in KINDS else ""
         kinds = self.fields.get(f"{section}.{field}")
         models = [(kind, model_of(section, kind)) for kind in kinds.ends] if kinds else []
-        taking = [kind for kind, model in models if model and name in model.model_fields]
+        top = name.split(".")[0]
+        taking = [kind for kind, model in models if model and top in model.model_fields]
         return {f"{section}.{field}": taking[0]} if taking else {}
 
     def declare(self, hp):

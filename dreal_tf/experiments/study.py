@@ -71,7 +71,9 @@ class Study(Section):
     """
 
     name: Name = "unnamed"
-    what: Literal["train", "directions", "actor_only"] = Field(examples=["train"])  # The experiment.
+    what: Literal["train", "directions", "actor_only"] = Field(
+        "train", examples=["train"]
+    )  # The experiment.
     recipe: str = Field(examples=["digits_resnet8_se"])  # Name or path, see `dreal-tf recipes`.
     # Recipe fields by dotted path, changed in all arms.
     changes: dict[str, object] = Field({}, examples=[{"schedule.epochs": 5}])
@@ -356,7 +358,7 @@ def study_error(error, source):
     examples = Study.model_fields[name].examples if name in Study.model_fields else None
     cure = f"Write for example {name}={examples[0]!r}" if examples else "Change it"
     if problem["type"] == "missing":
-        return InputError(f"Expected {path} of a study. Received: none ({source}). {cure}.")
+        return InputError(f"Expected the field `{path}` of a study. Received: none ({source}). {cure}.")
     return InputError(
         f"Expected {path} of a study {expectation(problem)}. Received: {received(problem['input'])} "
         f"({source}). {cure}; the studies under recipes/studies show more."

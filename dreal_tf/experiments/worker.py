@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dreal_tf.errors import DivergedError, InputError, RunError
 from dreal_tf.storage import write_json
+from dreal_tf.training.plugins import load_plugins, loaded_plugins
 from dreal_tf.training.processes import module_command
 
 INTERRUPTED = 130
@@ -50,6 +51,7 @@ def run_job(name, arguments, answer, log):
         )
         try:
             order = {"name": name, "arguments": arguments, "answer": str(answer)}
+            order["plugins"] = loaded_plugins()
             worker.stdin.write(json.dumps(order).encode() + b"\n")
             worker.stdin.flush()
             worker.wait()
@@ -85,6 +87,7 @@ def main():
     from dreal_tf.experiments.jobs import JOBS
 
     try:
+        load_plugins(order["plugins"])
         answer = {"done": JOBS[order["name"]](**order["arguments"])}
     except tuple(ERRORS.values()) as error:
         answer = {"error": type(error).__name__, "message": str(error)}

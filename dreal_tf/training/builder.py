@@ -325,12 +325,24 @@ def _attention(recipe):
             )
     else:
         actor = ACTORS[chosen.kind]
-    if _kernel_decay(recipe):
+    if _kernel_decay(recipe) and _takes(actor, "kernel_regularizer"):
         arguments["kernel_regularizer"] = keras.regularizers.L2(_kernel_decay(recipe) / 2)
-    if "synchronized" in inspect.signature(actor).parameters:  # Actors with a BatchNorm inside.
+    elif _kernel_decay(recipe) and not isinstance(recipe.backbone, OtherBackbone):
+        # All kernels of another backbone decay, those of attention in it too.
+        log.warning(
+            "%s takes no kernel_regularizer: optim.weight_decay does not apply to it.", chosen.kind
+        )
+    if _takes(actor, "synchronized"):  # Actors with a BatchNorm inside.
         arguments["synchronized"] = getattr(recipe.backbone, "synchronized", False)
     identity = getattr(chosen, "identity_start", False)
-    return actor(**arguments, blended=identity and not actor.starts_as_identity)
+    with running(chosen.kind, "attention module"):
+        return actor(**arguments, blended=identity and not actor.starts_as_identity)
+
+
+def _takes(actor, name):
+    """Whether the constructor of a class, or one that it may pass keywords on to, has a parameter."""
+    constructors = [vars(each)["__init__"] for each in actor.__mro__ if "__init__" in vars(each)]
+    return any(name in inspect.signature(each).parameters for each in constructors)
 
 
 def _method(recipe):

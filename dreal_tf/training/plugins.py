@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from dreal_tf.errors import InputError, shortened, unknown_name
@@ -34,9 +35,20 @@ def running(path, what):
         with contextlib.suppress(Exception):  # Its text is the user's code, too.
             text = shortened(": " + " ".join(str(error).split()), most=1000)
         raise InputError(
-            f"Expected a {what} that runs. Received: {str(path)!r}, which ends in {type(error).__name__}{text}. "
-            "Fix it."
+            f"Expected {_with_article(what)} that runs. Received: {str(path)!r}, which ends in {type(error).__name__}{text}"
+            f"{_place(error, path)}. Fix it."
         ) from error
+
+
+def _with_article(noun):
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _place(error, path):
+    """The last line of the user's files in the traceback of an error."""
+    files = {str(path), *map(str, _files.values())}
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f" (line {lines[-1].lineno} of {Path(lines[-1].filename).name})" if lines else ""
 
 
 def load_plugins(paths):
@@ -110,9 +122,10 @@ def plugin(name, what):
         if not isinstance(error.__cause__, ImportError):
             raise
         raise InputError(
-            f"Expected a {what} of a plugin or of an installed module. Received: {name!r}, and there is no "
+            f"Expected {_with_article(what)} of a plugin or of an installed module. Received: {name!r}, and there is no "
             f"module {module!r}. Give its file with --plugin {module}.py."
         ) from error
     if not hasattr(made, attribute):
-        raise unknown_name(f"{what} of the plugin {module!r}", attribute, vars(made))
+        names = [known for known in vars(made) if not known.startswith("__")]
+        raise unknown_name(f"{what} of the plugin {module!r}", attribute, names)
     return getattr(made, attribute)

@@ -31,6 +31,7 @@ from dreal_tf.data.sections import (
 from dreal_tf.errors import InputError, received, shortened, unknown_name
 
 SCHEMA = 5  # Of recipe.json. Version 1 carried no number.
+ARGUMENT = "arguments."  # What follows names an argument of a plugin's class.
 
 
 def _split_commas(value):
@@ -784,8 +785,8 @@ class Recipe(Section):
         so it also sets `dreal.enabled` to False unless that is given too.
 
         Args:
-            changes: dict from dotted path, such as "optim.learning_rate", to the new value; a str is
-                read as the field's type.
+            changes: dict from dotted path, such as "optim.learning_rate" or, of one argument,
+                "attention.arguments.reduction", to the new value; a str is read as the field's type.
         Returns:
             `Recipe`.
         Raises:
@@ -807,9 +808,12 @@ class Recipe(Section):
                     f"Expected a recipe path. Received: {path!r}, the old name of "
                     f"'{section}.{RENAMED[path]}'. Give the new one."
                 )
-            if path not in self.paths():
+            if not self.has_path(path):
                 raise unknown_name("recipe path", path, self.paths())
-            if field:
+            if field.startswith(ARGUMENT):
+                arguments = tree[section].get("arguments") or {}
+                tree[section]["arguments"] = arguments | {field.removeprefix(ARGUMENT): _parsed(value)}
+            elif field:
                 text = any(
                     str in _types(m.model_fields[field].annotation) for m in _models(section, field)
                 )
@@ -836,7 +840,7 @@ class Recipe(Section):
                 field = KINDS[section][0]
                 kind = changes.get(f"{section}.{field}", getattr(getattr(self, section), field))
                 model = model_of(section, kind)
-                if model is not None and name not in model.model_fields:
+                if model is not None and name.split(".")[0] not in model.model_fields:
                     continue
             applicable[path] = value
         return applicable
@@ -894,6 +898,18 @@ class Recipe(Section):
             fields = [f"{section}.{name}" for model in _models(section) for name in model.model_fields]
             paths += dict.fromkeys(fields)
         return paths
+
+    @classmethod
+    def has_path(cls, path):
+        """Whether a dotted path names a field, or an argument of a plugin's class.
+
+        Example:
+            >>> Recipe.has_path("attention.arguments.reduction"), Recipe.has_path("attention.argument")
+            (True, False)
+        """
+        section, _, field = str(path).partition(".")
+        is_argument = field.startswith(ARGUMENT) and field != ARGUMENT
+        return (f"{section}.arguments" if is_argument else path) in cls.paths()
 
     def fields(self):
         """The fields of this recipe, for people.

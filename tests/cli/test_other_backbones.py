@@ -128,7 +128,7 @@ def test_study_and_tune(tmp_path):
         '    changes = {"backbone.name": "mine:network", "attention.insert_after": "*_bn"}\n'
         '    changes |= {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "run.figures": 0.0}\n'
         '    arms = {"method": {}, "baseline": {"dreal.enabled": False}}\n'
-        '    return Study(what="train", recipe="digits_resnet8_se", changes=changes, arms=arms, seeds=[0])\n'
+        '    return Study(recipe="digits_resnet8_se", changes=changes, arms=arms, seeds=[0])\n'
     )
     process = ended(
         *COMMAND, "study", "two.py", "--plugin", "mine.py", "--out", "two", "--json", folder=tmp_path

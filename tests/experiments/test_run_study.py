@@ -6,6 +6,7 @@ import math
 import pytest
 
 from dreal_tf import Study
+from dreal_tf.experiments.comparison import summary_tables
 from dreal_tf.experiments.directory import StudyDirectory
 from dreal_tf.experiments.run_study import StudyResult
 
@@ -35,12 +36,16 @@ def test_a_study_names_the_arm_that_others_are_compared_with(tmp_path):
     assert len(lines) == 4 and "points over `plain`" in lines[0]
     assert lines[3].startswith("| `taught` |") and "+25.00 (" in lines[3]
     alone = StudyResult(STUDY.model_copy(update={"against": None}), ROWS)
-    assert titles(alone.tables()) == ["plain", "taught"]
+    (table,) = alone.tables()
+    assert [row[0] for row in table.cells] == ["arm", "`plain`", "`taught`"]
+    assert table.cells[0][1:] == ["seeds", "test accuracy", "training"]
+    assert table.cells[2][2].startswith("75.00")
     folder = StudyDirectory(tmp_path)
     result.write(folder)
     written = folder.table.read_text().splitlines()
     assert written[0] == "# unnamed" and set(lines) < set(written)
-    assert all(set(table.markdown()) < set(written) for table in alone.tables())
+    assert [table.title for table in summary_tables(ROWS)] == ["plain", "taught"]
+    assert all(set(table.markdown()) < set(written) for table in summary_tables(ROWS))
     assert "## accuracy, less that of plain, seed by seed" in written
     with pytest.raises(ValueError, match="arm to compare with"):
         Study(what="train", recipe="digits_resnet8_se", arms=ARMS, against="plane")

@@ -47,6 +47,23 @@ def data(section):
             "mean": 100.0, "deviation": 60.0}
 
 
+class Plain(dreal_tf.AttentionActor):
+    """An actor that passes on what it does not know."""
+
+    attention, suffixes, kinds = "plain", ("plain",), ("channel",)
+
+    def __init__(self, reduction=2, **kwargs):
+        super().__init__(**kwargs)  # Plain
+        self.reduction = reduction
+
+    def build(self, shape):
+        self.gate = keras.layers.Dense(shape[-1], activation="sigmoid")
+        self.gate.build((None, 1, 1, shape[-1]))
+
+    def propose(self, state, index=0, training=None):
+        return self.gate(keras.ops.mean(state, axis=(1, 2), keepdims=True))
+
+
 class Wide(dreal_tf.SqueezeExcite):
     pass
 
@@ -256,3 +273,26 @@ def test_a_plugin_may_import_a_file_beside_it(tmp_path):
     (tmp_path / "plugin_with_sizes.py").write_text("import sizes_beside\nwidth = sizes_beside.WIDTH\n")
     load_plugins([tmp_path / "plugin_with_sizes.py"])
     assert plugin("plugin_with_sizes:width", "number") == 8
+
+
+def test_an_actor_that_takes_no_regularizer_is_built_without_weight_decay(mine, caplog):
+    other = build(recipe_of(attention__kind="mine:Plain", attention__insert_after="conv3_1"))[0].network
+    assert other.get_layer("conv3_1_plain").losses and not caplog.text  # All its kernels decay.
+    ours = {"backbone__name": "resnet", "backbone__depth": 8, "backbone__width": 0.25}
+    model, _, _ = build(recipe_of(attention__kind="mine:Plain", **ours))
+    assert (
+        "mine:Plain takes no kernel_regularizer: optim.weight_decay does not apply to it."
+        in caplog.text
+    )
+    actor = model.network.get_layer("conv3_1_plain")
+    assert not actor.losses and model.network.losses  # Other layers have theirs.
+
+
+def test_an_actor_that_its_arguments_do_not_fit_is_named_with_the_line(mine):
+    changes = {"attention__kind": "mine:Plain", "attention__insert_after": "conv3_1"}
+    line = 1 + PLUGIN[: PLUGIN.index("super().__init__(**kwargs)  # Plain")].count("\n")
+    with pytest.raises(
+        InputError,
+        match=rf"an attention module that runs.*'mine:Plain'.*redction.*line {line} of mine.py",
+    ):
+        build(recipe_of(**changes, attention__arguments={"redction": 2}))

@@ -318,3 +318,17 @@ def test_a_recipe_of_the_second_schema_loses_the_fields_of_other_kinds():
 def test_json_that_is_no_recipe_is_refused(text, message):
     with pytest.raises(InputError, match=message):
         Recipe.from_json(text)
+
+
+def test_an_argument_of_a_plugins_class_has_a_path_of_its_own():
+    recipe = Recipe().replace({"attention.kind": "mine:Gate", "attention.arguments": {"reduction": 4}})
+    changed = recipe.replace({"attention.arguments.reduction": "8", "attention.arguments.bias": True})
+    assert changed.attention.arguments == {"reduction": 8, "bias": True}
+    assert recipe.attention.arguments == {"reduction": 4}
+    with pytest.raises(InputError, match="attention.arguments"):
+        Recipe().replace({"attention.kind": "se", "attention.arguments.reduction": 8})
+    with pytest.raises(InputError, match="Expected a recipe path"):
+        Recipe().replace({"optim.arguments.reduction": 8})
+    assert recipe.applicable({"attention.kind": "se", "attention.arguments.reduction": 8}) == {
+        "attention.kind": "se"
+    }
