@@ -1,8 +1,12 @@
 """Two logical CPUs, so that replicas run anywhere; the same bits each time."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts jobs in the background so, and commands under test would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import keras
 import pytest

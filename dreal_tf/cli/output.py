@@ -167,12 +167,29 @@ def next_command(command):
 
 
 def metric_lines(metrics):
-    """Metrics as aligned lines, name and value; dicts are omitted."""
-    values = {name: value for name, value in metrics.items() if not isinstance(value, dict)}
-    return aligned(
-        (name, f"{value:.4f}" if isinstance(value, float) else str(value))
-        for name, value in values.items()
-    )
+    """Metrics as aligned lines, name and value, and those of modules as a table; dicts are omitted.
+
+    Example:
+        >>> for line in metric_lines({"accuracy": 0.5, "gain/a": 0.25, "gain/b": 0.5, "reward/b": 1.0}):
+        ...     print(line)
+        accuracy  0.5000
+        <BLANKLINE>
+        module    gain  reward
+        a       0.2500       -
+        b       0.5000  1.0000
+    """
+    values = {
+        name: f"{value:.4f}" if isinstance(value, float) else str(value)
+        for name, value in metrics.items()
+        if not isinstance(value, dict)
+    }
+    of_modules = [name.split("/", 1) for name in values if "/" in name]
+    lines = aligned((name, value) for name, value in values.items() if "/" not in name)
+    if of_modules:
+        quantities, modules = (list(dict.fromkeys(part)) for part in zip(*of_modules, strict=True))
+        rows = [[m, *(values.get(f"{quantity}/{m}", "-") for quantity in quantities)] for m in modules]
+        lines += ["", *table_lines(["module", *quantities], rows)]
+    return lines
 
 
 def aligned(rows):

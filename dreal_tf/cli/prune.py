@@ -57,15 +57,28 @@ def prune(
         say(f"Nothing to prune; nothing was written. {least_valuable(pruned.modules)}")
         next_command(f"dreal-tf audit {shlex.quote(str(run))}")
         return
-    cost = pruned.cost
     say(
-        f"Measured on {pruned.images} validation images, values in nats [95 %]. Without all removed modules, "
-        f"the label's log p falls by {cost['value']:.4f} [{cost['low']:.4f}, {cost['high']:.4f}]"
-        f"{' before fine-tuning' if epochs else ''}. Accuracy and cross-entropy (nats) are of the test split, parameters the trainable ones."
+        f"Measured on {pruned.images} validation images, values in nats [95 %]. {cost_line(pruned.cost, epochs)} "
+        "Accuracy and cross-entropy (nats) are of the test split, parameters the trainable ones."
     )
     say(accuracy_line(pruned.difference))
     say(f"Run directory: {pruned.out}")
     next_command(f"dreal-tf export {shlex.quote(pruned.out)} --out DIR")
+
+
+def cost_line(cost, epochs=0):
+    """The change of log p without the removed modules.
+
+    Args:
+        cost: dict, see `dreal_tf.deployment.results.PruneResult`.
+        epochs: int, of fine-tuning.
+    Example:
+        >>> cost_line({"value": 0.5, "low": 0.25, "high": 0.75})
+        "Without all removed modules, the label's log p changes by -0.5000 [-0.7500, -0.2500]."
+    """
+    change, low, high = (f"{round(-cost[part], 4) + 0.0:+.4f}" for part in ("value", "high", "low"))
+    when = " before fine-tuning" if epochs else ""
+    return f"Without all removed modules, the label's log p changes by {change} [{low}, {high}]{when}."
 
 
 def accuracy_line(difference):
