@@ -26,6 +26,7 @@ LONG += ("finetune",)  # Has tests of its own.
 # Tried in tests/model/test_every_actor.py.
 LONG += tuple(f"cifar10_resnet8_{kind}" for kind in ("cbam", "non_local", "ccnet", "emanet"))
 LONG += ("fashion_mnist_resnet8_se",)  # As digits.
+LONG += ("cued_resnet8_cbam",)  # As cifar10_resnet8_cbam.
 # As coil100_resnet20_cbam; their modules start as the identity, with a value of 0.
 LONG += ("market1501_resnet50_cbam", "dukemtmc_resnet50_cbam")
 
@@ -83,9 +84,9 @@ def test_unshrunk_it_takes_a_step(name):
     whole = load_recipe(name)
     classes = {"cifar100": 100, "imagenet2012": 1000, "tiny_imagenet_50": 50}.get(whole.data.name, 10)
     of_identities = whole.data.images_per_identity is not None
-    side = {"digits": 8, "fashion_mnist": 28, "imagenet2012": 224, "tiny_imagenet_50": 64}
+    side = {"digits": 8, "cued": 24, "fashion_mnist": 28, "imagenet2012": 224, "tiny_imagenet_50": 64}
     height = side.get(whole.data.name, whole.data.image_size if of_identities else 32)
-    channels = 1 if "mnist" in name or "digits" in name else 3
+    channels = 1 if "mnist" in name or "digits" in name or "cued" in name else 3
     shape = (height, whole.data.image_width or height, channels)
     changes = {
         "data.name": "generated",

@@ -28,9 +28,7 @@ RESAMPLED_AT_A_TIME = 2**22  # Values that the bootstrap holds in memory.
 COLUMNS = ("part", "name", "class", "baseline", "images", "value", "low", "high")
 COLUMNS += ("accuracy_drop", "p_value", "helped", "harmed", "untouched", "parameters", "multiply_adds")
 COSTS = COLUMNS[-2:]
-SAME_SCORES = (
-    1e-4  # Log probabilities of one label that differ by less do not depend on the image (nats).
-)
+SAME_SCORES = 1e-4  # Scores of a label that differ by less do not depend on the image (nats).
 
 
 class Audit(dict):

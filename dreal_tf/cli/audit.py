@@ -103,14 +103,14 @@ def cost_lines(audit):
         ['gate/se', '148', '(10.0', '%)', '-']
     """
     rows = [
-        [name, *(_share(module[cost], audit[cost]) for cost in COSTS)]
+        [name, *(_with_fraction(module[cost], audit[cost]) for cost in COSTS)]
         for name, module in audit["modules"].items()
     ]
     heading = "Cost of the layer of each module, and its share of the network:"
     return [heading, *table_lines(["module", "parameters", "multiply-adds"], rows)]
 
 
-def _share(cost, whole):
+def _with_fraction(cost, whole):
     return "-" if cost is None or not whole else f"{cost:,} ({100 * cost / whole:.1f} %)"
 
 

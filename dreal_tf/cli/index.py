@@ -35,7 +35,7 @@ def index(
         progress=partial(shown, description="Embedding"),
     )
     say_skipped(built.skipped)
-    counts = f"{built.images} images, {built.dimensions} dimensions, {len(built.skipped)} skipped."
+    counts = f"{built.images} image{'s' * (built.images != 1)}, {built.dimensions} dimensions, {len(built.skipped)} skipped."
     result(built.as_dict(), as_json, [f"{out}: {counts}"])
     next_command(f"dreal-tf search {shlex.quote(str(out))} IMAGE")
 

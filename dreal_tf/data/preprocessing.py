@@ -33,6 +33,7 @@ GREY = {"mean": (0.449,), "deviation": (0.226,)}
 # (computed over the originals, as in PyTorch training code).
 KNOWN_SETS = {
     "digits": KnownSet((8, 8, 1), 10, (0.3056,), (0.3762,)),
+    "cued": KnownSet((24, 24, 1), 10, (0.2120,), (0.3683,)),  # Of digits.
     "mnist": KnownSet((28, 28, 1), 10, (0.1307,), (0.3081,)),
     "fashion_mnist": KnownSet((28, 28, 1), 10, (0.2860,), (0.3530,)),
     "cifar10": KnownSet((32, 32, 3), 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

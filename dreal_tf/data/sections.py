@@ -95,7 +95,7 @@ class Data(Section):
 
     name: str = Field(
         default="digits",
-        description="digits, fashion_mnist, folder (of images), generated, or any set of TensorFlow "
+        description="digits, fashion_mnist, folder (of images), cued, generated, or any set of TensorFlow "
         "Datasets; identities: market1501, dukemtmc, msmt17, veri776, coil100 or identity_csv; or "
         "module:name of a plugin.",
     )
@@ -133,6 +133,11 @@ class Data(Section):
     verify: bool = Field(default=True, description="Read all images of a folder before training.")
     on_bad_image: Literal["stop", "skip"] = Field(
         default="stop", description="At an image that cannot be read."
+    )
+    tiles: str = Field(
+        default="digits",
+        description="Data set of the four pictures in an image of cued: digits, fashion_mnist, or any set "
+        "of TensorFlow Datasets.",
     )
     shape: Shape = Field(
         default=(32, 32, 3), description="Shape of generated images: height, width (pixels), channels."

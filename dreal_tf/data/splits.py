@@ -35,6 +35,9 @@ class Splits(NamedTuple):
         retrieval: dict of `RetrievalSet` for data of identities, else None: "validation", identities
             held out of the training data, and "test". `validation` and `test` above are then held-out
             images of the training identities.
+        boxes_of: callable from test images (n, height, width, channels), as the network takes them, to the
+            boxes (n, 4) of the objects that give the labels, see `dreal_tf.visualization.grad_cam.Composed`;
+            None where they are unknown.
     """
 
     train: object
@@ -50,6 +53,7 @@ class Splits(NamedTuple):
     notes: tuple = ()
     sources: dict = {}
     retrieval: dict | None = None
+    boxes_of: object = None
 
     @property
     def class_names(self):

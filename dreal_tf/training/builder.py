@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from dreal_tf.data.arrays import from_arrays
 from dreal_tf.data.built_in import digits, fashion_mnist, generated
+from dreal_tf.data.cued import cued
 from dreal_tf.data.files import FileRecord
 from dreal_tf.data.folder import image_folder, list_classes
 from dreal_tf.data.identities import identity_set
@@ -47,6 +48,7 @@ PLACEMENT, OTHER_PLACEMENT = ("stages", "blocks", "pruned"), ("gates", "insert_a
 DATA_SETS = {
     "digits": digits,
     "fashion_mnist": fashion_mnist,
+    "cued": cued,
     "folder": image_folder,
     "generated": generated,
     **{name: functools.partial(identity_set, name) for name in LAYOUTS},

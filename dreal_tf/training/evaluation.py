@@ -7,12 +7,16 @@ from typing import Any
 
 import keras
 
+from dreal_tf.data.splits import sample_examples
 from dreal_tf.errors import InputError
 from dreal_tf.model import DREAL
 from dreal_tf.retrieval.embedding import Embedder, scores_of
 from dreal_tf.training.callbacks import StopOnNaN
+from dreal_tf.visualization.attention_maps import module_maps
+from dreal_tf.visualization.grad_cam import energy_in_box, peak_in_box
 
 MEASURED = ("reward/", "gain/")
+POINTED = 2000  # Test images, at most, on which attention is compared with objects.
 
 
 class RunMetrics(dict):
@@ -81,7 +85,8 @@ def evaluate_splits(network, data, reference_action="mean", penalty=1.0, ranking
             for its defaults.
     Returns:
         Dict, see `evaluate_network`. Data of identities adds the scores of its gallery in front; the
-        other values are then those of held-out images of the training identities.
+        other values are then those of held-out images of the training identities. Data whose objects are
+        known adds the scores of `pointing`.
     Raises:
         InputError: if ranking options are given for data without identities.
     """
@@ -93,4 +98,30 @@ def evaluate_splits(network, data, reference_action="mean", penalty=1.0, ranking
     scores = {}
     if data.retrieval is not None:
         scores = scores_of(Embedder(network), data.retrieval["test"], **(ranking or {}))
-    return scores | evaluate_network(network, data.test, reference_action, penalty)
+    scores |= evaluate_network(network, data.test, reference_action, penalty)
+    return scores | (pointing(network, data) if data.boxes_of is not None else {})
+
+
+def pointing(network, data, images=POINTED):
+    """How well the attention maps of a network point at the objects that give the labels.
+
+    Args:
+        network: see `evaluate_network`.
+        data: `dreal_tf.data.splits.Splits` with `boxes_of`.
+        images: int. Test images, at most.
+    Returns:
+        Dict of float: for each module with a map over positions `pointing/<module>`, the fraction of images
+        whose map has its maximum on the object, and `energy/<module>`, the mean fraction of the map that lies
+        on it. An even map gets the fraction of the image that objects cover.
+    Example:
+        >>> from dreal_tf.data.cued import cued
+        >>> network = residual_network((24, 24, 1), 10, depth=8, attention=CBAM(4))
+        >>> sorted(pointing(network, cued(batch_size=64), images=20))[:2]
+        ['energy/conv2_1/cbam_spatial', 'energy/conv3_1/cbam_spatial']
+    """
+    examples, _ = sample_examples(data, images)
+    boxes, scores = data.boxes_of(examples), {}
+    for module, maps in module_maps(network, examples).items():
+        scores[f"pointing/{module}"] = float(peak_in_box(maps, boxes).mean())
+        scores[f"energy/{module}"] = float(energy_in_box(maps, boxes).mean())
+    return scores

@@ -36,7 +36,7 @@ def running(path, what):
             text = shortened(": " + " ".join(str(error).split()), most=1000)
         raise InputError(
             f"Expected {_with_article(what)} that runs. Received: {str(path)!r}, which ends in {type(error).__name__}{text}"
-            f"{_place(error, path)}. Fix it."
+            f"{_location(error, path)}. Fix it."
         ) from error
 
 
@@ -44,7 +44,7 @@ def _with_article(noun):
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _place(error, path):
+def _location(error, path):
     """The last line of the user's files in the traceback of an error."""
     files = {str(path), *map(str, _files.values())}
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]

@@ -31,7 +31,7 @@ from dreal_tf.data.sections import (
 from dreal_tf.errors import InputError, received, shortened, unknown_name
 
 SCHEMA = 5  # Of recipe.json. Version 1 carried no number.
-ARGUMENT = "arguments."  # What follows names an argument of a plugin's class.
+ARGUMENT = "arguments."  # Before the name of an argument of a plugin's class.
 
 
 def _split_commas(value):

@@ -521,6 +521,23 @@ def energy_in_box(maps, boxes):
     return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
 
 
+def peak_in_box(maps, boxes):
+    """Whether the maximum of each map lies in its box.
+
+    Args:
+        maps, boxes: see `energy_in_box`.
+    Returns:
+        Float array (n,): 1 or 0; if several places are the maximum, or a box cuts one, the fraction inside.
+    Example:
+        >>> peak_in_box([[[3, 0], [1, 3]]], [[0.0, 0.0, 0.5, 0.5]]).tolist()
+        [0.5]
+    Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, arXiv 1608.00507,
+        the pointing game.
+    """
+    maps = np.asarray(maps, np.float64)
+    return energy_in_box(maps == maps.max(axis=(1, 2), keepdims=True), boxes)
+
+
 def coverage_of_box(maps, boxes, level=0.5):
     """The fraction of each box where its map is high: how complete it is.
 

@@ -25,6 +25,7 @@ from dreal_tf.visualization.grad_cam import (
     grid_pictures,
     object_masks,
     pasted_pictures,
+    peak_in_box,
     pointing_game,
     with_image_shape,
 )
@@ -555,3 +556,11 @@ def test_a_network_with_two_inputs_has_maps_and_actions():
         grad_cam(double, [IMAGES, inputs[1][:4]], LABELS)
     with pytest.raises(InputError, match="a network of images alone.*2 inputs"):
         with_image_shape(double, (12, 16, 2))
+
+
+def test_the_peak_lies_inside_outside_or_on_the_edge():
+    corner, box = np.eye(4)[[0]][None] * np.eye(4)[[0]].T[None], [[0.0, 0.0, 0.5, 0.5]]
+    assert peak_in_box(corner, box).tolist() == [1.0]
+    assert peak_in_box(corner, [[0.5, 0.0, 1.0, 0.5]]).tolist() == [0.0]
+    assert peak_in_box(corner, [[0.0, 0.125, 1.0, 1.0]]).tolist() == [0.5]  # It cuts the place in half.
+    assert peak_in_box(np.full((1, 4, 4), -2.0), box).tolist() == [0.25]  # All places are the maximum.
