@@ -328,8 +328,8 @@ def results_table(study, rows):
         if pushed:
             ratios = [row[PUSH] for row in of_arm if PUSH in row]
             cells[-1].append(f"{100 * statistics.mean(ratios):.1f} %" if ratios else "")
-        seconds = statistics.median(row["training_seconds"] for row in of_arm)
-        cells[-1].append(f"{seconds:.0f} s")
+        seconds = [row["training_seconds"] for row in of_arm if "training_seconds" in row]
+        cells[-1].append(f"{statistics.median(seconds):.0f} s" if seconds else "")
     return Table(cells)
 
 

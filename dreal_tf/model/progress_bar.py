@@ -1,5 +1,7 @@
 """Keras's progress bar, without the values of each module, which would fill the screen, and a last line."""
 
+import sys
+
 import keras
 
 SHOWN = ("accuracy", "loss", "critic_loss", "actor_loss", "reward")
@@ -27,8 +29,9 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
 
     def on_train_end(self, logs=None):
         super().on_train_end(logs)
-        if self.verbose and self.model.critic is not None:
-            print(self.model.method_summary().line)
+        shown = self.verbose and keras.config.is_interactive_logging_enabled()
+        if shown and self.model.critic is not None:
+            sys.stdout.write(f"{self.model.method_summary().line}\n")
 
 
 def _short(logs):

@@ -431,7 +431,8 @@ class StopOnNaN(keras.callbacks.Callback):
         return "evaluation" if self._epoch is None else "validation"
 
     def _watch(self, batch, logs, phase):
-        losses = {name: value for name, value in (logs or {}).items() if name in LOSSES}
+        # In the order of LOSSES: Keras sorts logs, and processors differ in which losses a NaN reaches.
+        losses = {name: logs[name] for name in LOSSES if name in (logs or {})}
         self._unread.append((batch, losses))
         if batch % CHECK_INTERVAL == 0:
             self._check(phase)

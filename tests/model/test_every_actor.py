@@ -101,8 +101,13 @@ def test_a_constant_action_has_reward_0(kind):
             return actor.reference_action(own(state, index, training), "mean", index)
 
         actor.propose = flat
-        if kind == "emanet":  # Its walk has the action at hand: bases alike give even ones.
-            actor.shared_bases.assign(np.full(actor.shared_bases.shape, 0.25))
+        if kind == "emanet":  # Its walk has the action at hand.
+
+            def fitted(state, actor=actor, own=actor._fitted):
+                action, bases = own(state)
+                return actor.reference_action(action, "mean", 0), bases
+
+            actor._fitted = fitted
     images, _ = small_data(6, SHAPE, CLASSES)
     reward_estimator = RewardEstimator(network, trajectory)
     outputs = reward_estimator.factual(images)

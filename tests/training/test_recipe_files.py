@@ -42,7 +42,11 @@ def test_a_file_and_a_json_are_recipes_too(tmp_path):
         ("ends_later.py", "def recipe(smoke=False):\n    raise SystemExit", "ends in SystemExit"),
         ("endless.py", "def recipe(smoke=False):\n    return recipe()", "ends in RecursionError"),
         ("mute.py", "class Mute(BaseException):\n    __str__ = None\nraise Mute", "ends in Mute"),
-        ("talks.py", "raise ValueError('x' * 10**6)", r"ends in ValueError: xxx.*xxx \(line 1 of talks.py\). Fix it"),
+        (
+            "talks.py",
+            "raise ValueError('x' * 10**6)",
+            r"ends in ValueError: xxx.*xxx \(line 1 of talks.py\). Fix it",
+        ),
         (
             "data.py",
             "from dreal_tf.training.recipe import Data\nData(batch_size=-1)",
