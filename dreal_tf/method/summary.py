@@ -83,7 +83,7 @@ def _reason(weight, warmup, distrusted):
     if weight == 0:
         return "actor_weight is 0"
     if distrusted:
-        return "no critic was trusted"
+        return "no critic was trusted, which takes more epochs or a larger reward_fraction"
     if warmup < 1 / 2:
         return f"its weight had risen to only {_percent(warmup)} when training ended (actor_warmup)"
     return f"the weight is low (actor_weight={weight:g}) or the critics have little trust"

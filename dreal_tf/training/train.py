@@ -82,6 +82,8 @@ def _train(recipe, run, cluster, strategy, fresh, callbacks, conclude, checked):
             data.files.check_unchanged()
         for note in data.notes:
             log.info(note)
+        sizes = (data.sizes[split] for split in ("train", "validation", "test"))
+        log.info("Images: %s to train on, %s to validate, %s to test.", *(f"{n:,}" for n in sizes))
         if recipe.attention.kind == "none":
             log.info("attention.kind='none': no attention module, hence no critic; training is plain.")
         run.begin(recipe, fresh)  # Only after all input has been checked.

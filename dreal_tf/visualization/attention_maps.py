@@ -24,7 +24,7 @@ class Recorded(NamedTuple):
     action: np.ndarray
 
 
-def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
+def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64, applied=False):
     """The actions of every actor of a network; actors may lie in networks inside it.
 
     Args:
@@ -33,6 +33,8 @@ def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
             arrays if it has several inputs.
         kinds: collection of str, the kinds of action to keep, see `ModuleSpec`.
         batch_size: int >= 1. Images at a time.
+        applied: bool. Record the factor 1 + b (A - 1) of a gate A that its layer blends in at the weight b, see
+            `AttentionActor`, if the layer has no other module.
     Returns:
         Dict of `Recorded` by module, in the order in which they ran.
     Example:
@@ -40,7 +42,7 @@ def recorded_actions(network, images, kinds=ACTION_KINDS, batch_size=64):
         >>> recorded_actions(network, np.random.rand(5, 8, 8, 1))["conv4_1/se"].action.shape
         (5, 1, 1, 64)
     """
-    return ActionRecorder(network, kinds, batch_size)(images)
+    return ActionRecorder(network, kinds, batch_size, applied)(images)
 
 
 def batches_of(images, batch_size):
@@ -70,7 +72,7 @@ class ActionRecorder:
     """Records actions as `recorded_actions` does, and traces the network once for many calls.
 
     Args:
-        network, kinds, batch_size: see `recorded_actions`.
+        network, kinds, batch_size, applied: see `recorded_actions`.
     Call arguments:
         images: see `recorded_actions`.
     Returns:
@@ -81,8 +83,9 @@ class ActionRecorder:
         ['conv2_1/se', 'conv3_1/se', 'conv4_1/se']
     """
 
-    def __init__(self, network, kinds=ACTION_KINDS, batch_size=64):
+    def __init__(self, network, kinds=ACTION_KINDS, batch_size=64, applied=False):
         self.network = network
+        self.applied = applied
         self.kinds = kinds
         self.batch_size = batch_size
         self._traced = {}
@@ -117,7 +120,10 @@ class ActionRecorder:
                     if actor.kinds[index] in self.kinds:
                         spec = actor.module_spec(index, state, action)
                         specs[spec.module] = spec
-                        actions[spec.module] = tf.cast(action, tf.float32)
+                        exact = tf.cast(action, tf.float32)
+                        if self.applied and actor.blended and actor.is_gate and len(actor.kinds) == 1:
+                            exact = 1 + tf.cast(actor.blend, tf.float32) * (exact - 1)
+                        actions[spec.module] = exact
                     return action
 
                 with intervene(record):

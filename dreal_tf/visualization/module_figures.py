@@ -101,7 +101,9 @@ class ChannelActions(NamedTuple):
 
 
 def channel_actions(network, images, batch_size=64):
-    """The channel attention of every module that has one.
+    """The channel attention of every module that has one, as its layer applies it.
+
+    A layer that blends its gate in, see `AttentionActor`, multiplies a channel by 1 + b (A - 1).
 
     Args:
         network: `keras.Model` of any kind with attention actors in it.
@@ -115,7 +117,7 @@ def channel_actions(network, images, batch_size=64):
         >>> {module: len(of_module.mean) for module, of_module in actions.items()}
         {'conv2_1/se': 16, 'conv3_1/se': 32, 'conv4_1/se': 64}
     """
-    recorded = recorded_actions(network, images, ("channel",), batch_size)
+    recorded = recorded_actions(network, images, ("channel",), batch_size, applied=True)
     return {module: channel_statistics(action) for module, (_, action) in recorded.items()}
 
 

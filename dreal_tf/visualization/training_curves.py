@@ -36,12 +36,16 @@ def history_curves(rows, quantity):
         rows: as of `history_curve`.
         quantity: str, such as "reward" or "val_gain".
     Returns:
-        Dict from module to float array (epochs,), in the order of the network's depth.
+        Dict from module to float array (epochs,), in the order of the network's depth; nan in epochs in
+        which no reward was measured.
     Example:
         >>> rows = [{"epoch": 0, "reward/conv10_1/se": 0.5, "reward/conv9_1/se": 0.25, "loss": 1.0}]
         >>> {module: values.tolist() for module, values in history_curves(rows, "reward").items()}
         {'conv9_1/se': [0.25], 'conv10_1/se': [0.5]}
     """
+    measured = f"{'val_' if quantity.startswith('val_') else ''}reward_measured"
+    # Before the method starts nothing is measured, and the logs are 0.
+    rows = [{} if row.get(measured) == 0 else row for row in rows]
     names = dict.fromkeys(name for row in rows for name in row)
     modules = [name.partition("/")[2] for name in names if name.startswith(f"{quantity}/")]
     curves = {m: history_curve(rows, f"{quantity}/{m}") for m in sorted(modules, key=depth)}

@@ -46,7 +46,10 @@ def test_of_a_short_training_all_epochs_count_and_of_a_late_start_those_with_the
     [
         (dict(weight=0.0), "actor_weight is 0."),
         (dict(warmup=0.2), "its weight had risen to only 20 % when training ended (actor_warmup)."),
-        (dict(trust=(0.0, 0.01)), "no critic was trusted."),
+        (
+            dict(trust=(0.0, 0.01)),
+            "no critic was trusted, which takes more epochs or a larger reward_fraction.",
+        ),
         (
             dict(weight=0.001),
             "the weight is low (actor_weight=0.001) or the critics have little trust.",

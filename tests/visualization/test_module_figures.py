@@ -5,7 +5,8 @@ import pytest
 
 from dreal_tf import residual_network
 from dreal_tf.errors import InputError
-from dreal_tf.layers import CBAM
+from dreal_tf.layers import CBAM, SqueezeExcite
+from dreal_tf.visualization.attention_maps import recorded_actions
 from dreal_tf.visualization.heatmaps import chosen_images
 from dreal_tf.visualization.module_figures import channel_actions, channel_statistics
 
@@ -71,3 +72,16 @@ def test_a_class_that_runs_out_is_made_up_for_by_others_until_none_is_left():
     for count in (0, 6):
         with pytest.raises(InputError, match=f"from 1 to 5 images to show.*count={count}"):
             chosen_images(labels, count)
+
+
+def test_a_gate_that_is_blended_in_is_shown_as_it_acts():
+    images = np.random.default_rng(0).normal(size=(5, 8, 8, 1)).astype("float32")
+    attention = SqueezeExcite(4, blended=True)
+    network = residual_network((8, 8, 1), 10, depth=8, attention=attention)
+    for module, actions in channel_actions(network, images).items():
+        assert (actions.mean == 1).all(), module  # A new one passes its state through.
+    network.get_layer("conv2_1_se").blend.assign(0.5)
+    gate = recorded_actions(network, images)["conv2_1/se"].action.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(
+        channel_actions(network, images)["conv2_1/se"].mean, 0.5 + gate / 2, rtol=1e-5
+    )

@@ -141,3 +141,26 @@ def test_two_epochs_say_nothing():
         {"a_1/se": np.array([0.0, 1.0])}, {"a_1/se": np.array([0.0, 1.0])}
     )
     assert correlations["a"] == {"points": 2, "correlation": None, "of_changes": None}
+
+
+def test_epochs_without_a_measured_reward_have_no_curve():
+    rows = [
+        {
+            "epoch": 1,
+            "reward_measured": 0.0,
+            "reward/a": 0.0,
+            "val_reward_measured": 8.0,
+            "val_reward/a": 0.5,
+        },
+        {
+            "epoch": 2,
+            "reward_measured": 4.0,
+            "reward/a": 0.25,
+            "val_reward_measured": 8.0,
+            "val_reward/a": 0.0,
+        },
+    ]
+    (training,) = history_curves(rows, "reward").values()
+    assert np.isnan(training[0]) and training[1] == 0.25
+    assert history_curves(rows, "val_reward")["a"].tolist() == [0.5, 0.0]
+    assert history_curves(rows[:1], "reward") == {}

@@ -89,6 +89,11 @@ def described(recipe, test_images):
 
 def _compared(baseline, difference):
     method = ", which was trained with the method too" if baseline.recipe.dreal.enabled else ""
+    if not difference["only_this"] and not difference["only_other"]:
+        return (
+            f"The baseline is {baseline.path}{method}. Both predicted the same images, and got the same ones right: "
+            "on these images the two networks cannot be told apart."
+        )
     chance = "may well be chance" if difference["p_value"] >= CHANCE else "is more than chance gives"
     return (
         f"The baseline is {baseline.path}{method}. Both predicted the same images: this run alone got "
