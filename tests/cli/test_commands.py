@@ -50,7 +50,7 @@ def test_with_json_one_object_is_all_there_is_on_standard_output(trained):
 def test_only_what_matters_is_on_standard_error(trained):
     _, process = trained
     for line in process.stderr.splitlines():
-        kinds = "Training", "epoch", "DREAL: ", "Run directory", "Next"
+        kinds = "Training", "Images", "epoch", "DREAL: ", "Run directory", "Next"
         assert line.startswith(kinds) or not line.strip(), line
 
 
